@@ -1,0 +1,24 @@
+"""Any image dataset in one line, its rows as CHW tensors.
+
+    from dataset_scripts import load_dataset
+
+    ds = load_dataset("digits", split="train")
+    ds[0]["image"]  # a float32 tensor (1, 8, 8) in 0..1
+"""
+
+import logging
+
+__version__ = "0.1.0"
+
+from dataset_scripts.core.errors import DataError, TrustError
+from dataset_scripts.core.loading import load_dataset
+from dataset_scripts.core.stock import disable, enable
+from dataset_scripts.core.transforms import ToTensor
+
+__all__ = ["DataError", "ToTensor", "TrustError", "disable", "enable", "load_dataset"]
+
+# What was detected is said by default, as datasets does; logging.getLogger("dataset_scripts").setLevel silences it.
+_logger = logging.getLogger("dataset_scripts")
+_logger.addHandler(logging.StreamHandler())
+_logger.setLevel(logging.INFO)
+_logger.propagate = False

@@ -1,0 +1,146 @@
+"""`load_dataset`: any image dataset in one line, its rows as tensors."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import datasets
+
+from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.layouts import detect
+from dataset_scripts.core.script import Script, find_script
+from dataset_scripts.core.transforms import ToTensor, attach
+
+
+def load_dataset(
+    path: str,
+    name: str | None = None,
+    data_dir: str | None = None,
+    data_files: Any = None,
+    split: Any = None,
+    cache_dir: str | None = None,
+    features: datasets.Features | None = None,
+    download_config: datasets.DownloadConfig | None = None,
+    download_mode: Any = None,
+    verification_mode: Any = None,
+    keep_in_memory: bool | None = None,
+    save_infos: bool = False,
+    revision: Any = None,
+    token: bool | str | None = None,
+    streaming: bool = False,
+    num_proc: int | None = None,
+    storage_options: dict | None = None,
+    *,
+    transform: Callable | None = ToTensor(),
+    trust_script: bool = False,
+    **config_kwargs: Any,
+) -> Any:
+    """Loads a dataset as `datasets.load_dataset` does, from loading scripts and folders of images too.
+
+    `path` is, in this order:
+
+    1. the name of a script that comes with this package (`"digits"`); a local one of that name is `"./digits"`;
+    2. a loading script: `x.py`, `x` with `x.py` beside it, or a folder `x/` that holds `x/x.py`;
+    3. a local folder of images: its layout is detected, and said;
+    4. all that `datasets.load_dataset` takes: a Hub id, `"parquet"`, `"imagefolder"`, an exported folder …
+
+    Code is run from a local `.py` that you name and from this package only; nothing from the Hub is ever executed.
+
+    Args:
+        transform: called on every row or batch that is read. The default makes each image a float32 tensor
+            (C, H, W) in 0..1; None leaves Pillow images; any other callable takes and returns a batch, a dict of
+            lists, as in `datasets.Dataset.with_transform`.
+        trust_script: also run a script that lies in a folder of data.
+        config_kwargs: fields of the script's `BuilderConfig`.
+
+    All other arguments are those of `datasets.load_dataset`.
+
+    Returns:
+        A `datasets.Dataset` (`IterableDataset` where `streaming`) for a given `split`, else a dict of them.
+
+    Raises:
+        DataError: the path, the data or an option cannot be read as asked.
+        TrustError: a script lies in the data and was not asked for.
+    """
+    if num_proc is not None and streaming:
+        raise DataError("num_proc builds a dataset in parallel; with streaming=True use DataLoader(num_workers=…)")
+    script = find_script(path, trust_script)
+    if script is None and Path(path).expanduser().is_dir():
+        folder = Path(path).expanduser() / (data_dir or "")
+        script = detect(folder)
+        if script is not None:
+            data_dir = str(folder)
+    if script is None:
+        dataset = datasets.load_dataset(
+            path,
+            name,
+            data_dir=data_dir,
+            data_files=data_files,
+            split=split,
+            cache_dir=cache_dir,
+            features=features,
+            download_config=download_config,
+            download_mode=download_mode,
+            verification_mode=verification_mode,
+            keep_in_memory=keep_in_memory,
+            save_infos=save_infos,
+            revision=revision,
+            token=token,
+            streaming=streaming,
+            num_proc=num_proc,
+            storage_options=storage_options,
+            **config_kwargs,
+        )
+        return attach(dataset, transform)
+
+    if revision is not None:
+        raise DataError(f"revision={revision!r} names a commit on the Hub, but {path} is the local script {script.path}")
+    config_kwargs.pop("trust_remote_code", None)  # what datasets<4 asked for; a local script was named by the caller
+    builder = make_builder(script, name, data_dir, data_files, cache_dir, features, token, storage_options, config_kwargs)
+    if streaming:
+        return attach(builder.as_streaming_dataset(split=split), transform)
+    try:
+        builder.download_and_prepare(
+            download_config=download_config,
+            download_mode=download_mode,
+            verification_mode="all_checks" if save_infos else verification_mode,
+            num_proc=num_proc,
+            storage_options=storage_options,
+        )
+    except datasets.exceptions.DatasetGenerationError as error:
+        if isinstance(error.__cause__, DataError):  # the line that names the file, without the chain around it
+            raise error.__cause__ from None
+        raise
+    return attach(builder.as_dataset(split=split, in_memory=bool(keep_in_memory)), transform)
+
+
+def make_builder(
+    script: Script,
+    name: str | None,
+    data_dir: str | None,
+    data_files: Any,
+    cache_dir: str | None,
+    features: datasets.Features | None,
+    token: bool | str | None,
+    storage_options: dict | None,
+    config_kwargs: dict[str, Any],
+) -> datasets.DatasetBuilder:
+    """The script's builder, with a cache of its own for this code and this state of the data."""
+    if data_dir is not None and "://" not in data_dir:
+        folder = Path(data_dir).expanduser()
+        if not folder.exists():
+            raise DataError(f"data_dir={data_dir!r} does not exist")
+        data_dir = str(folder.resolve())
+    return script.builder_class(cache_dir)(
+        cache_dir=cache_dir,
+        dataset_name=script.name,
+        config_name=name,
+        hash=script.identity(data_dir),
+        base_path=str(script.path.parent),
+        data_dir=data_dir,
+        data_files=data_files,
+        features=features,
+        token=token,
+        storage_options=storage_options,
+        **config_kwargs,
+    )

@@ -1,0 +1,1 @@
+"""Training recipes that are right on any number of processes."""

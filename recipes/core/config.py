@@ -1,0 +1,119 @@
+"""The configuration of a run: dataclasses, a yaml file, and `key=value` on the command line."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from recipes.core.runtime import UserError
+
+CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+
+
+@dataclass(frozen=True)
+class Data:
+    path: str = "digits"  # a script, a bundled name, a folder or a Hub id: what load_dataset takes
+    name: str | None = None  # the configuration of the dataset
+    data_dir: str | None = None
+    train_split: str = "train"
+    test_split: str | None = None  # None: test, else validation
+    image: str | None = None  # the image column; None: the only one, or `image`
+    label: str | None = None  # the label column; None: the only ClassLabel, or `label`
+    size: int | None = None  # side of the square input in pixels; None: that of the images, where all agree
+    resize: str | None = None  # whole: scale the image; crop: cut a square; None: whole where all are square and alike
+    channels: int | None = None  # 1 or 3; None: 1 where all images are grey
+    mean: list[float] | None = None  # per channel, of values in 0..1; None: measured on the training images
+    std: list[float] | None = None
+    workers: int = 2  # processes that decode, where the images do not fit in memory
+    memory_gb: float = 2.0  # decoded once and kept in memory up to this size, per process
+
+
+@dataclass(frozen=True)
+class Augment:
+    flip: float = 0.0  # probability of a horizontal flip
+    pad: int = 0  # images of the input's own size: shift by up to so many pixels, zeros come in
+    scale: float = 0.25  # other images: the smallest share of the area that a random crop takes
+
+
+@dataclass(frozen=True)
+class Model:
+    name: str = "resnet20"  # resnet8, resnet14, resnet20, …, or any classifier of torchvision by its name
+    width: int = 16  # channels of the first stage, of our ResNets
+
+
+@dataclass(frozen=True)
+class Init:
+    method: str = "seed"  # seed: every rank draws the same weights; broadcast: rank 0 draws, the others receive
+
+
+@dataclass(frozen=True)
+class Optim:
+    name: str = "adamw"  # adamw or sgd (Nesterov momentum 0.9)
+    lr: float = 2e-3  # at its highest, for the global batch
+    weight_decay: float = 0.05  # of weights with two or more dimensions
+    warmup: int = 0  # samples over which the learning rate rises from 0
+
+
+@dataclass(frozen=True)
+class Train:
+    """The configuration of `recipes/train.py`. Durations count samples, batches are global."""
+
+    data: Data = field(default_factory=Data)
+    augment: Augment = field(default_factory=Augment)
+    model: Model = field(default_factory=Model)
+    init: Init = field(default_factory=Init)
+    optim: Optim = field(default_factory=Optim)
+    epochs: float = 15.0  # times that each training image is seen
+    batch: int = 64  # images an update, over all processes
+    accumulate: int = 1  # parts that each process cuts its share of a batch into
+    label_smoothing: float = 0.0
+    precision: str = "no"  # no, bf16 or fp16
+    channels_last: bool = False
+    seed: int = 0
+    processes: int | None = None  # refuse to run on another number of processes
+    threads: int | None = None  # CPU threads of a process; None: the cores of the machine, shared out
+    cpu: bool = False  # do not use an accelerator
+    out: str | None = None  # the run folder; None: the next free runs/NAME-1, runs/NAME-2, …
+
+
+def read_config(schema: type, argv: list[str], default: str) -> tuple[Any, str]:
+    """Builds the configuration from `[CONFIG] [key=value …]`; later values win over earlier ones.
+
+    Args:
+        schema: the dataclass that says which keys there are, of what type, with what defaults.
+        argv: the command line. CONFIG is a yaml file, or the name of one in recipes/configs.
+        default: the CONFIG to take where the command line has none.
+
+    Returns:
+        An instance of `schema`, and the name of the CONFIG.
+
+    Raises:
+        UserError: no such file, an unknown key, a value of the wrong type.
+    """
+    chosen = [word for word in argv if "=" not in word]
+    if len(chosen) > 1:
+        raise UserError(f"one CONFIG at most, not {' and '.join(chosen)} (options are written key=value)")
+    wanted = chosen[0] if chosen else default
+    path = Path(wanted) if wanted.endswith((".yaml", ".yml")) else CONFIGS / f"{wanted}.yaml"
+    if not path.is_file():
+        shipped = ", ".join(sorted(file.stem for file in CONFIGS.glob("*.yaml")))
+        raise UserError(f"no config {wanted}: give a yaml file, or one of {shipped}")
+    try:
+        command_line = OmegaConf.from_dotlist([word for word in argv if "=" in word])
+        config = OmegaConf.merge(OmegaConf.structured(schema), OmegaConf.load(path), command_line)
+        return OmegaConf.to_object(config), path.stem
+    except (OmegaConfBaseException, YAMLError) as error:
+        key = getattr(error, "full_key", None)
+        raise UserError(f"config{f' {key}' if key else ''}: {str(error).splitlines()[0]}") from error
+
+
+def to_yaml(config: Any) -> str:
+    return OmegaConf.to_yaml(OmegaConf.structured(config))
+
+
+def describe(schema: type) -> str:
+    """All keys with their defaults, as yaml."""
+    return OmegaConf.to_yaml(OmegaConf.structured(schema))

@@ -1,0 +1,177 @@
+"""Batches of uint8 images from a dataset, and their augmentation."""
+
+import math
+from collections.abc import Sequence
+
+import datasets
+import numpy as np
+import PIL.Image
+import torch
+import torch.nn.functional as F
+from torch.utils.data import Dataset
+from tqdm import tqdm
+
+from dataset_scripts import DataError
+from dataset_scripts.core.decode import decode_image
+from recipes.core.random import uniform
+
+DRAWS = 7  # random numbers a sample: flip, shift x, shift y, and area, ratio, x, y of a crop
+EVAL_CROP = 0.875  # share of the shorter side that evaluation looks at, when it crops (224 of 256)
+
+
+class Images(Dataset):
+    """Reads batches: `images[[i, j, …]]` decodes rows i, j, … into one contiguous array.
+
+    An index e * N + i means row i in epoch e, see `StreamSampler`.
+
+    Args:
+        rows: the dataset, N rows.
+        image: the image column.
+        labels: int64 of shape (N,).
+        size: height and width S of what is read.
+        channels: C, 1 (grey) or 3 (RGB).
+        crop: False scales the whole image to S x S; True cuts a square out: a random part when training, the centre
+            otherwise.
+        scale: the smallest share of the area that a random part takes; None for evaluation.
+        seed: what the random numbers depend on, besides epoch and row.
+        memory_gb: decode once and keep, where the pixels take no more than this and `crop` is False.
+
+    Items:
+        A dict of `pixels`, uint8 (B, S, S, C); `labels`, int64 (B,); and `draws`, float32 (B, DRAWS) in [0, 1).
+
+    Raises:
+        DataError: an image that cannot be read, named.
+    """
+
+    def __init__(
+        self,
+        rows: datasets.Dataset,
+        image: str,
+        labels: np.ndarray,
+        size: int,
+        channels: int,
+        crop: bool,
+        scale: float | None = None,
+        seed: int = 0,
+        memory_gb: float = 0.0,
+        progress: bool = False,
+    ):
+        self.rows = rows.select_columns([image]).with_format("arrow")
+        self.image, self.labels = image, labels
+        self.size, self.channels, self.crop, self.scale, self.seed = size, channels, crop, scale, seed
+        self.memory = None
+        if not crop and len(rows) * size * size * channels <= memory_gb * 1e9:
+            steps = range(0, len(rows), 256)
+            chunks = [np.arange(start, min(start + 256, len(rows))) for start in steps]
+            bar = tqdm(chunks, desc="decode", unit="batch", leave=False, disable=not progress)
+            self.memory = np.concatenate([self._decode(chunk, None) for chunk in bar])
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def in_memory(self) -> bool:
+        return self.memory is not None
+
+    def __getitem__(self, indices: Sequence[int]) -> dict[str, torch.Tensor]:
+        epochs, rows = np.divmod(np.asarray(indices, dtype=np.int64), len(self))
+        draws = np.empty((len(rows), DRAWS))
+        for epoch in np.unique(epochs):  # two at most: a batch that crosses from one epoch into the next
+            draws[epochs == epoch] = uniform(rows[epochs == epoch], DRAWS, self.seed, int(epoch))
+        pixels = self.memory[rows] if self.in_memory else self._decode(rows, draws)
+        return {
+            "pixels": torch.from_numpy(pixels),
+            "labels": torch.from_numpy(self.labels[rows]),
+            "draws": torch.from_numpy(draws).float(),
+        }
+
+    def _decode(self, rows: np.ndarray, draws: np.ndarray | None) -> np.ndarray:
+        stored = self.rows[rows][self.image]
+        pixels = np.empty((len(rows), self.size, self.size, self.channels), np.uint8)
+        for slot, row in enumerate(rows.tolist()):
+            name = f"row {row}"
+            image = to_8_bits(decode_image(stored[slot].as_py(), name), self.channels, name)
+            if not self.crop:
+                box = (0, 0, image.width, image.height)
+            elif self.scale is None or draws is None:
+                box = centre_box(image.width, image.height)
+            else:
+                box = random_box(image.width, image.height, self.scale, draws[slot, 3:])
+            if image.size != (self.size, self.size) or self.crop:
+                image = image.resize((self.size, self.size), PIL.Image.Resampling.BILINEAR, box=box)
+            pixels[slot] = np.asarray(image).reshape(self.size, self.size, self.channels)
+        return pixels
+
+
+def to_8_bits(image: PIL.Image.Image, channels: int, name: str) -> PIL.Image.Image:
+    """Converts to grey (1) or RGB (3); 16-bit grey keeps its upper 8 bits, alpha is dropped, palettes become colours.
+
+    Raises:
+        DataError: 32-bit integers or floats, whose range is unknown.
+    """
+    if image.mode.startswith("I;16"):
+        image = PIL.Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    elif image.mode in ("I", "F"):
+        raise DataError(f"{name} has pixels of mode {image.mode}, whose range is unknown: convert the images to 8 or 16 bits")
+    elif image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")
+    return image.convert("L" if channels == 1 else "RGB")
+
+
+def centre_box(width: int, height: int) -> tuple[float, float, float, float]:
+    """The centred square that evaluation looks at: (left, top, right, bottom) in pixels."""
+    side = EVAL_CROP * min(width, height)
+    left, top = (width - side) / 2, (height - side) / 2
+    return left, top, left + side, top + side
+
+
+def random_box(width: int, height: int, scale: float, draws: np.ndarray) -> tuple[float, float, float, float]:
+    """A random part as in Szegedy et al. 2015: area in [scale, 1] of the whole, ratio in [3/4, 4/3] by its logarithm.
+
+    A part that sticks out is cut to the image (torchvision draws again, up to ten times).
+    """
+    area = (scale + (1 - scale) * draws[0]) * width * height
+    ratio = math.exp((2 * draws[1] - 1) * math.log(4 / 3))
+    part_width, part_height = min(width, math.sqrt(area * ratio)), min(height, math.sqrt(area / ratio))
+    left, top = draws[2] * (width - part_width), draws[3] * (height - part_height)
+    return left, top, left + part_width, top + part_height
+
+
+class Prepare:
+    """Turns a batch of `Images` into the model's input, on its device.
+
+    Args:
+        mean, std: per channel, of values in 0..1.
+        flip: probability of a horizontal flip.
+        pad: shift by up to this many pixels in each direction; zeros (black) come in.
+    """
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float], device: torch.device, flip: float = 0.0, pad: int = 0):
+        self.mean = torch.tensor(mean, dtype=torch.float32, device=device).view(1, -1, 1, 1)
+        self.std = torch.tensor(std, dtype=torch.float32, device=device).view(1, -1, 1, 1)
+        self.device, self.flip, self.pad = device, flip, pad
+
+    def __call__(self, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Returns the input, float32 (B, C, S, S), and the labels, int64 (B,)."""
+        pixels = batch["pixels"].to(self.device, non_blocking=True)
+        labels = batch["labels"].to(self.device, non_blocking=True)
+        draws = batch["draws"].to(self.device, non_blocking=True)
+        if self.pad:
+            pixels = shift(pixels, self.pad, draws[:, 1:3])
+        batch_size, size, _, channels = pixels.shape
+        # One channel is a view too; permuting it would leave strides that confuse the memory format of gradients.
+        x = pixels.view(batch_size, 1, size, size) if channels == 1 else pixels.permute(0, 3, 1, 2)
+        x = x.float().div_(255).sub_(self.mean).div_(self.std)
+        if self.flip:
+            x = torch.where((draws[:, 0] < self.flip).view(-1, 1, 1, 1), x.flip(3), x)
+        return x, labels
+
+
+def shift(pixels: torch.Tensor, pad: int, draws: torch.Tensor) -> torch.Tensor:
+    """Shifts each image (B, S, S, C) by -pad … pad pixels in x and y, as `draws` (B, 2) in [0, 1) say."""
+    count, size = pixels.shape[:2]
+    padded = F.pad(pixels, (0, 0, pad, pad, pad, pad))
+    offsets = (draws * (2 * pad + 1)).long().clamp_(max=2 * pad)
+    span = torch.arange(size, device=pixels.device)
+    columns, rows = offsets[:, :1] + span, offsets[:, 1:] + span
+    return padded[torch.arange(count, device=pixels.device)[:, None, None], rows[:, :, None], columns[:, None, :]]

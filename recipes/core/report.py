@@ -1,0 +1,212 @@
+"""What a run leaves behind: files to look at, and the same numbers for machines. Main process only."""
+
+import contextlib
+import json
+import os
+import shlex
+import sys
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import safetensors.torch
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+from torch import nn
+
+from recipes.core.config import Train
+from recipes.core.data import Splits
+from recipes.core.evaluation import Evaluation
+from recipes.core.images import Images
+from recipes.core.runtime import UserError
+
+
+def make_run_folder(out: str | None, name: str) -> Path:
+    """Makes the folder of a run: `out`, else the next free of runs/NAME-1, runs/NAME-2, …
+
+    Raises:
+        UserError: `out` holds a finished run already.
+    """
+    if out is not None:
+        folder = Path(out)
+        if (folder / "metrics.json").exists():
+            raise UserError(f"out={out} holds a finished run: choose another folder, or delete it")
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+    number = 1
+    while True:
+        try:
+            folder = Path("runs") / f"{name}-{number}"
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:
+            number += 1
+
+
+def write_file(path: Path, content: bytes | str) -> None:
+    """Writes a file whole or not at all, and to the disk before it takes its name."""
+    partial = path.with_name(f".{path.name}.partial")
+    with naming(path), open(partial, "wb") as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Makes an error of the disk say which file it was; Python leaves that out when a write fails."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+class Log:
+    """`log.jsonl`: one JSON object a line, on disk as soon as it is written."""
+
+    def __init__(self, path: Path):
+        self.records: list[dict[str, Any]] = []
+        self.path = path
+        self.file = open(path, "w", encoding="utf-8")
+
+    def write(self, **record: Any) -> None:
+        self.records.append(record)
+        with naming(self.path):
+            self.file.write(json.dumps(record) + "\n")
+            self.file.flush()
+
+
+def plot_curves(path: Path, records: list[dict[str, Any]]) -> None:
+    """Loss and accuracy over epochs."""
+    train = [record for record in records if record["kind"] == "train"]
+    test = [record for record in records if record["kind"] == "test"]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    left.plot([r["epoch"] for r in train], [r["loss"] for r in train], label="training", linewidth=1)
+    left.plot([r["epoch"] for r in test], [r["loss"] for r in test], label="test", marker="o", markersize=3)
+    left.set(xlabel="epoch", ylabel="cross-entropy", yscale="log", title="Loss")
+    left.legend()
+    error = [100 * (1 - r["accuracy"]) for r in test]
+    right.plot([r["epoch"] for r in test], error, marker="o", markersize=3, color="C1")
+    right.set(xlabel="epoch", ylabel="wrong test images, %", title=f"Test error: {error[-1]:.2f} % at the end")
+    right.set_ylim(bottom=0)
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def plot_confusion(path: Path, confusion: np.ndarray, classes: list[str]) -> None:
+    """The confusion matrix; counts are written into it up to 30 classes."""
+    count = len(classes)
+    side = min(14.0, 3.0 + 0.45 * count)
+    figure, axes = plt.subplots(figsize=(side + 0.8, side), layout="constrained")
+    share = confusion / np.maximum(1, confusion.sum(axis=1, keepdims=True))
+    picture = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    figure.colorbar(picture, label="share of the label's images", shrink=0.8)
+    axes.set(xlabel="prediction", ylabel="label", title="Confusion on the test images")
+    if count <= 30:
+        axes.set_xticks(range(count), classes, rotation=90 if max(map(len, classes)) > 3 else 0)
+        axes.set_yticks(range(count), classes)
+        for row, column in np.argwhere(confusion > 0):
+            colour = "white" if share[row, column] > 0.5 else "black"
+            axes.text(column, row, int(confusion[row, column]), ha="center", va="center", color=colour, fontsize=8)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def plot_mistakes(path: Path, evaluation: Evaluation, images: Images, classes: list[str]) -> None:
+    """The test images that were misread with the most confidence."""
+    shown = evaluation.mistakes
+    columns = 5
+    rows = max(1, -(-len(shown) // columns))
+    figure, axes = plt.subplots(rows, columns, figsize=(9, 0.6 + 2.1 * rows), squeeze=False, layout="constrained")
+    wrong = evaluation.count - int(evaluation.confusion.diagonal().sum())
+    figure.suptitle(f"{wrong} of {evaluation.count} test images were misread" + (", the surest first" if wrong else ""))
+    for axis in axes.flat:
+        axis.axis("off")
+    for axis, (row, label, prediction, probability) in zip(axes.flat, shown):
+        pixels = images[[row]]["pixels"][0].numpy()
+        axis.imshow(pixels.squeeze(), cmap="gray", vmin=0, vmax=255)
+        axis.set_title(f"{classes[label]} read as {classes[prediction]} ({probability:.0%})\nrow {row}", fontsize=8)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def command() -> str:
+    """The command line of this run, as it can be typed again."""
+    script = os.path.relpath(sys.argv[0])
+    return shlex.join(["accelerate", "launch", script, *sys.argv[1:]])
+
+
+CARD = """\
+---
+library_name: pytorch
+pipeline_tag: image-classification
+tags: [image-classification]
+---
+
+# {model} on {dataset}
+
+{accuracy:.2%} of {test_images:,} test images right, cross-entropy {loss:.4f}, after {samples:,} training images
+({seconds:.0f} s on {processes} × {device}).
+
+![curves](curves.png)
+
+| | |
+|---|---|
+| data | `{dataset}`, {train_images:,} training and {test_images:,} test images, {class_count} classes |
+| input | {channels} × {size} × {size}, values in 0..1, minus {mean}, divided by {std} |
+| model | `{model}`, {parameters:,} parameters |
+| weights | `model.safetensors`, fingerprint `{weights}` |
+| versions | {versions} |
+
+Made by
+
+```
+{command}
+```
+
+with all options in [config.yaml](config.yaml). The numbers: [metrics.json](metrics.json), [log.jsonl](log.jsonl);
+the pictures: [confusion.png](confusion.png), [mistakes.png](mistakes.png).
+
+Classes: {classes}
+"""
+
+
+def write_run(
+    folder: Path,
+    model: nn.Module,
+    config: Train,
+    metrics: dict[str, Any],
+    evaluation: Evaluation,
+    records: list[dict[str, Any]],
+    splits: Splits,
+) -> None:
+    """Writes all results; `metrics.json` comes last, so a folder that has it is complete."""
+    data = config.data
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    write_file(folder / "model.safetensors", safetensors.torch.save(weights))
+    plot_curves(folder / "curves.png", records)
+    plot_confusion(folder / "confusion.png", evaluation.confusion.numpy(), splits.classes)
+    plot_mistakes(folder / "mistakes.png", evaluation, splits.test, splits.classes)
+    card = CARD.format(
+        **metrics,
+        model=config.model.name,
+        dataset=data.path,
+        train_images=len(splits.train),
+        class_count=len(splits.classes),
+        classes=", ".join(splits.classes),
+        channels=data.channels,
+        size=data.size,
+        mean=data.mean,
+        std=data.std,
+        command=command(),
+        versions=", ".join(f"{name} {version(name)}" for name in ("torch", "torchvision", "accelerate", "datasets")),
+    )
+    write_file(folder / "README.md", card)
+    write_file(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")

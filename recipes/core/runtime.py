@@ -1,0 +1,109 @@
+"""Processes: starting them right, and ending them all with one clear line."""
+
+import contextlib
+import os
+import re
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+
+import datasets
+import torch
+from accelerate import Accelerator, PartialState
+from accelerate.utils import DistributedDataParallelKwargs
+
+from dataset_scripts import DataError, TrustError
+
+
+class UserError(Exception):
+    """Something that the person at the keyboard can mend; the message says what, in one line."""
+
+
+EXPECTED = (
+    UserError,
+    DataError,
+    TrustError,
+    OSError,
+    torch.OutOfMemoryError,
+    datasets.exceptions.DatasetsError,
+)
+# What gloo and NCCL say when a process at the other end is gone.
+LOST_PEER = re.compile("closed by peer|reset by peer|connection refused|remote process exited|broken pipe", re.IGNORECASE)
+
+
+def start(cpu: bool, precision: str, processes: int | None, threads: int | None) -> Accelerator:
+    """Starts accelerate, and refuses a launch that did not give the processes it was asked for.
+
+    Args:
+        cpu: do not use an accelerator; a machine without one never does.
+        precision: "no", "bf16" or "fp16".
+        processes: the number of processes that there must be, or None.
+        threads: CPU threads of each process; None shares out the cores of the machine.
+
+    Raises:
+        UserError: the launcher's idea of the number of processes differs from accelerate's or from `processes`.
+    """
+    if precision not in ("no", "bf16", "fp16"):
+        raise UserError(f"precision={precision}: choose no, bf16 or fp16")
+    cpu = cpu or not torch.accelerator.is_available()
+    if cpu and precision == "fp16":
+        raise UserError("precision=fp16 needs a GPU: choose no or bf16")
+    asked = "MASTER_PORT" in os.environ and "WORLD_SIZE" not in os.environ
+    if asked and os.environ.get("ACCELERATE_USE_CPU", "").lower() == "true":
+        raise UserError(
+            "accelerate launch was asked for several CPU processes and started one: with --cpu or MULTI_CPU it needs "
+            "MPI. Use --config_file accelerate_configs/cpu_2.yaml"
+        )
+    # Buffers are equal on all ranks or a rank's own affair; sending them before each forward could hang an evaluation.
+    accelerator = Accelerator(
+        cpu=cpu, mixed_precision=precision, kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)]
+    )
+    world = int(os.environ.get("WORLD_SIZE", 1))
+    if world != accelerator.num_processes:
+        raise UserError(f"the launcher started {world} processes, accelerate sees {accelerator.num_processes}")
+    if processes not in (None, accelerator.num_processes):
+        raise UserError(f"processes={processes}, but the launcher started {accelerator.num_processes}")
+    if accelerator.device.type == "cpu":
+        local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+        torch.set_num_threads(threads or max(1, len(os.sched_getaffinity(0)) // local))
+    return accelerator
+
+
+@contextlib.contextmanager
+def one_line_errors(program: str) -> Iterator[None]:
+    """Ends the process with one line and exit status 1 for an error that a person can act on.
+
+    A process that fails takes the others with it: the launcher stops them. So that one fault which all ranks meet is
+    told once, the others leave the main process a moment to tell it.
+    """
+    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    try:
+        yield
+    except EXPECTED as error:
+        if rank != 0:
+            time.sleep(1.0)
+        cause = str(error).strip()
+        if cause.startswith("Caught "):  # DataLoader puts the traceback of a worker into the message
+            cause = cause.splitlines()[-1].split(": ", 1)[-1]
+        message = f"{program}: error{f' [rank {rank}]' if world > 1 else ''}: {' '.join(cause.split())}"
+    except RuntimeError as error:
+        if world == 1 or not LOST_PEER.search(str(error)):
+            raise
+        message = f"{program}: rank {rank} stops, because another process has stopped"
+    else:
+        return
+    # The line may follow the progress bar of another process. Not sys.exit: a clean shutdown would wait for ranks
+    # that wait for this one.
+    print("\n" * (world > 1) + message, file=sys.stderr, flush=True)
+    os._exit(1)
+
+
+def quiet_other_ranks() -> None:
+    """Leaves progress bars and messages of the libraries to the main process."""
+    if not PartialState().is_main_process:
+        import logging
+
+        datasets.disable_progress_bars()
+        logging.getLogger("dataset_scripts").setLevel(logging.ERROR)
+        warnings.simplefilter("ignore")

@@ -1,0 +1,60 @@
+"""Fixtures: a cache of its own, folders of random images, real processes."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+# Before anything imports huggingface_hub: tests neither see nor touch the cache of the person who runs them.
+_CACHE = tempfile.TemporaryDirectory(prefix="dataset-scripts-tests-")
+os.environ["HF_HOME"] = _CACHE.name
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.pop("HF_DATASETS_CACHE", None)
+
+import numpy as np
+import PIL.Image
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository."""
+    return ROOT
+
+
+@pytest.fixture
+def save_image():
+    """Writes a random image, different for every path, and returns its pixels."""
+
+    def save(path: Path, size: tuple[int, int] = (9, 7), mode: str = "RGB") -> np.ndarray:
+        rng = np.random.default_rng(list(str(path).encode()))
+        channels = len(PIL.Image.new(mode, (1, 1)).getbands())
+        pixels = rng.integers(0, 256, (size[1], size[0], channels), dtype=np.uint8).squeeze(-1 if channels == 1 else ())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        PIL.Image.fromarray(pixels, mode).save(path)
+        return pixels
+
+    return save
+
+
+@pytest.fixture(scope="session")
+def run_processes():
+    """Runs a Python script on N CPU processes with torchrun; returns what it printed and its exit status."""
+
+    def run(processes: int, script: Path, *args: str, timeout: float = 240, check: bool = True, **env: str):
+        launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes > 1 else []
+        result = subprocess.run(
+            [sys.executable, *launcher, str(script), *map(str, args)],
+            env={**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", **env},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            cwd=ROOT,
+        )
+        assert not check or result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+        return result
+
+    return run
