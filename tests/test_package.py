@@ -1,0 +1,65 @@
+"""What a stranger gets: the wheel, the launch configurations, the commands of the README."""
+
+import re
+import subprocess
+import sys
+import zipfile
+
+import pytest
+import yaml
+from accelerate.commands.config.config_args import load_config_from_file
+
+
+def test_the_wheel_works_elsewhere(root, tmp_path):
+    source = tmp_path / "source"
+    subprocess.run(["git", "clone", "-q", root, source], check=True)
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", tmp_path, source], check=True, capture_output=True
+    )
+    wheel = next(tmp_path.glob("*.whl"))
+    with zipfile.ZipFile(wheel) as archive:
+        packed = set(archive.namelist())
+        archive.extractall(tmp_path / "site")
+    kept = [path for folder in ("dataset_scripts", "recipes") for path in (source / folder).rglob("*") if path.is_file()]
+    missing = {str(path.relative_to(source)) for path in kept} - packed
+    assert not missing and "dataset_scripts/digits/digits.csv.gz" in packed
+    assert not any(name.startswith(("tests", "benchmarks")) for name in packed)
+    program = "import dataset_scripts as d; print(d.__file__); print(len(d.load_dataset('digits', split='test')))"
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(tmp_path / "site"), "HF_HOME": str(tmp_path / "home"), "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert result.stdout.split() == [str(tmp_path / "site/dataset_scripts/__init__.py"), "359"]
+
+
+def test_launch_configurations_are_known_to_accelerate(root):
+    paths = sorted((root / "accelerate_configs").glob("*.yaml"))
+    assert paths
+    for path in paths:
+        config = load_config_from_file(str(path))
+        assert config.num_processes >= 1 and path.name in (root / "README.md").read_text()
+
+
+@pytest.mark.parametrize("target", ["train", "test"])
+def test_ci_runs_the_two_commands_of_the_readme(root, target):
+    assert f"make {target}\n" in (root / ".ci/run").read_text()
+    assert re.search(rf"^make {target} +#", (root / "README.md").read_text(), re.MULTILINE)
+
+
+def test_every_script_has_a_card_and_is_listed(root):
+    readme = (root / "README.md").read_text()
+    scripts = [path for path in (root / "dataset_scripts").glob("*/*.py") if path.stem == path.parent.name]
+    assert len(scripts) >= 2
+    for path in scripts:
+        header = yaml.safe_load((path.parent / "README.md").read_text().split("---")[1])
+        assert header["license"] and header["pretty_name"] and header["task_categories"]
+        assert f"[`{path.stem}`](dataset_scripts/{path.stem}/README.md)" in readme
+
+
+def test_links_of_the_readme_lead_somewhere(root):
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", (root / "README.md").read_text()):
+        assert (root / target).exists(), target
