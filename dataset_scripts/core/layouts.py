@@ -6,33 +6,39 @@ import re
 from pathlib import Path
 
 from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.files import Files
 from dataset_scripts.core.script import Script, bundled_names, find_script
 
 logger = logging.getLogger(__name__)
 
 
-def detect(folder: Path) -> Script | None:
-    """Finds the layout of a folder, and says which it took and why; None where `datasets` reads it by itself.
+def detect(files: Files) -> Script | None:
+    """Finds the layout of a folder or an archive, and says which it took and why; None where `datasets` reads it itself.
 
-    Each bundled script that reads a layout has `matches(folder) -> str | None`: what speaks for it, in words.
+    A bundled script that reads a layout has, beside its class,
+
+    - `matches(files) -> str | None`: what speaks for the layout, in words;
+    - `PRECEDENCE`: 2 where files of the format say it themselves (a COCO json, IDX numbers), 1 where names and pairs do
+      (images/ beside masks/), 0 for any images. The highest that matches is taken.
 
     Raises:
-        DataError: several layouts match; the message lists them and how to choose.
+        DataError: several layouts of one precedence match; the message lists them and how to choose.
     """
-    if is_published(folder):
+    if files.root.is_dir() and is_published(files.root):
         return None
-    evidence = {}
+    layouts = {}
     for name in bundled_names():
-        script = find_script(name)
-        matches = getattr(importlib.import_module(script.module_name()), "matches", None)
-        if matches is not None and (found := matches(folder)):
-            evidence[name] = found
-    if len(evidence) > 1:
-        listed = "; ".join(f"load_dataset({name!r}, data_dir=…): {found}" for name, found in evidence.items())
-        raise DataError(f"{folder} can be read in several ways, choose one: {listed}")
-    for name, found in evidence.items():
-        logger.info("%s: read as %s (%s)", folder, name, found)
-        return find_script(name)
+        module = importlib.import_module(find_script(name).module_name())
+        if hasattr(module, "matches"):
+            layouts.setdefault(module.PRECEDENCE, {})[name] = module.matches
+    for precedence in sorted(layouts, reverse=True):
+        evidence = {name: found for name, matches in layouts[precedence].items() if (found := matches(files))}
+        if len(evidence) > 1:
+            listed = "; ".join(f"load_dataset({name!r}, data_dir=…): {found}" for name, found in evidence.items())
+            raise DataError(f"{files.root} can be read in several ways, choose one: {listed}")
+        for name, found in evidence.items():
+            logger.info("%s: read as %s (%s)", files.root, name, found)
+            return find_script(name)
     return None
 
 

@@ -7,6 +7,9 @@ from typing import Any
 import datasets
 
 from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.faults import Faults
+from dataset_scripts.core.files import Files
+from dataset_scripts.core.layout import LayoutBuilder
 from dataset_scripts.core.layouts import detect
 from dataset_scripts.core.script import Script, find_script
 from dataset_scripts.core.transforms import ToTensor, attach
@@ -33,6 +36,7 @@ def load_dataset(
     *,
     transform: Callable | None = ToTensor(),
     trust_script: bool = False,
+    on_error: str = "raise",
     **config_kwargs: Any,
 ) -> Any:
     """Loads a dataset as `datasets.load_dataset` does, from loading scripts and folders of images too.
@@ -41,7 +45,7 @@ def load_dataset(
 
     1. the name of a script that comes with this package (`"digits"`); a local one of that name is `"./digits"`;
     2. a loading script: `x.py`, `x` with `x.py` beside it, or a folder `x/` that holds `x/x.py`;
-    3. a local folder of images: its layout is detected, and said;
+    3. a local folder, archive or file of images: its layout is detected, and said;
     4. all that `datasets.load_dataset` takes: a Hub id, `"parquet"`, `"imagefolder"`, an exported folder …
 
     Code is run from a local `.py` that you name and from this package only; nothing from the Hub is ever executed.
@@ -51,6 +55,8 @@ def load_dataset(
             (C, H, W) in 0..1; None leaves Pillow images; any other callable takes and returns a batch, a dict of
             lists, as in `datasets.Dataset.with_transform`.
         trust_script: also run a script that lies in a folder of data.
+        on_error: "raise" stops at the first row that cannot be read; "skip", for the layouts of this package, leaves
+            such rows out and lists them in a file that the log names.
         config_kwargs: fields of the script's `BuilderConfig`.
 
     All other arguments are those of `datasets.load_dataset`.
@@ -65,12 +71,16 @@ def load_dataset(
     if num_proc is not None and streaming:
         raise DataError("num_proc builds a dataset in parallel; with streaming=True use DataLoader(num_workers=…)")
     script = find_script(path, trust_script)
-    if script is None and Path(path).expanduser().is_dir():
+    files = None
+    if script is None and Path(path).expanduser().exists():
         folder = Path(path).expanduser() / (data_dir or "")
-        script = detect(folder)
+        files = Files.of(folder)
+        script = detect(files)
         if script is not None:
             data_dir = str(folder)
     if script is None:
+        if on_error != "raise":
+            raise DataError(f"on_error={on_error!r} is for the layouts of this package; {path} is read by datasets")
         dataset = datasets.load_dataset(
             path,
             name,
@@ -96,7 +106,11 @@ def load_dataset(
     if revision is not None:
         raise DataError(f"revision={revision!r} names a commit on the Hub, but {path} is the local script {script.path}")
     config_kwargs.pop("trust_remote_code", None)  # what datasets<4 asked for; a local script was named by the caller
-    builder = make_builder(script, name, data_dir, data_files, cache_dir, features, token, storage_options, config_kwargs)
+    if on_error != "raise":
+        config_kwargs["on_error"] = on_error
+    builder = make_builder(
+        script, name, data_dir, data_files, cache_dir, features, token, storage_options, config_kwargs, files
+    )
     if streaming:
         return attach(builder.as_streaming_dataset(split=split), transform)
     try:
@@ -111,6 +125,8 @@ def load_dataset(
         if isinstance(error.__cause__, DataError):  # the line that names the file, without the chain around it
             raise error.__cause__ from None
         raise
+    if isinstance(builder, LayoutBuilder):
+        Faults.report(builder.skipped_path)
     return attach(builder.as_dataset(split=split, in_memory=bool(keep_in_memory)), transform)
 
 
@@ -124,18 +140,23 @@ def make_builder(
     token: bool | str | None,
     storage_options: dict | None,
     config_kwargs: dict[str, Any],
+    files: Files | None = None,
 ) -> datasets.DatasetBuilder:
-    """The script's builder, with a cache of its own for this code and this state of the data."""
+    """The script's builder, with a cache of its own for this code and this state of the data (`files`, if listed)."""
     if data_dir is not None and "://" not in data_dir:
         folder = Path(data_dir).expanduser()
         if not folder.exists():
             raise DataError(f"data_dir={data_dir!r} does not exist")
         data_dir = str(folder.resolve())
-    return script.builder_class(cache_dir)(
+        files = files or Files.of(folder)
+    builder_class = script.builder_class(cache_dir)
+    if "on_error" in config_kwargs and not hasattr(builder_class.BUILDER_CONFIG_CLASS, "on_error"):
+        raise DataError(f"{script.path} has no option on_error: what it cannot read is an error of its own")
+    builder = builder_class(
         cache_dir=cache_dir,
         dataset_name=script.name,
         config_name=name,
-        hash=script.identity(data_dir),
+        hash=script.identity(files and files.state),
         base_path=str(script.path.parent),
         data_dir=data_dir,
         data_files=data_files,
@@ -144,3 +165,6 @@ def make_builder(
         storage_options=storage_options,
         **config_kwargs,
     )
+    if isinstance(builder, LayoutBuilder):
+        builder.files = files
+    return builder

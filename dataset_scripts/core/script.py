@@ -85,10 +85,10 @@ class Script:
             f"{self.path} is no loading script: it defines no class derived from datasets.GeneratorBasedBuilder"
         )
 
-    def identity(self, data_dir: str | None) -> str:
+    def identity(self, data_state: str | None) -> str:
         """What the cached dataset depends on: the code, the versions and the state of the data files.
 
-        The data are those of `data_dir`, and what lies beside the script: the whole folder where the script has one
+        The data are those of `data_dir`, whose listing has the state, and what lies beside the script: the whole folder where the script has one
         of its own (`x/x.py`), else the files next to it. `data_files` are identified by `datasets` itself.
         """
         versions = f"{dataset_scripts.__version__} {datasets.__version__}"
@@ -99,8 +99,8 @@ class Script:
             for path in sorted(self.path.parent.iterdir()):
                 if path.is_file() and not is_hidden(path.name) and path.suffix not in CODE_SUFFIXES:
                     parts.append(f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}".encode())
-        if data_dir is not None and Path(data_dir).is_dir():
-            parts.append(folder_state(Path(data_dir)).encode())
+        if data_state is not None:
+            parts.append(data_state.encode())
         return _digest(*parts)
 
 

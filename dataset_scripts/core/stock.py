@@ -4,11 +4,13 @@ import contextlib
 import functools
 import inspect
 import os
+from pathlib import Path
 from typing import Any
 
 import datasets
 import datasets.load
 
+from dataset_scripts.core.files import folder_state
 from dataset_scripts.core.script import find_script
 
 # The one private name that is replaced, and what is needed of it.
@@ -56,9 +58,10 @@ def enable() -> contextlib.ExitStack:
         script = find_script(path) if is_path else None
         if script is None:
             return factory(path, *args, **kwargs)
+        data_dir = kwargs.get("data_dir")
         return module_class(
             module_path=script.module_name(kwargs.get("cache_dir")),
-            hash=script.identity(kwargs.get("data_dir")),
+            hash=script.identity(folder_state(data_dir) if data_dir and Path(data_dir).exists() else None),
             builder_kwargs={"base_path": str(script.path.parent), "dataset_name": script.name},
         )
 

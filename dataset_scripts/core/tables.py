@@ -2,9 +2,9 @@
 
 import posixpath
 from collections.abc import Collection
-from pathlib import Path
 
 import datasets
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
@@ -12,68 +12,104 @@ import pyarrow.json
 import pyarrow.parquet
 
 from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.files import Files, Reader
 
 
-def read_table(path: Path, text_columns: Collection[str] = ()) -> pa.Table:
+def read_table(files: Reader, path: str, text_columns: Collection[str] = ()) -> pa.Table:
     """Reads `.csv`, `.tsv`, `.jsonl` or `.parquet`; `text_columns` stay text in csv, so that "007" is no number.
 
     Raises:
         DataError: the file is empty, cut off or no such table.
     """
     try:
-        if path.suffix in (".csv", ".tsv"):
-            return pa.csv.read_csv(
-                path,
-                parse_options=pa.csv.ParseOptions(delimiter="\t" if path.suffix == ".tsv" else ",", newlines_in_values=True),
-                convert_options=pa.csv.ConvertOptions(column_types=dict.fromkeys(text_columns, pa.string())),
-            )
-        if path.suffix == ".jsonl":
-            return pa.json.read_json(path)
-        return pa.parquet.read_table(path)
+        with files.open(path) as file:
+            if path.lower().endswith((".csv", ".tsv")):
+                return pa.csv.read_csv(
+                    file,
+                    parse_options=pa.csv.ParseOptions(
+                        delimiter="\t" if path.lower().endswith(".tsv") else ",", newlines_in_values=True
+                    ),
+                    convert_options=pa.csv.ConvertOptions(column_types=dict.fromkeys(text_columns, pa.string())),
+                )
+            if path.lower().endswith(".jsonl"):
+                return pa.json.read_json(file)
+            return pa.parquet.read_table(file)
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path}: cannot be read as a table: {error}") from error
+        raise DataError(f"{files.root}/{path}: cannot be read as a table: {error}") from error
 
 
-def read_metadata(root: Path, tables: list[str], images: Collection[str]) -> pa.Table:
-    """Reads metadata tables and checks them against the images that exist.
+def resolve_names(files: Files, table: str, names: pa.ChunkedArray, column: str, folder: str | None = None) -> pa.Array:
+    """The paths in the listing that a column of file names means; each row one file, no file twice.
 
     Args:
-        root: the folder that paths are relative to.
-        tables: paths of the tables; the column `file_name` of each is relative to the table's own folder.
-        images: paths of the images that exist.
-
-    Returns:
-        All rows, with the columns of all tables and `file_name` relative to `root`.
+        table: path of the table, for messages, and the place that names are relative to.
+        names: the column, of strings.
+        folder: another folder that names are relative to.
 
     Raises:
-        DataError: no `file_name` column, or a row that names a file twice, outside of `root`, or not there; the
+        DataError: a row names nothing, a file outside of the root, one that is not there, or one named before; the
             message names table and row (the first row is 1).
     """
-    parts, seen = [], set()
-    for table_path in tables:
-        path = root / table_path
-        table = read_table(path, text_columns=["file_name"])
+    folder = posixpath.dirname(table) if folder is None else folder
+    where = f"{files.root}/{table}"
+    names = names.combine_chunks() if isinstance(names, pa.ChunkedArray) else names
+    if not pa.types.is_string(names.type):
+        row = next((row for row, name in enumerate(names.to_pylist()) if not isinstance(name, str)), 0)
+        raise DataError(f"{where}, row {row + 1}: {column} is {names[row].as_py()!r}, not the name of a file")
+    blank = _first(pc.or_(pc.is_null(names), pc.equal(pc.fill_null(names, ""), "")))
+    if blank is not None:
+        raise DataError(f"{where}, row {blank + 1}: {column} is {names[blank].as_py()!r}, not the name of a file")
+    full = pc.binary_join_element_wise(folder, names, "/") if folder else names
+    odd = pc.match_substring_regex(full, r"^/|^[A-Za-z]:|(^|/)\.{0,2}/|/\.{0,2}$|\\")
+    if pc.any(odd).as_py():  # the few that are not plain relative paths
+        plain = full.to_pylist()
+        for row in np.flatnonzero(odd.to_numpy(zero_copy_only=False)).tolist():
+            name = names[row].as_py().replace("\\", "/")
+            path = posixpath.normpath(posixpath.join(folder, name))
+            if path.startswith("../") or posixpath.isabs(name) or name[1:2] == ":":
+                raise DataError(f"{where}, row {row + 1}: {names[row].as_py()} leads outside of {files.root}")
+            plain[row] = path
+        full = pa.array(plain, pa.string())
+    place = pc.index_in(full, pa.array(files.paths, pa.string()))
+    missing = _first(pc.is_null(place))
+    if missing is not None:
+        raise DataError(f"{where}, row {missing + 1}: there is no image {names[missing].as_py()}")
+    order = np.argsort(place.to_numpy(), kind="stable")
+    again = order[1:][np.diff(place.to_numpy()[order]) == 0]
+    if len(again):
+        row = int(again.min())
+        raise DataError(f"{where}, row {row + 1}: {names[row].as_py()} is listed twice")
+    return full
+
+
+def _first(mask: pa.Array) -> int | None:
+    place = pc.index(mask, True).as_py()
+    return None if place < 0 else place
+
+
+def read_metadata(files: Files, tables: list[str]) -> pa.Table:
+    """Reads metadata tables, whose column `file_name` is relative to each table's own folder.
+
+    Returns:
+        All rows, with the columns of all tables and `file_name` as a path of the listing.
+
+    Raises:
+        DataError: no `file_name` column, columns that don't agree, or a row that `resolve_names` refuses.
+    """
+    parts = []
+    for path in tables:
+        table = read_table(files, path, text_columns=["file_name"])
         if "file_name" not in table.column_names:
-            raise DataError(f"{path} has no column file_name (it has {', '.join(table.column_names)})")
-        names = []
-        for row, name in enumerate(table["file_name"].to_pylist(), start=1):
-            if not isinstance(name, str) or not name:
-                raise DataError(f"{path}, row {row}: file_name is {name!r}, not the name of a file")
-            full = posixpath.normpath(posixpath.join(posixpath.dirname(table_path), name.replace("\\", "/")))
-            if full.startswith("../") or posixpath.isabs(full):
-                raise DataError(f"{path}, row {row}: {name} leads outside of {root}")
-            if full not in images:
-                raise DataError(f"{path}, row {row}: there is no image {name}")
-            if full in seen:
-                raise DataError(f"{path}, row {row}: {name} is listed twice")
-            seen.add(full)
-            names.append(full)
-        column = table.column_names.index("file_name")
-        parts.append(table.set_column(column, "file_name", pa.array(names, pa.string())))
+            raise DataError(f"{files.root}/{path} has no column file_name (it has {', '.join(table.column_names)})")
+        names = resolve_names(files, path, table["file_name"], "file_name")
+        parts.append(table.set_column(table.column_names.index("file_name"), "file_name", names))
     try:
-        return pa.concat_tables(parts, promote_options="permissive")
+        whole = pa.concat_tables(parts, promote_options="permissive")
     except pa.ArrowException as error:
-        raise DataError(f"{root}: the columns of {', '.join(tables)} do not agree: {error}") from error
+        raise DataError(f"{files.root}: the columns of {', '.join(tables)} do not agree: {error}") from error
+    if pc.count_distinct(whole["file_name"]).as_py() < len(whole):
+        raise DataError(f"{files.root}: {', '.join(tables)} list the same images")
+    return whole
 
 
 def as_class_label(column: pa.ChunkedArray) -> tuple[datasets.ClassLabel, pa.Array] | None:

@@ -1,0 +1,53 @@
+"""What happens to a row that cannot be read: an error, or a line in a list."""
+
+import logging
+import os
+from pathlib import Path
+
+from dataset_scripts.core.errors import DataError
+
+logger = logging.getLogger(__name__)
+
+
+class Faults:
+    """`with faults:` around the reading of one row raises its DataError, or notes it and goes on.
+
+    Attributes:
+        skip: whether to go on.
+        path: the file that lists what was skipped, a line each; None only logs it. Worker processes share it.
+    """
+
+    def __init__(self, on_error: str, path: Path | None):
+        if on_error not in ("raise", "skip"):
+            raise DataError(f"on_error={on_error!r}: it is 'raise' (stop at the first fault) or 'skip' (list them and go on)")
+        self.skip = on_error == "skip"
+        self.path = path
+        if path is not None:
+            path.unlink(missing_ok=True)
+
+    def __enter__(self) -> "Faults":
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> bool:
+        if not (self.skip and isinstance(error, DataError)):
+            return False
+        self.note(str(error))
+        return True
+
+    def note(self, message: str) -> None:
+        if self.path is None:
+            logger.warning("skipped: %s", message)
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            os.write(descriptor, (message.replace("\n", " ") + "\n").encode())  # one write: lines of processes don't mix
+        finally:
+            os.close(descriptor)
+
+    @staticmethod
+    def report(path: Path) -> None:
+        """Says how much was skipped according to the list at `path`; also of a dataset that was built earlier."""
+        if path.exists():
+            lines = path.read_text(encoding="utf-8").splitlines()
+            logger.warning("%d skipped, such as: %s; all are listed in %s", len(lines), lines[0], path)

@@ -1,0 +1,148 @@
+"""The base of the scripts that read a layout: index the annotations once, then read rows in any number of processes."""
+
+import inspect
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import datasets
+import pyarrow as pa
+
+from dataset_scripts.core.decode import decode_image
+from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.faults import Faults
+from dataset_scripts.core.files import Files, Reader, is_hidden
+from dataset_scripts.core.splits import in_order
+
+
+@dataclass
+class LayoutConfig(datasets.BuilderConfig):
+    """Options of every layout.
+
+    Attributes:
+        on_error: "raise" stops at the first row that cannot be read; "skip" leaves such rows out, and lists them in
+            a file that the log names. It also decodes every image while building, to find the damaged ones.
+    """
+
+    on_error: str = "raise"
+
+
+@dataclass
+class Rows:
+    """The rows of a split, before they are read.
+
+    Attributes:
+        samples: what `read` takes, one a row; small and picklable.
+        columns: columns that are known already, one value a row.
+    """
+
+    samples: Sequence
+    columns: dict[str, pa.Array] = field(default_factory=dict)
+
+
+class LayoutBuilder(datasets.ArrowBasedBuilder):
+    """Reads a layout in two steps; a script implements `index` and `read`, and `matches(files)` beside the class.
+
+    Attributes:
+        files: the listing of `data_dir`, where the caller has made it already.
+    """
+
+    VERSION = datasets.Version("1.0.0")
+    BUILDER_CONFIG_CLASS = LayoutConfig
+    CHUNK: ClassVar[int] = 256  # rows a table, and a unit that num_proc and DataLoader workers share
+    TAKES_DATA_FILES: ClassVar[bool] = False
+    files: Files | None = None
+
+    def index(self, files: Files) -> tuple[datasets.Features, dict[str, Rows]]:
+        """Finds splits, rows and features in the listing and the annotations, without opening an image."""
+        raise NotImplementedError
+
+    def read(self, files: Reader, sample: Any) -> dict[str, Any]:
+        """Reads a row: its columns as Arrow stores them, an image as `{"bytes": …, "path": …}`."""
+        raise NotImplementedError
+
+    @property
+    def skipped_path(self) -> Path:
+        """The list of what `on_error="skip"` left out, beside the cached dataset."""
+        return Path(f"{self.cache_dir}.skipped.txt")
+
+    def named_files(self) -> dict[str, list[str]]:
+        """The `data_files` that the caller named: split -> paths of the listing, sorted."""
+        return {
+            str(split): sorted(Path(path).relative_to(self._root).as_posix() for path in paths if not is_hidden(Path(path).name))
+            for split, paths in (self.config.data_files or {}).items()
+        }
+
+    def _list(self) -> Files:
+        """The listing: of `data_dir`, or of the `data_files` alone where that is not given."""
+        paths = [str(path) for paths in (self.config.data_files or {}).values() for path in paths]
+        if paths and not self.TAKES_DATA_FILES:
+            raise DataError(f"{self.dataset_name} finds its files itself: pass data_dir=…, not data_files")
+        remote = next((path for path in paths if "://" in path), None)
+        if remote is not None:
+            raise DataError(f"{self.dataset_name} reads local files, not {remote}")
+        if self.config.data_dir is not None:
+            self._root = Path(self.config.data_dir)
+            outside = next((path for path in paths if not Path(path).is_relative_to(self._root)), None)
+            if outside is not None:
+                raise DataError(f"data_files: {outside} lies outside of data_dir={self.config.data_dir!r}")
+            return self.files or Files.of(self._root)
+        if not paths:
+            raise DataError(f"{self.dataset_name} reads a folder: load_dataset({self.dataset_name!r}, data_dir='path/to/data')")
+        self._root = Path(os.path.commonpath([os.path.dirname(path) for path in paths]))
+        return Files(self._root, paths=sorted(path for named in self.named_files().values() for path in named))
+
+    def _info(self):
+        return datasets.DatasetInfo(description=inspect.getdoc(inspect.getmodule(type(self))) or "")
+
+    def _split_generators(self, dl_manager):
+        self.faults = Faults(self.config.on_error, None if dl_manager.is_streaming else self.skipped_path)
+        files, self.files = self._list(), None  # workers need no listing
+        self.info.features, splits = self.index(files)
+        empty = [split for split, rows in splits.items() if not len(rows.samples)]
+        if empty or not splits:
+            raise DataError(f"{files.root}: no images for the split {(empty or ['train'])[0]}")
+        sequential = any(archive.sequential for archive in files.mounts.values())
+        return [
+            datasets.SplitGenerator(split, {"chunks": self._chunks(rows, sequential), "reader": files.reader()})
+            for split, rows in in_order(splits).items()
+        ]
+
+    def _chunks(self, rows: Rows, sequential: bool) -> list[list[Rows]]:
+        """Cuts a split into parts of equal size: at least 64, where it has that many rows, of at most CHUNK.
+
+        What can only be read from front to end is one unit, so that no two workers read it.
+        """
+        count = len(rows.samples)
+        size = min(self.CHUNK, max(1, count // 64))
+        parts = [
+            Rows(rows.samples[start : start + size], {name: column.slice(start, size) for name, column in rows.columns.items()})
+            for start in range(0, count, size)
+        ]
+        return [parts] if sequential else [[part] for part in parts]
+
+    def _generate_tables(self, chunks, reader):
+        images = [name for name, feature in self.info.features.items() if isinstance(feature, datasets.Image)]
+        schema = self.info.features.arrow_schema.remove_metadata()
+        for number, rows in enumerate(rows for chunk in chunks for rows in chunk):
+            kept, read = [], []
+            for place, sample in enumerate(rows.samples):
+                with self.faults:
+                    row = self.read(reader, sample)
+                    if self.faults.skip:
+                        for name in images:
+                            if row.get(name) is not None:
+                                decode_image(row[name], row[name]["path"] or f"row {place}").load()
+                    kept.append(place)
+                    read.append(row)
+            if read:
+                columns = {
+                    name: pa.array([row[name] for row in read], schema.field(name).type)
+                    if name not in rows.columns
+                    else rows.columns[name].take(pa.array(kept)) if len(kept) < len(rows.samples) else rows.columns[name]
+                    for name in schema.names
+                }
+                yield number, pa.table(columns, schema=schema)
+
