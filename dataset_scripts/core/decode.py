@@ -1,11 +1,16 @@
-"""The one place where stored bytes become an image."""
+"""The one place where stored bytes become an image, and arrays become stored bytes."""
+
+import io
+from dataclasses import dataclass
 
 import datasets
+import numpy as np
 import PIL.Image
 
 from dataset_scripts.core.errors import DataError
 
 _IMAGE = datasets.Image()
+_EXIF_ORIENTATION = 0x0112
 
 
 def decode_image(value: dict, name: str) -> PIL.Image.Image:
@@ -25,3 +30,87 @@ def decode_image(value: dict, name: str) -> PIL.Image.Image:
     except Exception as error:  # Pillow's plugins raise anything from SyntaxError to struct.error
         where = f"{name} ({value['path']})" if value.get("path") else name
         raise DataError(f"unreadable image {where}: {error}") from error
+
+
+def encode_image(array: np.ndarray) -> bytes:
+    """Encodes an array without loss: uint8 (H, W), (H, W, 1..4) and uint16 (H, W) as PNG, float32 (H, W) as TIFF.
+
+    Raises:
+        DataError: an array of another kind, which no image format keeps as it is.
+    """
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    if array.dtype == np.bool_:
+        array = array.astype(np.uint8) * 255
+    kind = "TIFF" if array.dtype == np.float32 else "PNG"
+    pictures = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (2, 3, 4))
+    if not pictures or 0 in array.shape or array.dtype not in (np.uint8, np.uint16, np.float32) or (
+        array.ndim == 3 and array.dtype != np.uint8
+    ):  # fmt: skip
+        raise DataError(
+            f"no image: {array.dtype} of shape {array.shape}; images are uint8 of shape (H, W) or (H, W, 1..4), "
+            "or uint16 or float32 of shape (H, W)"
+        )
+    buffer = io.BytesIO()
+    PIL.Image.fromarray(np.ascontiguousarray(array)).save(buffer, kind, **({"compress_level": 1} if kind == "PNG" else {}))
+    return buffer.getvalue()
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The size of an image, and how EXIF turns it on decoding.
+
+    Attributes:
+        stored: (width, height) of the pixels in the file.
+        orientation: EXIF orientation, 1..8 (1: as stored).
+    """
+
+    stored: tuple[int, int]
+    orientation: int = 1
+
+    @classmethod
+    def of(cls, content: bytes, name: str) -> "Frame":
+        """Reads the header.
+
+        Raises:
+            DataError: no image.
+        """
+        try:
+            with PIL.Image.open(io.BytesIO(content)) as image:
+                orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
+                return cls(image.size, orientation if orientation in range(1, 9) else 1)
+        except Exception as error:  # see decode_image
+            raise DataError(f"unreadable image {name}: {error}") from error
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of the decoded image."""
+        width, height = self.stored
+        return (height, width) if self.orientation >= 5 else (width, height)
+
+    def turns(self, annotated: tuple[int, int] | None) -> bool:
+        """Whether annotations made on an image of size `annotated` have to be turned to fit the decoded image.
+
+        Most tools show, and annotate, the turned image. Only a size that is the stored one, and not the decoded one,
+        says otherwise.
+        """
+        return annotated is not None and tuple(annotated) == self.stored != self.size
+
+    def turn_points(self, points: np.ndarray) -> np.ndarray:
+        """Moves points (…, 2), x and y in pixels of the stored image, to where they are in the decoded one."""
+        width, height = self.stored
+        x, y = points[..., 0], points[..., 1]
+        flipped_x, flipped_y = width - x, height - y
+        pair = {
+            1: (x, y), 2: (flipped_x, y), 3: (flipped_x, flipped_y), 4: (x, flipped_y),
+            5: (y, x), 6: (flipped_y, x), 7: (flipped_y, flipped_x), 8: (y, flipped_x),
+        }[self.orientation]  # fmt: skip
+        return np.stack(pair, -1)
+
+    def turn_mask(self, mask: np.ndarray) -> np.ndarray:
+        """Turns an array (H, W) of the stored image as decoding turns the image."""
+        turned = {
+            1: mask, 2: mask[:, ::-1], 3: mask[::-1, ::-1], 4: mask[::-1],
+            5: mask.T, 6: mask[::-1].T, 7: mask[::-1, ::-1].T, 8: mask[:, ::-1].T,
+        }[self.orientation]  # fmt: skip
+        return np.ascontiguousarray(turned)

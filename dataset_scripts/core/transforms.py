@@ -7,6 +7,9 @@ import datasets
 import numpy as np
 import PIL.Image
 import torch
+from torchvision import tv_tensors
+
+from dataset_scripts.core.targets import MASKS, canvas_of, mask_tensor, object_tensors
 
 
 class ToTensor:
@@ -22,6 +25,11 @@ class ToTensor:
     | `P`, `PA` (palette)                           | the palette's *indices*, scaled like any 8 bits        |
     | `I;16` `I` `F`, other integers and floats     | the value itself: its range is not known               |
     | alpha (LA PA RGBA)                            | a channel like the others, the last one                |
+
+    Rows with more than an image are ready for `torchvision.transforms.v2`, which moves all of it together: images are
+    `tv_tensors.Image`, a `mask` (or `instance_mask`) is a `Mask` (H, W) of int64 ids, and `objects` hold
+    `BoundingBoxes` (N, 4), masks, keypoints and tensors, as `core/targets.py` has them. A column that is read without
+    the image, such as `ds["objects"]`, stays as it is stored.
 
     An image of mode `RGB` and no other: `ds.cast_column("image", datasets.Image(mode="RGB"))`.
 
@@ -46,9 +54,30 @@ class ToTensor:
         return f"ToTensor(normalize={self.normalize})"
 
     def __call__(self, data: Any) -> Any:
-        if isinstance(data, Mapping):
-            return {name: self._column(name, value) for name, value in data.items()}
-        return self._tensor(data)
+        if not isinstance(data, Mapping):
+            return self._tensor(data)
+        columns = list(data.values())
+        if all(isinstance(values, list) and len(values) == len(columns[0]) for values in columns):  # a batch
+            rows = [self._row(dict(zip(data, values))) for values in zip(*columns)]
+            return {name: [row[name] for row in rows] for name in data}
+        return self._row(data)
+
+    def _row(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        masks = [name for name in MASKS if name in row and isinstance(row[name], (PIL.Image.Image, np.ndarray))]
+        image = row.get("image")
+        boxes = isinstance(row.get("objects"), dict) and "bbox" in row["objects"] and image is not None
+        result = {}
+        for name, value in row.items():
+            if name in masks:
+                result[name] = mask_tensor(value)
+            elif name == "objects" and boxes:
+                result[name] = object_tensors(value, canvas_of(image))
+            else:
+                result[name] = self._column(name, value)
+        images = [name for name in self.columns if isinstance(result.get(name), torch.Tensor) and name not in masks]
+        if masks or boxes or len(images) > 1:
+            result |= {name: tv_tensors.Image(result[name]) for name in images}
+        return result
 
     def _column(self, name: str, value: Any) -> Any:
         if isinstance(value, PIL.Image.Image):

@@ -1,0 +1,117 @@
+"""The column `objects`: boxes and what belongs to them, the same for every detection layout."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import datasets
+import numpy as np
+
+from dataset_scripts.core.decode import Frame
+from dataset_scripts.core.errors import DataError
+
+TOLERANCE = 1.0  # pixels by which rounding may push a box over the border; it is cut there
+RLE = {"size": datasets.List(datasets.Value("int32"), length=2), "counts": datasets.Value("string")}
+
+
+def object_features(names: Sequence[str], **more: Any) -> dict[str, Any]:
+    """The features of `objects`: lists of equal length, one item an object.
+
+    Args:
+        names: the categories.
+        more: features of further items, such as `area=datasets.Value("float32")`.
+    """
+    features = {
+        "bbox": datasets.List(datasets.List(datasets.Value("float32"), length=4)),
+        "category": datasets.List(datasets.ClassLabel(names=list(names))),
+    }
+    return features | {name: datasets.List(feature) for name, feature in more.items()}
+
+
+def fit_boxes(boxes: Any, frame: Frame, annotated: tuple[int, int] | None, where: Sequence[str]) -> np.ndarray:
+    """Checks boxes and brings them to the decoded image.
+
+    Args:
+        boxes: (N, 4) x, y, width, height in pixels of the image that was annotated; x and y of the upper left corner.
+        frame: the image.
+        annotated: (width, height) of the image that was annotated, None if unknown.
+        where: names file and line of each box, for messages.
+
+    Returns:
+        (N, 4) float32, the same in pixels of the decoded image.
+
+    Raises:
+        DataError: a number that is not finite, a negative size, or a box that reaches out of the image by more than
+            a pixel.
+    """
+    boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
+    low, high = boxes[:, :2], boxes[:, :2] + boxes[:, 2:]
+    if frame.turns(annotated):
+        corners = frame.turn_points(np.stack([low, high]))
+        low, high = corners.min(0), corners.max(0)
+        wrong = (boxes[:, 2:] < 0).any(1)
+    else:
+        wrong = (high < low).any(1)
+    size = np.array(frame.size, np.float64)
+    outside = (low < -TOLERANCE).any(1) | (high > size + TOLERANCE).any(1)
+    for place in np.flatnonzero(~np.isfinite(boxes).all(1) | wrong | outside).tolist():
+        box = ", ".join(f"{number:g}" for number in boxes[place])
+        fault = "reaches out of" if outside[place] else "is no box in"
+        raise DataError(f"{where[place]}: [{box}] (x, y, width, height) {fault} the image of {size[0]:g} x {size[1]:g} pixels")
+    low, high = np.clip(low, 0, size), np.clip(high, 0, size)
+    return np.concatenate([low, high - low], 1).astype(np.float32)
+
+
+def mask_tools() -> Any:
+    """`pycocotools.mask`.
+
+    Raises:
+        DataError: it is not installed; the message names the extra.
+    """
+    try:
+        import pycocotools.mask
+    except ImportError as error:
+        raise DataError("instance masks need pycocotools: pip install 'dataset_scripts[detection]'") from error
+    return pycocotools.mask
+
+
+def encode_segmentation(
+    segmentation: Any, annotated: tuple[int, int], frame: Frame, where: str
+) -> dict[str, Any]:
+    """Makes a run-length code, as pycocotools stores it, of polygons or of either form of run lengths.
+
+    Args:
+        segmentation: a list of polygons [x0, y0, x1, y1, …] in pixels, or `{"size": [h, w], "counts": …}` with
+            counts as a list (uncompressed) or text (compressed).
+        annotated: (width, height) of the image that was annotated.
+        frame: the image.
+        where: names file and annotation, for messages.
+
+    Returns:
+        `{"size": [height, width], "counts": text}` of the decoded image.
+
+    Raises:
+        DataError: something else, or of another size than the image.
+    """
+    tools = mask_tools()
+    width, height = annotated
+    try:
+        if isinstance(segmentation, dict):
+            if list(segmentation["size"]) != [height, width]:
+                raise ValueError(f"its size is {segmentation['size']}, the image's {[height, width]}")
+            if isinstance(segmentation["counts"], list):
+                if sum(segmentation["counts"]) != height * width:
+                    raise ValueError(f"its counts make {sum(segmentation['counts'])} pixels, not {height * width}")
+                rle = tools.frPyObjects(segmentation, height, width)
+            else:
+                rle = {"size": [height, width], "counts": str(segmentation["counts"]).encode()}
+        else:
+            if not segmentation or any(len(polygon) < 6 or len(polygon) % 2 for polygon in segmentation):
+                raise ValueError("a polygon has at least three points, x and y each")
+            rle = tools.merge(tools.frPyObjects([[float(number) for number in polygon] for polygon in segmentation], height, width))
+        if tuple(annotated) != frame.size or frame.turns(annotated):
+            if not frame.turns(annotated):
+                raise ValueError(f"it was drawn on {width} x {height} pixels, the image has {frame.size[0]} x {frame.size[1]}")
+            rle = tools.encode(np.asfortranarray(frame.turn_mask(tools.decode(rle))))
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{where}: no segmentation: {error}") from error
+    return {"size": list(map(int, rle["size"])), "counts": rle["counts"].decode()}

@@ -1,0 +1,65 @@
+"""Boxes, masks and keypoints as the `tv_tensors` that `torchvision.transforms.v2` moves along with the image."""
+
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import torch
+from torchvision import tv_tensors
+
+from dataset_scripts.core.objects import mask_tools
+
+MASKS = ("mask", "instance_mask")  # columns of images whose values are ids, not brightness
+
+
+def mask_tensor(mask: Any) -> tv_tensors.Mask:
+    """A mask of ids, a Pillow image or an array (H, W), as int64 (H, W), its values as they are.
+
+    Raises:
+        TypeError: it has several channels, so that its values are colours.
+    """
+    array = np.asarray(mask)
+    if array.ndim != 2:
+        raise TypeError(f"a mask holds one id a pixel, not {array.shape[-1]} channels: load it as an image, or map its colours to ids")
+    return tv_tensors.Mask(torch.from_numpy(array.astype(np.int64)))
+
+
+def object_tensors(objects: dict[str, Any], canvas: tuple[int, int]) -> dict[str, Any]:
+    """The lists of a row's `objects` as tensors.
+
+    Args:
+        objects: `bbox` and others, lists of N items.
+        canvas: (height, width) of the image.
+
+    Returns:
+        `bbox` as BoundingBoxes (N, 4) float32, XYWH in pixels; `segmentation` (run-length codes) as `mask`, a Mask
+        (N, H, W) of bool; `keypoints` (N, K, 3) as KeyPoints (N, K, 2) and `visible` (N, K); other numbers as tensors
+        of N items; text stays a list.
+    """
+    count = len(objects["bbox"])
+    tensors = {}
+    for name, values in objects.items():
+        if name == "bbox":
+            boxes = torch.tensor(values, dtype=torch.float32).reshape(-1, 4)
+            tensors[name] = tv_tensors.BoundingBoxes(boxes, format="XYWH", canvas_size=canvas)
+        elif name == "segmentation":
+            masks = np.zeros((0, *canvas), bool)
+            if values:
+                codes = [{"size": code["size"], "counts": code["counts"].encode()} for code in values]
+                masks = mask_tools().decode(codes).transpose(2, 0, 1).astype(bool)
+            tensors["mask"] = tv_tensors.Mask(torch.from_numpy(np.ascontiguousarray(masks)))
+        elif name == "keypoints":
+            points = torch.tensor(values, dtype=torch.float32)
+            points = points.reshape(count, -1, 3) if count else points.reshape(0, 0, 3)
+            tensors[name] = tv_tensors.KeyPoints(points[..., :2], canvas_size=canvas)
+            tensors["visible"] = points[..., 2].long()
+        elif all(isinstance(value, (bool, int, float)) for value in values):
+            tensors[name] = torch.tensor(values, dtype=None if values else torch.int64)
+        else:
+            tensors[name] = values
+    return tensors
+
+
+def canvas_of(image: Any) -> tuple[int, int]:
+    """(height, width) of a Pillow image or an array (H, W, …)."""
+    return (image.height, image.width) if isinstance(image, PIL.Image.Image) else tuple(image.shape[:2])
