@@ -1,5 +1,6 @@
 """`load_dataset`: any image dataset in one line, its rows as tensors."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -152,12 +153,14 @@ def make_builder(
     builder_class = script.builder_class(cache_dir)
     if "on_error" in config_kwargs and not hasattr(builder_class.BUILDER_CONFIG_CLASS, "on_error"):
         raise DataError(f"{script.path} has no option on_error: what it cannot read is an error of its own")
+    # What relative data_files are relative to: as in datasets, the data or the working folder; the script's files, its own.
+    base_path = (data_dir or os.getcwd()) if issubclass(builder_class, LayoutBuilder) else str(script.path.parent)
     builder = builder_class(
         cache_dir=cache_dir,
         dataset_name=script.name,
         config_name=name,
         hash=script.identity(files and files.state),
-        base_path=str(script.path.parent),
+        base_path=base_path,
         data_dir=data_dir,
         data_files=data_files,
         features=features,

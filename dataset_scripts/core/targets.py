@@ -9,6 +9,7 @@ from torchvision import tv_tensors
 
 from dataset_scripts.core.objects import mask_tools
 
+_EMPTY = {"area": torch.float32, "iscrowd": torch.bool, "difficult": torch.bool, "truncated": torch.bool}  # else int64
 MASKS = ("mask", "instance_mask")  # columns of images whose values are ids, not brightness
 
 
@@ -54,7 +55,7 @@ def object_tensors(objects: dict[str, Any], canvas: tuple[int, int]) -> dict[str
             tensors[name] = tv_tensors.KeyPoints(points[..., :2], canvas_size=canvas)
             tensors["visible"] = points[..., 2].long()
         elif all(isinstance(value, (bool, int, float)) for value in values):
-            tensors[name] = torch.tensor(values, dtype=None if values else torch.int64)
+            tensors[name] = torch.tensor(values, dtype=None if values else _EMPTY.get(name, torch.int64))
         else:
             tensors[name] = values
     return tensors
