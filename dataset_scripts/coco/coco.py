@@ -13,7 +13,7 @@ import numpy as np
 
 from dataset_scripts.core.decode import Frame
 from dataset_scripts.core.errors import DataError
-from dataset_scripts.core.files import Files
+from dataset_scripts.core.files import Files, folder_of, name_of, stem_of
 from dataset_scripts.core.json_stream import elements
 from dataset_scripts.core.layout import LayoutBuilder, LayoutConfig, Rows
 from dataset_scripts.core.objects import RLE, encode_segmentation, fit_boxes, object_features
@@ -49,10 +49,10 @@ def matches(files):
 def annotation_files(files: Files) -> dict[str, list[str]]:
     """The json files in COCO's form, by the task that they are for."""
     paths = files.having(".json")
-    crowded = {folder for folder, count in Counter(map(posixpath.dirname, paths)).items() if count > MANY}
+    crowded = {folder for folder, count in Counter(map(folder_of, paths)).items() if count > MANY}
     tasks = {"detection": [], "keypoints": [], "captions": []}
     for path in paths:
-        if posixpath.dirname(path) in crowded or "panoptic" in posixpath.basename(path):
+        if folder_of(path) in crowded or "panoptic" in name_of(path):
             continue
         with files.open(path) as file:
             text = file.read(PEEK)
@@ -65,7 +65,7 @@ def annotation_files(files: Files) -> dict[str, list[str]]:
         if re.search(rb'"caption"\s*:', text) and b'"bbox"' not in text:
             tasks["captions"].append(path)
         else:
-            tasks["keypoints" if "keypoint" in posixpath.basename(path) else "detection"].append(path)
+            tasks["keypoints" if "keypoint" in name_of(path) else "detection"].append(path)
     return tasks
 
 
@@ -114,9 +114,9 @@ class Coco(LayoutBuilder):
             named = self.named_files()
             paths = {path: split for split, paths in named.items() for path in paths}
         else:
-            paths = {path: split_in(posixpath.basename(path)) or split_in(posixpath.dirname(path)) for path in tasks[task]}
+            paths = {path: split_in(name_of(path)) or split_in(folder_of(path)) for path in tasks[task]}
             if len(paths) > 1:
-                paths = {path: split or split_name(posixpath.basename(path)[:-5]) for path, split in paths.items()}
+                paths = {path: split or split_name(stem_of(path)) for path, split in paths.items()}
         if not paths:
             raise DataError(f"{files.root} has no json file with COCO's images and annotations for {task}")
         sources = {}
@@ -245,19 +245,19 @@ def image_folder(files: Files, source: str, split: str, names: list[str]) -> str
         DataError: none, or several equally good ones.
     """
     folders = {""}
-    for folder in set(map(posixpath.dirname, files.images)):
+    for folder in set(map(folder_of, files.images)):
         while folder:
             folders.add(folder)
-            folder = posixpath.dirname(folder)
+            folder = folder_of(folder)
     some = names[:: max(1, len(names) // 20)]
     hits = {folder: sum(posixpath.join(folder, name) in files.names for name in some) for folder in sorted(folders)}
     best = [folder for folder, count in hits.items() if count == max(hits.values())]
     if not max(hits.values()):
-        return posixpath.dirname(source)  # every image is reported as missing, there
-    stem = posixpath.basename(source)[:-5]
+        return folder_of(source)  # every image is reported as missing, there
+    stem = stem_of(source)
     for wanted in (
-        lambda folder: folder == posixpath.dirname(source),
-        lambda folder: folder and stem.endswith(posixpath.basename(folder)),
+        lambda folder: folder == folder_of(source),
+        lambda folder: folder and stem.endswith(name_of(folder)),
         lambda folder: split_in(folder) == split,
     ):
         best = [folder for folder in best if wanted(folder)] or best

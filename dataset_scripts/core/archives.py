@@ -25,6 +25,7 @@ TAR_STREAMS = {  # suffix -> compression, as pyarrow names it
     ".tar.xz": "xz",
     ".txz": "xz",
 }
+SUFFIXES = (".zip", *TAR_STREAMS)
 MAX_RATIO = 200  # a member of MAX_SMALL bytes or more that grows by this factor is a bomb, not a picture
 MAX_SMALL = 64 << 20
 MAX_RESTARTS = 16
@@ -32,14 +33,14 @@ DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, gzi
            OSError, RuntimeError, NotImplementedError)  # fmt: skip
 
 
+def is_archive(name: str) -> bool:
+    return name.lower().endswith(SUFFIXES)
+
+
 def archive_stem(name: str) -> str:
     """`a/b.tar.gz` -> `a/b`; the name itself where it is no archive."""
-    suffix = next((suffix for suffix in (".zip", *TAR_STREAMS) if name.lower().endswith(suffix)), "")
+    suffix = next((suffix for suffix in SUFFIXES if name.lower().endswith(suffix)), "")
     return name[: len(name) - len(suffix)]
-
-
-def is_archive(name: str) -> bool:
-    return archive_stem(name) != name
 
 
 def open_archive(path: Path) -> "ArchiveReader":

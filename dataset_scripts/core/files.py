@@ -28,6 +28,25 @@ def is_image(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
 
 
+# datasets replaces os.path in the modules of scripts by slow versions that know URLs; listings have none.
+
+
+def folder_of(path: str) -> str:
+    """`a/b/c.png` -> `a/b`, `c.png` -> ``."""
+    return path.rpartition("/")[0]
+
+
+def name_of(path: str) -> str:
+    """`a/b/c.png` -> `c.png`."""
+    return path.rpartition("/")[2]
+
+
+def stem_of(path: str) -> str:
+    """`a/b/c.png` -> `c`."""
+    name = name_of(path)
+    return name.rpartition(".")[0] or name
+
+
 def walk(root: Path) -> Iterator[os.DirEntry]:
     """Yields every file under `root` that is not hidden, folder by folder, in sorted order.
 

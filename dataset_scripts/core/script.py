@@ -92,7 +92,8 @@ class Script:
         of its own (`x/x.py`), else the files next to it. `data_files` are identified by `datasets` itself.
         """
         versions = f"{dataset_scripts.__version__} {datasets.__version__}"
-        parts = [versions.encode()] + [path.read_bytes() for path in imported_files(self.path)]
+        sources = sorted((PACKAGE / "core").glob("*.py")) + imported_files(self.path)
+        parts = [versions.encode()] + [path.read_bytes() for path in sources]
         if self.path.parent.name == self.name:
             parts.append(folder_state(self.path.parent).encode())
         else:
@@ -154,7 +155,7 @@ def local_files(script: Path) -> list[Path]:
 
 
 def imported_files(script: Path) -> list[Path]:
-    """The script and all that it imports of its own folder and of this package, recursively, each once.
+    """The script and all that it imports of its own folder and of this package but for `core`, each once.
 
     Raises:
         DataError: a relative import of something else than a `.py` file in the script's folder.
@@ -183,7 +184,7 @@ def _imports(path: Path) -> Iterator[Path]:
         elif isinstance(node, (ast.Import, ast.ImportFrom)):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module]
             for name in names:
-                if name.startswith("dataset_scripts."):
+                if name.startswith("dataset_scripts.") and not name.startswith("dataset_scripts.core"):
                     spec = importlib.util.find_spec(name)
                     if spec is not None and spec.origin is not None:
                         yield Path(spec.origin)

@@ -1,14 +1,13 @@
 """Folders of images: class folders, split folders, metadata tables. The card beside this file gives the rules."""
 
 import logging
-import posixpath
 from dataclasses import dataclass
 
 import datasets
 import pyarrow as pa
 
 from dataset_scripts.core.errors import DataError
-from dataset_scripts.core.files import Files, is_image
+from dataset_scripts.core.files import Files, folder_of, is_image, name_of
 from dataset_scripts.core.layout import LayoutBuilder, LayoutConfig, Rows
 from dataset_scripts.core.splits import SPLITS, in_order, split_name
 from dataset_scripts.core.tables import as_class_label, read_metadata
@@ -39,18 +38,19 @@ def matches(files):
     """Any folder of images."""
     if not files.images:
         return None
-    folders = {posixpath.dirname(path) for path in files.images}
+    folders = {folder_of(path) for path in files.images}
     parts = [f"{len(files.images)} images in {len(folders)} folders"]
     if tables := tables_in(files):
         parts.append(f"described by {', '.join(tables)}")
-    others = [path for path in files.paths if not is_image(path) and path not in tables]
+    others = len(files.paths) - len(files.images) - len(tables)
     if others:
-        parts.append(f"{len(others)} other files ignored, such as {others[0]}")
+        first = next(path for path in files.paths if not is_image(path) and path not in tables)
+        parts.append(f"{others} other files ignored, such as {first}")
     return f"{', '.join(parts)}; splits: {', '.join(in_order(dict.fromkeys(split_folders(files, None).values()))) or 'train'}"
 
 
 def tables_in(files: Files) -> list[str]:
-    return [path for path in files.paths if posixpath.basename(path) in METADATA]
+    return [path for path in files.paths if name_of(path) in METADATA]
 
 
 def split_folders(files: Files, wanted: bool | None) -> dict[str, str]:
@@ -107,7 +107,7 @@ class ImageFolder(LayoutBuilder):
         """Sorts the images: split -> path -> class ("" for none)."""
         if self.config.data_files:
             return {
-                split: {path: posixpath.basename(posixpath.dirname(path)) for path in paths if is_image(path)}
+                split: {path: name_of(folder_of(path)) for path in paths if is_image(path)}
                 for split, paths in self.named_files().items()
             }
         folders = split_folders(files, self.config.splits)
