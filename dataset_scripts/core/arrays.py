@@ -1,9 +1,8 @@
 """Images that are rows of arrays: read one at a time from binary files, and encoded without loss."""
 
 import logging
+import math
 import os
-import posixpath
-import re
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,16 +18,11 @@ from dataset_scripts.core.decode import encode_image
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.files import Files, Reader
 from dataset_scripts.core.layout import LayoutBuilder, LayoutConfig, Rows
-from dataset_scripts.core.splits import SPLITS, split_in
 from dataset_scripts.core.tables import as_class_label
 
 logger = logging.getLogger(__name__)
 
-CHANNELS = (1, 3, 4)
 MAX_CLASSES = 100_000  # larger numbers are ids or measures, not classes
-ROLES = dict.fromkeys("x image images img imgs data pixels".split(), "images") | dict.fromkeys(
-    "y label labels target targets class classes".split(), "labels"
-)
 
 
 @dataclass
@@ -40,25 +34,6 @@ class ArrayConfig(LayoutConfig):
     """
 
     classes: list[str] | None = None
-
-
-@dataclass
-class NamedArrayConfig(ArrayConfig):
-    """Options of the layouts whose arrays have names.
-
-    Attributes:
-        image_key: the name of the array of images, where it is none of the usual ones.
-        label_key: the name of the array of labels.
-        channels: which axis of an image holds the channels, "first" (C, H, W) or "last" (H, W, C); None decides by
-            their number, 1, 3 or 4.
-        scale: what pixels are multiplied with before they are rounded to 0..255 (255 for values in 0..1); None keeps
-            the values, which only images without channels can do for numbers of more than 8 bits.
-    """
-
-    image_key: str | None = None
-    label_key: str | None = None
-    channels: str | None = None
-    scale: float | None = None
 
 
 @contextmanager
@@ -87,7 +62,7 @@ class Records:
 
     def __init__(self, file: BinaryIO, dtype: Any, shape: tuple[int, ...], offset: int = 0, stride: int | None = None):
         self.file, self.dtype, self.shape, self.offset = file, np.dtype(dtype), tuple(map(int, shape)), offset
-        self.size = self.dtype.itemsize * int(np.prod(self.shape[1:], dtype=object))
+        self.size = self.dtype.itemsize * math.prod(self.shape[1:])
         self.stride = stride or self.size
 
     def __len__(self) -> int:
@@ -103,28 +78,10 @@ class Records:
     def check(self) -> "Records":
         """Raises ValueError where the file is shorter or longer than its arrays."""
         stored = self.file.seek(0, os.SEEK_END)
-        stated = self.offset + len(self) * self.stride - (self.stride - self.size if self.offset else 0)
+        stated = self.offset + (len(self) - 1) * self.stride + self.size if len(self) else self.offset
         if stored != stated:
             raise ValueError(f"the header tells of {stated} bytes, {self.shape} of {self.dtype}, but there are {stored}")
         return self
-
-
-def image_axes(shape: tuple[int, ...], channels: str | None = None) -> tuple[int, ...]:
-    """How to transpose an image of an array (N, H, W), (N, H, W, C) or (N, C, H, W) to (H, W) or (H, W, C).
-
-    Raises:
-        ValueError: another shape, or one that both orders fit; `channels` then decides.
-    """
-    if channels not in (None, "first", "last"):
-        raise ValueError(f"channels={channels!r} is neither 'first' nor 'last'")
-    if len(shape) == 3:
-        return (0, 1)
-    fits = [name for name, axis in (("first", 1), ("last", 3)) if len(shape) == 4 and shape[axis] in CHANNELS]
-    wanted = [channels] if channels and len(shape) == 4 else fits
-    if len(wanted) != 1:
-        why = "both orders of the axes fit: pass channels='first' or 'last'" if fits else "images are (N, H, W), (N, H, W, C) or (N, C, H, W)"
-        raise ValueError(f"the images have the shape {tuple(shape)}; {why}")
-    return (0, 1, 2) if wanted == ["last"] else (1, 2, 0)
 
 
 @dataclass
@@ -134,7 +91,7 @@ class Images:
     Attributes:
         rows: gives an array by its number.
         axes: how it is transposed.
-        scale: see `NamedArrayConfig`.
+        scale: see `core/named_arrays.py`.
     """
 
     rows: Any
@@ -271,7 +228,10 @@ def label_column(
 ) -> tuple[Any, pa.Array]:
     """The feature of labels, and all of them one after the other.
 
-    Integers and text are a ClassLabel, other numbers a Value, (N, K) a List of K values; (N, 1) is (N,).
+    Whole numbers from `first` on and text are a ClassLabel, other numbers a Value, (N, K) a List of K; (N, 1) is (N,).
+
+    Raises:
+        DataError: labels of another kind or of more axes, or names for what is no class.
     """
     arrays = [value.reshape(len(value), *(size for size in value.shape[1:] if size > 1)) for value in values if value is not None]
     if len({array.shape[1:] for array in arrays}) > 1 or arrays[0].ndim > 2:
@@ -280,105 +240,22 @@ def label_column(
     whole = np.concatenate(arrays)
     if whole.dtype.kind == "S":
         whole = np.char.decode(whole, "utf-8")
-    if whole.dtype.kind in "UO":
-        texts = pa.array(whole.tolist(), pa.string())
-        if names is None:
-            return as_class_label(pa.chunked_array([texts]))
-    elif whole.dtype.kind in "iub" and whole.ndim == 1:
+    if whole.ndim == 1 and whole.dtype.kind in "iub":
         low, high = (int(whole.min()), int(whole.max())) if len(whole) else (first, first)
         if names is None and first <= low and high - first < MAX_CLASSES:
             names = [str(number) for number in range(first, high + 1)]
-        if names is None:
-            return datasets.Value("int64"), pa.array(whole.astype(np.int64))
-        return datasets.ClassLabel(names=list(names)), pa.array(whole.astype(np.int64) - first)
+        if names is not None:
+            return datasets.ClassLabel(names=list(names)), pa.array(whole.astype(np.int64) - first)
     if names is not None:
         raise DataError(f"{where}: classes={names!r} name whole numbers, but the labels are {whole.dtype} of shape {whole.shape}")
-    flat = pa.array(whole.astype(whole.dtype.newbyteorder("=")).ravel())
-    value = datasets.Value(str(flat.type) if flat.type not in (pa.float64(), pa.float16()) else "float32")
-    flat = flat.cast(value.pa_type)
+    if whole.ndim == 1 and whole.dtype.kind in "UO":
+        return as_class_label(pa.chunked_array([pa.array(whole.tolist(), pa.string())]))
+    if whole.dtype.kind not in "iubf":
+        raise DataError(f"{where}: labels are numbers or a list of text, not {whole.dtype} of shape {whole.shape}")
+    value, flat = datasets.Value(whole.dtype.name), pa.array(whole.astype(whole.dtype.newbyteorder("=")).ravel())
     if whole.ndim == 1:
         return value, flat
     return datasets.List(value, length=whole.shape[1]), pa.FixedSizeListArray.from_arrays(flat, whole.shape[1])
-
-
-@dataclass(frozen=True)
-class Named:
-    """An array in a file.
-
-    Attributes:
-        path: the file.
-        key: its name there; "" where it has none.
-        shape: of the array.
-    """
-
-    path: str
-    key: str
-    shape: tuple[int, ...]
-
-    def __str__(self) -> str:
-        return f"{self.path}[{self.key!r}]" if self.key else self.path
-
-    @property
-    def stem(self) -> str:
-        return posixpath.splitext(posixpath.basename(self.path))[0]
-
-    @property
-    def split(self) -> str:
-        """The split that the array's name speaks of, or the file's, or the folder's; else train."""
-        folders = [SPLITS[folder.lower()] for folder in self.path.split("/")[:-1] if folder.lower() in SPLITS]
-        return split_in(self.key) or split_in(self.stem) or (folders or ["train"])[-1]
-
-    @property
-    def role(self) -> str | None:
-        """"images" or "labels", where the name says so: its last word that is no split and no number."""
-        if self.key == "arr_1":
-            return "labels"
-        named = [_role(name) for name in (self.key, self.stem) if name and name != "arr_0"]
-        return named[0] if named[0] or self.key != "arr_0" else "images"
-
-
-def _role(name: str) -> str | None:
-    words = [word for word in re.findall(r"[a-z]+", name.lower()) if word not in SPLITS]
-    return ROLES.get(words[-1]) if words else None
-
-
-def pair(files: Files, arrays: list[Named], config: NamedArrayConfig) -> dict[str, list[tuple[Named, Named | None]]]:
-    """Finds the images and their labels among arrays: split -> pairs.
-
-    Raises:
-        DataError: no images, labels that do not go with them, or arrays of several data sets.
-    """
-    found = {"images": {}, "labels": {}}
-    other = []
-    for array in sorted(arrays, key=lambda array: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", str(array))]):
-        role = "images" if array.key == config.image_key else "labels" if array.key == config.label_key else array.role
-        if (role == "images" and config.image_key not in (None, array.key)) or (
-            role == "labels" and config.label_key not in (None, array.key)
-        ):
-            role = None
-        (found[role].setdefault(array.split, []) if role else other).append(array)
-    large = [array for array in other if len(array.shape) >= 3]
-    if not found["images"] and len(large) == 1 and config.image_key is None:
-        found["images"][large[0].split] = large
-        other.remove(large[0])
-    listed = ", ".join(f"{array} {array.shape}" for array in arrays[:8])
-    if not found["images"]:
-        raise DataError(f"{files.root}: none of the arrays is called like images, choose one by image_key=…: {listed or 'there are none'}")
-    pairs = {}
-    for split, images in found["images"].items():
-        labels = found["labels"].pop(split, [])
-        odd = next((array for array in images if re.sub(r"\d+", "", str(array)) != re.sub(r"\d+", "", str(images[0]))), None)
-        if odd:
-            raise DataError(f"{files.root}: {images[0]} and {odd} both hold images of the split {split}: give the path of one file")
-        if labels and len(labels) != len(images):
-            raise DataError(f"{files.root}: {len(images)} arrays of images but {len(labels)} of labels for the split {split}: {listed}")
-        pairs[split] = list(zip(images, labels or [None] * len(images)))
-    if found["labels"]:
-        split, labels = next(iter(found["labels"].items()))
-        raise DataError(f"{files.root}: {labels[0]} has labels of the split {split}, which has no images: {listed}")
-    if other:
-        logger.warning("%s: %d arrays are left out, such as %s", files.root, len(other), other[0])
-    return pairs
 
 
 def choose(files: Files, sets: dict[str, Any], name: str, script: str) -> Any:

@@ -1,5 +1,6 @@
 """Large json files, element by element: a file of any size takes no more memory than its largest element."""
 
+import codecs
 import json
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -32,8 +33,8 @@ class _Scanner:
         self.decoder = json.JSONDecoder()
 
     def run(self) -> Iterator[tuple[str, bytes]]:
-        self.more()
-        self.position = 3 if self.text.startswith("\xef\xbb\xbf") else 0  # a byte order mark
+        start = self.file.read(3)
+        self.text = "" if start == codecs.BOM_UTF8 else start.decode("latin-1")
         self.expect("{")
         while self.peek() != "}":
             key = json.loads(self.value())
@@ -80,9 +81,9 @@ class _Scanner:
         while True:
             try:
                 _, end = self.decoder.raw_decode(self.text, self.position)
-                if end < len(self.text):  # else a number may go on in the next block
+                if self.text[end : end + 1] in tuple(",:]}" + _BLANK):  # else a number may go on in the next block
                     break
-                fault, place = "the file ends here", end
+                fault, place = "a delimiter expected", end
             except json.JSONDecodeError as error:
                 fault, place = error.msg, error.pos
             place -= self.position

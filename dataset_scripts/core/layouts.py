@@ -3,10 +3,9 @@
 import importlib
 import logging
 import re
-from pathlib import Path
 
 from dataset_scripts.core.errors import DataError
-from dataset_scripts.core.files import Files
+from dataset_scripts.core.files import Files, folder_of, stem_of
 from dataset_scripts.core.script import Script, bundled_names, find_script
 
 logger = logging.getLogger(__name__)
@@ -24,7 +23,7 @@ def detect(files: Files) -> Script | None:
     Raises:
         DataError: several layouts of one precedence match; the message lists them and how to choose.
     """
-    if files.root.is_dir() and is_published(files.root):
+    if is_published(files):
         return None
     layouts = {}
     for name in bundled_names():
@@ -42,12 +41,11 @@ def detect(files: Files) -> Script | None:
     return None
 
 
-def is_published(folder: Path) -> bool:
-    """Whether the folder says itself how `datasets` reads it: a card with configs, or Parquet and Arrow files."""
-    card = folder / "README.md"
-    if card.is_file():
-        header = re.match(r"---\n(.*?)\n---", card.read_text(encoding="utf-8", errors="replace"), re.DOTALL)
-        if header and re.search(r"^(configs|dataset_info):", header.group(1), re.MULTILINE):
+def is_published(files: Files) -> bool:
+    """Whether a folder says itself how `datasets` reads it: a card with configs, or Parquet and Arrow files."""
+    if "README.md" in files.names:
+        header = re.match(rb"---\r?\n(.*?)\n---", files.read("README.md"), re.DOTALL)
+        if header and re.search(rb"^(configs|dataset_info):", header.group(1), re.MULTILINE):
             return True
-    tables = [path for pattern in ("*", "data/*") for path in folder.glob(pattern)]
-    return any(path.suffix in (".parquet", ".arrow") and path.stem != "metadata" for path in tables)
+    tables = files.having(".parquet", ".arrow")
+    return any(folder_of(path) in ("", "data") and stem_of(path) != "metadata" for path in tables)

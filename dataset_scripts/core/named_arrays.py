@@ -1,0 +1,136 @@
+"""Arrays that files hold by name: which are images, which are labels, of which split."""
+
+import logging
+import posixpath
+import re
+from dataclasses import dataclass
+
+from dataset_scripts.core.arrays import ArrayConfig
+from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.files import Files
+from dataset_scripts.core.splits import SPLITS, split_in
+
+logger = logging.getLogger(__name__)
+
+CHANNELS = (1, 3, 4)
+ROLES = dict.fromkeys("x image images img imgs data pixels".split(), "images") | dict.fromkeys(
+    "y label labels target targets class classes".split(), "labels"
+)
+
+
+@dataclass
+class NamedArrayConfig(ArrayConfig):
+    """Options of the layouts whose arrays have names.
+
+    Attributes:
+        image_key: the name of the array of images, where it is none of the usual ones.
+        label_key: the name of the array of labels.
+        channels: which axis of an image holds the channels, "first" (C, H, W) or "last" (H, W, C); None decides by
+            their number, 1, 3 or 4.
+        scale: what pixels are multiplied with before they are rounded to 0..255 (255 for values in 0..1); None keeps
+            the values, which only images without channels can do for numbers of more than 8 bits.
+    """
+
+    image_key: str | None = None
+    label_key: str | None = None
+    channels: str | None = None
+    scale: float | None = None
+
+
+def image_axes(shape: tuple[int, ...], channels: str | None = None) -> tuple[int, ...]:
+    """How to transpose an image of an array (N, H, W), (N, H, W, C) or (N, C, H, W) to (H, W) or (H, W, C).
+
+    Raises:
+        ValueError: another shape, or one that both orders fit; `channels` then decides.
+    """
+    if channels not in (None, "first", "last"):
+        raise ValueError(f"channels={channels!r} is neither 'first' nor 'last'")
+    if len(shape) == 3:
+        return (0, 1)
+    fits = [name for name, axis in (("first", 1), ("last", 3)) if len(shape) == 4 and shape[axis] in CHANNELS]
+    wanted = [channels] if channels and len(shape) == 4 else fits
+    if len(wanted) != 1:
+        why = "both orders of the axes fit: pass channels='first' or 'last'" if fits else "images are (N, H, W), (N, H, W, C) or (N, C, H, W)"
+        raise ValueError(f"the images have the shape {tuple(shape)}; {why}")
+    return (0, 1, 2) if wanted == ["last"] else (1, 2, 0)
+
+
+@dataclass(frozen=True)
+class Named:
+    """An array in a file.
+
+    Attributes:
+        path: the file.
+        key: its name there; "" where it has none.
+        shape: of the array.
+    """
+
+    path: str
+    key: str
+    shape: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"{self.path}[{self.key!r}]" if self.key else self.path
+
+    @property
+    def stem(self) -> str:
+        return posixpath.splitext(posixpath.basename(self.path))[0]
+
+    @property
+    def split(self) -> str:
+        """The split that the array's name speaks of, or the file's, or the folder's; else train."""
+        folders = [SPLITS[folder.lower()] for folder in self.path.split("/")[:-1] if folder.lower() in SPLITS]
+        return split_in(self.key) or split_in(self.stem) or (folders or ["train"])[-1]
+
+    @property
+    def role(self) -> str | None:
+        """"images" or "labels", where the last word of the name, splits and numbers aside, is one for them."""
+        if self.key == "arr_1":
+            return "labels"
+        if self.key in ("", "arr_0"):
+            return _role(self.stem) or ("images" if self.key else None)
+        return _role(self.key)
+
+
+def _role(name: str) -> str | None:
+    words = [word for word in re.findall(r"[a-z]+", name.lower()) if word not in SPLITS]
+    return ROLES.get(words[-1]) if words else None
+
+
+def pair(files: Files, arrays: list[Named], config: NamedArrayConfig) -> dict[str, list[tuple[Named, Named | None]]]:
+    """Finds the images and their labels among arrays: split -> pairs.
+
+    Raises:
+        DataError: no images, labels that do not go with them, or arrays of several data sets.
+    """
+    found = {"images": {}, "labels": {}}
+    other = []
+    for array in sorted(arrays, key=lambda array: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", str(array))]):
+        role = "images" if array.key == config.image_key else "labels" if array.key == config.label_key else array.role
+        if (role == "images" and config.image_key not in (None, array.key)) or (
+            role == "labels" and config.label_key not in (None, array.key)
+        ):
+            role = None
+        (found[role].setdefault(array.split, []) if role else other).append(array)
+    large = [array for array in other if len(array.shape) >= 3]
+    if not found["images"] and len(large) == 1 and config.image_key is None:
+        found["images"][large[0].split] = large
+        other.remove(large[0])
+    listed = ", ".join(f"{array} {array.shape}" for array in arrays[:8])
+    if not found["images"]:
+        raise DataError(f"{files.root}: none of the arrays is called like images, choose one by image_key=…: {listed or 'there are none'}")
+    pairs = {}
+    for split, images in found["images"].items():
+        labels = found["labels"].pop(split, [])
+        odd = next((array for array in images if re.sub(r"\d+", "", str(array)) != re.sub(r"\d+", "", str(images[0]))), None)
+        if odd:
+            raise DataError(f"{files.root}: {images[0]} and {odd} both hold images of the split {split}: give the path of one file")
+        if labels and len(labels) != len(images):
+            raise DataError(f"{files.root}: {len(images)} arrays of images but {len(labels)} of labels for the split {split}: {listed}")
+        pairs[split] = list(zip(images, labels or [None] * len(images)))
+    if found["labels"]:
+        split, labels = next(iter(found["labels"].items()))
+        raise DataError(f"{files.root}: {labels[0]} has labels of the split {split}, which has no images: {listed}")
+    if other:
+        logger.warning("%s: %d arrays are left out, such as %s", files.root, len(other), other[0])
+    return pairs

@@ -1,0 +1,160 @@
+"""What all layouts share: finding them, listing once, and batches of their rows."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+
+import datasets
+from dataset_scripts import DataError, ToTensor, load_dataset
+from dataset_scripts.core.collate import detection_collate, pad_collate
+from dataset_scripts.core.json_stream import elements
+from dataset_scripts.core.objects import object_features
+from dataset_scripts.core.splits import split_in, split_name
+
+LISTED = """
+import os, sys
+folder, seen = sys.argv[1], []
+def hook(event, args):
+    if event in ("os.scandir", "os.listdir") and str(args[0]).startswith(folder):
+        seen.append(str(args[0]))
+from dataset_scripts import load_dataset
+sys.addaudithook(hook)
+rows = load_dataset(folder, split="train")
+print(len(rows), sorted(seen) == sorted(set(seen)), len(seen))
+"""
+
+
+def test_a_folder_is_listed_once(tmp_path, save_image, root):
+    for name in "abc":
+        save_image(tmp_path / "photos" / name / "1.png")
+    result = subprocess.run(
+        [sys.executable, "-c", LISTED, str(tmp_path / "photos")], capture_output=True, text=True, cwd=root
+    )
+    assert result.stdout.split() == ["3", "True", "4"], result.stderr
+
+
+def test_two_layouts_in_one_folder(tmp_path, save_image):
+    save_image(tmp_path / "images/train/1.png", (40, 30))
+    (tmp_path / "labels/train").mkdir(parents=True)
+    (tmp_path / "labels/train/1.txt").write_text("0 0.5 0.5 0.25 0.2\n")
+    (tmp_path / "data.yaml").write_text("train: images/train\nnames: [cat]\n")
+    content = {
+        "images": [{"id": 1, "file_name": "1.png"}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [15, 12, 10, 6]}],
+        "categories": [{"id": 1, "name": "cat"}],
+    }
+    (tmp_path / "instances_train.json").write_text(json.dumps(content))
+    with pytest.raises(DataError, match=r"several ways, choose one: load_dataset\('coco', .*; load_dataset\('yolo', ") as caught:
+        load_dataset(str(tmp_path))
+    assert "instances_train.json" in str(caught.value) and "data.yaml" in str(caught.value)
+    boxes = [load_dataset(name, data_dir=str(tmp_path), split="train")[0]["objects"]["bbox"] for name in ("coco", "yolo")]
+    assert torch.equal(*boxes) and boxes[0].tolist() == [[15, 12, 10, 6]]
+
+
+def test_on_error_is_for_layouts(tmp_path, root):
+    with pytest.raises(DataError, match="digits.py has no option on_error"):
+        load_dataset("digits", on_error="skip")
+    (tmp_path / "x.txt").write_text("text\n")
+    with pytest.raises(DataError, match="on_error='skip' is for the layouts of this package"):
+        load_dataset(str(tmp_path), on_error="skip")
+    with pytest.raises(DataError, match="on_error='ignore': it is 'raise' .* or 'skip'"):
+        load_dataset("image_folder", data_dir=str(root / "tests"), on_error="ignore")
+
+
+@pytest.mark.parametrize(
+    "name, split",
+    [
+        ("train2017", "train"), ("instances_val2014.json", "validation"), ("Training", "train"), ("dev", "validation"),
+        ("test-dev2017", "validation"), ("latest", None), ("trainval", None), ("trainA", None), ("a_test_b", "test"),
+    ],
+)  # fmt: skip
+def test_words_for_splits(name, split):
+    assert split_in(name) == split
+
+
+def test_names_of_splits_are_allowed():
+    assert [split_name(name) for name in ("VAL", "test-dev 1", "möwe", "--")] == ["validation", "test_dev_1", "möwe", "train"]
+
+
+@pytest.mark.parametrize("block", [1, 2, 7, 1000])
+@pytest.mark.parametrize("indent", [None, 1])
+def test_json_elements_equal_those_of_json_load(tmp_path, monkeypatch, block, indent):
+    monkeypatch.setattr("dataset_scripts.core.json_stream.BLOCK", block)
+    whole = {"a": [{"x": i / 7, "s": 'é"}]\\ 𝄞', "deep": [[i], {}]} for i in range(50)], "n": -12.5, "none": [], "o": {"]": "["}, "z": None}
+    (tmp_path / "x.json").write_bytes(b"\xef\xbb\xbf" + json.dumps(whole, indent=indent, ensure_ascii=bool(indent)).encode())
+    read = {key: [] if isinstance(value, list) else None for key, value in whole.items()}
+    with open(tmp_path / "x.json", "rb") as file:
+        for key, text in elements(file, "x.json"):
+            if isinstance(whole[key], list):
+                read[key].append(json.loads(text))
+            else:
+                read[key] = json.loads(text)
+    assert read == whole
+
+
+@pytest.fixture
+def detections(save_image):
+    """Two images of different size, with two objects and none, and masks."""
+    rng = np.random.default_rng(3)
+    features = datasets.Features(
+        {
+            "image": datasets.Image(),
+            "mask": datasets.Image(),
+            "objects": object_features(["a", "b"], area=datasets.Value("float32"), iscrowd=datasets.Value("bool")),
+            "image_id": datasets.Value("int64"),
+        }
+    )
+    rows = [
+        {
+            "image": rng.integers(0, 256, (height, width, 3), np.uint8), "mask": rng.integers(0, 250, (height, width), np.uint8),
+            "objects": {"bbox": boxes, "category": [1] * len(boxes), "area": [1.0] * len(boxes), "iscrowd": crowds}, "image_id": width,
+        }
+        for width, height, boxes, crowds in (
+            (20, 12, [[1, 2, 3, 4], [0, 0, 20, 12], [5, 5, 0, 4]], [False, True, False]), (9, 16, [], []),
+        )
+    ]  # fmt: skip
+    return rows, datasets.Dataset.from_list(rows, features=features).with_transform(ToTensor())
+
+
+def test_rows_go_into_v2_transforms(detections):
+    raw, rows = detections
+    for source, row in zip(raw, rows):
+        assert isinstance(row["image"], tv_tensors.Image) and isinstance(row["mask"], tv_tensors.Mask)
+        assert np.array_equal(row["mask"], source["mask"]) and row["mask"].dtype == torch.int64
+        flipped = v2.RandomHorizontalFlip(1.0)(row)
+        height, width = source["mask"].shape
+        assert np.array_equal(flipped["mask"], source["mask"][:, ::-1])
+        assert torch.equal(flipped["image"], row["image"].flip(-1))
+        assert [box[0] for box in flipped["objects"]["bbox"].tolist()] == [width - b[0] - b[2] for b in source["objects"]["bbox"]]
+        assert row["objects"]["bbox"].canvas_size == (height, width)
+        assert row["objects"]["iscrowd"].dtype == torch.bool and row["objects"]["category"].dtype == torch.int64
+
+
+def test_padded_batches(detections):
+    raw, rows = detections
+    batch = pad_collate([rows[0], rows[1]])
+    assert batch["image"].shape == (2, 3, 16, 20) and batch["mask"].shape == (2, 16, 20)
+    for number, source in enumerate(raw):
+        height, width = source["mask"].shape
+        assert batch["image_size"][number].tolist() == [height, width]
+        assert torch.equal(batch["image"][number, :, :height, :width], ToTensor()(source["image"]))
+        assert batch["image"][number].sum() == batch["image"][number, :, :height, :width].sum()
+        assert np.array_equal(batch["mask"][number, :height, :width], source["mask"])
+        assert (batch["mask"][number, height:] == 255).all() and (batch["mask"][number, :, width:] == 255).all()
+    assert batch["image_id"].tolist() == [20, 9] and len(batch["objects"]) == 2
+
+
+def test_detection_batches(detections):
+    _, rows = detections
+    loader = torch.utils.data.DataLoader(rows, batch_size=2, collate_fn=detection_collate, num_workers=1)
+    images, targets = next(iter(loader))
+    assert [image.shape for image in images] == [(3, 12, 20), (3, 16, 9)]
+    assert targets[0]["boxes"].tolist() == [[1, 2, 4, 6]]  # neither the crowd nor the box without area
+    assert targets[0]["labels"].tolist() == [2] and targets[1]["boxes"].shape == (0, 4)
+    assert type(images[0]) is torch.Tensor and type(targets[0]["boxes"]) is torch.Tensor
