@@ -10,12 +10,22 @@ import logging
 
 __version__ = "0.1.0"
 
+from dataset_scripts.core.collate import detection_collate, pad_collate
 from dataset_scripts.core.errors import DataError, TrustError
 from dataset_scripts.core.loading import load_dataset
 from dataset_scripts.core.stock import disable, enable
 from dataset_scripts.core.transforms import ToTensor
 
-__all__ = ["DataError", "ToTensor", "TrustError", "disable", "enable", "load_dataset"]
+__all__ = [
+    "DataError",
+    "ToTensor",
+    "TrustError",
+    "detection_collate",
+    "disable",
+    "enable",
+    "load_dataset",
+    "pad_collate",
+]
 
 # What was detected is said by default, as datasets does; logging.getLogger("dataset_scripts").setLevel silences it.
 _logger = logging.getLogger("dataset_scripts")

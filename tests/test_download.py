@@ -10,7 +10,7 @@ import pytest
 
 from dataset_scripts import DataError
 from dataset_scripts.core import download as module
-from dataset_scripts.core.download import Source, download
+from dataset_scripts.core.download import Source, download, download_all
 
 CONTENT = np.random.default_rng(0).bytes(3_000_000)
 
@@ -54,7 +54,7 @@ def server(monkeypatch):
     monkeypatch.setattr(module, "PAUSE", 0.01)
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.requests = []
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield server
     server.shutdown()
 
@@ -66,39 +66,47 @@ def source(server, *paths, **changes):
 
 
 def test_fetched_once_and_found_again(server, tmp_path):
-    path = download(source(server, "good"), str(tmp_path))
+    path = download(source(server, "good"), tmp_path)
     assert path.read_bytes() == CONTENT and path.name == "x.bin"
-    assert download(source(server, "good"), str(tmp_path)) == path and len(server.requests) == 1
-    assert download(source(server, "busy"), str(tmp_path)) != path  # by URL, not by name
+    assert download(source(server, "good"), tmp_path) == path and len(server.requests) == 1
+
+
+def test_sets_with_files_of_one_name_stay_apart(server, tmp_path):
+    sources = [source(server, "good"), source(server, "busy", name="y.bin")]
+    folder = download_all("numbers", sources, tmp_path)
+    assert {path.name for path in folder.iterdir()} >= {"x.bin", "y.bin"}
+    assert download_all("numbers", [source(server, "breaks")], tmp_path) != folder
+    before = len(server.requests)
+    assert download_all("numbers", sources, tmp_path) == folder and len(server.requests) == before
 
 
 def test_a_broken_line_goes_on_where_it_broke(server, tmp_path):
-    assert download(source(server, "breaks"), str(tmp_path)).read_bytes() == CONTENT
+    assert download(source(server, "breaks"), tmp_path).read_bytes() == CONTENT
     assert [bytes_ for _, bytes_ in server.requests] == [None, "bytes=1000001-", "bytes=2000003-"]
 
 
 def test_a_server_that_cannot_resume_begins_again(server, tmp_path):
-    assert download(source(server, "no-resume"), str(tmp_path)).read_bytes() == CONTENT
+    assert download(source(server, "no-resume"), tmp_path).read_bytes() == CONTENT
 
 
 def test_what_was_there_is_used_by_the_next_call(server, tmp_path):
     with pytest.raises(DataError, match="300 bytes, published are 3000000"):
-        download(source(server, "always-breaks"), str(tmp_path))
+        download(source(server, "always-breaks"), tmp_path)
     (partial,) = tmp_path.rglob("*.incomplete")
     assert partial.read_bytes() == CONTENT[:300]
     moved = source(server, "always-breaks", "good")
-    assert download(moved, str(tmp_path)).read_bytes() == CONTENT
+    assert download(moved, tmp_path).read_bytes() == CONTENT
     assert server.requests[-1] == ("/good/x.bin", "bytes=600-") and not list(tmp_path.rglob("*.incomplete"))
 
 
 def test_a_length_that_is_a_lie_is_found_out(server, tmp_path):
-    assert download(source(server, "lies"), str(tmp_path)).read_bytes() == CONTENT
+    assert download(source(server, "lies"), tmp_path).read_bytes() == CONTENT
     assert [bytes_ for _, bytes_ in server.requests] == [None, "bytes=2000000-"]
 
 
 @pytest.mark.parametrize("first", ["missing", "wrong", "lies", "endless", "always-breaks"])
 def test_the_mirror_helps(server, tmp_path, first):
-    assert download(source(server, first, "good"), str(tmp_path)).read_bytes() == CONTENT
+    assert download(source(server, first, "good"), tmp_path).read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize(
@@ -111,7 +119,7 @@ def test_the_mirror_helps(server, tmp_path, first):
 )
 def test_one_line_names_the_file_the_url_and_the_way_out(server, tmp_path, path, message):
     with pytest.raises(DataError, match=rf"x.bin could not be downloaded \(http://127.0.0.1:\d+/{path}/x.bin: .*{message}") as caught:
-        download(source(server, path), str(tmp_path))
+        download(source(server, path), tmp_path)
     assert "pass data_dir=" in str(caught.value) and "\n" not in str(caught.value)
     assert not list(tmp_path.rglob("x.bin"))
 
@@ -119,16 +127,16 @@ def test_one_line_names_the_file_the_url_and_the_way_out(server, tmp_path, path,
 def test_no_network_and_no_url(server, tmp_path):
     gone = Source("x.bin", ("http://127.0.0.1:9/x.bin", "http://name.invalid/x.bin"))
     with pytest.raises(DataError, match="127.0.0.1:9/x.bin: .*refused.*; http://name.invalid/x.bin: "):
-        download(gone, str(tmp_path))
+        download(gone, tmp_path)
     with pytest.raises(DataError, match="x.bin has to be fetched by hand"):
-        download(Source("x.bin", ()), str(tmp_path))
+        download(Source("x.bin", ()), tmp_path)
 
 
 def test_md5_and_nothing_to_check(server, tmp_path):
     md5 = "md5:" + hashlib.md5(CONTENT).hexdigest()
-    assert download(source(server, "good", digest=md5, size=None), str(tmp_path / "a")).read_bytes() == CONTENT
+    assert download(source(server, "good", digest=md5, size=None), tmp_path / "a").read_bytes() == CONTENT
     with pytest.raises(DataError, match="its md5 is"):
-        download(source(server, "good", digest="md5:" + "0" * 32), str(tmp_path / "b"))
+        download(source(server, "good", digest="md5:" + "0" * 32), tmp_path / "b")
 
 
 def fetch(arguments):
@@ -137,5 +145,5 @@ def fetch(arguments):
 
 def test_processes_wait_for_one(server, tmp_path):
     with multiprocessing.get_context("fork").Pool(4) as pool:
-        assert pool.map(fetch, [(source(server, "good"), str(tmp_path))] * 4) == [len(CONTENT)] * 4
+        assert pool.map(fetch, [(source(server, "good"), tmp_path)] * 4) == [len(CONTENT)] * 4
     assert len(server.requests) == 1

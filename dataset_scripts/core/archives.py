@@ -5,10 +5,13 @@ import gzip
 import lzma
 import os
 import posixpath
+import shutil
 import tarfile
+import tempfile
 import zipfile
 import zlib
 from pathlib import Path
+from typing import BinaryIO
 
 import pyarrow as pa
 
@@ -43,8 +46,11 @@ def archive_stem(name: str) -> str:
     return name[: len(name) - len(suffix)]
 
 
-def open_archive(path: Path) -> "ArchiveReader":
+def open_archive(path: Path, inflate_to: Path | None = None) -> "ArchiveReader":
     """Lists an archive.
+
+    Args:
+        inflate_to: a folder for the plain tar that a compressed one is turned into, to read members in any order.
 
     Raises:
         DataError: it is damaged, encrypted, or a member leads outside, is a bomb, or links to something not there.
@@ -55,7 +61,8 @@ def open_archive(path: Path) -> "ArchiveReader":
             return ZipReader(path)
         if TAR_STREAMS[suffix] is None:
             return TarReader(path)
-        return TarStreamReader(path, TAR_STREAMS[suffix])
+        stream = TarStreamReader(path, TAR_STREAMS[suffix])
+        return stream if inflate_to is None else TarReader(stream.inflate(inflate_to))
     except DAMAGED as error:
         raise DataError(f"{path} cannot be read: {error or type(error).__name__}") from error
 
@@ -193,12 +200,24 @@ class TarStreamReader(ArchiveReader):
             twice = next(name for name in self.names if self.names.count(name) > 1)
             raise DataError(f"{path} holds {twice} twice")
 
-    def _stream(self) -> tarfile.TarFile:
+    def _bytes(self) -> BinaryIO:
         if self.compression == "xz":
-            stream = lzma.open(self.path)
-        else:
-            stream = pa.input_stream(str(self.path), compression=self.compression)
-        return tarfile.open(fileobj=stream, mode="r|")
+            return lzma.open(self.path)
+        return pa.input_stream(str(self.path), compression=self.compression)
+
+    def _stream(self) -> tarfile.TarFile:
+        return tarfile.open(fileobj=self._bytes(), mode="r|")
+
+    def inflate(self, folder: Path) -> Path:
+        """Writes the tar without its compression, once; found again as long as the archive is not touched."""
+        stat = self.path.stat()
+        path = folder / f"{self.path.name}-{stat.st_size}-{stat.st_mtime_ns}.tar"
+        if not path.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            with self._bytes() as stream, tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
+                shutil.copyfileobj(stream, file, 1 << 20)
+            os.replace(file.name, path)
+        return path
 
     def _read(self, name: str) -> bytes:
         for attempt in range(2):

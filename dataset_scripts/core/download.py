@@ -54,8 +54,23 @@ class Source:
                 raise DataError(f"{path}: its {kind} is {found}, published is {expected}")
 
 
-def download(source: Source, cache_dir: str | None = None) -> Path:
-    """Fetches a file into the cache of `datasets`, or finds it there. Processes that want the same file wait for one.
+def download_all(name: str, sources: Sequence[Source], downloads: Path) -> Path:
+    """Fetches the files of a set into a folder of their own below `downloads`.
+
+    The folder is named by the URLs too, so that sets with files of equal names, and a set that moved, stay apart.
+
+    Raises:
+        DataError: a file could not be had.
+    """
+    key = hashlib.sha256("\n".join(url for source in sources for url in (source.name, *source.urls)).encode())
+    folder = downloads / f"{name}-{key.hexdigest()[:16]}"
+    for source in sources:
+        download(source, folder)
+    return folder
+
+
+def download(source: Source, folder: Path) -> Path:
+    """Fetches a file into a folder, or finds it there. Processes that want the same file wait for one.
 
     A file has its name in the cache only when it is whole and verified. What came before a break is kept, and the next
     call goes on from there.
@@ -63,7 +78,6 @@ def download(source: Source, cache_dir: str | None = None) -> Path:
     Raises:
         DataError: it could not be had; names the file, each URL with what went wrong, and the way by hand.
     """
-    folder = Path(os.path.expanduser(cache_dir or datasets.config.HF_DATASETS_CACHE)) / "downloads" / _key(source.urls)
     path = folder / source.name
     if path.exists():
         return path
@@ -85,10 +99,6 @@ def download(source: Source, cache_dir: str | None = None) -> Path:
     raise DataError(
         f"{source.name} could not be downloaded ({'; '.join(faults)}). Where you have it already, pass data_dir='folder/with/it'"
     )
-
-
-def _key(urls: Sequence[str]) -> str:
-    return hashlib.sha256(urls[0].encode()).hexdigest()[:32] if urls else "by_hand"
 
 
 def _from(url: str, source: Source, partial: Path) -> None:

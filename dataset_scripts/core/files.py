@@ -139,8 +139,10 @@ class Files(Reader):
     state: str = ""
 
     @classmethod
-    def of(cls, path: str | Path) -> "Files":
+    def of(cls, path: str | Path, inflate_to: Path | None = None) -> "Files":
         """Lists a folder, an archive or a single file.
+
+        `inflate_to` is for compressed tars, see `open_archive`.
 
         Archives among files of a folder that has no images outside of them are listed as folders named after them:
         `train.zip` gives `train/…`.
@@ -153,7 +155,7 @@ class Files(Reader):
             stat = path.stat()
             state = hashlib.sha256(f"{path.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}".encode()).hexdigest()
             if is_archive(path.name):
-                archive = open_archive(path)
+                archive = open_archive(path, inflate_to)
                 inner = _common_folder(archive.names)
                 names = [name.removeprefix(inner) for name in archive.names]
                 return cls(path, {"": archive.below(inner)}, names, state)
@@ -168,7 +170,7 @@ class Files(Reader):
         if archives and not any(map(is_image, paths)):
             for relative in archives:
                 prefix = archive_stem(relative) + "/"
-                archive = open_archive(path / relative)
+                archive = open_archive(path / relative, inflate_to)
                 if _common_folder(archive.names) == os.path.basename(prefix[:-1]) + "/":  # train.zip holds train/…
                     archive = archive.below(os.path.basename(prefix[:-1]) + "/")
                 mounts[prefix] = archive
