@@ -75,8 +75,13 @@ class Records:
             raise EOFError("the file is cut off")
         return np.frombuffer(content, self.dtype).reshape(self.shape[1:])
 
+    def all(self) -> np.ndarray:
+        """All of them, where nothing lies between."""
+        self.file.seek(self.offset)
+        return np.frombuffer(self.file.read(len(self) * self.size), self.dtype).reshape(self.shape)
+
     def check(self) -> "Records":
-        """Raises ValueError where the file is shorter or longer than its arrays."""
+        """Itself; raises ValueError where the file is shorter or longer than its arrays."""
         stored = self.file.seek(0, os.SEEK_END)
         stated = self.offset + (len(self) - 1) * self.stride + self.size if len(self) else self.offset
         if stored != stated:
@@ -274,11 +279,14 @@ def choose(files: Files, sets: dict[str, Any], name: str, script: str) -> Any:
 
 def unpacked(files: Files, paths: list[str]) -> list[str]:
     """The paths that lie on disk, or all where none does: a download often lies beside what was unpacked of it."""
+    for folder in [folder for folder in files.mounts if folder and os.path.isdir(os.path.join(files.root, folder))]:
+        del files.mounts[folder]  # `x.tar.gz` beside `x/`: the paths are the same
     return [path for path in paths if files.locate(path)[0] is None] or paths
 
 
-def report_others(files: Files, used: set[str]) -> None:
-    """Says how many files of the listing were not used."""
+def keep_only(files: Files, used: set[str]) -> None:
+    """Says how many files of the listing are not used, and lets go of archives that hold none that is."""
     others = [path for path in files.paths if path not in used]
     if others:
         logger.warning("%s: %d other files are ignored, such as %s", files.root, len(others), others[0])
+    files.mounts = {folder: archive for folder, archive in files.mounts.items() if any(path.startswith(folder) for path in used if path)}

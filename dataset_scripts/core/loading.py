@@ -144,13 +144,15 @@ def make_builder(
     files: Files | None = None,
 ) -> datasets.DatasetBuilder:
     """The script's builder, with a cache of its own for this code and this state of the data (`files`, if listed)."""
+    builder_class = script.builder_class(cache_dir)
+    if data_dir is None and data_files is None and getattr(builder_class, "DATA_DIR", None):
+        data_dir = str(script.path.parent / builder_class.DATA_DIR)
     if data_dir is not None and "://" not in data_dir:
         folder = Path(data_dir).expanduser()
         if not folder.exists():
             raise DataError(f"data_dir={data_dir!r} does not exist")
         data_dir = str(folder.resolve())
         files = files or Files.of(folder)
-    builder_class = script.builder_class(cache_dir)
     if "on_error" in config_kwargs and not hasattr(builder_class.BUILDER_CONFIG_CLASS, "on_error"):
         raise DataError(f"{script.path} has no option on_error: what it cannot read is an error of its own")
     # What relative data_files are relative to: as in datasets, the data or the working folder; the script's files, its own.

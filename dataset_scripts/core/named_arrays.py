@@ -1,13 +1,14 @@
 """Arrays that files hold by name: which are images, which are labels, of which split."""
 
 import logging
-import posixpath
 import re
 from dataclasses import dataclass
 
-from dataset_scripts.core.arrays import ArrayConfig
+import numpy as np
+
+from dataset_scripts.core.arrays import ArrayBuilder, ArrayConfig, Part, keep_only, reading
 from dataset_scripts.core.errors import DataError
-from dataset_scripts.core.files import Files
+from dataset_scripts.core.files import Files, stem_of
 from dataset_scripts.core.splits import SPLITS, split_in
 
 logger = logging.getLogger(__name__)
@@ -74,7 +75,7 @@ class Named:
 
     @property
     def stem(self) -> str:
-        return posixpath.splitext(posixpath.basename(self.path))[0]
+        return stem_of(self.path)
 
     @property
     def split(self) -> str:
@@ -134,3 +135,33 @@ def pair(files: Files, arrays: list[Named], config: NamedArrayConfig) -> dict[st
     if other:
         logger.warning("%s: %d arrays are left out, such as %s", files.root, len(other), other[0])
     return pairs
+
+
+class NamedArrayBuilder(ArrayBuilder):
+    """The base of the layouts whose arrays hold an image in each row; a source is the path and the name of an array."""
+
+    BUILDER_CONFIG_CLASS = NamedArrayConfig
+
+    def list_arrays(self, files: Files) -> list[Named]:
+        """All arrays, by their headers."""
+        raise NotImplementedError
+
+    def read_labels(self, files: Files, array: Named) -> np.ndarray:
+        """The whole of an array of labels."""
+        raise NotImplementedError
+
+    def index(self, files):
+        splits, used = {}, set()
+        for split, pairs in pair(files, self.list_arrays(files), self.config).items():
+            splits[split] = []
+            for images, labels in pairs:
+                used |= {array.path for array in (images, labels) if array}
+                part = Part((images.path, images.key), images.shape[0])
+                with reading(f"{files.root}/{images}"):
+                    self.open_images(files, part.source)
+                if labels:
+                    with reading(f"{files.root}/{labels}"):
+                        part.labels, part.labels_in = {"label": self.read_labels(files, labels)}, str(labels)
+                splits[split].append(part)
+        keep_only(files, used)
+        return self.assemble(files, splits, {"label": self.config.classes})

@@ -1,0 +1,148 @@
+"""A script of one's own for data that lie on disk: written once, then edited."""
+
+import keyword
+import os
+import re
+from pathlib import Path
+
+import datasets
+
+from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.files import Files
+from dataset_scripts.core.layouts import detect
+from dataset_scripts.core.loading import load_dataset
+from dataset_scripts.core.script import bundled_names
+
+SCRIPT = '''\
+"""{title}: say in a sentence what the images show and where they come from."""
+
+from dataset_scripts.{layout}.{layout} import {base}
+
+
+class {name}({base}):
+    DATA_DIR = {data!r}  # relative to this file
+    # Override index() to change splits, names and columns, and read() to change how a row is read.
+'''
+CARD = """\
+---
+pretty_name: {title}
+license: unknown
+task_categories:
+- {task}
+size_categories:
+- {size}
+---
+
+# {title}
+
+Say what the images show, who made them, and what they may be used for.
+
+```python
+from dataset_scripts import load_dataset
+
+ds = load_dataset({path!r})
+```
+
+Read as [{layout}]: {evidence}.
+
+| split | rows |
+|---|---:|
+{splits}
+
+| column | type |
+|---|---|
+{columns}
+"""
+TEST = '''\
+"""{title} is what it was when this test was written: change the numbers when you change the data."""
+
+from pathlib import Path
+
+import pytest
+
+from dataset_scripts import load_dataset
+
+ROWS = {rows!r}
+COLUMNS = {columns!r}
+
+
+@pytest.fixture(scope="module")
+def sets():
+    return load_dataset(str(Path(__file__).parent))
+
+
+def test_splits_and_columns(sets):
+    assert {{split: len(rows) for split, rows in sets.items()}} == ROWS
+    assert all(list(rows.features) == COLUMNS for rows in sets.values())
+
+
+def test_rows_are_tensors(sets):
+    for rows in sets.values():
+        for index in (0, len(rows) - 1):
+            image = rows[index]["image"]
+            assert image.ndim == 3 and image.min() >= 0 and image.max() <= 1
+'''
+SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"), (10_000_000, "1M<n<10M"))
+
+
+def size_category(rows: int) -> str:
+    """The Hub's name for a number of rows."""
+    return next((name for limit, name in SIZES if rows < limit), "10M<n<100M")
+
+
+def task_of(features: datasets.Features) -> str:
+    """The Hub's task category that the columns speak of."""
+    columns = {"objects": "object-detection", "mask": "image-segmentation", "target": "image-to-image",
+               "caption": "image-to-text", "captions": "image-to-text", "label": "image-classification"}  # fmt: skip
+    return next((task for column, task in columns.items() if column in features), "unconditional-image-generation")
+
+
+def new_script(folder: Path, data: Path) -> Path:
+    """Looks at data and writes a script, a card and a test that read it.
+
+    Args:
+        folder: of the script; its name is the script's.
+        data: the folder, archive or file of images.
+
+    Returns:
+        The script.
+
+    Raises:
+        DataError: the folder exists, its name is no Python name or taken, or no layout fits the data.
+    """
+    name = folder.name
+    if not name.isidentifier() or keyword.iskeyword(name) or name in bundled_names():
+        raise DataError(f"{name!r} cannot name a script: take letters, digits and _, and no name that comes with the package")
+    if folder.exists():
+        raise DataError(f"{folder} exists already: remove it, or choose another name")
+    if not data.exists():
+        raise DataError(f"there is no {data}")
+    files = Files.of(data)
+    layout = detect(files)
+    if layout is None:
+        raise DataError(f"{data} fits no layout of this package; `dataset-scripts list` shows them")
+    sets = load_dataset(layout.name, data_dir=str(data), transform=None)
+    features = next(iter(sets.values())).features
+    relative = os.path.relpath(data.resolve(), folder.resolve())
+    values = {
+        "title": re.sub(r"_+", " ", name).strip().capitalize(),
+        "name": "".join(part.capitalize() for part in name.split("_")) or "NewSet",
+        "layout": layout.name,
+        "base": layout.builder_class().__name__,
+        "data": relative,
+        "path": os.fspath(folder),
+    }
+    rows = {split: len(part) for split, part in sets.items()}
+    card = CARD.format(
+        **values,
+        task=task_of(features),
+        size=size_category(sum(rows.values())),
+        evidence=f"{len(files.images)} images" if files.images else f"{len(files.paths)} files",
+        splits="\n".join(f"| {split} | {count} |" for split, count in rows.items()),
+        columns="\n".join(f"| `{column}` | {type(feature).__name__} |" for column, feature in features.items()),
+    )
+    folder.mkdir(parents=True)
+    (folder / f"{name}.py").write_text(SCRIPT.format(**values), encoding="utf-8")
+    (folder / "README.md").write_text(card, encoding="utf-8")
+    (folder / f"test_{name}.py").write_text(TEST.format(**values, rows=rows, columns=list(features)), encoding="utf-8")
+    return folder / f"{name}.py"

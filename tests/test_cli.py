@@ -1,0 +1,109 @@
+"""The command `dataset-scripts`, run as a person runs it."""
+
+import gzip
+import json
+import struct
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from dataset_scripts import load_dataset
+from dataset_scripts.core.cli import main
+from dataset_scripts.core.script import bundled_names
+
+
+@pytest.fixture
+def cli(capsys):
+    """Runs a command; returns its exit status, output and errors."""
+
+    def run(*arguments):
+        capsys.readouterr()
+        try:
+            status = main([str(argument) for argument in arguments])
+        except SystemExit as stop:  # argparse, after --help
+            status = stop.code
+        return status, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def mnist(tmp_path):
+    """The four files of MNIST with fewer images."""
+    rng = np.random.default_rng(1)
+    for prefix, count in (("train", 30), ("t10k", 20)):
+        with gzip.open(tmp_path / f"{prefix}-images-idx3-ubyte.gz", "wb") as file:
+            file.write(struct.pack(">HBBIII", 0, 8, 3, count, 28, 28) + rng.bytes(count * 784))
+        with gzip.open(tmp_path / f"{prefix}-labels-idx1-ubyte.gz", "wb") as file:
+            file.write(struct.pack(">HBBI", 0, 8, 1, count) + bytes(number % 10 for number in range(count)))
+    return tmp_path
+
+
+def test_list_names_everything(cli):
+    status, output, _ = cli("list")
+    assert status == 0 and all(f"  {name} " in output for name in bundled_names())
+    status, output, _ = cli("list", "--json")
+    kinds = {item["name"]: item["kind"] for item in json.loads(output)}
+    assert kinds["digits"] == kinds["mnist"] == "set" and kinds["coco"] == kinds["image_folder"] == "layout"
+
+
+def test_info(cli):
+    status, output, _ = cli("info", "mnist")
+    assert status == 0 and "60,000 rows" in output and "storage.googleapis.com" in output
+    assert json.loads(cli("info", "mnist", "--json")[1])["rows"] == {"train": 60000, "test": 10000}
+    status, _, errors = cli("info", "mnits")
+    assert status == 2 and errors.startswith("dataset-scripts: 'mnits' does not come with the package")
+    assert len(errors.splitlines()) == 1
+
+
+def test_the_command_itself(root):
+    result = subprocess.run([sys.executable, "-m", "dataset_scripts.core.cli", "info", "nothing"], capture_output=True, text=True, cwd=root)
+    assert result.returncode == 2 and "'nothing' does not come with the package" in result.stderr
+
+
+def test_verify(cli, mnist, tmp_path, save_image):
+    status, output, _ = cli("verify", "digits")
+    assert status == 0 and "1,438 rows" in output and "sound" in output
+    status, output, _ = cli("verify", "mnist", "--data-dir", mnist, "--json")
+    report = json.loads(output)
+    assert status == 1 and not report["ok"]  # true form, other content
+    assert "bytes, published are 9912422" in report["files"]["train-images-idx3-ubyte.gz"]
+    assert report["rows"]["train"] == {"found": 30, "published": 60000}
+    assert report["classes"]["test"] == {str(digit): 2 for digit in range(10)} and report["unreadable"] == []
+    for name in ("ant", "bee", "cat"):
+        save_image(tmp_path / "photos" / name / "1.png", (30, 20))
+    broken = tmp_path / "photos/bee/1.png"
+    broken.write_bytes(broken.read_bytes()[:-40])
+    for processes in (1, 2):
+        status, output, _ = cli("verify", tmp_path / "photos", "--num-proc", processes)
+        assert status == 1 and "train, row 1" in output and "not as it should be" in output
+
+
+def test_new_writes_a_script_that_loads_and_is_tested(cli, tmp_path, save_image, root):
+    for split in ("train", "test"):
+        for name in ("cat", "dog"):
+            save_image(tmp_path / "photos" / split / name / "1.png")
+    status, output, errors = cli("new", tmp_path / "my_pets", "--data", tmp_path / "photos")
+    assert status == 0 and f'load_dataset("{tmp_path / "my_pets"}", split="train")' in output, errors
+    rows = load_dataset(str(tmp_path / "my_pets"), split="train")
+    assert rows.features["label"].names == ["cat", "dog"] and rows[0]["image"].shape == (3, 7, 9)
+    result = subprocess.run([sys.executable, "-m", "pytest", "-q", tmp_path / "my_pets"], capture_output=True, text=True, cwd=tmp_path)
+    assert "2 passed" in result.stdout, result.stdout
+    save_image(tmp_path / "photos/train/dog/2.png")  # a changed file is seen through the script too
+    assert len(load_dataset(str(tmp_path / "my_pets"), split="train")) == 3
+    for arguments, message in (
+        ((tmp_path / "my_pets", "--data", tmp_path / "photos"), "exists already"),
+        ((tmp_path / "mnist", "--data", tmp_path / "photos"), "'mnist' cannot name a script"),
+        ((tmp_path / "my-pets", "--data", tmp_path / "photos"), "'my-pets' cannot name a script"),
+        ((tmp_path / "other", "--data", tmp_path / "gone"), "there is no"),
+        ((tmp_path / "other", "--data", root / "accelerate_configs"), "fits no layout"),
+    ):
+        status, _, errors = cli("new", *arguments)
+        assert status == 2 and message in errors.splitlines()[-1] and not (tmp_path / "other").exists()
+
+
+def test_help_shows_examples(cli):
+    assert "dataset-scripts new my_set --data path/to/photos" in cli("--help")[1]
+    assert "example:" in cli("verify", "--help")[1]
