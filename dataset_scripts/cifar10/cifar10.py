@@ -1,0 +1,26 @@
+"""CIFAR-10: 60,000 colour photos of 32 x 32 pixels in ten classes, from the 80 Million Tiny Images."""
+
+from dataset_scripts.cifar.cifar import Cifar
+from dataset_scripts.core.published import PublishedSet, Source
+
+
+class Cifar10(PublishedSet, Cifar):
+    HOMEPAGE = "https://www.cs.toronto.edu/~kriz/cifar.html"
+    LICENSE = "unknown"
+    CITATION = """\
+@techreport{krizhevsky2009learning,
+    title       = {Learning Multiple Layers of Features from Tiny Images},
+    author      = {Krizhevsky, Alex},
+    institution = {University of Toronto},
+    year        = {2009}
+}"""
+    SOURCES = (
+        Source(
+            "cifar-10-python.tar.gz",
+            ("https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",),
+            170498071,
+            "sha256:6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
+        ),
+    )
+    ROWS = {"train": 50_000, "test": 10_000}
+    CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]

@@ -1,0 +1,27 @@
+"""CIFAR-100: 60,000 colour photos of 32 x 32 pixels in 100 classes and 20 groups, from the 80 Million Tiny Images."""
+
+from dataset_scripts.cifar.cifar import Cifar
+from dataset_scripts.core.published import PublishedSet, Source
+
+
+class Cifar100(PublishedSet, Cifar):
+    """The names of classes (`label`) and groups (`coarse_label`) come with the files."""
+
+    HOMEPAGE = "https://www.cs.toronto.edu/~kriz/cifar.html"
+    LICENSE = "unknown"
+    CITATION = """\
+@techreport{krizhevsky2009learning,
+    title       = {Learning Multiple Layers of Features from Tiny Images},
+    author      = {Krizhevsky, Alex},
+    institution = {University of Toronto},
+    year        = {2009}
+}"""
+    SOURCES = (
+        Source(
+            "cifar-100-python.tar.gz",
+            ("https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",),
+            169001437,
+            "sha256:85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7",
+        ),
+    )
+    ROWS = {"train": 50_000, "test": 10_000}

@@ -1,0 +1,26 @@
+"""STL-10: 13,000 labelled and 100,000 unlabelled colour photos of 96 x 96 pixels, from ImageNet, in ten classes."""
+
+from dataset_scripts.core.published import PublishedSet, Source
+from dataset_scripts.stl.stl import Stl
+
+
+class Stl10(PublishedSet, Stl):
+    HOMEPAGE = "https://cs.stanford.edu/~acoates/stl10/"
+    LICENSE = "other"
+    CITATION = """\
+@inproceedings{coates2011analysis,
+    title     = {An Analysis of Single-Layer Networks in Unsupervised Feature Learning},
+    author    = {Coates, Adam and Ng, Andrew and Lee, Honglak},
+    booktitle = {Proceedings of the Fourteenth International Conference on Artificial Intelligence and Statistics},
+    pages     = {215--223},
+    year      = {2011}
+}"""
+    SOURCES = (
+        Source(
+            "stl10_binary.tar.gz",
+            ("http://ai.stanford.edu/~acoates/stl10/stl10_binary.tar.gz",),
+            2640397119,
+            "sha256:f31fd99273a1acb8609c8db427cebb1de3f71de77758cdc0e22956e1289b9866",
+        ),
+    )
+    ROWS = {"train": 5_000, "test": 8_000, "unlabeled": 100_000}
