@@ -30,8 +30,17 @@ def detect(files: Files) -> Script | None:
         module = importlib.import_module(find_script(name).module_name())
         if hasattr(module, "matches"):
             layouts.setdefault(module.PRECEDENCE, {})[name] = module.matches
+    faults = []
     for precedence in sorted(layouts, reverse=True):
-        evidence = {name: found for name, matches in layouts[precedence].items() if (found := matches(files))}
+        if precedence == 0 and faults:
+            raise faults[0]
+        evidence = {}
+        for name, matches in layouts[precedence].items():
+            try:
+                if found := matches(files):
+                    evidence[name] = found
+            except DataError as fault:  # a damaged file of this layout, unless another one is sure
+                faults.append(fault)
         if len(evidence) > 1:
             listed = "; ".join(f"load_dataset({name!r}, data_dir=…): {found}" for name, found in evidence.items())
             raise DataError(f"{files.root} can be read in several ways, choose one: {listed}")

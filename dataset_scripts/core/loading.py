@@ -71,7 +71,8 @@ def load_dataset(
     """
     if num_proc is not None and streaming:
         raise DataError("num_proc builds a dataset in parallel; with streaming=True use DataLoader(num_workers=…)")
-    script = find_script(path, trust_script)
+    # Names that datasets has too: with data_files they stay its own, as code written for it expects.
+    script = None if path in ("webdataset", "hdf5") and data_files is not None else find_script(path, trust_script)
     files = None
     if script is None and Path(path).expanduser().exists():
         folder = Path(path).expanduser() / (data_dir or "")
