@@ -171,8 +171,9 @@ class Files(Reader):
             for relative in archives:
                 prefix = archive_stem(relative) + "/"
                 archive = open_archive(path / relative, inflate_to)
-                if _common_folder(archive.names) == os.path.basename(prefix[:-1]) + "/":  # train.zip holds train/…
-                    archive = archive.below(os.path.basename(prefix[:-1]) + "/")
+                inner = name_of(prefix[:-1]) + "/"
+                if archive.names and all(name.startswith(inner) for name in archive.names):  # train.zip holds train/…
+                    archive = archive.below(inner)
                 mounts[prefix] = archive
                 paths += [prefix + name for name in archive.names]
         else:

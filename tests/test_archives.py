@@ -1,0 +1,185 @@
+"""Archives against the folder that was packed, and archives made to do harm."""
+
+import io
+import os
+import shutil
+import struct
+import tarfile
+import zipfile
+
+import pytest
+import torch
+
+from dataset_scripts import DataError, load_dataset
+
+KINDS = ["zip", "tar", "tar.gz", "tgz", "tar.bz2", "tar.xz", "tar.zst"]
+
+
+def pack(folder, path, kind, top=""):
+    """Packs the files of a folder, below `top`."""
+    names = sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file())
+    if kind == "zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name in names:
+                archive.write(folder / name, top + name)
+        return path
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        for name in names:
+            archive.add(folder / name, top + name)
+    content = packed.getvalue()
+    if kind.endswith("zst"):
+        content = pytest.importorskip("zstandard").compress(content)
+    elif kind != "tar":
+        module = {"tar.gz": "gzip", "tgz": "gzip", "tar.bz2": "bz2", "tar.xz": "lzma"}[kind]
+        content = __import__(module).compress(content)
+    path.write_bytes(content)
+    return path
+
+
+@pytest.fixture
+def photos(tmp_path, save_image):
+    """Split folders of class folders, suffixes in both cases, and what has to be ignored."""
+    root = tmp_path / "photos"
+    for split in ("train", "test"):
+        for name in ("cat", "dog"):
+            for number in range(5):
+                save_image(root / split / name / f"{number}.{('png', 'PNG')[number % 2]}")
+    (root / "train/.hidden.png").write_bytes(b"no image")
+    (root / "train/cat/._0.png").write_bytes(b"no image")
+    (root / "readme.txt").write_text("text")
+    return root
+
+
+def assert_same(rows, others):
+    for row, other in zip(rows, others, strict=True):
+        assert torch.equal(row["image"], other["image"]) and row["label"] == other["label"]
+
+
+@pytest.mark.parametrize("top", ["", "photos/"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_read_like_the_folder(photos, tmp_path, kind, top):
+    work = tmp_path / "work"
+    work.mkdir()
+    path = pack(photos, work / f"a.{kind}", kind, top)
+    cache = tmp_path / "cache"
+    sets, packed = load_dataset(str(photos)), load_dataset(str(path), cache_dir=str(cache))
+    assert list(packed) == ["train", "test"] and packed["test"].features == sets["test"].features
+    for split in sets:
+        assert_same(sets[split], packed[split])
+        assert_same(sets[split], load_dataset(str(path), split=split, streaming=True))
+    assert os.listdir(work) == [path.name] and not list(cache.rglob("*.png"))  # nothing is unpacked
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz"])
+def test_num_proc(photos, tmp_path, kind):
+    path = pack(photos, tmp_path / f"a.{kind}", kind)
+    assert_same(load_dataset(str(photos), split="train"), load_dataset(str(path), split="train", num_proc=2))
+
+
+def test_an_archive_a_split(photos, tmp_path):
+    for kind in ("zip", "tar"):
+        folder = tmp_path / kind
+        folder.mkdir()
+        pack(photos / "train", folder / f"train.{kind}", kind)
+        pack(photos / "test", folder / f"test.{kind}", kind, "test/")
+        sets = load_dataset(str(folder))
+        for split, rows in load_dataset(str(photos)).items():
+            assert_same(rows, sets[split])
+
+
+def test_a_changed_archive_is_read_again(photos, tmp_path):
+    path = pack(photos / "train", tmp_path / "a.zip", "zip")
+    assert len(load_dataset(str(path), split="train")) == 10
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.write(photos / "test/dog/0.png", "dog/new.png")
+    assert len(load_dataset(str(path), split="train")) == 11
+
+
+def member(path, name, content=b"x", **fields):
+    """A tar with one member of any kind."""
+    with tarfile.open(path, "w") as archive:
+        info = tarfile.TarInfo(name)
+        for field, value in fields.items():
+            setattr(info, field, value)
+        info.size = 0 if fields.get("linkname") else len(content)
+        archive.addfile(info, io.BytesIO(content))
+    return path
+
+
+@pytest.mark.parametrize("name", ["../x.png", "/etc/x.png", "a/../../x.png", "C:\\x.png", "..\\x.png"])
+def test_names_that_lead_outside(tmp_path, name):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr(name, "x")
+    for path in (tmp_path / "a.zip", member(tmp_path / "a.tar", name)):
+        with pytest.raises(DataError, match=rf"{path.name}: member .* leads outside of the archive"):
+            load_dataset(str(path))
+
+
+@pytest.mark.parametrize("kind, target", [(tarfile.SYMTYPE, "/etc/passwd"), (tarfile.CHRTYPE, ""), (tarfile.LNKTYPE, "gone.png")])
+def test_links_and_devices(tmp_path, kind, target):
+    with pytest.raises(DataError, match="a.tar: x.png is a link"):
+        load_dataset(str(member(tmp_path / "a.tar", "x.png", type=kind, linkname=target)))
+
+
+def test_a_file_of_two_names_is_stored_once_by_tar(tmp_path, save_image):
+    save_image(tmp_path / "cat/1.png")
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        archive.add(tmp_path / "cat/1.png", "cat/1.png")
+        link = tarfile.TarInfo("dog/1.png")
+        link.type, link.linkname = tarfile.LNKTYPE, "cat/1.png"
+        archive.addfile(link)
+    rows = load_dataset(str(tmp_path / "a.tar"), split="train")
+    assert torch.equal(rows[0]["image"], rows[1]["image"]) and rows["label"][:] == [0, 1]
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar.gz"])
+def test_bombs(tmp_path, kind):
+    (tmp_path / "bomb").mkdir()
+    with open(tmp_path / "bomb/x.png", "wb") as file:
+        file.truncate(80 << 20)
+    path = pack(tmp_path / "bomb", tmp_path / f"a.{kind}", kind)
+    with pytest.raises(DataError, match=rf"a.{kind}: x.png would grow from \d+ to \d+ bytes"):
+        load_dataset(str(path))
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_doubled_names(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("x.png", "1")
+        archive.writestr("x.png", "2")
+    with pytest.raises(DataError, match="a.zip holds x.png twice"):
+        load_dataset(str(tmp_path / "a.zip"))
+
+
+def test_encrypted(photos, tmp_path):
+    path = pack(photos, tmp_path / "a.zip", "zip")
+    content = bytearray(path.read_bytes())
+    for magic, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):  # the flag of encryption in both headers
+        start = -1
+        while (start := content.find(magic, start + 1)) >= 0:
+            (flags,) = struct.unpack_from("<H", content, start + place)
+            struct.pack_into("<H", content, start + place, flags | 1)
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"a.zip, member .*encrypted"):
+        load_dataset(str(path))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_cut_off(photos, tmp_path, kind):
+    path = pack(photos, tmp_path / f"a.{kind}", kind)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    with pytest.raises(DataError, match=rf"a.{kind}"):
+        load_dataset(str(path))
+
+
+def test_an_order_that_a_compressed_tar_does_not_have(tmp_path, save_image):
+    for number in range(30):
+        save_image(tmp_path / "d/images" / f"{number}.png")
+        shutil.copytree(tmp_path / "d/images", tmp_path / "d/masks", dirs_exist_ok=True)
+    for path in (tmp_path / "d/masks").iterdir():
+        save_image(path, mode="L")
+    for kind in ("zip", "tar"):
+        assert len(load_dataset(str(pack(tmp_path / "d", tmp_path / f"a.{kind}", kind)), split="train")) == 30
+    with pytest.raises(DataError, match="a.tar.gz is compressed as a whole and can only be read in its order.*unpack it"):
+        load_dataset(str(pack(tmp_path / "d", tmp_path / "a.tar.gz", "tar.gz")))
