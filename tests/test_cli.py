@@ -81,6 +81,14 @@ def test_verify(cli, mnist, tmp_path, save_image):
         assert status == 1 and "train, row 1" in output and "not as it should be" in output
 
 
+def test_preview(cli, tmp_path):
+    status, output, _ = cli("preview", "digits", "-o", tmp_path / "look", "--rows", 3)
+    assert status == 0 and output.split() == [str(tmp_path / "look" / name) for name in ("sheet.png", "report.html", "report.json")]
+    assert json.loads((tmp_path / "look/report.json").read_text())
+    status, _, errors = cli("preview", tmp_path / "gone", "-o", tmp_path / "x.png")
+    assert status == 2 and not (tmp_path / "x.png").exists() and errors
+
+
 def test_new_writes_a_script_that_loads_and_is_tested(cli, tmp_path, save_image, root):
     for split in ("train", "test"):
         for name in ("cat", "dog"):

@@ -51,6 +51,18 @@ def test_nested_classes_keep_their_whole_name(tmp_path, save_image):
     assert labels(first) == ["bottle", "bottle", "cable", "cable"]
 
 
+def test_folders_around_everything_are_no_classes(tmp_path, save_image):
+    for path in ("a/cat/1.png", "a/dog/1.png"):
+        save_image(tmp_path / "EuroSAT/2750" / path)
+    assert labels(load_dataset(str(tmp_path), split="train")) == ["cat", "dog"]
+    save_image(tmp_path / "EuroSAT/2750/a-z/1.png")
+    assert labels(load_dataset(str(tmp_path), split="train")) == ["a-z", "a/cat", "a/dog"]
+    for split in ("train", "val"):
+        save_image(tmp_path / "nette" / "imagenette2" / split / "n01" / "1.png")
+    sets = load_dataset(str(tmp_path / "nette"))
+    assert list(sets) == ["train", "validation"] and labels(sets["train"]) == ["n01"]
+
+
 def test_one_class_and_no_class(tmp_path, save_image):
     save_image(tmp_path / "one" / "train" / "cat" / "1.png")
     save_image(tmp_path / "one" / "test" / "cat" / "1.png")

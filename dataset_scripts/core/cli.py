@@ -12,6 +12,7 @@ from dataset_scripts import __version__
 from dataset_scripts.core.errors import DataError, TrustError
 from dataset_scripts.core.loading import make_builder
 from dataset_scripts.core.new import new_script
+from dataset_scripts.core.preview import preview
 from dataset_scripts.core.published import PublishedSet
 from dataset_scripts.core.script import PACKAGE, bundled_names, find_script
 from dataset_scripts.core.verify import verify
@@ -21,6 +22,7 @@ examples:
   dataset-scripts list                                  what comes with the package
   dataset-scripts info mnist                            what a set is, and where its files come from
   dataset-scripts new my_set --data path/to/photos      a script, a card and a test for your own data
+  dataset-scripts preview path/to/photos -o look        a contact sheet and a report of what is in them
   dataset-scripts verify mnist --data-dir downloads     digests, row counts, every image
 """
 
@@ -64,6 +66,17 @@ def _parser() -> argparse.ArgumentParser:
                     "dataset-scripts new my_set --data path/to/photos")  # fmt: skip
     added.add_argument("folder", type=Path, metavar="my_set", help="the folder to write; its name is the script's")
     added.add_argument("--data", type=Path, required=True, help="the folder, archive or file of images")
+
+    added = command("preview", run_preview, "a contact sheet, class balance, sizes, duplicates and overlaps of splits",
+                    "dataset-scripts preview path/to/photos -o sheet.png")  # fmt: skip
+    added.add_argument("path", metavar="NAME_OR_PATH")
+    added.add_argument("-o", "--out", type=Path, default=Path("preview"),
+                       help="sheet.png, report.html, or a folder for both and report.json (default: %(default)s)")  # fmt: skip
+    added.add_argument("--name", help="the configuration, where there are several")
+    added.add_argument("--data-dir")
+    added.add_argument("--rows", type=int, default=6, help="of the sheet")
+    added.add_argument("--seed", type=int, default=0, help="which rows are shown")
+    added.add_argument("--num-proc", type=int)
 
     added = command("verify", run_verify, "digests, row counts, class balance and every image of a set",
                     "dataset-scripts verify fashion_mnist --data-dir downloads --num-proc 4")  # fmt: skip
@@ -130,6 +143,13 @@ def run_new(options: argparse.Namespace) -> int:
     script = new_script(options.folder, options.data)
     print(f"wrote {script}, README.md and test_{script.name} beside it. The one line that loads it:\n")
     print(f'    load_dataset("{options.folder}", split="train")')
+    return 0
+
+
+def run_preview(options: argparse.Namespace) -> int:
+    loading = {"name": options.name, "data_dir": options.data_dir, "num_proc": options.num_proc}
+    for path in preview(options.path, options.out, rows=options.rows, seed=options.seed, **loading):
+        print(path)
     return 0
 
 

@@ -1,6 +1,7 @@
 """The one place where stored bytes become an image, and arrays become stored bytes."""
 
 import io
+import re
 from dataclasses import dataclass
 
 import datasets
@@ -29,7 +30,12 @@ def decode_image(value: dict, name: str) -> PIL.Image.Image:
         return _IMAGE.decode_example(value)
     except Exception as error:  # Pillow's plugins raise anything from SyntaxError to struct.error
         where = f"{name} ({value['path']})" if value.get("path") else name
-        raise DataError(f"unreadable image {where}: {error}") from error
+        raise DataError(f"unreadable image {where}: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """The message in one line, without the address in memory that Pillow tells."""
+    return " ".join(re.sub(r" <_io\.BytesIO object at \w+>", "", str(error)).split())
 
 
 def encode_image(array: np.ndarray) -> bytes:
@@ -80,7 +86,7 @@ class Frame:
                 orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
                 return cls(image.size, orientation if orientation in range(1, 9) else 1)
         except Exception as error:  # see decode_image
-            raise DataError(f"unreadable image {name}: {error}") from error
+            raise DataError(f"unreadable image {name}: {_reason(error)}") from error
 
     @property
     def size(self) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +22,7 @@ PALETTE = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114
 INK, FAINT, FRAME = (31, 35, 40), (110, 118, 129), (238, 240, 243)
 GAP = 4  # pixels between the images of a row
 LINE = 2  # pixels of the border of a box
-SHARE = 0.5  # of the colour of a mask in its pixels
+SHARE = 0.45  # of the colour of a mask in its pixels
 LINES = 4  # of a caption
 BORDER = 255  # the id that losses are told to ignore
 
@@ -44,7 +45,7 @@ def font(size: int) -> PIL.ImageFont.FreeTypeFont:
 
 def text_size(size: int) -> int:
     """The size of the text of tiles that are `size` pixels wide."""
-    return min(15, max(11, size // 20))
+    return min(15, max(12, size // 20))
 
 
 def colour(number: int) -> tuple[int, int, int]:
@@ -95,13 +96,9 @@ class View:
 
     def cover(self, ids: np.ndarray, fill: bool = True, palette: Any = colour) -> None:
         """Lays regions (H, W) of ids over the image: translucent colours, their edges opaque; 0 stays clear."""
-        kind = np.int32 if ids.dtype.kind != "b" else np.uint8
-        ids = np.asarray(PIL.Image.fromarray(ids.astype(kind)).resize(self.size, PIL.Image.Resampling.NEAREST))
-        edge = np.zeros(ids.shape, bool)
-        edge[:, 1:] |= ids[:, 1:] != ids[:, :-1]
-        edge[1:] |= ids[1:] != ids[:-1]
-        edge[:, :-1] |= ids[:, 1:] != ids[:, :-1]
-        edge[:-1] |= ids[1:] != ids[:-1]
+        ids = np.asarray(PIL.Image.fromarray(ids.astype(np.int32)).resize(self.size, PIL.Image.Resampling.NEAREST))
+        around = np.pad(ids, 1, "edge")
+        edge = (around[:-2, 1:-1] != ids) | (around[2:, 1:-1] != ids) | (around[1:-1, :-2] != ids) | (around[1:-1, 2:] != ids)
         box = (*self.offset, self.offset[0] + self.size[0], self.offset[1] + self.size[1])
         pixels = np.asarray(self.canvas.crop(box)).astype(np.float32)
         for number in np.unique(ids[ids != 0]).tolist():
@@ -113,6 +110,7 @@ class View:
     def chip(self, x: int, y: int, text: str, fill: tuple[int, int, int], taken: list[tuple[int, int, int, int]]) -> None:
         """Writes a word on its colour above (x, y), or below where there is no room, but never over another one."""
         letters = font(text_size(self.side) - 1)
+        text = shorten(text, max(48, self.side * 0.6), letters.size)
         width, height = int(letters.getlength(text)) + 6, letters.size + 4
         left = max(0, min(x, self.side - width))
         top = y - height if y >= height else y
@@ -138,7 +136,8 @@ def draw_row(row: dict[str, Any], place: str, roles: Roles, side: int, bilevel: 
     width = max(1, len(images)) * (side + GAP) - GAP
     tile = Tile(PIL.Image.new("RGB", (width, side), "white"))
     names = [name_of_class(item_feature(roles.features[name]), value) for name in roles.labels for value in as_list(row[name])]
-    tile.lines.append([(None, ", ".join(names)), (FAINT, place)])
+    if names:
+        tile.lines.append([(None, ", ".join(names))])
     for number, (name, value) in enumerate(images):
         try:
             view = View(decode_image(value, place), side)
@@ -151,15 +150,20 @@ def draw_row(row: dict[str, Any], place: str, roles: Roles, side: int, bilevel: 
             canvas = view.canvas
         except DataError as error:
             canvas = PIL.Image.new("RGB", (side, side), FRAME)
-            text = "\n".join(wrap(str(error), side - 16, text_size(side), 6))
+            text = "\n".join(wrap(reason(error), side - 16, text_size(side), 6))
             PIL.ImageDraw.Draw(canvas).text((8, 8), text, PALETTE[5], font(text_size(side)))
         tile.picture.paste(canvas, (number * (side + GAP), 0))
-    caption = row[roles.caption] if roles.caption else None
-    if caption:
-        more = f" (+{len(caption) - 1} more)" if isinstance(caption, list) and len(caption) > 1 else ""
-        first = caption if isinstance(caption, str) else str(caption[0])
-        tile.lines += [[(None, line)] for line in wrap(first + more, width, text_size(side), LINES)]
+    captions = [text for text in as_list(row[roles.caption]) if text] if roles.caption else []
+    if not tile.lines:
+        tile.lines.append([(None, f"1 of {len(captions)} captions" if len(captions) > 1 else "")])
+    tile.lines[0].append((FAINT, place))
+    tile.lines += [[(None, line)] for text in captions[:1] for line in wrap(text, width, text_size(side), LINES)]
     return tile
+
+
+def reason(error: Exception) -> str:
+    """The message in one line, without the address in memory that Pillow tells."""
+    return " ".join(re.sub(r" <_io\.BytesIO object at \w+>", "", str(error)).split())
 
 
 def mask_ids(value: Any, place: str) -> np.ndarray | None:
@@ -204,7 +208,7 @@ def _draw_objects(view: View, objects: dict[str, list], roles: Roles) -> list[Te
             if visible > 0:
                 (x, y), radius = view.at(x, y), max(2, view.side // 100)
                 inside = colour(number) if visible > 1 else None  # hidden points are rings
-                view.draw.ellipse((x - radius, y - radius, x + radius, y + radius), inside, "white" if inside else colour(number))
+                view.draw.ellipse((x - radius, y - radius, x + radius, y + radius), inside, "white")
     taken = []
     for place in sorted(range(len(corners)), key=lambda place: -objects["bbox"][place][2] * objects["bbox"][place][3]):
         view.chip(*corners[place][:2], names[place], colour(numbers[place]), taken)

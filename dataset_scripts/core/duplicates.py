@@ -9,10 +9,12 @@ import PIL.Image
 from dataset_scripts.core.drawing import to_rgb
 
 DISTANCE = 6  # bits of 64 in which the hashes of near duplicates may differ
-LIKENESS = 0.98  # correlation of the brightness of near duplicates, 16 x 16
+LIKENESS = 0.985  # correlation of the brightness of near duplicates, 16 x 16
+ROUNDING = 1.0  # grey levels (root of the mean square) that are no difference, however faint the images
 FLAT = 1.0  # grey levels; an image that varies less has nothing to be compared by
-NEXT = 256  # neighbours that a hash is compared with among those that share bands
+NEXT = 128  # neighbours that a hash is compared with among those that share bands
 SIDE, KEPT = 32, 8
+THUMBNAIL = 256  # bytes
 
 _DCT = np.cos(np.pi / SIDE * (np.arange(SIDE) + 0.5) * np.arange(KEPT)[:, None])  # DCT-II, its lowest frequencies
 
@@ -53,11 +55,11 @@ def near_groups(hashes: np.ndarray, thumbnails: np.ndarray, distance: int = DIST
     Hashes are cut into `distance` + 2 bands. Two that differ in at most `distance` bits agree in two bands at least, so
     that only those are compared which share a pair of bands: multi-index hashing of Norouzi, Punjani and Fleet, "Fast
     Search in Hamming Space with Multi-Index Hashing" (2012). Time and memory grow with the number of images, not with
-    its square; of more than 256 hashes that share a pair of bands, each is compared with the next 256 in their order.
+    its square; of more than 128 hashes that share a pair of bands, each is compared with the next 128 in their order.
 
     Args:
         hashes: (N,) uint64.
-        thumbnails: (N, 256) uint8.
+        thumbnails: (N, THUMBNAIL) uint8.
 
     Returns:
         (N,) int64: the number of a group, which is that of its first image.
@@ -95,8 +97,8 @@ def _join(label: np.ndarray, one: np.ndarray, other: np.ndarray, thumbnails: np.
         a, b = (thumbnails[pairs[start : start + 4096]].astype(np.float32) for pairs in (one, other))
         a -= a.mean(1, keepdims=True)
         b -= b.mean(1, keepdims=True)
-        product = (a * b).sum(1) / np.sqrt((a * a).sum(1) * (b * b).sum(1)).clip(1e-6)
-        alike[start : start + 4096] = product >= LIKENESS
+        correlated = (a * b).sum(1) >= LIKENESS * np.sqrt((a * a).sum(1) * (b * b).sum(1))
+        alike[start : start + 4096] = correlated | (((a - b) ** 2).mean(1) <= ROUNDING**2)
     one, other = one[alike], other[alike]
     while (label[one] != label[other]).any():
         low = np.minimum(label[one], label[other])

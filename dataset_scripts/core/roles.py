@@ -41,7 +41,7 @@ class Roles:
             DataError: a stream, which has no row numbers, or a dataset without images.
         """
         if not isinstance(dataset, datasets.Dataset):
-            raise DataError(f"a look at the data takes a datasets.Dataset, not {type(dataset).__name__}: load without streaming")
+            raise DataError(f"a look at data takes a datasets.Dataset, not {type(dataset).__name__}: load without streaming")
         features = dataset.features
         kinds = {name: item_feature(feature) for name, feature in features.items()}
         pictures = [name for name, kind in kinds.items() if isinstance(kind, datasets.Image)]
@@ -61,6 +61,11 @@ class Roles:
             categories=item_feature(objects["category"]) if boxes else None,
             features=features,
         )
+
+    @property
+    def measured(self) -> tuple[str, tuple[str, ...], bool]:
+        """The column of images and the one of classes that numbers are about, and whether there are boxes."""
+        return self.images[0], self.labels[:1], self.categories is not None
 
     @property
     def columns(self) -> list[str]:

@@ -7,19 +7,22 @@ import datasets
 import numpy as np
 import PIL.Image
 import PIL.ImageDraw
+import PIL.ImageOps
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from dataset_scripts.core.drawing import (
-    BORDER, FAINT, GAP, INK, Text, Tile, draw_row, font, mask_ids, shorten, text_size,
+    BORDER, FAINT, FRAME, GAP, INK, Text, Tile, draw_row, font, mask_ids, shorten, text_size,
 )  # fmt: skip
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.roles import Roles, stored
 
 MARGIN, SPACE = 24, 14  # pixels around the sheet, and between its tiles
-WIDTH = 1600  # pixels that the columns of a sheet fill where their number is not given
-TILE, LARGE = 144, 304  # pixels of an image; where something is drawn on it, or there are several
+WIDTH = 1280  # pixels that the columns of a sheet fill where their number is not given
+TILE, LARGE, PAIRED = 114, 306, 206  # pixels of an image; where something is drawn on it; where there are several
 HEADING = 20  # size of the text above a split
+
+Group = dict[str, list[int]]  # split -> row numbers
 
 
 def contact_sheet(
@@ -38,7 +41,7 @@ def contact_sheet(
     Args:
         dataset: a split, or a dict of splits: of the second and the next ones a third as many rows of tiles.
         rows: rows of tiles.
-        columns: tiles in a row; None fills 1600 pixels.
+        columns: tiles in a row; None fills 1280 pixels.
         seed: chooses the sample. The rows are spread over the classes of `label`, or over the categories of objects,
             rare ones first.
         size: width and height in pixels of each image, None to suit the data.
@@ -58,8 +61,8 @@ def contact_sheet(
     parts = []
     for number, (split, part) in enumerate(splits.items()):
         roles = Roles.of(part)
-        rich = roles.categories is not None or roles.masks or roles.caption or len(roles.images) > 1
-        side = size or (LARGE if rich else TILE)
+        rich = roles.categories is not None or roles.masks or roles.caption
+        side = size or (PAIRED if len(roles.images) > 1 else LARGE if rich else TILE)
         width = len(roles.images) * (side + GAP) - GAP
         across = columns or max(1, (WIDTH + SPACE) // (width + SPACE))
         tiles = _draw_sample(part, roles, across * (rows if number == 0 else -(-rows // 3)), seed, side)
@@ -68,9 +71,9 @@ def contact_sheet(
     return _stack(parts)
 
 
-def group_sheet(groups: list[dict[str, list[int]]], splits: Mapping[str, datasets.Dataset], columns: int = 8) -> PIL.Image.Image:
-    """Draws groups of rows, split -> row numbers, a row of tiles each, without what belongs to the images."""
-    lines = []
+def group_sheet(groups: list[Group], splits: Mapping[str, datasets.Dataset], columns: int = 8) -> PIL.Image.Image:
+    """Draws groups of rows, the first rows of each, without what belongs to the images."""
+    parts = []
     for group in groups:
         tiles = []
         for split, numbers in group.items():
@@ -78,8 +81,9 @@ def group_sheet(groups: list[dict[str, list[int]]], splits: Mapping[str, dataset
             plain = Roles(roles.images[:1], (), roles.labels, None, None, roles.features)
             table = stored(splits[split].select(numbers[:columns]), plain.columns)[:]
             tiles += [draw_row(row, f"{split} {place}", plain, TILE) for place, row in zip(numbers, table.to_pylist())]
-        lines.append(_arrange(tiles[:columns], columns, TILE, text_size(TILE), ""))
-    return _stack(lines)
+        part = _arrange(tiles[:columns], min(columns, len(tiles)), TILE, text_size(TILE), "")
+        parts.append(PIL.ImageOps.expand(PIL.ImageOps.expand(part, 8, "white"), 1, FRAME))
+    return _stack(parts, 10 * (TILE + SPACE))
 
 
 def sample(dataset: datasets.Dataset, roles: Roles, count: int, seed: int) -> list[int]:
@@ -147,7 +151,7 @@ def _arrange(tiles: list[Tile], columns: int, width: int, size: int, heading: st
     heights = [max(tile.picture.height + 4 + pitch * len(tile.lines) for tile in row) for row in rows]
     top = HEADING + 16 if heading else 0
     across = columns * (width + SPACE) - SPACE
-    sheet = PIL.Image.new("RGB", (max(across, 200), max(1, top + sum(heights) + SPACE * (len(rows) - 1))), "white")
+    sheet = PIL.Image.new("RGB", (across, max(1, top + sum(heights) + SPACE * (len(rows) - 1))), "white")
     draw = PIL.ImageDraw.Draw(sheet)
     if heading:
         draw.text((0, 0), heading, INK, font(HEADING))
@@ -178,12 +182,16 @@ def _write(draw: PIL.ImageDraw.ImageDraw, line: Text, left: int, top: int, width
         left += letters.getlength(text) + 10
 
 
-def _stack(parts: list[PIL.Image.Image]) -> PIL.Image.Image:
-    """Pictures below each other, with a margin around them."""
-    height = sum(part.height + MARGIN for part in parts) + MARGIN
-    sheet = PIL.Image.new("RGB", (max(part.width for part in parts) + 2 * MARGIN, height), "white")
-    top = MARGIN
+def _stack(parts: list[PIL.Image.Image], width: int = 0) -> PIL.Image.Image:
+    """Pictures below each other, or as many beside each other as `width` holds, with a margin around them."""
+    places, left, top, below = [], MARGIN, MARGIN, MARGIN
     for part in parts:
-        sheet.paste(part, (MARGIN, top))
-        top += part.height + MARGIN
+        if left > MARGIN and left + part.width > width:
+            left, top = MARGIN, below
+        places.append((left, top))
+        left, below = left + part.width + MARGIN, max(below, top + part.height + MARGIN)
+    across = max(left + part.width for (left, _), part in zip(places, parts)) + MARGIN
+    sheet = PIL.Image.new("RGB", (across, below), "white")
+    for place, part in zip(places, parts):
+        sheet.paste(part, place)
     return sheet

@@ -1,6 +1,8 @@
 """Folders of images: class folders, split folders, metadata tables. The card beside this file gives the rules."""
 
+import itertools
 import logging
+import os
 from dataclasses import dataclass
 
 import datasets
@@ -53,10 +55,20 @@ def tables_in(files: Files) -> list[str]:
     return [path for path in files.paths if name_of(path) in METADATA]
 
 
+def top_of(files: Files) -> str:
+    """The folders that hold all images and more than one folder of them ("EuroSAT/2750/"): neither splits nor classes."""
+    folders = {folder_of(path) for path in files.images} or {""}
+    shared = os.path.commonprefix([min(folders).split("/"), max(folders).split("/")])  # what these share, all share
+    if "/".join(shared) in folders:
+        shared = shared[:-1]  # images lie in it: it is their class
+    return "".join(f"{part}/" for part in itertools.takewhile(lambda part: part.lower() not in SPLITS, shared))
+
+
 def split_folders(files: Files, wanted: bool | None) -> dict[str, str]:
     """The top folders that are splits, with the names of the splits; empty where the whole is one split."""
-    tops = sorted({path.split("/", 1)[0] for path in files.images if "/" in path})
-    loose = next((path for path in files.images if "/" not in path), None)
+    start = len(top_of(files))
+    tops = sorted({path[start:].split("/", 1)[0] for path in files.images if "/" in path[start:]})
+    loose = next((path for path in files.images if "/" not in path[start:]), None)
     if wanted is None:
         wanted = bool(tops) and loose is None and all(top.lower() in SPLITS for top in tops)
     if not wanted:
@@ -112,8 +124,9 @@ class ImageFolder(LayoutBuilder):
             }
         folders = split_folders(files, self.config.splits)
         splits = in_order({split: {} for split in folders.values()}) or {"train": {}}
+        start = len(top_of(files))
         for path in files.images:
-            parts = path.split("/")[:-1]
+            parts = path[start:].split("/")[:-1]
             split = folders[parts.pop(0)] if folders else "train"
             splits[split][path] = "/".join(parts[: self.config.class_depth])
         return splits

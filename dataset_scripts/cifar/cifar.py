@@ -1,0 +1,132 @@
+"""CIFAR-10 and CIFAR-100, in the version for Python (pickles, read without running code) and the binary one."""
+
+import pickle
+import re
+
+import numpy as np
+
+from dataset_scripts.core.arrays import ArrayBuilder, Images, Part, Records, choose, keep_only, reading, unpacked
+from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.files import Files, Reader, folder_of, name_of
+
+PRECEDENCE = 2
+SHAPE = (3, 32, 32)
+SIZE = 3 * 32 * 32
+BATCH = re.compile(r"data_batch_\d+(\.bin)?")
+GLOBALS = {("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")} | {
+    (module, name)
+    for module in ("numpy.core.multiarray", "numpy._core.multiarray", "numpy._core.numeric", "numpy.core.numeric")
+    for name in ("_reconstruct", "scalar", "_frombuffer")
+}
+
+
+def matches(files):
+    """The file names of CIFAR; those without a suffix start like a pickle."""
+    sets = find_sets(files)
+    for paths in sets.values():
+        first = next(iter(paths.values()))
+        if not first.endswith(".bin") and files.open(first).read(1) != b"\x80":
+            return None
+    return f"the files of {', '.join(sorted(sets))}, such as {first}" if sets else None
+
+
+def find_sets(files: Files) -> dict[str, dict[str, str]]:
+    """Folder -> file name -> path, of the folders that hold a CIFAR."""
+    folders = {}
+    for path in files.paths:
+        folders.setdefault(folder_of(path), {})[name_of(path)] = path
+    found = {}
+    for folder, paths in folders.items():
+        tens = any(map(BATCH.fullmatch, paths)) and {"test_batch", "test_batch.bin"} & set(paths)
+        hundreds = {"train", "test", "meta"} <= set(paths) or {"train.bin", "test.bin", "fine_label_names.txt"} <= set(paths)
+        if tens or hundreds:
+            names = [name for name in paths if BATCH.fullmatch(name) or name.removesuffix(".bin") in ("test_batch", "train", "test")]
+            found[folder] = {name: paths[name] for name in sorted(names, key=lambda name: (len(name), name))}
+    kept = set(unpacked(files, [path for paths in found.values() for path in paths.values()]))
+    return {
+        folder.replace("/", "-") or "cifar": paths for folder, paths in found.items() if kept.issuperset(paths.values())
+    }
+
+
+class Unpickler(pickle.Unpickler):
+    """Reads a pickle of plain containers and numpy arrays; whatever else it names is refused, not called."""
+
+    def find_class(self, module, name):
+        if (module, name) not in GLOBALS:
+            raise DataError(f"it asks to run {module}.{name}, which no CIFAR does: do not trust this file")
+        return super().find_class(module, name)
+
+
+def unpickle(files: Reader, path: str) -> dict:
+    """The dict of a batch: `data` (N, 3072) uint8, rows of red, then green, then blue; lists of labels and names."""
+    where = f"{files.root}/{path}"
+    try:
+        with files.open(path) as file:
+            batch = Unpickler(file, encoding="latin1").load()  # strings of Python 2
+        return {key.decode() if isinstance(key, bytes) else str(key): value for key, value in batch.items()}
+    except Exception as error:  # a pickle is a program: it fails with anything
+        raise DataError(f"{where} cannot be read: {error or type(error).__name__}") from error
+
+
+def pixels(batch: dict) -> np.ndarray:
+    data = batch["data"]
+    if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != SIZE:
+        raise ValueError(f"data is {getattr(data, 'dtype', type(data).__name__)} of shape {np.shape(data)}, not uint8 (N, {SIZE})")
+    return data.reshape(-1, *SHAPE)
+
+
+class Cifar(ArrayBuilder):
+    def index(self, files):
+        paths = choose(files, find_sets(files), self.config.name, "cifar")
+        folder = folder_of(next(iter(paths.values())))
+        hundred = not any(map(BATCH.fullmatch, paths))
+        columns = {"label": "fine_labels", "coarse_label": "coarse_labels"} if hundred else {"label": "labels"}
+        splits = {}
+        for name, path in paths.items():
+            part = self._part(files, path, columns)
+            splits.setdefault("test" if name.startswith("test") else "train", []).append(part)
+        names, described = self._names(files, folder, columns, binary=path.endswith(".bin"))
+        if self.config.classes:
+            names["label"] = self.config.classes
+        keep_only(files, {*paths.values(), *described})
+        return self.assemble(files, splits, names)
+
+    def _part(self, files: Files, path: str, columns: dict[str, str]) -> Part:
+        with reading(f"{files.root}/{path}"):
+            if path.endswith(".bin"):  # a record is the labels, the coarse one first, and the pixels
+                content, length = np.frombuffer(files.read(path), np.uint8), len(columns) + SIZE
+                if len(content) % length:
+                    raise ValueError(f"{len(content)} bytes are no whole number of records of {length}: the file is cut off")
+                records = content.reshape(-1, length)
+                values = {column: records[:, len(columns) - 1 - place].copy() for place, column in enumerate(columns)}
+                return Part((path, len(columns)), len(records), values, path)
+            batch = unpickle(files, path)
+            values = {column: np.array(batch[key]) for column, key in columns.items()}
+            if any(value.ndim != 1 or value.dtype.kind not in "iu" for value in values.values()):
+                raise ValueError("its labels are not whole numbers")
+            return Part((path, 0), len(pixels(batch)), values, path)
+
+    def _names(self, files: Files, folder: str, columns: dict[str, str], binary: bool) -> tuple[dict, list[str]]:
+        """The classes of each column, and the files that tell them; None where there is no such file."""
+        names, described = {}, []
+        for column, key in columns.items():
+            key = key.removesuffix("s") + "_names"
+            file = ("batches.meta.txt" if key == "label_names" else key + ".txt") if binary else (
+                "batches.meta" if key == "label_names" else "meta")  # fmt: skip
+            path = f"{folder}/{file}" if folder else file
+            names[column] = None
+            if path in files.names:
+                described.append(path)
+                with reading(f"{files.root}/{path}"):
+                    found = files.read(path).decode().split() if binary else unpickle(files, path)[key]
+                    names[column] = [name.decode() if isinstance(name, bytes) else str(name) for name in found]
+        return names, described
+
+    def open_images(self, files, source):
+        path, lead = source
+        if lead:
+            count = len(files.read(path)) // (lead + SIZE)
+            rows = Records(files.open(path), np.uint8, (count, *SHAPE), offset=lead, stride=lead + SIZE)
+        else:
+            rows = pixels(unpickle(files, path))
+        return Images(rows, (1, 2, 0))

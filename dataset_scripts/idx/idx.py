@@ -1,0 +1,140 @@
+"""IDX files, as MNIST, FashionMNIST, KMNIST, EMNIST and QMNIST come: arrays of images and of labels, gzip or not."""
+
+import gzip
+import logging
+import re
+import struct
+from dataclasses import dataclass
+
+import numpy as np
+
+from dataset_scripts.core.arrays import ArrayBuilder, ArrayConfig, Images, Part, Records, choose, keep_only, reading, unpacked
+from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.files import Files, Reader, name_of
+from dataset_scripts.core.named_arrays import image_axes
+from dataset_scripts.core.splits import SPLITS, in_order, split_in
+
+logger = logging.getLogger(__name__)
+
+PRECEDENCE = 2
+NAME = re.compile(r"(.*?)[-_.]?(image|label)s?[-_.]idx\d([-_.](ubyte|byte|short|int|float|double))?(\.gz)?", re.IGNORECASE)
+DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+
+
+@dataclass
+class IdxConfig(ArrayConfig):
+    """Options of `load_dataset("idx", data_dir=…)`; the name of the set, where a folder holds several, comes before.
+
+    Attributes:
+        transpose: swap height and width; None does so for EMNIST, whose pictures are stored on their side.
+    """
+
+    transpose: bool | None = None
+
+
+def matches(files):
+    """Files named like MNIST's that start like IDX."""
+    sets = find_sets(files)
+    images = [path for splits in sets.values() for roles in splits.values() if (path := roles.get("image"))]
+    if not images or not starts_like_idx(files, images[0]):
+        return None
+    splits = in_order(dict.fromkeys(split for splits in sets.values() for split in splits))
+    return f"{len(images)} IDX files of images, such as {images[0]}; splits: {', '.join(splits)}"
+
+
+def find_sets(files: Files) -> dict[str, dict[str, dict[str, str]]]:
+    """Set -> split -> "image" or "label" -> path. A set is what folder and file name have beside the split."""
+    sets = {}
+    named = [(path, match) for path in files.paths if (match := NAME.fullmatch(name_of(path)))]
+    kept = set(unpacked(files, [path for path, _ in named]))
+    for path, match in sorted(named, key=lambda item: item[0].lower().endswith(".gz")):  # one beside its .gz goes first
+        if path in kept:
+            words = re.split(r"[-_.]", match[1])
+            split = "test" if "t10k" in words else split_in(match[1])
+            folders = path.split("/")[:-1]
+            if split is None and folders and folders[-1].lower() in SPLITS:
+                split = SPLITS[folders.pop().lower()]
+            words = [word for word in words if word != "t10k" and split_in(word) is None]
+            name = "-".join(filter(None, folders + words))
+            sets.setdefault(name, {}).setdefault(split or "train", {}).setdefault(match[2].lower(), path)
+    return sets
+
+
+def open_file(files: Reader, path: str):
+    file = files.open(path)
+    return gzip.GzipFile(fileobj=file) if path.lower().endswith(".gz") else file
+
+
+def starts_like_idx(files: Reader, path: str) -> bool:
+    try:
+        head = open_file(files, path).read(4)
+    except (OSError, EOFError):
+        return False
+    return len(head) == 4 and head[:2] == b"\0\0" and head[2] in DTYPES and head[3] > 0
+
+
+def open_idx(files: Reader, path: str) -> Records:
+    """Opens an IDX file: two zero bytes, the code of the dtype, the number of axes, their sizes (uint32), the values.
+
+    Everything is big-endian: http://yann.lecun.com/exdb/mnist/.
+    """
+    where = f"{files.root}/{path}"
+    with reading(where):
+        if not starts_like_idx(files, path):
+            raise DataError(f"{where} does not start like IDX, with 0, 0, a code of the numbers and the count of axes")
+        file = open_file(files, path)
+        _, code, axes = struct.unpack(">HBB", file.read(4))
+        sizes = file.read(4 * axes)
+        if len(sizes) < 4 * axes:
+            raise DataError(f"{where} is cut off in its header")
+        return Records(file, DTYPES[code], struct.unpack(f">{axes}I", sizes), offset=4 + 4 * axes)
+
+
+class Idx(ArrayBuilder):
+    BUILDER_CONFIG_CLASS = IdxConfig
+
+    def index(self, files):
+        sets = find_sets(files)
+        found = choose(files, {name or "idx": splits for name, splits in sets.items()}, self.config.name, "idx")
+        name = next(name for name, splits in sets.items() if splits is found)
+        transpose = "emnist" in name.lower() if self.config.transpose is None else self.config.transpose
+        splits, used = {}, set()
+        for split, paths in found.items():
+            used |= set(paths.values())
+            if "image" not in paths:
+                raise DataError(f"{files.root}/{paths['label']} has no file of images beside it")
+            where = f"{files.root}/{paths['image']}"
+            with reading(where):
+                images = open_idx(files, paths["image"]).check()
+                image_axes(images.shape)
+            part = Part((paths["image"], transpose), len(images))
+            if "label" in paths:
+                with reading(f"{files.root}/{paths['label']}"):
+                    labels = open_idx(files, paths["label"]).check().all()
+                if labels.ndim == 2 and labels.shape[1] > 1:  # QMNIST: class, then where the digit comes from
+                    logger.warning("%s/%s: of %d numbers an image the first is the label, the others are left out",
+                                   files.root, paths["label"], labels.shape[1])  # fmt: skip
+                    labels = labels[:, 0]
+                part.labels, part.labels_in = {"label": labels}, paths["label"]
+            splits[split] = [part]
+        mapping = next((path for path in files.paths if re.search(r"emnist.*-mapping\.txt$", path)
+                        and "-".join(path.removesuffix("-mapping.txt").split("/")) == name), None)  # fmt: skip
+        keep_only(files, used | {mapping})
+        names = self.config.classes or (mapping and mapped_names(files, mapping))
+        return self.assemble(files, splits, {"label": names})
+
+    def open_images(self, files, source):
+        path, transpose = source
+        images = open_idx(files, path)
+        axes = image_axes(images.shape)
+        return Images(images, (axes[1], axes[0], *axes[2:]) if transpose else axes)
+
+
+def mapped_names(files: Files, path: str) -> list[str]:
+    """Classes by EMNIST's mapping: a line is a label and the codes of its characters; letters start at 1."""
+    with reading(f"{files.root}/{path}"):
+        numbers = np.array([list(map(int, line.split()[:2])) for line in files.read(path).decode().splitlines() if line.strip()])
+        first = int(numbers[0, 0])
+        if first not in (0, 1) or (numbers[:, 0] != np.arange(first, first + len(numbers))).any():
+            raise ValueError("the labels of a mapping go from 0 or 1 upwards")
+        return ["N/A"] * first + [chr(code) for code in numbers[:, 1]]

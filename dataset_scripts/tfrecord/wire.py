@@ -1,0 +1,127 @@
+"""The wire format of protocol buffers (https://protobuf.dev/programming-guides/encoding/), and tf.train.Example in it.
+
+Nothing is copied before it is asked for: a pass over the small features of records on disk does not read their images.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # wire types
+KINDS = {1: "bytes", 2: "float", 3: "int64"}  # the fields of tf.train.Feature
+
+
+def is_encoded_image(content: bytes | memoryview) -> bool:
+    """Whether bytes start like one of the image formats that are stored in records."""
+    head = bytes(content[:12])
+    starts = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP  ")
+    return head.startswith(starts) or (head[:4], head[8:]) == (b"RIFF", b"WEBP") or head[4:] in (b"ftypavif", b"ftypavis")
+
+
+def _varint(data: memoryview, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while at < len(data) and shift < 70:
+        byte = data[at]
+        value |= (byte & 127) << shift
+        at += 1
+        if byte < 128:
+            return value, at
+        shift += 7
+    raise ValueError("a number is cut off")
+
+
+def fields(data: memoryview) -> Iterator[tuple[int, int, int | memoryview]]:
+    """Yields the fields of a message in their order: number, wire type, value (an unsigned int, or bytes).
+
+    Raises:
+        ValueError: it is no message.
+    """
+    at, end = 0, len(data)
+    while at < end:
+        key, at = _varint(data, at)
+        number, wire = key >> 3, key & 7
+        if wire == VARINT:
+            value, at = _varint(data, at)
+        else:
+            if wire == BYTES:
+                size, at = _varint(data, at)
+            elif wire in (FIXED32, FIXED64):
+                size = 4 if wire == FIXED32 else 8
+            else:
+                raise ValueError(f"field {number} has the wire type {wire}")
+            value, at = data[at : at + size], at + size
+        if at > end or not number:
+            raise ValueError(f"field {number} is cut off")
+        yield number, wire, value
+
+
+def signed(value: int) -> int:
+    """A varint as the int64 that it stands for."""
+    return value - (1 << 64) if value >> 63 else value
+
+
+class Feature(NamedTuple):
+    """A tf.train.Feature.
+
+    Attributes:
+        kind: "bytes", "float" or "int64"; None where it is not set, which stands for no values.
+        body: the list of the values, encoded.
+    """
+
+    kind: str | None = None
+    body: memoryview = memoryview(b"")
+
+    def values(self) -> list:
+        """The values: bytes as views, float as float32 numbers, int64 as int.
+
+        Raises:
+            ValueError: the list is damaged.
+        """
+        values = []
+        for number, wire, value in fields(self.body):
+            kind = self.kind if number == 1 else None
+            if kind == "bytes" and wire == BYTES:
+                values.append(value)
+            elif kind == "float" and wire in (BYTES, FIXED32):
+                values += np.frombuffer(value, "<f4").tolist()
+            elif kind == "int64" and wire == VARINT:
+                values.append(signed(value))
+            elif kind == "int64" and wire == BYTES:
+                at = 0
+                while at < len(value):
+                    item, at = _varint(value, at)
+                    values.append(signed(item))
+            else:
+                raise ValueError(f"is no list of {self.kind}")
+        return values
+
+
+def parse_example(data: memoryview) -> dict[str, Feature]:
+    """The features of a tf.train.Example (tensorflow/core/example/example.proto) by name.
+
+    Raises:
+        ValueError: it is none, or a feature is of a kind that is none of the three.
+    """
+    features = {}
+    for number, wire, entries in fields(data):
+        if (number, wire) == (2, BYTES):
+            raise ValueError("it is a SequenceExample, which is not read: its steps are no image")
+        if (number, wire) != (1, BYTES):
+            raise ValueError(f"it has a field {number}")
+        for _, wire, entry in fields(entries):
+            if wire != BYTES:
+                raise ValueError("its features are no map")
+            name, feature = "", Feature()
+            for place, wire, value in fields(entry):
+                if wire != BYTES:
+                    raise ValueError("a feature has no name")
+                if place == 1:
+                    name = bytes(value).decode()
+                else:
+                    for kind, wire, body in fields(value):
+                        if kind not in KINDS or wire != BYTES:
+                            raise ValueError(f"feature {name!r} is of kind {kind}, which is not bytes, float or int64")
+                        feature = Feature(KINDS[kind], body)
+            features[name] = feature
+    return features

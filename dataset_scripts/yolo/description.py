@@ -1,0 +1,182 @@
+"""What describes a YOLO set: a yaml as Ultralytics has it, or darknet's .data with lists and names."""
+
+import logging
+import posixpath
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.faults import Faults
+from dataset_scripts.core.files import Files
+from dataset_scripts.yolo.label import read_text
+
+logger = logging.getLogger(__name__)
+
+KEYS = {"train": "train", "val": "validation", "valid": "validation", "test": "test"}
+_PEEK = 1 << 16  # bytes of a file that tell what it is
+_FIRST = re.compile(rb"^(names|nc|classes|train|val|valid|test)\s*[:=]", re.MULTILINE)
+
+
+def descriptions(files: Files) -> list[str]:
+    """The files at the top that name classes and splits."""
+    found = []
+    for path in files.having(".yaml", ".yml", ".data"):
+        if "/" not in path:
+            with files.open(path) as file:
+                keys = set(_FIRST.findall(file.read(_PEEK)))
+            if keys & {b"names", b"nc", b"classes"} and keys & {b"train", b"val", b"valid", b"test"}:
+                found.append(path)
+    return found
+
+
+@dataclass
+class Description:
+    """
+    Attributes:
+        files: the listing.
+        source: the file; "" where there is none.
+        said: its keys.
+    """
+
+    files: Files
+    source: str = ""
+    said: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, files: Files, source: str | None) -> "Description":
+        """Reads `source`, None for the one that there is."""
+        found = descriptions(files) if source is None else [source]
+        if len(found) > 1:
+            raise DataError(f"{files.root}: {', '.join(found)} each describe a set: choose one by data=…")
+        if not found:
+            return cls(files)
+        if found[0] not in files.names:
+            raise DataError(f"{files.root} has no file {found[0]}")
+        text = read_text(files, found[0])
+        if found[0].lower().endswith(".data"):
+            pairs = [line.split("=", 1) for line in text.splitlines() if "=" in line]
+            return cls(files, found[0], {key.strip(): value.strip() for key, value in pairs})
+        try:
+            said = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise DataError(f"{files.root}/{found[0]} cannot be read as yaml: {' '.join(str(error).split())}") from error
+        if not isinstance(said, dict):
+            raise DataError(f"{files.root}/{found[0]} holds no keys such as names and train")
+        return cls(files, found[0], said)
+
+    @property
+    def where(self) -> str:
+        return f"{self.files.root}/{self.source}"
+
+    def splits(self, faults: Faults) -> dict[str, list[str]]:
+        """The images of each split; empty where it names none."""
+        files, splits, folders = self.files, {}, {""}
+        for path in files.paths:
+            while (path := posixpath.dirname(path)) not in folders:
+                folders.add(path)
+        base = str(self.said.get("path") or "")
+        base = next((place for name in (base, posixpath.basename(base)) if (place := find(name, [""], folders.__contains__))), "")
+        for key, split in KEYS.items():
+            entries = self.said.get(key) or []
+            entries = [entries] if isinstance(entries, str) else entries
+            if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
+                raise DataError(f"{self.where}: {key} is {entries!r}, not a folder, a list of images, or several of them")
+            paths = []
+            for entry in entries:
+                found = find(entry, [base, ""], lambda place: place in folders or place in files.names)
+                if found in folders:
+                    paths += [path for path in files.images if path.startswith(f"{found}/" if found else "")]
+                elif found is not None:
+                    paths += self._listed(found, [posixpath.dirname(found), base], faults)
+                if found is None or not paths:
+                    logger.warning("%s: %s: there are no images in %s", self.where, key, entry)
+            if len(set(paths)) < len(paths):
+                raise DataError(f"{self.where}: {key} names images twice")
+            if paths:
+                splits[split] = list(dict.fromkeys(splits.get(split, []) + paths))
+        if any(self.said.get(key) for key in KEYS) and not splits:
+            raise DataError(f"{self.where}: there are no images where it says")
+        return splits
+
+    def _listed(self, source: str, folders: list[str], faults: Faults) -> list[str]:
+        """The images in a list, a path a line."""
+        images, listed = frozenset(self.files.images), set()
+        for number, line in enumerate(read_text(self.files, source).splitlines(), 1):
+            with faults:
+                if name := line.strip():
+                    where = f"{self.files.root}/{source}, line {number}"
+                    path = find(name, folders, images.__contains__)
+                    if path is None:
+                        raise DataError(f"{where}: there is no image {name} in {self.files.root}")
+                    if path in listed:
+                        raise DataError(f"{where}: {name} is listed twice")
+                    listed.add(path)
+        return sorted(listed)
+
+    def names(self) -> list[str] | None:
+        """The classes: of the description, else of classes.txt or a .names file; None where nothing names them."""
+        names, count = self.said.get("names"), self.said.get("nc", self.said.get("classes"))
+        if isinstance(names, str):
+            path = find(names, [""], self.files.names.__contains__)
+            if path is None:
+                raise DataError(f"{self.where}: there is no {names} in {self.files.root}")
+            names = self._lines(path)
+        elif not self.said:
+            lists = self.files.having("classes.txt", ".names")
+            if not lists:
+                return None
+            names = self._lines(lists[0])
+            if other := next((path for path in lists if self._lines(path) != names), None):
+                raise DataError(f"{self.files.root}: {lists[0]} and {other} name different classes")
+        if isinstance(names, dict):
+            if set(names) != set(range(len(names))):
+                raise DataError(f"{self.where}: the ids in names are not 0 to {len(names) - 1}")
+            names = [names[number] for number in range(len(names))]
+        if names is None and re.fullmatch(r"\d{1,5}", str(count)):
+            names = list(range(int(count)))
+        if not isinstance(names, list) or not names:
+            raise DataError(f"{self.where}: names is not the list of the classes")
+        if odd := [name for name in names if isinstance(name, bool) or not isinstance(name, (str, int, float))]:
+            raise DataError(f"{self.where}: the name {odd[0]!r} is no text: put it in quotes")
+        if count is not None and str(count) != str(len(names)):
+            raise DataError(f"{self.where}: there are {count} classes, but {len(names)} names")
+        if len(set(map(str, names))) < len(names):
+            raise DataError(f"{self.where}: two classes have one name: pass classes=[…]")
+        return [str(name) for name in names]
+
+    def _lines(self, path: str) -> list[str]:
+        return [line.strip() for line in read_text(self.files, path).splitlines() if line.strip()]
+
+    def keypoints(self) -> tuple[int, int] | None:
+        """`kpt_shape`: how many keypoints, and numbers each (2 or 3)."""
+        shape = self.said.get("kpt_shape")
+        if shape is None:
+            return None
+        if not isinstance(shape, list) or len(shape) != 2 or not isinstance(shape[0], int) or shape[0] < 1 or shape[1] not in (2, 3):
+            raise DataError(f"{self.where}: kpt_shape is {shape!r}, not [how many, 2 or 3]")
+        return shape[0], shape[1]
+
+
+def find(name: str, folders: list[str], there: Callable[[str], bool]) -> str | None:
+    """The path in the listing ("" is the root) that a description or a list means; None where it is not `there`."""
+    return next(filter(there, _places(name.replace("\\", "/"), folders)), None)
+
+
+def _places(name: str, folders: list[str]) -> Iterator[str]:
+    """Where a path may be: first relative to `folders`.
+
+    Then without the folders in front, which are those of another machine (/content/set/train) or of another working
+    folder (data/obj.names), or without one `..`: Roboflow's ../train/images means train/images.
+    """
+    for folder in folders:
+        path = posixpath.normpath(posixpath.join(folder, name))
+        yield "" if path == "." else path
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    if ".." not in parts:
+        yield from ("/".join(parts[start:]) for start in range(len(parts)))
+    elif ".." not in parts[1:]:
+        yield "/".join(parts[1:])
