@@ -18,7 +18,7 @@ from tfrecord.reader import tfrecord_loader
 from tfrecord.writer import TFRecordWriter
 
 from dataset_scripts import DataError, ToTensor, load_dataset
-from dataset_scripts.tfrecord.wire import parse_example
+from dataset_scripts.core.wire import parse_example
 
 
 def pixels_of(*seed, size=(9, 7), channels=3):

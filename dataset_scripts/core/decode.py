@@ -12,6 +12,7 @@ from dataset_scripts.core.errors import DataError
 
 _IMAGE = datasets.Image()
 _EXIF_ORIENTATION = 0x0112
+_PNG_EXIF = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp")
 
 
 def decode_image(value: dict, name: str) -> PIL.Image.Image:
@@ -36,6 +37,13 @@ def decode_image(value: dict, name: str) -> PIL.Image.Image:
 def _reason(error: Exception) -> str:
     """The message in one line, without the address in memory that Pillow tells."""
     return " ".join(re.sub(r" <_io\.BytesIO object at \w+>", "", str(error)).split())
+
+
+def is_encoded_image(content: bytes | memoryview) -> bool:
+    """Whether bytes start like one of the usual image formats that Pillow decodes."""
+    head = bytes(content[:12])
+    starts = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP  ")
+    return head.startswith(starts) or (head[:4], head[8:]) == (b"RIFF", b"WEBP") or head[4:] in (b"ftypavif", b"ftypavis")
 
 
 def encode_image(array: np.ndarray) -> bytes:
@@ -83,7 +91,9 @@ class Frame:
         """
         try:
             with PIL.Image.open(io.BytesIO(content)) as image:
-                orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
+                # Pillow decodes a whole PNG to look for EXIF, which may stand behind the pixels.
+                bare = image.format == "PNG" and not any(mark in content for mark in _PNG_EXIF)
+                orientation = 1 if bare else image.getexif().get(_EXIF_ORIENTATION, 1)
                 return cls(image.size, orientation if orientation in range(1, 9) else 1)
         except Exception as error:  # see decode_image
             raise DataError(f"unreadable image {name}: {_reason(error)}") from error

@@ -9,13 +9,13 @@ from typing import Any
 import datasets
 import numpy as np
 
-from dataset_scripts.core.decode import encode_image
+from dataset_scripts.core.decode import encode_image, is_encoded_image
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.files import Files, Reader, folder_of, name_of
 from dataset_scripts.core.layout import LayoutBuilder, LayoutConfig, Rows
 from dataset_scripts.core.splits import SPLITS, split_in
 from dataset_scripts.lmdb.environment import close_environments, environments, get, items, open_environment, pack, unpack
-from dataset_scripts.tfrecord.wire import fields, is_encoded_image, signed
+from dataset_scripts.core.wire import fields, signed
 
 logger = logging.getLogger(__name__)
 

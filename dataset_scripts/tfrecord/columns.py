@@ -7,9 +7,10 @@ from typing import Any
 
 import datasets
 
+from dataset_scripts.core.decode import is_encoded_image
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.files import Files, name_of
-from dataset_scripts.tfrecord.wire import Feature, is_encoded_image
+from dataset_scripts.core.wire import Feature
 
 TYPES = {"float": "float32", "int64": "int64"}
 MANY = 1_000_000  # classes; a larger number is none

@@ -12,13 +12,6 @@ VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # wire types
 KINDS = {1: "bytes", 2: "float", 3: "int64"}  # the fields of tf.train.Feature
 
 
-def is_encoded_image(content: bytes | memoryview) -> bool:
-    """Whether bytes start like one of the image formats that are stored in records."""
-    head = bytes(content[:12])
-    starts = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP  ")
-    return head.startswith(starts) or (head[:4], head[8:]) == (b"RIFF", b"WEBP") or head[4:] in (b"ftypavif", b"ftypavis")
-
-
 def _varint(data: memoryview, at: int) -> tuple[int, int]:
     value = shift = 0
     while at < len(data) and shift < 70:
