@@ -1,0 +1,218 @@
+"""Tables that name images against the csv module, and torchvision's readers of lists."""
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+
+from dataset_scripts import DataError, ToTensor, load_dataset
+
+
+def write_csv(path, rows, delimiter=","):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0], delimiter=delimiter)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+@pytest.fixture
+def dogs(tmp_path, save_image):
+    """A competition: train/ with labels.csv without suffixes, test/ without labels."""
+    pixels = {f"{number:03}": save_image(tmp_path / "train" / f"{number:03}.jpg", (8 + number % 3, 6)) for number in range(20)}
+    for number in range(4):
+        save_image(tmp_path / "test" / f"t{number}.jpg")
+    rows = [{"id": name, "breed": ["pug", "boxer", "collie"][int(name) % 3]} for name in reversed(pixels)]
+    write_csv(tmp_path / "labels.csv", rows)
+    write_csv(tmp_path / "sample_submission.csv", [{"id": "t0", "breed": "pug"}])
+    return rows
+
+
+def names_of(rows):
+    return [rows.features["label"].int2str(label) for label in rows["label"]]
+
+
+def test_kaggle(dogs, tmp_path, caplog):
+    rows = load_dataset(str(tmp_path), split="train")
+    assert "read as csv_list (24 images, named in labels.csv)" in caplog.text
+    assert "sample_submission.csv" in caplog.text and "4 images are named in no table and left out" in caplog.text
+    assert rows.features["label"].names == ["boxer", "collie", "pug"]
+    assert names_of(rows) == [row["breed"] for row in dogs]
+    files = torchvision.datasets.folder.default_loader
+    for row, told in zip(rows, dogs):
+        image = files(str(tmp_path / "train" / f"{told['id']}.jpg"))
+        assert torch.equal(row["image"], torchvision.transforms.functional.to_tensor(image))
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl", "json", "dict", "txt"])
+def test_every_kind_of_table(tmp_path, save_image, kind):
+    rows = []
+    for number in range(9):
+        name = f"images/{number % 2}/{number}.png"
+        rows.append({"path": name, "class": number % 4, "pixels": save_image(tmp_path / name)})
+    told = [{key: row[key] for key in ("path", "class")} for row in rows]
+    if kind in ("csv", "tsv"):
+        write_csv(tmp_path / f"val_labels.{kind}", told, "\t" if kind == "tsv" else ",")
+    elif kind == "jsonl":
+        (tmp_path / "val.jsonl").write_text("".join(json.dumps(row) + "\n" for row in told))
+    elif kind == "json":
+        (tmp_path / "val.json").write_text(json.dumps(told))
+    elif kind == "dict":
+        (tmp_path / "val.json").write_text(json.dumps({row["path"]: row["class"] for row in told}))
+    else:
+        (tmp_path / "val.txt").write_text("".join(f"{row['path']} {row['class']}\n" for row in told))
+    loaded = load_dataset(str(tmp_path))
+    assert list(loaded) == ["validation"] and loaded["validation"].features["label"].names == list("0123")
+    for row, same in zip(loaded["validation"], rows, strict=True):
+        assert torch.equal(row["image"], ToTensor()(same["pixels"])) and row["label"] == same["class"]
+
+
+def test_names_of_classes_and_numbers_with_gaps(tmp_path, save_image):
+    for number in range(6):
+        save_image(tmp_path / f"{number}.png")
+    (tmp_path / "train.txt").write_text("".join(f"{number}.png {number % 2 * 2}\n" for number in range(6)))
+    assert names_of(load_dataset(str(tmp_path), split="train")) == ["0", "2"] * 3
+    (tmp_path / "classes.txt").write_text("ant\nbee\ncat\n")
+    rows = load_dataset(str(tmp_path), split="train")
+    assert rows.features["label"].names == ["ant", "bee", "cat"] and names_of(rows) == ["ant", "cat"] * 3
+
+
+def test_equal_to_torchvision_on_lists(tmp_path, save_image):
+    """DTD: labels/train1.txt names class/image; Food-101: meta/train.txt without suffixes."""
+    base = tmp_path / "dtd/dtd"
+    for name in ("banded", "dotted", "woven"):
+        for number in range(6):
+            save_image(base / "images" / name / f"{name}_{number:04}.jpg", (10, 8 + number))
+    for place, split in enumerate(("train", "val", "test")):
+        lines = [f"{name}/{name}_{number:04}.jpg\n" for name in ("banded", "dotted", "woven") for number in (2 * place, 2 * place + 1)]
+        (base / "labels").mkdir(exist_ok=True)
+        (base / f"labels/{split}1.txt").write_text("".join(lines))
+    sets = load_dataset("csv_list", data_dir=str(base))
+    for ours, theirs in (("train", "train"), ("validation", "val"), ("test", "test")):
+        expected = torchvision.datasets.DTD(tmp_path, split=theirs)
+        assert sets[ours].features["label"].names == expected.classes
+        for row, (image, label) in zip(sets[ours], expected, strict=True):
+            assert torch.equal(row["image"], torchvision.transforms.functional.to_tensor(image)) and row["label"] == label
+    food = tmp_path / "food-101"
+    for name in ("apple_pie", "waffles"):
+        for number in range(4):
+            save_image(food / "images" / name / f"{number}{number}.jpg")
+    (food / "meta").mkdir()
+    for split, numbers in (("train", (0, 1, 2)), ("test", (3,))):
+        told = {name: [f"{name}/{number}{number}" for number in numbers] for name in ("apple_pie", "waffles")}
+        (food / f"meta/{split}.json").write_text(json.dumps(told))
+        (food / f"meta/{split}.txt").write_text("".join(f"{path}\n" for paths in told.values() for path in paths))
+    sets = load_dataset("csv_list", data_dir=str(food))
+    for split in ("train", "test"):
+        expected = unchecked_food(tmp_path, split)
+        for row, (image, label) in zip(sets[split], expected, strict=True):
+            assert torch.equal(row["image"], torchvision.transforms.functional.to_tensor(image)) and row["label"] == label
+
+
+def unchecked_food(root, split):
+    return torchvision.datasets.Food101(root, split=split)
+
+
+def test_other_columns_splits_and_options(tmp_path, save_image):
+    rows = []
+    for number in range(8):
+        save_image(tmp_path / "all" / f"{number:02}.png")
+        rows.append({"file": f"{number:02}.png", "age": number / 2, "male": number % 2, "smiling": 1 - number % 2,
+                     "split": ["train", "train", "val", "TEST"][number % 4], "note": f"no. {number}"})  # fmt: skip
+    write_csv(tmp_path / "list.csv", rows)
+    sets = load_dataset(str(tmp_path))
+    assert {split: len(part) for split, part in sets.items()} == {"train": 4, "validation": 2, "test": 2}
+    assert list(sets["train"].features) == ["image", "age", "male", "smiling", "note"]
+    assert sets["train"]["male"][:] == [0, 1, 0, 1] and sets["test"]["note"][:] == ["no. 3", "no. 7"]
+    named = load_dataset("csv_list", data_dir=str(tmp_path), image_column="file", label_column="male", split="train")
+    assert named.features["label"].names == ["0", "1"] and named["label"][:] == [0, 1, 0, 1]
+    chosen = load_dataset("csv_list", data_dir=str(tmp_path), data_files={"test": "list.csv"})
+    assert list(chosen) == ["test"] and len(chosen["test"]) == 8
+
+
+def test_streaming_num_proc_and_zip(dogs, tmp_path):
+    whole = load_dataset(str(tmp_path), split="train")
+    for name in ("train", "labels.csv"):
+        (shutil.copytree if name == "train" else shutil.copy)(tmp_path / name, (tmp_path / "z" / name) if name == "train" else tmp_path / "z")
+    shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path / "z")
+    shutil.rmtree(tmp_path / "z")
+    for other in (
+        load_dataset(str(tmp_path / "packed.zip"), split="train"),
+        load_dataset("csv_list", data_dir=str(tmp_path), split="train", streaming=True),
+        load_dataset("csv_list", data_dir=str(tmp_path), split="train", num_proc=2),
+    ):
+        for row, same in zip(whole, other, strict=True):
+            assert torch.equal(row["image"], same["image"]) and row["label"] == same["label"]
+
+
+@pytest.mark.parametrize(
+    "row, message",
+    [
+        ({"id": "999", "breed": "pug"}, "labels.csv, row 21: there is no image 999"),
+        ({"id": "../secret", "breed": "pug"}, "labels.csv, row 21: ../secret leads outside of"),
+        ({"id": "/etc/passwd", "breed": "pug"}, "labels.csv, row 21: /etc/passwd leads outside of"),
+        ({"id": "005", "breed": "pug"}, "labels.csv, row 21: 005 is listed twice"),
+        ({"id": "", "breed": "pug"}, "labels.csv, row 21: it names no image"),
+        ({"id": "005.JPG", "breed": "pug"}, "labels.csv, row 21: there is no image 005.JPG, but train/005.jpg"),
+    ],
+)
+def test_faults(dogs, tmp_path, row, message, caplog):
+    write_csv(tmp_path / "labels.csv", [*dogs, row])
+    with pytest.raises(DataError, match=message):
+        load_dataset(str(tmp_path))
+    rows = load_dataset(str(tmp_path), split="train", on_error="skip")
+    assert names_of(rows) == [row["breed"] for row in dogs] and "1 skipped, such as:" in caplog.text and message in caplog.text
+
+
+def test_names_that_may_mean_two_files(tmp_path, save_image):
+    for folder in ("a", "b"):
+        for name in ("1.png", f"only_{folder}.png"):
+            save_image(tmp_path / folder / name)
+    write_csv(tmp_path / "list.csv", [{"name": name, "label": "x"} for name in ("only_a.png", "only_b.png", "1.png")])
+    with pytest.raises(DataError, match="list.csv, row 3: 1.png may be a/1.png or b/1.png: give the whole path"):
+        load_dataset(str(tmp_path))
+    save_image(tmp_path / "c/2.png")
+    save_image(tmp_path / "c/2.bmp")
+    write_csv(tmp_path / "list.csv", [{"name": "2", "label": "x"}])
+    with pytest.raises(DataError, match="list.csv, row 1: 2 may be c/2.bmp or c/2.png"):
+        load_dataset("csv_list", data_dir=str(tmp_path))
+
+
+def test_names_in_the_folder_of_the_split(tmp_path, save_image):
+    pixels = {split: [save_image(tmp_path / split / f"{number}.png") for number in range(3)] for split in ("train", "test")}
+    for split in pixels:
+        write_csv(tmp_path / f"{split}.csv", [{"image": f"{number}.png", "label": number} for number in range(3)])
+    sets = load_dataset(str(tmp_path))
+    for split, arrays in pixels.items():
+        assert all(torch.equal(row["image"], ToTensor()(array)) for row, array in zip(sets[split], arrays, strict=True))
+
+
+def test_what_is_not_a_table_of_images(tmp_path, save_image):
+    save_image(tmp_path / "x" / "1.png")
+    (tmp_path / "numbers.csv").write_text("a,b\n1.5,2\n")
+    assert list(load_dataset(str(tmp_path), split="train").features) == ["image", "label"]  # class folders
+    with pytest.raises(DataError, match="no table with a column that names its images"):
+        load_dataset("csv_list", data_dir=str(tmp_path))
+    with pytest.raises(DataError, match="there is no column size"):
+        write_csv(tmp_path / "numbers.csv", [{"a": "1.png", "b": 2}])
+        load_dataset("csv_list", data_dir=str(tmp_path), label_column="size")
+
+
+def test_a_large_table_takes_little_memory(tmp_path):
+    """Not a Python object a row: of 200,000 names, finding all takes a few times the table, in Arrow's memory."""
+    import pyarrow as pa
+
+    from dataset_scripts.core.files import Files
+    from dataset_scripts.csv_list.names import Places
+
+    paths = [f"train/{number:08}.jpg" for number in range(200_000)]
+    places = Places(Files(tmp_path, paths=paths))
+    names = pa.array([f"{number:08}" for number in np.random.default_rng(0).permutation(200_000).tolist()])
+    before = pa.total_allocated_bytes()
+    found, faults = places.find(names, "train")
+    assert not faults and found[7].as_py() == f"train/{names[7]}.jpg"
+    assert pa.total_allocated_bytes() - before < 3 * names.nbytes
