@@ -41,6 +41,12 @@ def name_of(path: str) -> str:
     return path.rpartition("/")[2]
 
 
+def without_suffix(path: str) -> str:
+    """`a/b.c/d.png` -> `a/b.c/d`, and `a/b.c/d` as it is."""
+    stem, _, suffix = path.rpartition(".")
+    return stem if stem and "/" not in suffix else path
+
+
 def stem_of(path: str) -> str:
     """`a/b/c.png` -> `c`."""
     name = name_of(path)

@@ -1,7 +1,6 @@
 """PASCAL VOC: boxes in an xml file an image, or masks of classes and of instances; lists in ImageSets make the splits."""
 
 import logging
-import posixpath
 import re
 from dataclasses import dataclass
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from dataset_scripts.core.decode import Frame, decode_image, encode_image
 from dataset_scripts.core.errors import DataError
-from dataset_scripts.core.files import Files, Reader, is_image
+from dataset_scripts.core.files import Files, Reader, is_image, name_of, without_suffix
 from dataset_scripts.core.layout import LayoutBuilder, LayoutConfig, Rows
 from dataset_scripts.core.objects import object_features
 from dataset_scripts.core.splits import SPLITS, split_name
@@ -75,13 +74,12 @@ def sort_files(files: Files) -> tuple[dict[str, dict[str, str]], dict[str, tuple
     twice = {}
     for path in files.paths:
         *folders, name = path.split("/")
-        stem, suffix = posixpath.splitext(name)
-        kind = "xml" if suffix.lower() == ".xml" else "image" if is_image(name) else None
+        kind = "xml" if name.lower().endswith(".xml") else "image" if is_image(name) else None
         if kind is None:
             continue
         if kind == "image":
             kind = next((MASKS[folder.lower()] for folder in folders if folder.lower() in MASKS), "image")
-        key = "/".join([folder for folder in folders if folder.lower() not in FOLDERS] + [stem])
+        key = "/".join([folder for folder in folders if folder.lower() not in FOLDERS] + [without_suffix(name)])
         first = found[kind].setdefault(key, path)
         if first != path:
             twice[key] = (first, path)
@@ -127,7 +125,7 @@ class Voc(LayoutBuilder):
         folder = next((folder for folder in (TASKS[self.task], None, *TASKS.values()) if folder in folders), None)
         lists = [match for match in lists if match["task"] == folder]
         bases = {match["base"]: match["base"][:-1] or str(files.root) for match in lists}
-        years = {base: posixpath.basename(path).removeprefix("VOC") for base, path in bases.items()}
+        years = {base: name_of(path).removeprefix("VOC") for base, path in bases.items()}
         year = None if self.config.year is None else str(self.config.year).removeprefix("VOC")
         if (len(set(years.values())) > 1) if year is None else (year not in years.values()):
             listed = ", ".join(sorted(set(years.values()))) or "none"
@@ -143,7 +141,7 @@ class Voc(LayoutBuilder):
             if part != name and (base, part) in names and re.match(r"\s*\S+\s+(-1|0|1)\s*$", "".join(lines[:1])):
                 continue  # aeroplane_train.txt: which images of train.txt show one
             ids = [(line, text.strip()) for line, text in enumerate(lines, 1) if text.strip()]
-            ids = [(line, posixpath.splitext(text)[0] if is_image(text) else text) for line, text in ids]
+            ids = [(line, without_suffix(text) if is_image(text) else text) for line, text in ids]
             split = "train" if name == "default" else split_name(name)
             if split in splits:
                 raise DataError(f"{files.root}: {splits[split][0][0]} and {path} both list the split {split}")

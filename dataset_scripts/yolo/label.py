@@ -1,13 +1,12 @@
 """The label files of YOLO (the "Dataset format" pages of Ultralytics: detect, segment, obb and pose)."""
 
-import posixpath
 from typing import Any
 
 import numpy as np
 
 from dataset_scripts.core.decode import Frame
 from dataset_scripts.core.errors import DataError
-from dataset_scripts.core.files import Reader
+from dataset_scripts.core.files import Reader, without_suffix
 from dataset_scripts.core.objects import TOLERANCE, encode_segmentation, fit_boxes
 
 
@@ -27,7 +26,7 @@ def read_text(files: Reader, path: str) -> str:
 
 def label_of(path: str, names: frozenset[str]) -> str:
     """The label file of an image: in `labels/` for the last `images/`, else beside it; "" where there is none."""
-    stem = posixpath.splitext(path)[0]
+    stem = without_suffix(path)
     head, images, tail = f"/{stem}".rpartition("/images/")
     swapped = f"{head}/labels/{tail}.txt"[1:] if images else ""
     return next((label for label in (swapped, f"{stem}.txt") if label in names), "")

@@ -1,14 +1,13 @@
 """YOLO: a text file an image, a line an object, in fractions of the image; data.yaml names the splits and the classes."""
 
 import logging
-import posixpath
 from dataclasses import dataclass
 
 import datasets
 
 from dataset_scripts.core.decode import Frame
 from dataset_scripts.core.errors import DataError
-from dataset_scripts.core.files import Files, is_image
+from dataset_scripts.core.files import Files, folder_of, is_image, without_suffix
 from dataset_scripts.core.layout import LayoutBuilder, LayoutConfig, Rows
 from dataset_scripts.core.objects import RLE, object_features
 from dataset_scripts.core.splits import SPLITS
@@ -56,7 +55,7 @@ class Yolo(LayoutBuilder):
         splits = description.splits(self.faults) or split_folders(files)
         stems, twice = set(), set()
         for path in files.images:
-            stem = posixpath.splitext(path)[0]
+            stem = without_suffix(path)
             (twice if stem in stems else stems).add(stem)
         samples = {split: self._samples(files, split, paths, twice) for split, paths in splits.items()}
         labels = self._labels(files, samples)
@@ -79,7 +78,7 @@ class Yolo(LayoutBuilder):
         samples = []
         for path in paths:
             with self.faults:
-                if posixpath.splitext(path)[0] in twice:
+                if without_suffix(path) in twice:
                     raise DataError(f"{files.root}/{path}: another image has this stem, and one label file is for both")
                 samples.append((path, label_of(path, files.names)))
         bare = [path for path, label in samples if not label]
@@ -97,9 +96,9 @@ class Yolo(LayoutBuilder):
         if not labels:
             raise DataError(f"{files.root}: no image has a label file")
         used = {path for rows in samples.values() for path, _ in rows}.union(labels)
-        folders = set(map(posixpath.dirname, labels))
+        folders = set(map(folder_of, labels))
         left = [path for path in files.paths if path not in used and not path.endswith("classes.txt")]
-        left = [path for path in left if is_image(path) or (path.endswith(".txt") and posixpath.dirname(path) in folders)]
+        left = [path for path in left if is_image(path) or (path.endswith(".txt") and folder_of(path) in folders)]
         if left:
             logger.warning("%s: %d images and text files belong to no row, such as %s", files.root, len(left), left[0])
         return labels
@@ -119,7 +118,7 @@ class Yolo(LayoutBuilder):
     def read(self, files, sample):
         path, label = sample
         content = files.read(path)
-        row = {"image": {"bytes": content, "path": path}, "image_id": posixpath.splitext(path)[0], "objects": None}
+        row = {"image": {"bytes": content, "path": path}, "image_id": without_suffix(path), "objects": None}
         if label is not None:
             frame = Frame.of(content, f"{files.root}/{path}")
             row["objects"] = read_objects(files, label, frame, self.classes, self.keypoints, self.config.masks)
