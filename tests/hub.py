@@ -103,11 +103,12 @@ class Hub(BaseHTTPRequestHandler):
             wanted = json.loads(body)
             if f"{wanted['organization']}/{wanted['name']}" != REPO:
                 return self.answer(404, {"error": "no such organization"})
+            url = f"http://{self.headers['Host']}/datasets/{REPO}"
             if (STATE / "repo.json").exists():
-                return self.answer(409, {"error": "You already created this dataset repo"})
+                return self.answer(409, {"error": "You already created this dataset repo", "url": url})
             private = wanted.get("private") or wanted.get("visibility") == "private"
             (STATE / "repo.json").write_text(json.dumps({"private": bool(private)}))
-            return self.answer(200, {"url": f"http://{self.headers['Host']}/datasets/{REPO}"})
+            return self.answer(200, {"url": url})
         if path.startswith(f"{api}/branch/"):
             folder = STATE / "branches" / path.split("/branch/")[1]
             if folder.is_dir():
