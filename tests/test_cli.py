@@ -6,6 +6,7 @@ import struct
 import subprocess
 import sys
 
+import datasets
 import numpy as np
 import pytest
 
@@ -110,6 +111,39 @@ def test_new_writes_a_script_that_loads_and_is_tested(cli, tmp_path, save_image,
     ):
         status, _, errors = cli("new", *arguments)
         assert status == 2 and message in errors.splitlines()[-1] and not (tmp_path / "other").exists()
+
+
+def test_export_and_check(cli, tmp_path):
+    status, output, errors = cli("export", "digits", tmp_path / "out", "--split", "test")
+    assert status == 0 and output.strip() == str(tmp_path / "out"), errors
+    assert len(datasets.load_dataset(str(tmp_path / "out"), split="test")) == 359
+    assert cli("check", tmp_path / "out/README.md")[:2] == (0, "")
+    status, output, errors = cli("export", "digits", tmp_path / "out")
+    assert status == 2 and "out" in errors.splitlines()[-1]
+    card = (tmp_path / "out/README.md").read_text()
+    (tmp_path / "README.md").write_text(card.replace("license: cc-by-4.0", "license: cc-by-5.0"))
+    status, output, _ = cli("check", tmp_path / "README.md")
+    assert status == 1 and "license" in output and "cc-by-5.0" in output
+    status, output, _ = cli("check")
+    assert status == 0, output
+
+
+def test_card(cli, tmp_path, save_image):
+    for name in ("cat", "dog"):
+        save_image(tmp_path / "photos" / name / "1.png")
+    cli("new", tmp_path / "pets", "--data", tmp_path / "photos")
+    status, output, errors = cli("card", tmp_path / "pets")
+    assert status == 0 and output.strip() == str(tmp_path / "pets/README.md"), errors
+    card = (tmp_path / "pets/README.md").read_text()
+    assert "num_examples: 2" in card and cli("check", tmp_path / "pets/README.md")[:2] == (0, "")
+    cli("card", tmp_path / "pets")
+    assert (tmp_path / "pets/README.md").read_text() == card
+
+
+def test_push_says_what_is_missing(cli, tmp_path, monkeypatch):
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    status, _, errors = cli("push", "digits", "ann/digits")
+    assert status == 2 and "writing to the Hub needs a token" in errors.splitlines()[-1]
 
 
 def test_help_shows_examples(cli):

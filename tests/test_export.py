@@ -13,7 +13,6 @@ import subprocess
 import sys
 import time
 import urllib.request
-from pathlib import Path
 
 import datasets
 import huggingface_hub
@@ -24,7 +23,9 @@ import pytest
 import torch
 
 from dataset_scripts import DataError, load_dataset
-from dataset_scripts.core.export import PACKAGE_WORDS, export, for_everyone, push
+from dataset_scripts.core.export import export
+from dataset_scripts.core.export_card import PACKAGE_WORDS, for_everyone
+from dataset_scripts.core.push import push
 from dataset_scripts.core.script import PACKAGE
 
 # Put before a program: there, this package cannot be imported.
@@ -421,7 +422,7 @@ def at(endpoint, home, token="hf_write"):
 PUSH = """
 import json, sys
 from dataset_scripts import DataError
-from dataset_scripts.core.export import push
+from dataset_scripts.core.push import push
 
 for arguments in map(json.loads, sys.argv[1:]):
     try:

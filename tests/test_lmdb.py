@@ -1,7 +1,6 @@
 """LMDB environments against torchvision's LSUN, against lmdb itself and against the pixels that were written."""
 
 import io
-import os
 import random
 import re
 import shutil

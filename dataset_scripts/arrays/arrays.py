@@ -73,6 +73,4 @@ class Arrays(NamedArrayBuilder):
 
     def open_images(self, files, source):
         rows = open_array(files, *source)
-        if isinstance(rows, Records):
-            rows.check()
         return Images(rows, image_axes(rows.shape, self.config.channels), self.config.scale)

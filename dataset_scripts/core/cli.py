@@ -9,11 +9,14 @@ from typing import Any
 import datasets
 
 from dataset_scripts import __version__
+from dataset_scripts.core.card import check_card, new_card, refresh_card
 from dataset_scripts.core.errors import DataError, TrustError
+from dataset_scripts.core.export import export
 from dataset_scripts.core.loading import make_builder
 from dataset_scripts.core.new import new_script
 from dataset_scripts.core.preview import preview
 from dataset_scripts.core.published import PublishedSet
+from dataset_scripts.core.push import push
 from dataset_scripts.core.script import PACKAGE, bundled_names, find_script
 from dataset_scripts.core.verify import verify
 
@@ -24,6 +27,8 @@ examples:
   dataset-scripts new my_set --data path/to/photos      a script, a card and a test for your own data
   dataset-scripts preview path/to/photos -o look        a contact sheet and a report of what is in them
   dataset-scripts verify mnist --data-dir downloads     digests, row counts, every image
+  dataset-scripts export path/to/photos out             Parquet and a card, for datasets without this package
+  dataset-scripts push out user/photos                  the same on the Hub, private at first
 """
 
 
@@ -85,6 +90,33 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--data-dir")
     added.add_argument("--num-proc", type=int)
     added.add_argument("--json", action="store_true")
+
+    added = command("export", run_export, "Parquet files with embedded images, and a card",
+                    "dataset-scripts export digits out && python -c 'import datasets; print(datasets.load_dataset(\"out\"))'")  # fmt: skip
+    added.add_argument("path", metavar="NAME_OR_PATH")
+    added.add_argument("out", type=Path, help="the folder to write")
+    added.add_argument("--name", help="the configuration, where there are several")
+    added.add_argument("--split")
+    added.add_argument("--data-dir")
+    added.add_argument("--num-proc", type=int)
+    added.add_argument("--max-shard-size", default="500MB", help="default: %(default)s")
+    added.add_argument("--overwrite", action="store_true", help="replace an earlier export")
+
+    added = command("push", run_push, "an exported folder, or what can be exported, as a dataset on the Hub",
+                    "dataset-scripts push out ann/photos")  # fmt: skip
+    added.add_argument("path", metavar="FOLDER_OR_NAME_OR_PATH")
+    added.add_argument("repo_id", metavar="user/name")
+    added.add_argument("--public", action="store_true", help="a new repository is private without it")
+    added.add_argument("--revision", help="the branch")
+    added.add_argument("--num-proc", type=int)
+
+    added = command("card", run_card, "writes the machine part of a card anew: features, splits, size", "dataset-scripts card my_set")
+    added.add_argument("path", metavar="NAME_OR_PATH", help="a script; its card is README.md beside it")
+    added.add_argument("--name", help="the configuration, where there are several")
+    added.add_argument("--data-dir", help="the data, where the script does not know them")
+
+    added = command("check", run_check, "what is wrong with cards, offline", "dataset-scripts check my_set/README.md")
+    added.add_argument("cards", nargs="*", metavar="NAME_OR_CARD", help="default: all cards of the package")
     return parser
 
 
@@ -171,6 +203,42 @@ def run_verify(options: argparse.Namespace) -> int:
         print(line)
     print("everything is as published" if report["ok"] and report["files"] else "sound" if report["ok"] else "not as it should be")
     return 0 if report["ok"] else 1
+
+
+def run_export(options: argparse.Namespace) -> int:
+    print(export(
+        options.path, options.out, name=options.name, split=options.split, data_dir=options.data_dir,
+        num_proc=options.num_proc, max_shard_size=options.max_shard_size, overwrite=options.overwrite,
+    ))  # fmt: skip
+    return 0
+
+
+def run_push(options: argparse.Namespace) -> int:
+    print(push(options.path, options.repo_id, private=not options.public, revision=options.revision, num_proc=options.num_proc))
+    return 0
+
+
+def run_card(options: argparse.Namespace) -> int:
+    script = find_script(options.path)
+    if script is None:
+        raise DataError(f"there is no script {options.path}")
+    card = script.path.with_name("README.md")
+    text = refresh_card(options.path, options.data_dir, options.name) if card.exists() else new_card(
+        options.path, options.data_dir, options.name)  # fmt: skip
+    card.write_text(text, encoding="utf-8", newline="")
+    print(card)
+    return 0
+
+
+def run_check(options: argparse.Namespace) -> int:
+    faults = 0
+    for card in options.cards or bundled_names():
+        script = card if card in bundled_names() else None
+        path = PACKAGE / card / "README.md" if script else Path(card)
+        for fault in check_card(path, script):
+            print(f"{path}, {fault}")
+            faults += 1
+    return 1 if faults else 0
 
 
 if __name__ == "__main__":

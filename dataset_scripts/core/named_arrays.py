@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dataset_scripts.core.arrays import ArrayBuilder, ArrayConfig, Part, keep_only, reading
+from dataset_scripts.core.arrays import ArrayBuilder, ArrayConfig, Part, Records, keep_only, reading
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.files import Files, stem_of
 from dataset_scripts.core.splits import SPLITS, split_in
@@ -158,7 +158,9 @@ class NamedArrayBuilder(ArrayBuilder):
                 used |= {array.path for array in (images, labels) if array}
                 part = Part((images.path, images.key), images.shape[0])
                 with reading(f"{files.root}/{images}"):
-                    self.open_images(files, part.source)
+                    rows = self.open_images(files, part.source).rows
+                    if isinstance(rows, Records):
+                        rows.check()
                 if labels:
                     with reading(f"{files.root}/{labels}"):
                         part.labels, part.labels_in = {"label": self.read_labels(files, labels)}, str(labels)

@@ -91,14 +91,16 @@ class Mat(ArrayBuilder):
         if lists:
             return self._flowers(files, lists)
         svhn = {match[1]: path for path in files.having(".mat") if (match := SVHN.fullmatch(name_of(path)))}
-        found = [array for array in list_arrays(files) if array.path in svhn.values() or not svhn]
-        pairs = pair(files, [array for array in found if not array.path.endswith("extra_32x32.mat")], self.config)
-        if "extra" in svhn:
-            pairs["extra"] = pair(files, [array for array in found if array.path == svhn["extra"]], self.config)["train"]
+        arrays = list_arrays(files)
+        if svhn:  # `extra` is no word for a split elsewhere
+            pairs = {split: [*pair(files, [array for array in arrays if array.path == path], self.config).values()][0]
+                     for split, path in svhn.items()}  # fmt: skip
+        else:
+            pairs = pair(files, arrays, self.config)
         splits, used = {}, set()
-        for split, arrays in pairs.items():
+        for split, split_pairs in pairs.items():
             splits[split] = []
-            for images, labels in arrays:
+            for images, labels in split_pairs:
                 used |= {images.path, *([labels.path] if labels else [])}
                 values = self._labels(files, labels, bool(svhn)) if labels else {}
                 with reading(f"{files.root}/{images}"):
@@ -113,7 +115,9 @@ class Mat(ArrayBuilder):
         return self.assemble(files, splits, {"label": self.config.classes}, first)
 
     def _labels(self, files: Files, array: Named, svhn: bool) -> dict[str, np.ndarray]:
-        values = np.asarray(read_mat(files, array.path, array.key)[array.key])
+        values = read_mat(files, array.path, array.key).get(array.key)
+        if values is None:
+            raise DataError(f"{files.root}/{array.path} has no variable {array.key}")
         if values.dtype.kind not in "iufb" or max(values.shape) != values.size:
             raise DataError(f"{files.root}/{array}: labels are a vector of numbers, not {values.dtype} of shape {values.shape}")
         values = values.ravel()

@@ -1,0 +1,149 @@
+"""The card of an exported dataset, for people without this package."""
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import datasets
+import huggingface_hub
+import yaml
+
+from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.script import find_script
+
+TASKS = {"label": "image-classification", "objects": "object-detection", "mask": "image-segmentation",
+         "caption": "image-to-text", "captions": "image-to-text"}  # fmt: skip
+SIZES = [(10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"),
+         (10**8, "10M<n<100M"), (10**9, "100M<n<1B"), (10**10, "1B<n<10B"), (10**11, "10B<n<100B")]  # fmt: skip
+# What a reader without this package can make nothing of.
+PACKAGE_WORDS = re.compile(
+    r"dataset[_-]scripts|load_dataset\(|data_dir|comes? with (the|this) package|`(trust_script|on_error)"
+    r"|keep them in (a folder|folders) of their own|mirrors? (is|are) tried|in the cache|pickles are read"
+)
+PLACEHOLDER = "USER/NAME"  # of the repository in the card; `push` knows it
+
+USE = """## Loading
+
+```python
+from datasets import load_dataset
+
+ds = load_dataset("{name}")  # or the path of this folder
+```
+
+| split | rows | bytes |
+|---|---:|---:|
+{splits}
+
+The Parquet files hold the {what} themselves; nothing else is needed.
+"""
+TRANSFORMS = """
+Rows hold Pillow images. Transforms are code and do not travel with a dataset, so attach yours after loading:
+
+```python
+from torchvision.transforms.functional import pil_to_tensor
+
+ds = ds.with_transform(lambda rows: rows | {{"{image}": [pil_to_tensor(image) for image in rows["{image}"]]}})
+```
+"""
+
+
+def card_header(card: Path) -> dict[str, Any]:
+    """The YAML header of a card; empty where it has none."""
+    match = re.match(r"\ufeff?---\s*\n(.*?)\n---\s*(\n|$)", card.read_text(encoding="utf-8", errors="replace"), re.DOTALL)
+    try:
+        header = yaml.safe_load(match[1]) if match else None
+    except yaml.YAMLError as error:
+        raise DataError(f"{card}: its header is no YAML: {' '.join(str(error).split())}") from error
+    return header if isinstance(header, dict) else {}
+
+
+def own_card(source: Any, data_dir: str | None, trust_script: bool, parts: dict[str, datasets.Dataset]) -> tuple[dict, str]:
+    """Header and text that belong to the data: of the set, the user's script or the folder; empty where there are none."""
+    if not isinstance(source, (str, os.PathLike)):
+        return {}, ""
+    script = find_script(os.fspath(source), trust_script)
+    cards = [script.path.parent / "README.md"] if script and script.path.parent.name == script.name else []
+    cards += [Path(folder).expanduser() / "README.md" for folder in [data_dir or (None if script else source)] if folder]
+    for card in cards:
+        if card.is_file() and "layout" not in (card_header(card).get("tags") or []):  # a layout's card is about no data
+            text = card.read_text(encoding="utf-8", errors="replace")
+            return card_header(card), re.sub(r"\A\ufeff?---\s*\n.*?\n---\s*(\n|$)", "", text, flags=re.DOTALL)
+    if script and not script.is_bundled:
+        info = next(iter(parts.values())).info
+        said = [info.description, info.homepage, info.license and f"Licence: {info.license}"]
+        said += [info.citation and f"```bibtex\n{info.citation.strip()}\n```"]
+        if any(said):
+            return {}, "\n\n".join([f"# {script.name}", *(text.strip() for text in said if text)])
+    return {}, ""
+
+
+def export_card(
+    own: tuple[dict, str], name: str, features: datasets.Features, infos: datasets.splits.SplitDict, folder: Path
+) -> str:
+    """The card of what was written."""
+    header, text = own
+    download = sum(path.stat().st_size for path in (folder / "data").iterdir())
+    total = sum(part.num_bytes for part in infos.values())
+    count = sum(part.num_examples for part in infos.values())
+    images = [column for column, feature in features.items() if isinstance(feature, datasets.Image)]
+    info = datasets.DatasetInfo(features=features, splits=infos, download_size=download, dataset_size=total)
+    card = huggingface_hub.DatasetCardData(**{str(key): value for key, value in header.items() if key != "dataset_info"})
+    card["pretty_name"] = header.get("pretty_name") or name
+    if not header and images and (tasks := sorted({TASKS[column] for column in features if column in TASKS})):
+        card["task_categories"] = tasks
+    card["size_categories"] = [next((size for limit, size in SIZES if count < limit), "n>1T")]
+    card["configs"] = [
+        {"config_name": "default", "data_files": [{"split": str(part), "path": f"data/{part}-*"} for part in infos]}
+    ]
+    datasets.info.DatasetInfosDict({"default": info}).to_dataset_card_data(card)
+    if not text.strip():
+        columns = "\n".join(f"| `{column}` | {_describe(feature)} |" for column, feature in features.items())
+        text = f"# {name}\n\n{count:,} rows.\n\n| column | content |\n|---|---|\n{columns}"
+    splits = "\n".join(f"| {part} | {item.num_examples:,} | {item.num_bytes:,} |" for part, item in infos.items())
+    use = USE.format(name=PLACEHOLDER, splits=splits, what="images" if images else "data")
+    use += TRANSFORMS.format(image=images[0]) if images else ""
+    text = text.partition(USE.partition("ds =")[0])[0]  # of an export that is exported again
+    return f"---\n{card.to_yaml()}\n---\n\n{for_everyone(text)}\n\n{use}"
+
+
+def _describe(feature: Any) -> str:
+    """A column in words."""
+    if isinstance(feature, datasets.ClassLabel):
+        names = ", ".join(" ".join(name.split()).replace("|", r"\|") for name in feature.names[:10])
+        return f"class, {len(feature.names)} of them: {names}{', …' if len(feature.names) > 10 else ''}"
+    if isinstance(feature, dict):
+        return "; ".join(f"`{name}` {_describe(inner)}" for name, inner in feature.items())
+    if hasattr(feature, "feature"):
+        return f"list of {_describe(feature.feature)}"
+    return feature.dtype if isinstance(feature, datasets.Value) else type(feature).__name__.lower()
+
+
+def for_everyone(text: str) -> str:
+    """A card's text less what is about this package: its code, and the sentences, items and table rows that name it."""
+    blocks, fenced = [[]], False
+    for line in text.splitlines():
+        if line.startswith("```"):
+            blocks += [] if fenced else [[]]
+            fenced = not fenced
+        elif not line.strip() and not fenced:
+            blocks.append([])
+            continue
+        blocks[-1].append(line)
+        if line.startswith("```") and not fenced:
+            blocks.append([])
+    kept: list[str] = []
+    for block in map("\n".join, filter(None, blocks)):
+        separator = "\n" if re.match(r"[-*|] ?|\d+\. ", block) and not block.startswith("**") else " "
+        if PACKAGE_WORDS.search(block):
+            parts = re.split(r"\n(?=[-*|]|\d+\. )" if separator == "\n" else r"(?<=[.:!?])\s+(?=[A-Z`*])", block)
+            kept_parts = [part for part in parts if not PACKAGE_WORDS.search(part)]
+            block = "" if block.startswith("```") else separator.join(kept_parts)
+        if block:
+            kept.append(re.sub(r"(?<!!)\[([^\]]+)\]\((?!https?:|#|mailto:)[^)]*\)", r"\1", block))  # links to files here
+        elif kept and re.fullmatch(r"\*\*[^*]+\*\*|.*:", kept[-1], re.DOTALL):  # the last sentence led to it
+            kept[-1] = " ".join(re.split(r"(?<=[.!?])\s+", kept[-1])[:-1])
+    kept = [block for block in kept if block]
+    levels = [len(block) - len(block.lstrip("#")) for block in kept] + [1]
+    filled = [level < 2 or not 0 < following <= level for level, following in zip(levels, levels[1:])]  # else a bare heading
+    return "\n\n".join(block for block, keep in zip(kept, filled) if keep)
