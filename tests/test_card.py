@@ -16,7 +16,8 @@ from datasets import Array2D, ClassLabel, Features, Image, LargeList, List, Valu
 from datasets.info import DatasetInfosDict
 from huggingface_hub import DatasetCard
 
-from dataset_scripts.core.card import check_card, describe, hub_names, new_card, refresh_card, size_category
+from dataset_scripts.core.card import describe, new_card, refresh_card
+from dataset_scripts.core.card_check import check_card, hub_names, size_category
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.script import PACKAGE, bundled_names
 

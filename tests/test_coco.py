@@ -5,9 +5,9 @@ import re
 
 import numpy as np
 import PIL.Image
-import pytest
 import pycocotools.coco
 import pycocotools.mask
+import pytest
 import torch
 import torchvision
 from torchvision.transforms import v2

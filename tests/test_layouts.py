@@ -4,13 +4,13 @@ import json
 import subprocess
 import sys
 
+import datasets
 import numpy as np
 import pytest
 import torch
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-import datasets
 from dataset_scripts import DataError, ToTensor, load_dataset
 from dataset_scripts.core.collate import detection_collate, pad_collate
 from dataset_scripts.core.json_stream import elements

@@ -10,7 +10,14 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from dataset_scripts import DataError, ToTensor, TrustError, disable, enable, load_dataset
+from dataset_scripts import (
+    DataError,
+    ToTensor,
+    TrustError,
+    disable,
+    enable,
+    load_dataset,
+)
 
 SCRIPT = '''
 import datasets

@@ -11,7 +11,16 @@ import PIL.Image
 import pytest
 
 from dataset_scripts import DataError, load_dataset
-from dataset_scripts.core.drawing import PALETTE, SHARE, View, colour, font, shorten, to_rgb, wrap
+from dataset_scripts.core.drawing import (
+    PALETTE,
+    SHARE,
+    View,
+    colour,
+    font,
+    shorten,
+    to_rgb,
+    wrap,
+)
 from dataset_scripts.core.duplicates import digest, near_groups, perceptual_hash
 from dataset_scripts.core.objects import RLE, mask_tools, object_features
 from dataset_scripts.core.preview import contact_sheet, preview, report, write_report

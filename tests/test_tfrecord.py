@@ -13,7 +13,15 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
-from tfrecord.example_pb2 import BytesList, Example, Feature, Features, FloatList, Int64List, SequenceExample
+from tfrecord.example_pb2 import (
+    BytesList,
+    Example,
+    Feature,
+    Features,
+    FloatList,
+    Int64List,
+    SequenceExample,
+)
 from tfrecord.reader import tfrecord_loader
 from tfrecord.writer import TFRecordWriter
 

@@ -5,7 +5,16 @@ import re
 
 import numpy as np
 
-from dataset_scripts.core.arrays import ArrayBuilder, Images, Part, Records, choose, keep_only, reading, unpacked
+from dataset_scripts.core.arrays import (
+    ArrayBuilder,
+    Images,
+    Part,
+    Records,
+    choose,
+    keep_only,
+    reading,
+    unpacked,
+)
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.files import Files, Reader, folder_of, name_of
 

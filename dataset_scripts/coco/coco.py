@@ -16,7 +16,12 @@ from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.files import Files, folder_of, name_of, stem_of
 from dataset_scripts.core.json_stream import elements
 from dataset_scripts.core.layout import LayoutBuilder, LayoutConfig, Rows
-from dataset_scripts.core.objects import RLE, encode_segmentation, fit_boxes, object_features
+from dataset_scripts.core.objects import (
+    RLE,
+    encode_segmentation,
+    fit_boxes,
+    object_features,
+)
 from dataset_scripts.core.splits import split_in, split_name
 
 logger = logging.getLogger(__name__)

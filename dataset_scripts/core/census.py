@@ -12,9 +12,22 @@ import pyarrow.compute as pc
 
 from dataset_scripts.core.decode import decode_image
 from dataset_scripts.core.drawing import reason
-from dataset_scripts.core.duplicates import DISTANCE, THUMBNAIL, digest, near_groups, perceptual_hash
+from dataset_scripts.core.duplicates import (
+    DISTANCE,
+    THUMBNAIL,
+    digest,
+    near_groups,
+    perceptual_hash,
+)
 from dataset_scripts.core.errors import DataError
-from dataset_scripts.core.roles import CLASSES, Roles, as_list, item_feature, name_of_class, stored
+from dataset_scripts.core.roles import (
+    CLASSES,
+    Roles,
+    as_list,
+    item_feature,
+    name_of_class,
+    stored,
+)
 from dataset_scripts.core.sheet import Group
 
 BINS = 24  # of a histogram

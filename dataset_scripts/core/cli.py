@@ -9,7 +9,8 @@ from typing import Any
 import datasets
 
 from dataset_scripts import __version__
-from dataset_scripts.core.card import check_card, new_card, refresh_card
+from dataset_scripts.core.card import new_card, refresh_card
+from dataset_scripts.core.card_check import check_card
 from dataset_scripts.core.errors import DataError, TrustError
 from dataset_scripts.core.export import export
 from dataset_scripts.core.loading import make_builder

@@ -9,13 +9,12 @@ import datasets
 import huggingface_hub
 import yaml
 
+from dataset_scripts.core.card_check import size_category
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.script import find_script
 
 TASKS = {"label": "image-classification", "objects": "object-detection", "mask": "image-segmentation",
          "caption": "image-to-text", "captions": "image-to-text"}  # fmt: skip
-SIZES = [(10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"),
-         (10**8, "10M<n<100M"), (10**9, "100M<n<1B"), (10**10, "1B<n<10B"), (10**11, "10B<n<100B")]  # fmt: skip
 # What a reader without this package can make nothing of.
 PACKAGE_WORDS = re.compile(
     r"dataset[_-]scripts|load_dataset\(|data_dir|comes? with (the|this) package|`(trust_script|on_error)"
@@ -92,7 +91,7 @@ def export_card(
     card["pretty_name"] = header.get("pretty_name") or name
     if not header and images and (tasks := sorted({TASKS[column] for column in features if column in TASKS})):
         card["task_categories"] = tasks
-    card["size_categories"] = [next((size for limit, size in SIZES if count < limit), "n>1T")]
+    card["size_categories"] = [size_category(count)]
     card["configs"] = [
         {"config_name": "default", "data_files": [{"split": str(part), "path": f"data/{part}-*"} for part in infos]}
     ]

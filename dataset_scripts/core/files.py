@@ -9,7 +9,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
-from dataset_scripts.core.archives import ArchiveReader, archive_stem, is_archive, open_archive
+from dataset_scripts.core.archives import (
+    ArchiveReader,
+    archive_stem,
+    is_archive,
+    open_archive,
+)
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.splits import SPLITS
 

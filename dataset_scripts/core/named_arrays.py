@@ -6,7 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dataset_scripts.core.arrays import ArrayBuilder, ArrayConfig, Part, Records, keep_only, reading
+from dataset_scripts.core.arrays import (
+    ArrayBuilder,
+    ArrayConfig,
+    Part,
+    Records,
+    keep_only,
+    reading,
+)
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.files import Files, stem_of
 from dataset_scripts.core.splits import SPLITS, split_in

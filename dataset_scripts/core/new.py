@@ -5,8 +5,7 @@ import os
 import re
 from pathlib import Path
 
-import datasets
-
+from dataset_scripts.core.card import new_card
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.files import Files
 from dataset_scripts.core.layouts import detect
@@ -23,36 +22,6 @@ class {name}({base}):
     DATA_DIR = {data!r}  # relative to this file
     # Override index() to change splits, names and columns, and read() to change how a row is read.
 '''
-CARD = """\
----
-pretty_name: {title}
-license: unknown
-task_categories:
-- {task}
-size_categories:
-- {size}
----
-
-# {title}
-
-Say what the images show, who made them, and what they may be used for.
-
-```python
-from dataset_scripts import load_dataset
-
-ds = load_dataset({path!r})
-```
-
-Read as [{layout}]: {evidence}.
-
-| split | rows |
-|---|---:|
-{splits}
-
-| column | type |
-|---|---|
-{columns}
-"""
 TEST = '''\
 """{title} is what it was when this test was written: change the numbers when you change the data."""
 
@@ -82,20 +51,6 @@ def test_rows_are_tensors(sets):
             image = rows[index]["image"]
             assert image.ndim == 3 and image.min() >= 0 and image.max() <= 1
 '''
-SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"), (10_000_000, "1M<n<10M"))
-
-
-def size_category(rows: int) -> str:
-    """The Hub's name for a number of rows."""
-    return next((name for limit, name in SIZES if rows < limit), "10M<n<100M")
-
-
-def task_of(features: datasets.Features) -> str:
-    """The Hub's task category that the columns speak of."""
-    columns = {"objects": "object-detection", "mask": "image-segmentation", "target": "image-to-image",
-               "caption": "image-to-text", "captions": "image-to-text", "label": "image-classification"}  # fmt: skip
-    return next((task for column, task in columns.items() if column in features), "unconditional-image-generation")
-
 
 def new_script(folder: Path, data: Path) -> Path:
     """Looks at data and writes a script, a card and a test that read it.
@@ -130,19 +85,10 @@ def new_script(folder: Path, data: Path) -> Path:
         "layout": layout.name,
         "base": layout.builder_class().__name__,
         "data": relative,
-        "path": os.fspath(folder),
     }
     rows = {split: len(part) for split, part in sets.items()}
-    card = CARD.format(
-        **values,
-        task=task_of(features),
-        size=size_category(sum(rows.values())),
-        evidence=f"{len(files.images)} images" if files.images else f"{len(files.paths)} files",
-        splits="\n".join(f"| {split} | {count} |" for split, count in rows.items()),
-        columns="\n".join(f"| `{column}` | {type(feature).__name__} |" for column, feature in features.items()),
-    )
     folder.mkdir(parents=True)
     (folder / f"{name}.py").write_text(SCRIPT.format(**values), encoding="utf-8")
-    (folder / "README.md").write_text(card, encoding="utf-8")
+    (folder / "README.md").write_text(new_card(str(folder / f"{name}.py")), encoding="utf-8", newline="")
     (folder / f"test_{name}.py").write_text(TEST.format(**values, rows=rows, columns=list(features)), encoding="utf-8")
     return folder / f"{name}.py"

@@ -126,7 +126,7 @@ def find_script(path: str, trust_script: bool = False) -> Script | None:
     inner = local / f"{local.resolve().name}.py"
     if inner.is_file():
         script = Script(inner.resolve())
-        if not (trust_script or script.is_bundled) and _holds_data(local):
+        if not (trust_script or script.is_bundled) and holds_data(local):
             raise TrustError(
                 f"{path} is a folder of data with a script in it, which is not run unasked: "
                 f"name it ({inner}) or pass trust_script=True"
@@ -139,7 +139,7 @@ def find_script(path: str, trust_script: bool = False) -> Script | None:
     return None
 
 
-def _holds_data(folder: Path) -> bool:
+def holds_data(folder: Path) -> bool:
     return any(not is_hidden(path.name) and (path.is_dir() or path.suffix not in CODE_SUFFIXES) for path in folder.iterdir())
 
 

@@ -12,7 +12,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dataset_scripts.core.drawing import (
-    BORDER, FAINT, FRAME, GAP, INK, Text, Tile, draw_row, font, mask_ids, shorten, text_size,
+    BORDER,
+    FAINT,
+    FRAME,
+    GAP,
+    INK,
+    Text,
+    Tile,
+    draw_row,
+    font,
+    mask_ids,
+    shorten,
+    text_size,
 )  # fmt: skip
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.roles import Roles, stored

@@ -23,7 +23,7 @@ class Digits(datasets.GeneratorBasedBuilder):
 
     def _info(self):
         return datasets.DatasetInfo(
-            description="Handwritten digits of 43 people, scanned and reduced to 8x8 pixels.",
+            description="Handwritten digits of 13 people, scanned and reduced to 8x8 pixels.",
             features=datasets.Features(
                 {
                     "image": datasets.Image(),

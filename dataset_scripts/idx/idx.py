@@ -8,7 +8,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dataset_scripts.core.arrays import ArrayBuilder, ArrayConfig, Images, Part, Records, choose, keep_only, reading, unpacked
+from dataset_scripts.core.arrays import (
+    ArrayBuilder,
+    ArrayConfig,
+    Images,
+    Part,
+    Records,
+    choose,
+    keep_only,
+    reading,
+    unpacked,
+)
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.files import Files, Reader, name_of
 from dataset_scripts.core.named_arrays import image_axes

@@ -14,8 +14,16 @@ from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.files import Files, Reader, folder_of, name_of
 from dataset_scripts.core.layout import LayoutBuilder, LayoutConfig, Rows
 from dataset_scripts.core.splits import SPLITS, split_in
-from dataset_scripts.lmdb.environment import close_environments, environments, get, items, open_environment, pack, unpack
 from dataset_scripts.core.wire import fields, signed
+from dataset_scripts.lmdb.environment import (
+    close_environments,
+    environments,
+    get,
+    items,
+    open_environment,
+    pack,
+    unpack,
+)
 
 logger = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ from dataset_scripts.core.decode import Frame, decode_image, encode_image
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.files import Files, Reader, folder_of, name_of, stem_of
 from dataset_scripts.core.layout import LayoutBuilder, LayoutConfig, Rows
-from dataset_scripts.mask_pairs.colors import Colors, read_colors
 from dataset_scripts.core.pairs import Key, folder_parser, folders, join, name_splits
+from dataset_scripts.mask_pairs.colors import Colors, read_colors
 
 logger = logging.getLogger(__name__)
 

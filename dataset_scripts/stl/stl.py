@@ -4,7 +4,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dataset_scripts.core.arrays import ArrayBuilder, ArrayConfig, Images, Part, Records, keep_only, reading, unpacked
+from dataset_scripts.core.arrays import (
+    ArrayBuilder,
+    ArrayConfig,
+    Images,
+    Part,
+    Records,
+    keep_only,
+    reading,
+    unpacked,
+)
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.files import Files, Reader, name_of
 

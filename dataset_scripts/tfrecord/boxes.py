@@ -8,8 +8,8 @@ import numpy as np
 from dataset_scripts.core.decode import Frame
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.objects import fit_boxes, object_features
-from dataset_scripts.tfrecord.columns import Classes, Column
 from dataset_scripts.core.wire import Feature
+from dataset_scripts.tfrecord.columns import Classes, Column
 
 PREFIXES = ("image/object/", "objects/")
 CORNERS = tuple(f"image/object/bbox/{corner}" for corner in ("xmin", "ymin", "xmax", "ymax"))

@@ -10,15 +10,36 @@ from typing import Any
 import datasets
 import numpy as np
 
-from dataset_scripts.core.decode import Frame, decode_image, encode_image, is_encoded_image
+from dataset_scripts.core.decode import (
+    Frame,
+    decode_image,
+    encode_image,
+    is_encoded_image,
+)
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.files import Files, Reader, folder_of
 from dataset_scripts.core.layout import LayoutBuilder, LayoutConfig, Rows
 from dataset_scripts.core.splits import split_in, split_name
-from dataset_scripts.tfrecord.boxes import CATEGORIES, CORNERS, LISTS, Objects, count_boxes
-from dataset_scripts.tfrecord.columns import Column, label_classes, names_beside, sorted_classes
-from dataset_scripts.tfrecord.records import Shards, scan, shards_in, starts_like_records
 from dataset_scripts.core.wire import Feature, parse_example
+from dataset_scripts.tfrecord.boxes import (
+    CATEGORIES,
+    CORNERS,
+    LISTS,
+    Objects,
+    count_boxes,
+)
+from dataset_scripts.tfrecord.columns import (
+    Column,
+    label_classes,
+    names_beside,
+    sorted_classes,
+)
+from dataset_scripts.tfrecord.records import (
+    Shards,
+    scan,
+    shards_in,
+    starts_like_records,
+)
 
 logger = logging.getLogger(__name__)
 
