@@ -194,6 +194,7 @@ def train(accelerator: Accelerator, config: Train, name: str) -> None:
         }
         report.write_run(folder, model, config, metrics, result, log.records, splits)
         print(f"\n{result.accuracy:.2%} of {result.count:,} test images right: see {folder}/curves.png")
+    accelerator.wait_for_everyone()  # a rank that leaves early takes the connection from the others
     accelerator.end_training()
 
 

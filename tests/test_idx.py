@@ -123,6 +123,16 @@ def test_processes_streams_and_zips(tmp_path):
             assert torch.equal(row["image"], ToTensor()(image)) and row["label"] == label
 
 
+@pytest.mark.parametrize("compress, in_memory", [(False, 0), (True, 0), (True, 1 << 20)])
+def test_shuffled_streams_read_in_threads(tmp_path, monkeypatch, compress, in_memory):
+    monkeypatch.setattr("dataset_scripts.core.records.IN_MEMORY", in_memory)
+    images, labels = write_set(tmp_path, ("train",), compress=compress, count=2000)["train"]
+    stream = load_dataset(str(tmp_path), split="train", streaming=True, transform=None).shuffle(seed=1, buffer_size=100)
+    seen = sorted((np.asarray(row["image"]).tobytes(), row["label"]) for row in stream)
+    assert seen == sorted((image.tobytes(), label) for image, label in zip(images, labels.tolist()))
+    assert len(load_dataset(str(tmp_path), split="train")) == 2000
+
+
 def test_photos_are_not_idx(tmp_path, save_image):
     save_image(tmp_path / "train-images-idx3" / "1.png")
     (tmp_path / "train-images-idx3-ubyte").write_bytes(b"no idx")

@@ -190,6 +190,11 @@ def test_faults_of_a_line(tmp_path, save_image, line, message, caplog):
         ("train: list.txt\nnames: [a]\n", "list.txt, line 1: there is no image images/7.png"),
         ("train: [images\nnames: [a]\n", "data.yaml cannot be read as yaml"),
         ("train: ../../etc\nnames: [a]\n", "data.yaml: there are no images where it says"),
+        ("train: images\nnames: [a, no]\n", "data.yaml: name 1 is a bool in yaml: put it in quotes"),
+        ("train: images\nnames: [a, 2024-13-45]\n", "data.yaml cannot be read as yaml: month must be in 1..12"),
+        ("train: images\nnames: " + "[" * 10_000, "data.yaml cannot be read as yaml"),
+        ("train: images\nnames: [a]\nkpt_shape: [0, 3]\n", r"data.yaml: kpt_shape is not \[how many, 2 or 3\]"),
+        ("train: images\nnames: !!python/object/apply:os.getcwd []\n", "data.yaml cannot be read as yaml"),
     ],
 )
 def test_faults_of_the_description(tmp_path, save_image, yaml, message):
@@ -198,6 +203,28 @@ def test_faults_of_the_description(tmp_path, save_image, yaml, message):
     (tmp_path / "list.txt").write_text("images/7.png\n")
     with pytest.raises(DataError, match=message):
         load_dataset("yolo", data_dir=folder)
+
+
+@pytest.mark.parametrize("key", ["train", "path", "nc", "names", "kpt_shape"])
+def test_a_yaml_that_would_grow_without_end(tmp_path, save_image, key):
+    folder = one(tmp_path, save_image, "0 .5 .5 .2 .2")
+    levels = "".join(f"l{level}: &l{level} [{', '.join([f'*l{level - 1}'] * 9)}]\n" for level in range(1, 40))
+    said = {"train": "images", "names": "[a]"} | {key: "*l39"}
+    text = "l0: &l0 [x]\n" + levels + "".join(f"{name}: {value}\n" for name, value in said.items())
+    (tmp_path / "data.yaml").write_text(text)
+    with pytest.raises(DataError, match=f"data.yaml: {key if key != 'names' else 'name 0'} is ") as error:
+        load_dataset("yolo", data_dir=folder)
+    assert len(str(error.value)) < 1000
+
+
+def test_a_folder_without_images_is_told(tmp_path, save_image, caplog):
+    folder = one(tmp_path, save_image, "0 .5 .5 .2 .2")
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none/notes.md").write_text("x")
+    (tmp_path / "data.yaml").write_text("train: [images, none, gone]\ntest: test\nnames: [a]\n")
+    assert {split: len(rows) for split, rows in load_dataset(folder).items()} == {"train": 1}
+    for key, entry in (("train", "none"), ("train", "gone"), ("test", "test")):
+        assert f"data.yaml: {key}: there are no images in {entry}" in caplog.text
 
 
 def test_two_images_of_one_stem(tmp_path, save_image):

@@ -4,10 +4,10 @@ import zipfile
 
 import numpy as np
 
-from dataset_scripts.core.arrays import Images, Records, reading
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.files import Files, Reader
 from dataset_scripts.core.named_arrays import Named, NamedArrayBuilder, image_axes
+from dataset_scripts.core.records import Images, Records, reading
 
 PRECEDENCE = 2
 HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
@@ -73,4 +73,6 @@ class Arrays(NamedArrayBuilder):
 
     def open_images(self, files, source):
         rows = open_array(files, *source)
+        if isinstance(rows, Records) and source[1]:  # a member of an npz
+            rows.loaded()
         return Images(rows, image_axes(rows.shape, self.config.channels), self.config.scale)

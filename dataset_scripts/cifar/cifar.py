@@ -5,18 +5,10 @@ import re
 
 import numpy as np
 
-from dataset_scripts.core.arrays import (
-    ArrayBuilder,
-    Images,
-    Part,
-    Records,
-    choose,
-    keep_only,
-    reading,
-    unpacked,
-)
+from dataset_scripts.core.arrays import ArrayBuilder, Part, choose, keep_only, unpacked
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.files import Files, Reader, folder_of, name_of
+from dataset_scripts.core.records import Images, Records, reading
 
 PRECEDENCE = 2
 SHAPE = (3, 32, 32)

@@ -1,23 +1,20 @@
-"""Images that are rows of arrays: read one at a time from binary files, and encoded without loss."""
+"""The base of the layouts that hold arrays: images encoded one at a time, labels as columns."""
 
 import logging
-import math
 import os
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from typing import Any
 
 import datasets
 import numpy as np
 import pyarrow as pa
 
-from dataset_scripts.core.archives import DAMAGED
 from dataset_scripts.core.decode import encode_image
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.files import Files, Reader
 from dataset_scripts.core.layout import LayoutBuilder, LayoutConfig, Rows
+from dataset_scripts.core.records import Images, reading
 from dataset_scripts.core.tables import as_class_label
 
 logger = logging.getLogger(__name__)
@@ -34,98 +31,6 @@ class ArrayConfig(LayoutConfig):
     """
 
     classes: list[str] | None = None
-
-
-@contextmanager
-def reading(where: str) -> Iterator[None]:
-    """Turns the errors of damaged files into a DataError that says where."""
-    try:
-        yield
-    except DataError:
-        raise
-    except (*DAMAGED, ValueError, KeyError, TypeError, zlib.error) as error:
-        raise DataError(f"{where}: {error or type(error).__name__}") from error
-
-
-class Records:
-    """Arrays of one shape, one after the other in a file; one is read without the others.
-
-    In a compressed file they are best read in order: going back starts again at the front.
-
-    Args:
-        file: opened for reading.
-        dtype: of the values.
-        shape: the number of arrays, and the shape of one.
-        offset: bytes before the first.
-        stride: bytes from one to the next; None where nothing lies between them.
-    """
-
-    def __init__(self, file: BinaryIO, dtype: Any, shape: tuple[int, ...], offset: int = 0, stride: int | None = None):
-        self.file, self.dtype, self.shape, self.offset = file, np.dtype(dtype), tuple(map(int, shape)), offset
-        self.size = self.dtype.itemsize * math.prod(self.shape[1:])
-        self.stride = stride or self.size
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, row: int) -> np.ndarray:
-        self.file.seek(self.offset + row * self.stride)
-        content = self.file.read(self.size)
-        if len(content) < self.size:
-            raise EOFError("the file is cut off")
-        return np.frombuffer(content, self.dtype).reshape(self.shape[1:])
-
-    def all(self) -> np.ndarray:
-        """All of them, where nothing lies between."""
-        self.file.seek(self.offset)
-        return np.frombuffer(self.file.read(len(self) * self.size), self.dtype).reshape(self.shape)
-
-    def check(self) -> "Records":
-        """Itself; raises ValueError where the file is shorter or longer than its arrays."""
-        stored = self.file.seek(0, os.SEEK_END)
-        stated = self.offset + (len(self) - 1) * self.stride + self.size if len(self) else self.offset
-        if stored != stated:
-            raise ValueError(f"the header tells of {stated} bytes, {self.shape} of {self.dtype}, but there are {stored}")
-        return self
-
-
-@dataclass
-class Images:
-    """Rows of an array as images.
-
-    Attributes:
-        rows: gives an array by its number.
-        axes: how it is transposed.
-        scale: see `core/named_arrays.py`.
-    """
-
-    rows: Any
-    axes: tuple[int, ...]
-    scale: float | None = None
-
-    def __getitem__(self, row: int) -> np.ndarray:
-        """The image (H, W) or (H, W, C), of a dtype that `encode_image` takes.
-
-        Raises:
-            ValueError: values that it cannot keep.
-        """
-        array = np.asarray(self.rows[row]).transpose(self.axes)
-        array = array.astype(array.dtype.newbyteorder("="), copy=False)
-        if self.scale is not None:
-            return _bytes(np.rint(array.astype(np.float64) * self.scale), f"after scale={self.scale:g} the values")
-        if array.dtype.kind in "iu" and array.dtype not in (np.uint8, np.uint16):
-            return _bytes(array, f"the values, {array.dtype},")
-        if array.ndim == 3 and array.shape[2] == 1:
-            array = array[:, :, 0]
-        if array.ndim == 3 and (array.dtype.kind == "f" or array.dtype == np.uint16):
-            raise ValueError(f"no image format keeps {array.dtype} with channels: pass scale=…, 255 for values in 0..1")
-        return array.astype(np.float32) if array.dtype.kind == "f" else array
-
-
-def _bytes(array: np.ndarray, what: str) -> np.ndarray:
-    if not (array.min() >= 0 and array.max() <= 255):  # not a number, too
-        raise ValueError(f"{what} reach from {array.min():g} to {array.max():g}, not 0..255")
-    return array.astype(np.uint8)
 
 
 @dataclass
@@ -158,7 +63,18 @@ class ArrayBuilder(LayoutBuilder):
         raise NotImplementedError
 
     def __getstate__(self):
-        return {**self.__dict__, "_opened": (None, None)}  # a worker opens files by itself
+        return {**self.__dict__, "_opened": (None, None), "_locks": {}}  # a worker opens files by itself
+
+    def _generate_tables(self, chunks, reader):
+        """Reads table by table: a shuffled stream does so in several threads, which share the open file."""
+        tables = super()._generate_tables(chunks, reader)
+        lock = self._locks.setdefault(os.getpid(), threading.Lock())  # a forked process may inherit one that is held
+        while True:
+            with lock:
+                table = next(tables, None)
+            if table is None:
+                return
+            yield table
 
     def assemble(
         self, files: Files, splits: dict[str, list[Part]], names: dict[str, list[str] | None], first: int = 0
@@ -173,7 +89,7 @@ class ArrayBuilder(LayoutBuilder):
             DataError: as many labels as images are not there; a label is none of the classes.
         """
         parts = [part for split in splits.values() for part in split]
-        self.sources = [part.source for part in parts]
+        self.sources, self._locks = [part.source for part in parts], {}
         for part in parts:
             for column, values in part.labels.items():
                 if len(values) != part.count:

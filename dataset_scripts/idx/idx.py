@@ -8,20 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dataset_scripts.core.arrays import (
-    ArrayBuilder,
-    ArrayConfig,
-    Images,
-    Part,
-    Records,
-    choose,
-    keep_only,
-    reading,
-    unpacked,
-)
+from dataset_scripts.core.arrays import ArrayBuilder, ArrayConfig, Part, choose, keep_only, unpacked
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.files import Files, Reader, name_of
 from dataset_scripts.core.named_arrays import image_axes
+from dataset_scripts.core.records import Images, Records, reading
 from dataset_scripts.core.splits import SPLITS, in_order, split_in
 
 logger = logging.getLogger(__name__)
@@ -136,6 +127,8 @@ class Idx(ArrayBuilder):
     def open_images(self, files, source):
         path, transpose = source
         images = open_idx(files, path)
+        if path.lower().endswith(".gz"):
+            images.loaded()
         axes = image_axes(images.shape)
         return Images(images, (axes[1], axes[0], *axes[2:]) if transpose else axes)
 

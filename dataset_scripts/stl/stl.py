@@ -4,18 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dataset_scripts.core.arrays import (
-    ArrayBuilder,
-    ArrayConfig,
-    Images,
-    Part,
-    Records,
-    keep_only,
-    reading,
-    unpacked,
-)
+from dataset_scripts.core.arrays import ArrayBuilder, ArrayConfig, Part, keep_only, unpacked
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.files import Files, Reader, name_of
+from dataset_scripts.core.records import Images, Records, reading
 
 PRECEDENCE = 2
 SHAPE = (3, 96, 96)  # channels, then columns, then rows

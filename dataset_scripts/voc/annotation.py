@@ -65,8 +65,9 @@ def read_objects(files: Reader, path: str, frame: Frame, places: Mapping[str, in
 
 
 def _read(files: Reader, path: str) -> Element:
+    content = files.read(path)
     try:
-        root = defusedxml.ElementTree.fromstring(files.read(path))
+        root = defusedxml.ElementTree.fromstring(content)
     except (defusedxml.ElementTree.ParseError, ValueError, LookupError) as error:  # entities and odd encodings too
         raise DataError(f"{files.root}/{path} cannot be read as xml: {error}") from error
     if root.tag != "annotation":

@@ -62,10 +62,13 @@ class Description:
             return cls(files, found[0], {key.strip(): value.strip() for key, value in pairs})
         try:
             said = yaml.safe_load(text)
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date that is none, brackets without end
             raise DataError(f"{files.root}/{found[0]} cannot be read as yaml: {' '.join(str(error).split())}") from error
         if not isinstance(said, dict):
             raise DataError(f"{files.root}/{found[0]} holds no keys such as names and train")
+        for key in ("path", "nc", "classes"):
+            if not isinstance(said.get(key, ""), (str, int, type(None))):  # nor is it put in a message: it may be a bomb
+                raise DataError(f"{files.root}/{found[0]}: {key} is neither text nor a number")
         return cls(files, found[0], said)
 
     @property
@@ -84,15 +87,17 @@ class Description:
             entries = self.said.get(key) or []
             entries = [entries] if isinstance(entries, str) else entries
             if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
-                raise DataError(f"{self.where}: {key} is {entries!r}, not a folder, a list of images, or several of them")
+                raise DataError(f"{self.where}: {key} is no path of a folder or of a list of images, nor a list of paths")
             paths = []
             for entry in entries:
                 found = find(entry, [base, ""], lambda place: place in folders or place in files.names)
+                images = []
                 if found in folders:
-                    paths += [path for path in files.images if path.startswith(f"{found}/" if found else "")]
+                    images = [path for path in files.images if path.startswith(f"{found}/" if found else "")]
                 elif found is not None:
-                    paths += self._listed(found, [posixpath.dirname(found), base], faults)
-                if found is None or not paths:
+                    images = self._listed(found, [posixpath.dirname(found), base], faults)
+                paths += images
+                if not images:
                     logger.warning("%s: %s: there are no images in %s", self.where, key, entry)
             if len(set(paths)) < len(paths):
                 raise DataError(f"{self.where}: {key} names images twice")
@@ -140,8 +145,9 @@ class Description:
             names = list(range(int(count)))
         if not isinstance(names, list) or not names:
             raise DataError(f"{self.where}: names is not the list of the classes")
-        if odd := [name for name in names if isinstance(name, bool) or not isinstance(name, (str, int, float))]:
-            raise DataError(f"{self.where}: the name {odd[0]!r} is no text: put it in quotes")
+        for number, name in enumerate(names):
+            if isinstance(name, bool) or not isinstance(name, (str, int, float)):
+                raise DataError(f"{self.where}: name {number} is a {type(name).__name__} in yaml: put it in quotes")
         if count is not None and str(count) != str(len(names)):
             raise DataError(f"{self.where}: there are {count} classes, but {len(names)} names")
         if len(set(map(str, names))) < len(names):
@@ -157,7 +163,7 @@ class Description:
         if shape is None:
             return None
         if not isinstance(shape, list) or len(shape) != 2 or not isinstance(shape[0], int) or shape[0] < 1 or shape[1] not in (2, 3):
-            raise DataError(f"{self.where}: kpt_shape is {shape!r}, not [how many, 2 or 3]")
+            raise DataError(f"{self.where}: kpt_shape is not [how many, 2 or 3]")
         return shape[0], shape[1]
 
 

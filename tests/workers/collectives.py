@@ -80,4 +80,5 @@ for count in json.loads(sys.argv[1]):
 
 if accelerator.is_main_process:
     print(json.dumps(report))
+accelerator.wait_for_everyone()  # a rank that leaves early takes the connection from the others
 accelerator.end_training()
