@@ -41,7 +41,8 @@ def find_sets(files: Files) -> dict[str, dict[str, str]]:
         tens = any(map(BATCH.fullmatch, paths)) and {"test_batch", "test_batch.bin"} & set(paths)
         hundreds = {"train", "test", "meta"} <= set(paths) or {"train.bin", "test.bin", "fine_label_names.txt"} <= set(paths)
         if tens or hundreds:
-            names = [name for name in paths if BATCH.fullmatch(name) or name.removesuffix(".bin") in ("test_batch", "train", "test")]
+            others = {"test_batch", "test_batch.bin"} if tens else {"train", "test", "train.bin", "test.bin"}
+            names = [name for name in paths if (tens and BATCH.fullmatch(name)) or name in others]
             found[folder] = {name: paths[name] for name in sorted(names, key=lambda name: (len(name), name))}
     kept = set(unpacked(files, [path for paths in found.values() for path in paths.values()]))
     return {
@@ -72,7 +73,8 @@ def unpickle(files: Reader, path: str) -> dict:
 def pixels(batch: dict) -> np.ndarray:
     data = batch["data"]
     if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != SIZE:
-        raise ValueError(f"data is {getattr(data, 'dtype', type(data).__name__)} of shape {np.shape(data)}, not uint8 (N, {SIZE})")
+        kind = getattr(data, "dtype", type(data).__name__)
+        raise ValueError(f"data is {kind} of shape {np.shape(data)}, not uint8 (N, {SIZE})")
     return data.reshape(-1, *SHAPE)
 
 

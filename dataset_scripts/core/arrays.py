@@ -115,7 +115,8 @@ class ArrayBuilder(LayoutBuilder):
                 for column, values in taken.items():
                     values.append(columns[column][number].filter(pa.array(kept)))
                 number += 1
-            rows[split] = Rows(np.concatenate(samples), {column: pa.concat_arrays(values) for column, values in taken.items()})
+            merged = {column: pa.concat_arrays(values) for column, values in taken.items()}
+            rows[split] = Rows(np.concatenate(samples), merged)
         return datasets.Features(features), rows
 
     def _check_classes(self, files: Files, part: Part, names: dict, first: int, kept: np.ndarray) -> None:
@@ -154,7 +155,8 @@ def label_column(
     Raises:
         DataError: labels of another kind or of more axes, or names for what is no class.
     """
-    arrays = [value.reshape(len(value), *(size for size in value.shape[1:] if size > 1)) for value in values if value is not None]
+    known = [value for value in values if value is not None]
+    arrays = [value.reshape(len(value), *(size for size in value.shape[1:] if size > 1)) for value in known]
     if len({array.shape[1:] for array in arrays}) > 1 or arrays[0].ndim > 2:
         raise DataError(f"{where}: labels are (N,) or (N, K), the same K in all splits, not "
                         f"{' and '.join(str(array.shape) for array in arrays)}")  # fmt: skip
@@ -168,7 +170,9 @@ def label_column(
         if names is not None:
             return datasets.ClassLabel(names=list(names)), pa.array(whole.astype(np.int64) - first)
     if names is not None:
-        raise DataError(f"{where}: classes={names!r} name whole numbers, but the labels are {whole.dtype} of shape {whole.shape}")
+        raise DataError(
+            f"{where}: classes={names!r} name whole numbers, but the labels are {whole.dtype} of shape {whole.shape}"
+        )
     if whole.ndim == 1 and whole.dtype.kind in "UO":
         return as_class_label(pa.chunked_array([pa.array(whole.tolist(), pa.string())]))
     if whole.dtype.kind not in "iubf":
@@ -205,4 +209,5 @@ def keep_only(files: Files, used: set[str]) -> None:
     others = [path for path in files.paths if path not in used]
     if others:
         logger.warning("%s: %d other files are ignored, such as %s", files.root, len(others), others[0])
-    files.mounts = {folder: archive for folder, archive in files.mounts.items() if any(path.startswith(folder) for path in used if path)}
+    for folder in [folder for folder in files.mounts if not any(path.startswith(folder) for path in used if path)]:
+        del files.mounts[folder]

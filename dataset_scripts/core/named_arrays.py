@@ -52,8 +52,9 @@ def image_axes(shape: tuple[int, ...], channels: str | None = None) -> tuple[int
     fits = [name for name, axis in (("first", 1), ("last", 3)) if len(shape) == 4 and shape[axis] in CHANNELS]
     wanted = [channels] if channels and len(shape) == 4 else fits
     if len(wanted) != 1:
-        why = "both orders of the axes fit: pass channels='first' or 'last'" if fits else "images are (N, H, W), (N, H, W, C) or (N, C, H, W)"
-        raise ValueError(f"the images have the shape {tuple(shape)}; {why}")
+        why = "both orders of the axes fit: pass channels='first' or 'last'"
+        kinds = "images are (N, H, W), (N, H, W, C) or (N, C, H, W)"
+        raise ValueError(f"the images have the shape {tuple(shape)}; {why if fits else kinds}")
     return (0, 1, 2) if wanted == ["last"] else (1, 2, 0)
 
 
@@ -99,6 +100,11 @@ def _role(name: str) -> str | None:
     return ROLES.get(words[-1]) if words else None
 
 
+def _natural(array: Named) -> list[str | int]:
+    """A key that sorts `part_10` after `part_9`."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", str(array))]
+
+
 def pair(files: Files, arrays: list[Named], config: NamedArrayConfig) -> dict[str, list[tuple[Named, Named | None]]]:
     """Finds the images and their labels among arrays: split -> pairs.
 
@@ -107,7 +113,7 @@ def pair(files: Files, arrays: list[Named], config: NamedArrayConfig) -> dict[st
     """
     found = {"images": {}, "labels": {}}
     other = []
-    for array in sorted(arrays, key=lambda array: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", str(array))]):
+    for array in sorted(arrays, key=_natural):
         role = "images" if array.key == config.image_key else "labels" if array.key == config.label_key else array.role
         if (role == "images" and config.image_key not in (None, array.key)) or (
             role == "labels" and config.label_key not in (None, array.key)
@@ -120,15 +126,21 @@ def pair(files: Files, arrays: list[Named], config: NamedArrayConfig) -> dict[st
         other.remove(large[0])
     listed = ", ".join(f"{array} {array.shape}" for array in arrays[:8])
     if not found["images"]:
-        raise DataError(f"{files.root}: none of the arrays is called like images, choose one by image_key=…: {listed or 'there are none'}")
+        raise DataError(
+            f"{files.root}: none of the arrays is called like images, choose one by image_key=…: {listed or 'there are none'}"
+        )
     pairs = {}
     for split, images in found["images"].items():
         labels = found["labels"].pop(split, [])
         odd = next((array for array in images if re.sub(r"\d+", "", str(array)) != re.sub(r"\d+", "", str(images[0]))), None)
         if odd:
-            raise DataError(f"{files.root}: {images[0]} and {odd} both hold images of the split {split}: give the path of one file")
+            raise DataError(
+                f"{files.root}: {images[0]} and {odd} both hold images of the split {split}: give the path of one file"
+            )
         if labels and len(labels) != len(images):
-            raise DataError(f"{files.root}: {len(images)} arrays of images but {len(labels)} of labels for the split {split}: {listed}")
+            raise DataError(
+                f"{files.root}: {len(images)} arrays of images but {len(labels)} of labels for the split {split}: {listed}"
+            )
         pairs[split] = list(zip(images, labels or [None] * len(images)))
     if found["labels"]:
         split, labels = next(iter(found["labels"].items()))

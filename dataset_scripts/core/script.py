@@ -1,6 +1,7 @@
 """A loading script: where it is, what identifies it, and its builder class."""
 
 import ast
+import functools
 import hashlib
 import importlib
 import importlib.util
@@ -22,9 +23,10 @@ PACKAGE = Path(dataset_scripts.__file__).resolve().parent
 CODE_SUFFIXES = ("", ".py", ".pyc", ".md", ".license")  # what may lie beside a script without being data
 
 
-def bundled_names() -> list[str]:
+@functools.cache
+def bundled_names() -> tuple[str, ...]:
     """The names of the scripts that come with the package, sorted."""
-    return sorted(path.parent.name for path in PACKAGE.glob("*/*.py") if path.parent.name == path.stem)
+    return tuple(sorted(path.parent.name for path in PACKAGE.glob("*/*.py") if path.parent.name == path.stem))
 
 
 @dataclass(frozen=True)

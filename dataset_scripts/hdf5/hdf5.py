@@ -29,7 +29,8 @@ def matches(files):
     except DataError:
         return None
     images = [array for array in arrays if len(array.shape) >= 3 and (array.role == "images" or len(files.paths) == 1)]
-    return f"{len(arrays)} datasets in {len(paths)} HDF5 files, images in {', '.join(map(str, images[:4]))}" if images else None
+    listed = ", ".join(map(str, images[:4]))
+    return f"{len(arrays)} datasets in {len(paths)} HDF5 files, images in {listed}" if images else None
 
 
 def open_hdf5(files: Reader, path: str) -> Any:
@@ -51,7 +52,9 @@ def list_arrays(files: Files, paths: list[str]) -> list[Named]:
     arrays = []
     for path in paths:
         with open_hdf5(files, path) as file:
-            file.visititems(lambda key, item: arrays.append(Named(path, key, item.shape)) if getattr(item, "shape", None) else None)
+            found = []
+            file.visititems(lambda key, item: found.append((key, getattr(item, "shape", None))))
+            arrays += [Named(path, key, shape) for key, shape in found if shape]
     return arrays
 
 
@@ -59,7 +62,7 @@ def open_array(files: Reader, path: str, key: str) -> Any:
     """A dataset that stores its numbers itself."""
     array = open_hdf5(files, path)[key]
     if array.external or array.is_virtual:
-        raise DataError(f"{files.root}/{path}: {key} keeps its numbers in another file, which is not read: copy them into one")
+        raise DataError(f"{files.root}/{path}: {key} keeps its numbers in another file, which is not read: copy them in")
     return array
 
 

@@ -136,7 +136,8 @@ class Idx(ArrayBuilder):
 def mapped_names(files: Files, path: str) -> list[str]:
     """Classes by EMNIST's mapping: a line is a label and the codes of its characters; letters start at 1."""
     with reading(f"{files.root}/{path}"):
-        numbers = np.array([list(map(int, line.split()[:2])) for line in files.read(path).decode().splitlines() if line.strip()])
+        lines = [line.split() for line in files.read(path).decode().splitlines() if line.strip()]
+        numbers = np.array([[int(label), int(code)] for label, code, *_ in lines])
         first = int(numbers[0, 0])
         if first not in (0, 1) or (numbers[:, 0] != np.arange(first, first + len(numbers))).any():
             raise ValueError("the labels of a mapping go from 0 or 1 upwards")

@@ -55,6 +55,11 @@ class MaskPairsConfig(LayoutConfig):
 
 def matches(files):
     """Images most of which have a mask of their name."""
+    parse = folder_parser(dict.fromkeys(MASKS, 1))
+    in_folders = any(parse(folder)[0] == 1 for folder in set(map(folder_of, files.images)))
+    some = files.images[:: max(1, len(files.images) // 200)]  # most have a mask, so that some of these are one
+    if not in_folders and not any(MASK_STEM.fullmatch(stem_of(path)) for path in some):
+        return None
     sides, ignored = find_pairs(files, MaskPairsConfig())
     paired = sides[0].keys() & sides[1].keys()
     splits = {split for split, _ in paired}

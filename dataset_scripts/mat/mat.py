@@ -120,7 +120,8 @@ class Mat(ArrayBuilder):
         if values is None:
             raise DataError(f"{files.root}/{array.path} has no variable {array.key}")
         if values.dtype.kind not in "iufb" or max(values.shape) != values.size:
-            raise DataError(f"{files.root}/{array}: labels are a vector of numbers, not {values.dtype} of shape {values.shape}")
+            kind = f"{values.dtype} of shape {values.shape}"
+            raise DataError(f"{files.root}/{array}: labels are a vector of numbers, not {kind}")
         values = values.ravel()
         if values.dtype.kind == "f" and (values == np.rint(values)).all():  # MATLAB counts in doubles
             values = values.astype(np.int64)
