@@ -128,6 +128,9 @@ def test_binary_versions(tmp_path):
     assert sets["test"].features["coarse_label"].names[7] == "coarse_7"
     for row, data, label, coarse in zip(sets["test"], *fine["test"], strict=True):
         assert torch.equal(row["image"], image(data)) and (row["label"], row["coarse_label"]) == (label, coarse)
+    shutil.copytree(ten, tmp_path / "both")
+    shutil.copytree(tmp_path / "py/cifar-10-batches-py", tmp_path / "both", dirs_exist_ok=True)
+    assert len(load_dataset(str(tmp_path / "both"), split="train")) == 100
     with pytest.raises(DataError, match="2 data sets, cifar-10-batches-py, cifar-100-python: choose one"):
         load_dataset(str(tmp_path / "py"))
     whole = (ten / "test_batch.bin").read_bytes()

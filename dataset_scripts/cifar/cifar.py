@@ -43,6 +43,7 @@ def find_sets(files: Files) -> dict[str, dict[str, str]]:
         if tens or hundreds:
             others = {"test_batch", "test_batch.bin"} if tens else {"train", "test", "train.bin", "test.bin"}
             names = [name for name in paths if (tens and BATCH.fullmatch(name)) or name in others]
+            names = [name for name in names if not name.endswith(".bin")] or names  # both versions in one folder
             found[folder] = {name: paths[name] for name in sorted(names, key=lambda name: (len(name), name))}
     kept = set(unpacked(files, [path for paths in found.values() for path in paths.values()]))
     return {

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import threading
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,18 +62,7 @@ class ArrayBuilder(LayoutBuilder):
         raise NotImplementedError
 
     def __getstate__(self):
-        return {**self.__dict__, "_opened": (None, None), "_locks": {}}  # a worker opens files by itself
-
-    def _generate_tables(self, chunks, reader):
-        """Reads table by table: a shuffled stream does so in several threads, which share the open file."""
-        tables = super()._generate_tables(chunks, reader)
-        lock = self._locks.setdefault(os.getpid(), threading.Lock())  # a forked process may inherit one that is held
-        while True:
-            with lock:
-                table = next(tables, None)
-            if table is None:
-                return
-            yield table
+        return {**super().__getstate__(), "_opened": (None, None)}  # a worker opens files by itself
 
     def assemble(
         self, files: Files, splits: dict[str, list[Part]], names: dict[str, list[str] | None], first: int = 0
@@ -89,7 +77,7 @@ class ArrayBuilder(LayoutBuilder):
             DataError: as many labels as images are not there; a label is none of the classes.
         """
         parts = [part for split in splits.values() for part in split]
-        self.sources, self._locks = [part.source for part in parts], {}
+        self.sources = [part.source for part in parts]
         for part in parts:
             for column, values in part.labels.items():
                 if len(values) != part.count:

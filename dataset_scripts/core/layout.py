@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -125,7 +126,21 @@ class LayoutBuilder(datasets.ArrowBasedBuilder):
         ]
         return [parts] if sequential else [[part] for part in parts]
 
+    def __getstate__(self):
+        return {**self.__dict__, "_locks": {}}
+
     def _generate_tables(self, chunks, reader):
+        """Reads table by table: a shuffled stream does so in several threads, which share open files."""
+        tables = self._tables(chunks, reader)
+        lock = self.__dict__.setdefault("_locks", {}).setdefault(os.getpid(), threading.Lock())  # none that a fork inherits
+        while True:
+            with lock:
+                table = next(tables, None)
+            if table is None:
+                return
+            yield table
+
+    def _tables(self, chunks, reader):
         images = [name for name, feature in self.info.features.items() if isinstance(feature, datasets.Image)]
         schema = self.info.features.arrow_schema.remove_metadata()
         for number, rows in enumerate(rows for chunk in chunks for rows in chunk):
