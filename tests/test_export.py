@@ -454,6 +454,7 @@ for streaming in (False, True):
 """
 
 
+@pytest.mark.slow
 def test_push_and_reload(hub, photos, tmp_path):
     endpoint, folder, state = hub("ann/photos")
     out = export(photos, tmp_path / "out", max_shard_size="3KB")

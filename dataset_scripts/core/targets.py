@@ -9,7 +9,10 @@ from torchvision import tv_tensors
 
 from dataset_scripts.core.objects import mask_tools
 
-_EMPTY = {"area": torch.float32, "iscrowd": torch.bool, "difficult": torch.bool, "truncated": torch.bool}  # else int64
+_EMPTY = {  # what a list without items would hold
+    "category": torch.int64, "id": torch.int64, "area": torch.float32, "iscrowd": torch.bool, "difficult": torch.bool,
+    "truncated": torch.bool, "occluded": torch.bool,
+}  # fmt: skip
 MASKS = ("mask", "instance_mask")  # columns of images whose values are ids, not brightness
 
 
@@ -54,8 +57,10 @@ def object_tensors(objects: dict[str, Any], canvas: tuple[int, int]) -> dict[str
             points = points.reshape(count, -1, 3) if count else points.reshape(0, 0, 3)
             tensors[name] = tv_tensors.KeyPoints(points[..., :2], canvas_size=canvas)
             tensors["visible"] = points[..., 2].long()
-        elif all(isinstance(value, (bool, int, float)) for value in values):
-            tensors[name] = torch.tensor(values, dtype=None if values else _EMPTY.get(name, torch.int64))
+        elif not values and name in _EMPTY:
+            tensors[name] = torch.zeros(0, dtype=_EMPTY[name])
+        elif values and all(isinstance(value, (bool, int, float)) for value in values):
+            tensors[name] = torch.tensor(values)
         else:
             tensors[name] = values
     return tensors
