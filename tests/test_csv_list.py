@@ -2,14 +2,19 @@
 
 import csv
 import json
+import pickle
 import shutil
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 import torchvision
 
 from dataset_scripts import DataError, ToTensor, load_dataset
+from dataset_scripts.core.files import Files
+from dataset_scripts.csv_list.csv_list import Paths, matches
+from dataset_scripts.csv_list.names import Places
 
 
 def write_csv(path, rows, delimiter=","):
@@ -204,15 +209,136 @@ def test_what_is_not_a_table_of_images(tmp_path, save_image):
 
 def test_a_large_table_takes_little_memory(tmp_path):
     """Not a Python object a row: of 200,000 names, finding all takes a few times the table, in Arrow's memory."""
-    import pyarrow as pa
-
-    from dataset_scripts.core.files import Files
-    from dataset_scripts.csv_list.names import Places
-
     paths = [f"train/{number:08}.jpg" for number in range(200_000)]
     places = Places(Files(tmp_path, paths=paths))
     names = pa.array([f"{number:08}" for number in np.random.default_rng(0).permutation(200_000).tolist()])
     before = pa.total_allocated_bytes()
-    found, faults = places.find(names, "train")
-    assert not faults and found[7].as_py() == f"train/{names[7]}.jpg"
+    found, faults = places.find(names, "labels.csv", "train")
+    assert not list(faults)
+    assert [paths[number] for number in found.to_pylist()] == [f"train/{name}.jpg" for name in names.to_pylist()]
     assert pa.total_allocated_bytes() - before < 3 * names.nbytes
+
+
+def test_tables_that_name_the_same_images(tmp_path, save_image):
+    """Folds, as DTD has ten: all in one would repeat each image, and train on the test images."""
+    for number in range(6):
+        save_image(tmp_path / "jpg" / f"{number}.png")
+    for fold in (1, 2):
+        for split, place in (("train", 0), ("test", 1)):
+            (tmp_path / f"{split}{fold}.txt").write_text("".join(f"{(n + fold) % 6}.png {n % 2}\n" for n in range(6) if n % 2 == place))
+    (tmp_path / "train3.txt").write_text("2.png 0\n")
+    with pytest.raises(DataError, match=r"train\d.txt and train3.txt both name jpg/2.png for train: choose tables by data_files"):
+        load_dataset(str(tmp_path))
+    files = {"train": "train1.txt", "test": "test1.txt"}
+    sets = load_dataset("csv_list", data_dir=str(tmp_path), data_files=files)
+    assert {split: len(rows) for split, rows in sets.items()} == {"train": 3, "test": 3}
+
+
+def test_the_table_itself_is_wrong(tmp_path, save_image):
+    for number in range(4):
+        save_image(tmp_path / f"{number}.png")
+    table = tmp_path / "list.csv"
+    for content, message in (
+        ("0.png,a\n1.png,b\n2.png,a\n", "list.csv: its first line names the image 0.png: put a line of column names"),
+        ("file,x,x\n0.png,1,2\n", "list.csv has two columns 'x': rename one"),
+        ("file,x\n0.png,1\n1.png\n", "list.csv: cannot be read as a table"),
+    ):
+        table.write_text(content)
+        with pytest.raises(DataError, match=message):
+            load_dataset(str(tmp_path))
+    table.write_text("a,b\n1.5,x\n")
+    with pytest.raises(DataError, match=r"list.csv has no column that names images \(it has a, b\)"):
+        load_dataset("csv_list", data_dir=str(tmp_path), data_files={"train": "list.csv"})
+    with pytest.raises(DataError, match="has no images: pass the folder"):
+        load_dataset("csv_list", data_files={"train": str(table)})
+    table.unlink()
+    for name, content, message in (
+        ("train.txt", "0.png 1\n1.png\n", "train.txt, row 2: a path without a label, which others have"),
+        ("train.txt", "0.png 1\n1.png 0\n;;\n", "train.txt, row 3: ;; is not a path and a label"),
+        ("train.json", '{"0.png": "a", "0.png": "b"}', "train.json, row 2: 0.png is listed twice"),
+        ("train.json", '{"0.png": "a", "1.png": ["b"]}', "train.json: cannot be read as a table"),
+        ("train.txt", "0.png 1\n1.png 1\n0.PNG 1\n", "train.txt, row 3: there is no image 0.PNG, but 0.png"),
+    ):
+        (tmp_path / name).write_text(content)
+        with pytest.raises(DataError, match=message):
+            load_dataset(str(tmp_path))
+        (tmp_path / name).unlink()
+
+
+def test_tables_that_do_not_agree(tmp_path, save_image):
+    for split, label in (("train", "7"), ("test", "cat")):
+        save_image(tmp_path / split / "1.png")
+        write_csv(tmp_path / f"{split}.csv", [{"file": "1.png", "label": label}])
+    with pytest.raises(DataError, match="the columns of test.csv, train.csv do not agree"):
+        load_dataset(str(tmp_path))
+
+
+def test_names_across_many_folders_and_from_the_tables_folder(tmp_path, save_image):
+    for number in range(260):
+        save_image(tmp_path / "wide" / f"c{number}" / f"n{number}.png", (3, 2))
+    write_csv(tmp_path / "wide/labels.csv", [{"id": f"n{number}", "label": number % 3} for number in range(260)])
+    rows = load_dataset(str(tmp_path / "wide"), split="train").with_transform(None)
+    assert rows.with_format("arrow")[:]["image"].combine_chunks().field("path").to_pylist() == [f"c{n}/n{n}.png" for n in range(260)]
+    pixels = {name: save_image(tmp_path / "two" / name / "1.png") for name in "ab"}
+    for name in "ab":
+        write_csv(tmp_path / "two" / name / "labels.csv", [{"id": "1.png", "label": name}])
+    for row, name in zip(load_dataset(str(tmp_path / "two"), split="train"), "ab", strict=True):
+        assert torch.equal(row["image"], ToTensor()(pixels[name]))
+    up = save_image(tmp_path / "up/images/my cat.png")
+    save_image(tmp_path / "up/images/sample_2.png")
+    (tmp_path / "up/meta").mkdir()
+    (tmp_path / "up/meta/train.txt").write_text("../images/my cat.png, pug\n.\\images\\sample_2.png, boxer\n")
+    rows = load_dataset(str(tmp_path / "up"), split="train")
+    assert torch.equal(rows[0]["image"], ToTensor()(up)) and names_of(rows) == ["pug", "boxer"]
+
+
+def test_folders_of_lists_are_classes_of_all_splits(tmp_path, save_image):
+    for path in ("train/cat/1.png", "train/cat/2.png", "val/cat/3.png", "val/dog/4.png"):
+        save_image(tmp_path / path)
+    (tmp_path / "train.txt").write_text("train/cat/1.png\ntrain/cat/2.png\n")
+    (tmp_path / "val.txt").write_text("val/cat/3.png\nval/dog/4.png\n")
+    sets = load_dataset(str(tmp_path))
+    assert [names_of(rows) for rows in sets.values()] == [["cat", "cat"], ["cat", "dog"]]
+    (tmp_path / "val.txt").write_text("val/cat/3.png\n")
+    assert list(load_dataset(str(tmp_path), split="train").features) == ["image"]  # one folder is no class
+
+
+@pytest.mark.parametrize("kind", ["coco", "yolo", "voc", "captions", "texts", "metadata"])
+def test_other_layouts_are_not_matched(tmp_path, save_image, kind):
+    for number in range(4):
+        save_image(tmp_path / "images" / f"{number}.png")
+    lines = "".join(f"images/{number}.png\n" for number in range(4))
+    told = {
+        "coco": {"annotations/instances_train.json": json.dumps({"images": [{"id": 1, "file_name": "0.png", "width": 9, "height": 7}],
+                 "annotations": [{"id": 1, "image_id": 1, "bbox": [1, 1, 2, 2]}], "categories": [{"id": 1, "name": "cat"}]})},
+        "yolo": {"train.txt": lines} | {f"labels/{number}.txt": "0 0.5 0.5 0.2 0.2\n" for number in range(4)},
+        "voc": {"ImageSets/Main/train.txt": "0\n1\n2\n3\n"},
+        "captions": {f"images/{number}.json": json.dumps({"file": f"{number}.png", "caption": "a cat"}) for number in range(4)},
+        "texts": {f"texts/{number}.txt": f"{number}.png\n" for number in range(4)},
+        "metadata": {"metadata.csv": "file_name,label\n" + lines.replace("\n", ",1\n")},
+    }[kind]  # fmt: skip
+    for name, content in told.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(content)
+    assert matches(Files.of(tmp_path)) is None
+    for name in told:
+        (tmp_path / name).unlink()
+    (tmp_path / "train.txt").write_text(lines)  # the same images in a list alone
+    assert matches(Files.of(tmp_path)) == "4 images, named in train.txt"
+
+
+def test_the_example_of_the_card(dogs, tmp_path, root, monkeypatch):
+    (tmp_path / "path/to").mkdir(parents=True)
+    rows = [{**row, "diagnosis": int(row["id"]) % 2} for row in dogs]
+    shutil.copytree(tmp_path / "train", tmp_path / "path/to/data/train")
+    write_csv(tmp_path / "path/to/data/fold_1.csv", rows)
+    monkeypatch.chdir(tmp_path)
+    space = {}
+    exec((root / "dataset_scripts/csv_list/README.md").read_text().split("```python\n")[1].split("```")[0], space)
+    assert list(space["ds"]) == ["train"] and space["ds"]["train"].features["label"].num_classes == 3
+
+
+def test_parts_for_workers_are_small(tmp_path):
+    rows = Paths([f"train/{number}.jpg" for number in range(10_000)], pa.array(range(9_999, -1, -1), pa.int32()))
+    part = pickle.dumps(rows[100:103])
+    assert pickle.loads(part) == ["train/9899.jpg", "train/9898.jpg", "train/9897.jpg"] and len(part) < 200

@@ -1,7 +1,6 @@
 """Tables and lists that name images, as on Kaggle: train.csv, labels.tsv, annotations.json, train.txt beside the images."""
 
 import csv
-import io
 import json
 import logging
 import re
@@ -13,21 +12,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dataset_scripts.core.errors import DataError
-from dataset_scripts.core.files import Files, folder_of, is_image, name_of
+from dataset_scripts.core.files import Files, folder_of, is_image, name_of, stem_of
 from dataset_scripts.core.layout import LayoutBuilder, LayoutConfig, Rows
 from dataset_scripts.core.splits import SPLITS, split_in
-from dataset_scripts.core.tables import as_class_label, read_table
+from dataset_scripts.core.tables import as_class_label
 from dataset_scripts.csv_list.names import Places
+from dataset_scripts.csv_list.rows import FOLDER, LINE, check_overlap, class_names, is_class, is_splits, read_rows
 
 logger = logging.getLogger(__name__)
 
 PRECEDENCE = 1
 PEEK = 1 << 14  # bytes of a table that tell what it is
 KINDS = (".csv", ".tsv", ".jsonl", ".json", ".txt")
-OTHERS = re.compile(r"metadata\.(csv|jsonl|parquet)|sample_?submission.*|(read.?me|licen[cs]e|requirements).*|dataset_infos?\.json")
+OTHERS = re.compile(r"metadata\.(csv|jsonl)|sample_?submission.*|(read.?me|licen[cs]e|requirements).*|dataset_infos?\.json")
 NAME_LISTS = re.compile(r"(class(es)?(_?names)?|labels?|categories|names|synsets|words)\.txt")
 LABELS = ("label", "class", "target", "category", "labels", "class_name", "breed", "species", "diagnosis")
-SPLIT_COLUMNS = ("split", "subset", "partition", "fold_name")
+SPLIT_COLUMNS = ("split", "subset", "partition")
 
 
 @dataclass
@@ -37,7 +37,7 @@ class CsvListConfig(LayoutConfig):
     Attributes:
         image_column: the column that names images; None finds the one whose values do.
         label_column: the column that becomes `label`; "" for none. None takes the one called like it, else the only
-            other one that holds words or whole numbers, some of them twice.
+            other one, where it holds words or whole numbers, some of them twice.
     """
 
     image_column: str | None = None
@@ -45,69 +45,62 @@ class CsvListConfig(LayoutConfig):
 
 
 def matches(files):
-    """Tables and lists, at most 50, of which a column names images."""
+    """Tables and lists of which a column names images."""
     if not files.images:
         return None
     places, found = None, []
     for path in candidates(files):
         places = places or Places(files)
-        if image_column(places, path, head(files, path)):
+        if image_column(places, head(files, path)):
             found.append(path)
-    return f"{len(files.images)} images, named in {', '.join(found[:6])}" if found else None
+    return f"{len(files.images)} images, named in {', '.join(found[:6])}{' …' * (len(found) > 6)}" if found else None
 
 
 def candidates(files: Files) -> list[str]:
-    """Files that may be tables: not more than 50 in a folder, where they would describe an image each."""
+    """Files that may be tables of images: of a folder's files not more than 50, and none that describes one image."""
     paths = [path for path in files.having(*KINDS) if not OTHERS.fullmatch(name_of(path).lower())]
     paths = [path for path in paths if not NAME_LISTS.fullmatch(name_of(path).lower())]
-    crowd = Counter(map(folder_of, paths))
-    stems = {path.rpartition(".")[0] for path in files.images}
-    return [path for path in paths if crowd[folder_of(path)] <= 50 and path.rpartition(".")[0] not in stems]
+    wanted, crowd = set(map(stem_of, paths)), Counter(map(folder_of, paths))
+    stems = {stem for path in files.images if (stem := stem_of(path)) in wanted} if wanted else set()
+    # Where images have texts of their own (YOLO's boxes, captions), a list beside them only says which are in use.
+    texts = any(path.lower().endswith(".txt") and stem_of(path) in stems for path in paths)
+    return [
+        path for path in paths
+        if stem_of(path) not in stems and crowd[folder_of(path)] <= 50 and "ImageSets" not in path.split("/")
+        and not (texts and path.lower().endswith(".txt"))
+    ]  # fmt: skip
 
 
 def head(files: Files, path: str) -> dict[str, list[str]]:
     """The first values of each column, as text."""
     with files.open(path) as file:
-        text = file.read(PEEK)
-        whole = len(text) < PEEK
-    lines = text.decode("utf-8-sig", "replace").splitlines()
-    lines = lines if whole else lines[:-1]
+        content = file.read(PEEK)
+    text = content.decode("utf-8-sig", "replace")
+    lines = [line for line in text.splitlines() if line.strip()]
+    lines = lines[:-1] if len(content) == PEEK else lines  # the last one is cut off
     suffix = path.lower().rpartition(".")[2]
-    if suffix in ("csv", "tsv"):
-        rows = list(csv.DictReader(lines, delimiter="\t" if suffix == "tsv" else ","))
-    elif suffix == "jsonl":
-        try:
-            rows = [json.loads(line) for line in lines if line.strip()]
-        except ValueError:
-            return {}
-    elif suffix == "json":
-        records = re.findall(r"\{[^{}]*\}", text.decode("utf-8", "replace")) if text.lstrip().startswith(b"[") else []
-        try:
-            rows = [json.loads(record) for record in records]
-        except ValueError:
-            return {}
-        if text.lstrip().startswith(b"{"):
-            rows = [{"file_name": name, "label": ""} for name in re.findall(r'"([^"]+)"\s*:\s*["\d]', text.decode("utf-8", "replace"))]
-    else:
-        rows = [dict(zip(("file_name", "label"), split_line(line))) for line in lines if line.strip()]
+    try:
+        if suffix in ("csv", "tsv"):
+            rows = list(csv.DictReader(lines, delimiter="\t" if suffix == "tsv" else ","))
+        elif suffix == "jsonl":
+            rows = [json.loads(line) for line in lines]
+        elif suffix == "txt":
+            rows = [{"file_name": found["file_name"]} for line in lines if (found := re.match(LINE, line.strip()))]
+        elif text.lstrip().startswith("["):
+            rows = [json.loads(record) for record in re.findall(r"\{[^{}]*\}", text)]
+        else:
+            rows = [{"file_name": name} for name in re.findall(r'"([^"]+)"\s*:\s*["\d]', text)]
+    except (ValueError, RecursionError, csv.Error):
+        return {}
     rows = [row for row in rows if isinstance(row, dict)][:200]
-    columns = dict.fromkeys(str(name) for row in rows for name in row)
+    columns = dict.fromkeys(name for row in rows for name in row if name is not None)
     return {name: [str(row[name]) for row in rows if row.get(name) is not None] for name in columns}
 
 
-def split_line(line: str) -> list[str]:
-    """A line of a list: a path, and what follows it, if anything."""
-    line = line.strip()
-    parts = re.split(r"[\t,;]\s*", line, maxsplit=1) if re.search(r"[\t,;]", line) else line.split(maxsplit=1)
-    return [line] if is_image(line) else parts
-
-
-def image_column(places: Places, path: str, columns: dict[str, list[str]]) -> str | None:
-    """The column most of whose first values name images; None where there is none."""
-    split = split_in(name_of(path))
-    found = {name: places.share(values, split) for name, values in columns.items() if values}
-    best = max(found, key=found.get, default=None)
-    return best if best is not None and found[best] > 0.5 else None
+def image_column(places: Places, columns: dict[str, list[str]]) -> str | None:
+    """The column most of whose first values name images; of several the most varied, not classes called 1 and 2."""
+    found = [name for name, values in columns.items() if values and places.share(values) > 0.5]
+    return max(found, key=lambda name: len(set(columns[name])), default=None)
 
 
 class CsvList(LayoutBuilder):
@@ -115,144 +108,120 @@ class CsvList(LayoutBuilder):
     TAKES_DATA_FILES = True
 
     def index(self, files):
-        places, tables, ignored = Places(files), {}, []
+        if not files.images:
+            raise DataError(f"{files.root} has no images: pass the folder that holds tables and images as data_dir=…")
+        places, columns = Places(files), {}
         named = {path: split for split, paths in self.named_files().items() for path in paths}
         for path in named or candidates(files):
-            columns = head(files, path)
-            name = self.config.image_column or image_column(places, path, columns)
-            if name in columns:
-                tables[path] = self._read(files, places, path, name, named.get(path))
+            first = head(files, path)
+            name = self.config.image_column or image_column(places, first)
+            if name in first:
+                columns[path] = name
             elif named:
-                raise DataError(f"{files.root}/{path} has no column that names images (it has {', '.join(columns)})")
-            else:
-                ignored.append(path)
-        ignored += [path for path in files.paths if name_of(path).lower().startswith("sample")]
-        if ignored:
-            logger.warning("%s: %d other tables name no images of it and are ignored, such as %s", files.root, len(ignored), ignored[0])
-        if not tables:
+                raise DataError(f"{files.root}/{path} has no column that names images (it has {', '.join(first)})")
+        if not columns:
             raise DataError(f"{files.root} has no table with a column that names its images: pass image_column=…")
+        tables = {path: self._read(files, places, path, name, named.get(path)) for path, name in columns.items()}
+        check_overlap(files, tables)
         try:
             whole = pa.concat_tables(tables.values(), promote_options="permissive")
         except pa.ArrowException as error:
             raise DataError(f"{files.root}: the columns of {', '.join(tables)} do not agree: {error}") from error
+        features, columns, used = self._columns(files, whole)
+        others = [path for path in files.paths if not is_image(path) and path not in tables and path != used]
+        if others:
+            others.sort(key=lambda path: not path.lower().endswith(KINDS))
+            logger.warning("%s: %d other files are ignored, such as %s", files.root, len(others), others[0])
         unnamed = len(files.images) - pc.count_distinct(whole["image"]).as_py()
-        if unnamed > 0:
+        if unnamed:
             logger.warning("%s: %d images are named in no table and left out", files.root, unnamed)
-        features, columns = self._columns(files, whole)
-        splits = {}
+        splits, numbers = {}, whole["image"].combine_chunks()
         for split in pc.unique(whole["split"]).to_pylist():
-            rows = pc.indices_nonzero(pc.equal(whole["split"], split))
-            samples = whole["image"].take(rows).combine_chunks()
-            splits[split] = Rows(Paths(samples), {name: column.take(rows) for name, column in columns.items()})
+            rows = pc.equal(whole["split"], split).combine_chunks()
+            part = {name: column.filter(rows) for name, column in columns.items()}
+            splits[split] = Rows(Paths(files.images, numbers.filter(rows)), part)
         return datasets.Features({"image": datasets.Image()} | features), splits
 
     def _read(self, files: Files, places: Places, path: str, name: str, split: str | None) -> pa.Table:
-        """A table with the columns `image`, a path of the listing, and `split`, and those of the file."""
-        table = read_rows(files, path, name)
-        names = table[name].cast(pa.string()).combine_chunks()
+        """A table with the columns `image`, a place in `files.images`, and `split`, and those of the file."""
+        table, where = read_rows(files, path, name), f"{files.root}/{path}"
+        twice = next((column for column, count in Counter(table.column_names).items() if count > 1), None)
+        if twice is not None:
+            raise DataError(f"{where} has two columns {twice!r}: rename one")
+        if places.share([name]):
+            raise DataError(f"{where}: its first line names the image {name}: put a line of column names before it")
+        try:
+            names = table[name].cast(pa.string()).combine_chunks()
+        except pa.ArrowException:
+            raise DataError(f"{where}: the column {name} holds {table[name].type}, not names of images") from None
+        table = table.drop_columns(name)  # it is large
         said = split or split_in(name_of(path)) or split_in(folder_of(path))
-        images, faults = places.find(names, said)
-        kept = pc.is_valid(images)
+        images, faults = places.find(names, path, said)
         for row, message in faults:
             with self.faults:
-                raise DataError(f"{files.root}/{path}, row {row + 1}: {message}")
-        columns = {"image": images, "split": pa.array([said or "train"] * len(table)) if len(table) else pa.array([], pa.string())}
+                raise DataError(f"{where}, row {row + 1}: {message}")
+        columns = {"image": images, "split": pa.repeat(said or "train", len(names))}
+        by_row = next((each for each in table.column_names if each.lower() in SPLIT_COLUMNS and is_splits(table[each])), None)
+        if by_row and split is None:
+            words = pc.unique(table[by_row])
+            usual = pa.array([SPLITS[word.lower()] for word in words.to_pylist()])
+            columns["split"] = usual.take(pc.index_in(table[by_row].combine_chunks(), words))
         for column in table.column_names:
-            if column.lower() in SPLIT_COLUMNS and split is None and is_splits(table[column]):
-                words = pc.unique(table[column]).to_pylist()
-                place = pc.index_in(table[column].combine_chunks(), pa.array(words))
-                columns["split"] = pa.array([SPLITS[word.lower()] for word in words]).take(place)
-            elif column != name:
-                columns[f"{column}_" if column in ("image", "split") else column] = table[column]
-        return pa.table(columns).filter(kept)
+            if column != by_row:
+                columns[f"{column}_" if column in columns else column] = table[column]
+        table = pa.table(columns)
+        return table.filter(pc.is_valid(images)) if images.null_count else table
 
-    def _columns(self, files: Files, table: pa.Table) -> tuple[dict, dict[str, pa.Array]]:
+    def _columns(self, files: Files, table: pa.Table) -> tuple[dict, dict[str, pa.Array], str | None]:
+        """Features and columns beside the image, and the list of class names that is used."""
+        if FOLDER in table.column_names and ("label" in table.column_names or pc.count_distinct(table[FOLDER]).as_py() < 2):
+            table = table.drop_columns(FOLDER)
+        table = table.rename_columns(["label" if name == FOLDER else name for name in table.column_names])
         rest = [name for name in table.column_names if name not in ("image", "split")]
         label = self.config.label_column
         if label is None:
-            label = next((name for name in rest if name.lower() in LABELS), None)
-            wordy = [name for name in rest if is_class(table[name])]
-            label = label or (wordy[0] if len(wordy) == 1 and len(rest) == 1 else None)
+            label = next((name for like in LABELS for name in rest if name.lower() == like), None)
+            label = label or (rest[0] if len(rest) == 1 and is_class(table[rest[0]]) else None)
         elif label and label not in rest:
             raise DataError(f"{files.root}: there is no column {label} (there are {', '.join(rest)})")
-        features, columns = {}, {}
+        features, columns, used = {}, {}, None
         kinds = datasets.Features.from_arrow_schema(table.schema)
         for name in rest:
-            classes = as_class_label(table[name]) if name == label else None
+            column = table[name]
+            if name == label and pa.types.is_string(column.type):
+                column = pc.if_else(pc.equal(column, ""), None, column)  # no label is no class
+            classes = as_class_label(column) if name == label else None
             if classes:
                 features["label"], columns["label"] = classes
-                if names := class_names(files, features["label"].names):
-                    features["label"] = datasets.ClassLabel(names=names)
-                    columns["label"] = table[name].cast(pa.int64()).combine_chunks()
+                lists = [path for path in files.having(".txt") if NAME_LISTS.fullmatch(name_of(path).lower())]
+                names, used = class_names(files, lists, column)
+                if used:
+                    features["label"], columns["label"] = datasets.ClassLabel(names=names), column.cast(pa.int64()).combine_chunks()
             else:
-                key = f"{name}_" if name == "label" and label not in (None, "label") else name
-                features[key], columns[key] = kinds[name], table[name].combine_chunks()
-        return features, columns
+                key = f"{name}_" if name == "label" and label not in (None, "", "label") else name
+                features[key], columns[key] = kinds[name], column.combine_chunks()
+        return features, columns, used
 
     def read(self, files, path):
         return {"image": {"bytes": files.read(path), "path": path}}
 
 
 class Paths:
-    """A column of paths as a sequence: of a million, none is a Python object before it is read."""
+    """The paths of rows as a sequence: of a million, none is a Python object more than the listing has.
 
-    def __init__(self, column: pa.Array):
-        self.column = column
+    Attributes:
+        images: all paths of images.
+        numbers: the rows' places in it.
+    """
+
+    def __init__(self, images: list[str], numbers: pa.Array):
+        self.images, self.numbers = images, numbers
 
     def __len__(self) -> int:
-        return len(self.column)
+        return len(self.numbers)
 
     def __getitem__(self, rows):
-        return Paths(self.column[rows]) if isinstance(rows, slice) else self.column[rows].as_py()
+        return Paths(self.images, self.numbers[rows]) if isinstance(rows, slice) else self.images[self.numbers[rows].as_py()]
 
-
-def read_rows(files: Files, path: str, name: str) -> pa.Table:
-    """The whole table; the column of names stays text."""
-    suffix = path.lower().rpartition(".")[2]
-    if suffix in ("csv", "tsv", "jsonl"):
-        return read_table(files, path, text_columns=[name])
-    where = f"{files.root}/{path}"
-    if suffix == "json":
-        try:
-            content = json.loads(files.read(path))
-            if isinstance(content, dict):
-                return pa.table({"file_name": list(content), "label": list(content.values())})
-            return pa.Table.from_pylist(content)
-        except (ValueError, AttributeError, TypeError, pa.ArrowException) as error:
-            raise DataError(f"{where}: cannot be read as a table: {error}") from error
-    lines = [split_line(line) for line in io.StringIO(files.read(path).decode("utf-8-sig", "replace")) if line.strip()]
-    lengths = {len(line) for line in lines}
-    if len(lengths) > 1:
-        odd = next(row for row, line in enumerate(lines) if len(line) == min(lengths))
-        raise DataError(f"{where}, row {odd + 1}: a path without a label, which others have")
-    names = pa.array([line[0] for line in lines])
-    if lengths == {1}:  # the folder is the class, as in apple_pie/1005649
-        folders = pa.array([line[0].rpartition("/")[0] for line in lines])
-        return pa.table({"file_name": names} | ({"label": folders} if pc.count_distinct(folders).as_py() > 1 else {}))
-    labels = [line[1] for line in lines]
-    whole = all(re.fullmatch(r"-?\d+", label) for label in labels)
-    return pa.table({"file_name": names, "label": pa.array([int(label) for label in labels] if whole else labels)})
-
-
-def is_splits(column: pa.ChunkedArray) -> bool:
-    words = pc.unique(column).to_pylist() if pa.types.is_string(column.type) else [None]
-    return all(isinstance(word, str) and word.lower() in SPLITS for word in words)
-
-
-def is_class(column: pa.ChunkedArray) -> bool:
-    """Whether a column holds words or whole numbers, some of them twice."""
-    if not (pa.types.is_string(column.type) or pa.types.is_integer(column.type) or pa.types.is_boolean(column.type)):
-        return False
-    return pc.count_distinct(column).as_py() <= max(2, len(column) // 2)
-
-
-def class_names(files: Files, numbers: list[str]) -> list[str] | None:
-    """The names in a list beside the table, where labels are numbers from 0 that they are enough for."""
-    if not all(re.fullmatch(r"\d+", number) for number in numbers):
-        return None
-    for path in files.paths:
-        if NAME_LISTS.fullmatch(name_of(path).lower()):
-            names = [line.strip() for line in files.read(path).decode("utf-8", "replace").splitlines() if line.strip()]
-            if max(map(int, numbers)) < len(names) == len(set(names)):
-                return names
-    return None
+    def __reduce__(self):
+        return list, ([self.images[number] for number in self.numbers.to_pylist()],)  # a worker needs no other path

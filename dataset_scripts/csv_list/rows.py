@@ -1,0 +1,114 @@
+"""The rows of tables and lists, as Arrow tables."""
+
+import json
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+
+from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.files import IMAGE_SUFFIXES, Files
+from dataset_scripts.core.splits import SPLITS
+from dataset_scripts.core.tables import read_table
+
+SUFFIXES = "|".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))
+LINE = rf"^(?P<file_name>.*?\.(?i:{SUFFIXES})|[^\s,;]+)(?:\s*[\s,;]\s*(?P<label>.*))?$"  # of a list: a path, then a label
+FOLDER = "\0folder"  # a column: the folders of images that a list names without labels
+
+
+def read_rows(files: Files, path: str, name: str) -> pa.Table:
+    """The whole table; the column of names stays text.
+
+    Raises:
+        DataError: it cannot be read as a table.
+    """
+    suffix = path.lower().rpartition(".")[2]
+    if suffix == "txt":
+        return read_list(files, path)
+    if suffix != "json":
+        return read_table(files, path, text_columns=[name])
+    content = files.read(path)
+    try:
+        if content.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
+            pairs = json.loads(content, object_pairs_hook=list)  # a dict would hide that a name stands there twice
+            return pa.table({"file_name": [key for key, _ in pairs], "label": [value for _, value in pairs]})
+        return pa.Table.from_pylist(json.loads(content))
+    except (ValueError, AttributeError, TypeError, RecursionError, pa.ArrowException) as error:
+        raise DataError(f"{files.root}/{path}: cannot be read as a table: {error}") from error
+
+
+def read_list(files: Files, path: str) -> pa.Table:
+    """A list: a path a line, and its label, if anything; without labels the folder may be the class."""
+    where = f"{files.root}/{path}"
+    try:
+        with files.open(path) as file:
+            lines = pa.csv.read_csv(
+                file,
+                read_options=pa.csv.ReadOptions(column_names=["line"]),
+                parse_options=pa.csv.ParseOptions(delimiter="\x1f", quote_char=False),
+                convert_options=pa.csv.ConvertOptions(column_types={"line": pa.string()}),
+            )["line"]
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{where}: cannot be read as a list: {error}") from error
+    lines = pc.utf8_trim_whitespace(lines).combine_chunks()
+    lines = lines.filter(pc.not_equal(lines, ""))
+    parts = pc.extract_regex(lines, LINE)
+    odd = pc.index(pc.is_null(parts), True).as_py()
+    if odd >= 0:
+        raise DataError(f"{where}, row {odd + 1}: {lines[odd]} is not a path and a label")
+    names, labels = parts.field("file_name"), parts.field("label")
+    bare = pc.equal(labels, "")
+    if not pc.all(bare).as_py():
+        odd = pc.index(bare, True).as_py()
+        if odd >= 0:
+            raise DataError(f"{where}, row {odd + 1}: a path without a label, which others have")
+        whole = pc.all(pc.match_substring_regex(labels, r"^-?\d{1,18}$")).as_py()
+        return pa.table({"file_name": names, "label": labels.cast(pa.int64()) if whole else labels})
+    folders = pc.replace_substring_regex(names, "/?[^/]*$", "").dictionary_encode()
+    said = [[part for part in folder.split("/") if part.lower() not in (*SPLITS, ".")] for folder in folders.dictionary.to_pylist()]
+    classes = pa.array(["/".join(parts) for parts in said], pa.string()).take(folders.indices)
+    return pa.table({"file_name": names, FOLDER: classes})
+
+
+def is_splits(column: pa.ChunkedArray) -> bool:
+    """Whether all values are names of splits."""
+    words = pc.unique(column).to_pylist() if pa.types.is_string(column.type) else [None]
+    return all(isinstance(word, str) and word.lower() in SPLITS for word in words)
+
+
+def is_class(column: pa.ChunkedArray) -> bool:
+    """Whether a column holds words or whole numbers, some of them twice."""
+    if not (pa.types.is_string(column.type) or pa.types.is_integer(column.type) or pa.types.is_boolean(column.type)):
+        return False
+    return pc.count_distinct(column).as_py() <= max(2, len(column) // 2)
+
+
+def class_names(files: Files, lists: list[str], column: pa.ChunkedArray) -> tuple[list[str], str | None]:
+    """The names in a list of classes, where labels are numbers from 0 that they are enough for, and that list."""
+    if not pa.types.is_integer(column.type) or column.null_count == len(column) or pc.min(column).as_py() < 0:
+        return [], None
+    for path in lists:
+        names = [line.strip() for line in files.read(path).decode("utf-8", "replace").splitlines() if line.strip()]
+        if pc.max(column).as_py() < len(names) == len(set(names)):
+            return names, path
+    return [], None
+
+
+def check_overlap(files: Files, tables: dict[str, pa.Table]) -> None:
+    """No image may stand twice in a split, which folds (train1.txt, train2.txt) would do, and variants of a list.
+
+    Raises:
+        DataError: naming two such tables.
+    """
+    before: dict[str, list[tuple[str, pa.ChunkedArray]]] = {}
+    for path, table in tables.items():
+        for split in pc.unique(table["split"]).to_pylist() if len(tables) > 1 else []:
+            images = table["image"].filter(pc.equal(table["split"], split))
+            for other, earlier in before.setdefault(split, []):
+                both = images.filter(pc.is_in(images, earlier))
+                if len(both):
+                    raise DataError(
+                        f"{files.root}: {other} and {path} both name {files.images[both[0].as_py()]} for {split}: "
+                        f"choose tables by data_files={{{split!r}: {path!r}}}"
+                    )
+            before[split].append((path, images))
