@@ -33,7 +33,7 @@ from recipes.core.initialization import initialize, verify_equal
 from recipes.core.models import build_model, check_input
 from recipes.core.random import derive
 from recipes.core.reduce import average_buffers, reduce_value
-from recipes.core.runtime import UserError, one_line_errors, quiet_other_ranks, start
+from recipes.core.runtime import UserError, finish, one_line_errors, quiet_other_ranks, start
 from recipes.core.sampler import StreamSampler
 
 HEADER = "   epoch      samples   train loss    test loss   accuracy   images/s    seconds"
@@ -194,8 +194,6 @@ def train(accelerator: Accelerator, config: Train, name: str) -> None:
         }
         report.write_run(folder, model, config, metrics, result, log.records, splits)
         print(f"\n{result.accuracy:.2%} of {result.count:,} test images right: see {folder}/curves.png")
-    accelerator.wait_for_everyone()  # a rank that leaves early takes the connection from the others
-    accelerator.end_training()
 
 
 def main() -> None:
@@ -207,6 +205,7 @@ def main() -> None:
         accelerator = start(config.cpu, config.precision, config.processes, config.threads)
         quiet_other_ranks()
         train(accelerator, config, name)
+        finish(accelerator)
 
 
 if __name__ == "__main__":

@@ -70,6 +70,17 @@ def start(cpu: bool, precision: str, processes: int | None, threads: int | None)
     return accelerator
 
 
+def finish(accelerator: Accelerator) -> None:
+    """Ends all processes together; call it when the caller holds no prepared model any more.
+
+    The threads of gloo live as long as a DDP model does, and one that is still at work when the interpreter ends
+    aborts its process.
+    """
+    accelerator.wait_for_everyone()  # a rank that leaves early takes the connection from the others
+    accelerator.free_memory()
+    accelerator.end_training()
+
+
 @contextlib.contextmanager
 def one_line_errors(program: str) -> Iterator[None]:
     """Ends the process with one line and exit status 1 for an error that a person can act on.

@@ -1,7 +1,9 @@
 """Run on several processes by test_distributed.py: every check is made on every rank."""
 
 import json
+import os
 import sys
+from pathlib import Path
 
 import datasets
 import numpy as np
@@ -14,7 +16,7 @@ from recipes.core.images import Images, Prepare
 from recipes.core.initialization import initialize, verify_equal
 from recipes.core.models import build_model
 from recipes.core.reduce import average_buffers, reduce_value
-from recipes.core.runtime import UserError
+from recipes.core.runtime import UserError, finish
 from recipes.core.sampler import StreamSampler
 
 accelerator = Accelerator(cpu=True)
@@ -80,5 +82,9 @@ for count in json.loads(sys.argv[1]):
 
 if accelerator.is_main_process:
     print(json.dumps(report))
-accelerator.wait_for_everyone()  # a rank that leaves early takes the connection from the others
-accelerator.end_training()
+
+# no thread of gloo is left: one that outlives the interpreter aborts its process
+del model
+finish(accelerator)
+threads = [Path(f"/proc/self/task/{thread}/comm").read_text() for thread in os.listdir("/proc/self/task")]
+assert not any("gloo" in thread for thread in threads), threads
