@@ -1,8 +1,10 @@
 """Archives against the folder that was packed, and archives made to do harm."""
 
+import gzip
 import io
 import os
 import shutil
+import stat
 import struct
 import tarfile
 import zipfile
@@ -71,6 +73,23 @@ def test_read_like_the_folder(photos, tmp_path, kind, top):
     assert os.listdir(work) == [path.name] and not list(cache.rglob("*.png"))  # nothing is unpacked
 
 
+@pytest.mark.parametrize("kind", ["tar.gz", "tar.bz2", "tar.xz", "tar.zst"])
+def test_upper_case_and_streams_that_were_joined(photos, tmp_path, kind):
+    """Packers of several threads (pbzip2, pigz, pzstd) write one stream after another."""
+    content = pack(photos, tmp_path / "a.tar", "tar").read_bytes()
+    compress = __import__({"tar.gz": "gzip", "tar.bz2": "bz2", "tar.xz": "lzma"}[kind]).compress if kind != "tar.zst" else (
+        pytest.importorskip("zstandard").compress
+    )
+    (tmp_path / f"A.{kind.upper()}").write_bytes(compress(content[:5000]) + compress(content[5000:]))
+    assert_same(load_dataset(str(photos), split="train"), load_dataset(str(tmp_path / f"A.{kind.upper()}"), split="train"))
+
+
+def test_many_epochs_of_a_packed_tar(photos, tmp_path):
+    """Each starts at the front again, which is not the order of another layout."""
+    stream = load_dataset(str(pack(photos, tmp_path / "a.tar.gz", "tar.gz")), split="train", streaming=True)
+    assert [sum(row["label"] for row in stream) for _ in range(20)] == [5] * 20
+
+
 @pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz"])
 def test_num_proc(photos, tmp_path, kind):
     path = pack(photos, tmp_path / f"a.{kind}", kind)
@@ -118,8 +137,20 @@ def test_names_that_lead_outside(tmp_path, name):
 
 @pytest.mark.parametrize("kind, target", [(tarfile.SYMTYPE, "/etc/passwd"), (tarfile.CHRTYPE, ""), (tarfile.LNKTYPE, "gone.png")])
 def test_links_and_devices(tmp_path, kind, target):
-    with pytest.raises(DataError, match="a.tar: x.png is a link"):
-        load_dataset(str(member(tmp_path / "a.tar", "x.png", type=kind, linkname=target)))
+    path = member(tmp_path / "a.tar", "x.png", type=kind, linkname=target)
+    (tmp_path / "a.tar.gz").write_bytes(gzip.compress(path.read_bytes()))
+    for name in ("a.tar", "a.tar.gz"):
+        with pytest.raises(DataError, match=f"{name}: x.png is a link"):
+            load_dataset(str(tmp_path / name))
+
+
+def test_links_in_a_zip(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        link = zipfile.ZipInfo("x.png")
+        link.external_attr = (stat.S_IFLNK | 0o777) << 16
+        archive.writestr(link, "/etc/passwd")
+    with pytest.raises(DataError, match="a.zip: x.png is a link"):
+        load_dataset(str(tmp_path / "a.zip"))
 
 
 def test_a_file_of_two_names_is_stored_once_by_tar(tmp_path, save_image):
@@ -143,13 +174,26 @@ def test_bombs(tmp_path, kind):
         load_dataset(str(path))
 
 
+def test_a_header_that_fills_the_memory(tmp_path):
+    header = tarfile.TarInfo("pax")
+    header.type, header.size = tarfile.XHDTYPE, 1 << 40
+    (tmp_path / "a.tar.gz").write_bytes(gzip.compress(header.tobuf(tarfile.GNU_FORMAT) + bytes(10240)))
+    with pytest.raises(DataError, match="a.tar.gz cannot be read: it has a header of 1099511627776 bytes"):
+        load_dataset(str(tmp_path / "a.tar.gz"))
+
+
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_doubled_names(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("x.png", "1")
         archive.writestr("x.png", "2")
-    with pytest.raises(DataError, match="a.zip holds x.png twice"):
-        load_dataset(str(tmp_path / "a.zip"))
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        archive.addfile(tarfile.TarInfo("x.png"))
+        archive.addfile(tarfile.TarInfo("./x.png"))
+    (tmp_path / "a.tar.gz").write_bytes(gzip.compress((tmp_path / "a.tar").read_bytes()))
+    for name in ("a.zip", "a.tar", "a.tar.gz"):
+        with pytest.raises(DataError, match=f"{name} holds x.png twice"):
+            load_dataset(str(tmp_path / name))
 
 
 def test_encrypted(photos, tmp_path):
@@ -161,7 +205,7 @@ def test_encrypted(photos, tmp_path):
             (flags,) = struct.unpack_from("<H", content, start + place)
             struct.pack_into("<H", content, start + place, flags | 1)
     path.write_bytes(content)
-    with pytest.raises(DataError, match=r"a.zip, member .*encrypted"):
+    with pytest.raises(DataError, match=r"a.zip: readme.txt is encrypted: unpack the archive"):
         load_dataset(str(path))
 
 
@@ -173,13 +217,52 @@ def test_cut_off(photos, tmp_path, kind):
         load_dataset(str(path))
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_damage_between_members(photos, tmp_path, packed):
+    """Where tarfile sees the end of the archive, and the rest would be missing without a word."""
+    path = pack(photos, tmp_path / "a.tar", "tar")
+    whole = path.read_bytes()
+    with tarfile.open(path) as archive:
+        starts = [info.offset for info in archive]
+    broken = bytearray(whole)
+    broken[starts[5] + 3] ^= 0xFF
+    for content, message in (
+        (whole[: starts[5]], "cut off or damaged: empty header"),
+        (whole[: starts[5] + 100], "cut off or damaged: truncated header"),
+        (bytes(broken), "cut off or damaged: bad checksum"),
+        (whole + whole, "goes on behind its end: tars that were joined"),
+    ):
+        damaged = tmp_path / ("d.tar.gz" if packed else "d.tar")
+        damaged.write_bytes(gzip.compress(content) if packed else content)
+        with pytest.raises(DataError, match=f"{damaged.name} .*{message}"):
+            load_dataset(str(damaged))
+
+
+def test_a_file_with_holes(tmp_path):
+    """GNU tar --sparse leaves zeros out, so that the bytes of a member are not those of the file."""
+    with tarfile.open(tmp_path / "a.tar", "w", format=tarfile.PAX_FORMAT) as archive:
+        info = tarfile.TarInfo("x.png")
+        info.size, info.pax_headers = 10, {"GNU.sparse.map": "0,5,15,5", "GNU.sparse.size": "20"}
+        archive.addfile(info, io.BytesIO(b"0123456789"))
+    with pytest.raises(DataError, match="a.tar: x.png is stored with holes: pack it without --sparse"):
+        load_dataset(str(tmp_path / "a.tar"))
+
+
+def test_cut_off_after_it_was_listed(photos, tmp_path):
+    path = pack(photos, tmp_path / "a.tar", "tar")
+    stream = load_dataset(str(path), split="train", streaming=True)
+    os.truncate(path, 2000)
+    with pytest.raises(DataError, match="a.tar, member .*cut off since it was listed"):
+        list(stream)
+
+
 def test_an_order_that_a_compressed_tar_does_not_have(tmp_path, save_image):
-    for number in range(30):
+    for number in range(80):
         save_image(tmp_path / "d/images" / f"{number}.png")
         shutil.copytree(tmp_path / "d/images", tmp_path / "d/masks", dirs_exist_ok=True)
     for path in (tmp_path / "d/masks").iterdir():
         save_image(path, mode="L")
     for kind in ("zip", "tar"):
-        assert len(load_dataset(str(pack(tmp_path / "d", tmp_path / f"a.{kind}", kind)), split="train")) == 30
+        assert len(load_dataset(str(pack(tmp_path / "d", tmp_path / f"a.{kind}", kind)), split="train")) == 80
     with pytest.raises(DataError, match="a.tar.gz is compressed as a whole and can only be read in its order.*unpack it"):
         load_dataset(str(pack(tmp_path / "d", tmp_path / "a.tar.gz", "tar.gz")))

@@ -5,6 +5,7 @@ import json
 import pickle
 import shutil
 
+import datasets
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -342,3 +343,27 @@ def test_parts_for_workers_are_small(tmp_path):
     rows = Paths([f"train/{number}.jpg" for number in range(10_000)], pa.array(range(9_999, -1, -1), pa.int32()))
     part = pickle.dumps(rows[100:103])
     assert pickle.loads(part) == ["train/9899.jpg", "train/9898.jpg", "train/9897.jpg"] and len(part) < 200
+
+
+def test_several_labels_in_a_column_stay_text(tmp_path, save_image):
+    told = {"a": ["haze water", "haze", "water", "clear water", "clear", "haze clear"], "b": ["cat|dog", "cat"] * 3}
+    told["c"] = ["golden retriever", "flat coated retriever"] * 3
+    for folder, labels in told.items():
+        for number in range(6):
+            save_image(tmp_path / folder / f"{number}.png")
+        write_csv(tmp_path / folder / "train.csv", [{"image": number, "label": label} for number, label in enumerate(labels)])
+    for folder in "ab":
+        assert load_dataset(str(tmp_path / folder), split="train")["label"][:] == told[folder]
+    assert names_of(load_dataset(str(tmp_path / "c"), split="train")) == told["c"]
+
+
+def test_an_index_beside_the_names(tmp_path, save_image, caplog):
+    """As pandas writes tables: a column without a name, whose numbers are stems, too."""
+    for number in range(6):
+        save_image(tmp_path / f"{number}.png")
+    lines = [f"{number},{5 - number}.png,{'ab'[number % 2]}\n" for number in range(6)]
+    (tmp_path / "train.csv").write_text(",filename,class\n" + "".join(lines))
+    rows = load_dataset(str(tmp_path), split="train")
+    assert "read as csv_list" in caplog.text and names_of(rows) == list("ababab") and rows[""][:] == list(range(6))
+    stored = load_dataset(str(tmp_path), split="train", transform=None).cast_column("image", datasets.Image(decode=False))
+    assert [row["path"] for row in stored["image"]] == [f"{5 - number}.png" for number in range(6)]

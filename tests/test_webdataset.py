@@ -2,15 +2,19 @@
 
 import io
 import json
+import pickle
+import re
 import tarfile
 
 import datasets
 import numpy as np
 import PIL.Image
+import pyarrow as pa
 import pytest
 import torch
 
 from dataset_scripts import DataError, ToTensor, load_dataset
+from dataset_scripts.webdataset.webdataset import Members
 
 
 def png(rng, size=(7, 5)):
@@ -114,30 +118,119 @@ def test_class_folders_in_a_tar_are_class_folders(tmp_path, caplog):
 
 
 @pytest.mark.parametrize(
-    "change, message, kept",
+    "change, message",
     [
-        ({"0001.cls": b"two"}, "0001.cls: b'two' is no number of a class", 2),
-        ({"0001.cls": b"-1"}, "0001.cls: there is no class -1", 2),
-        ({"0001.json": b'{"width": '}, "sample a/0001: broken text or json", 2),
-        ({"0001.json": b"[1]"}, "sample a/0001: broken text or json: list, not an object", 2),
-        ({"0001.txt": b"\xff\xfe"}, "sample a/0001: broken text or json: 'utf-8'", 2),
-        ({"0001.png": None}, "sample a/0001 has no image for the column image", 2),
-        ({"0001.jpg": b"x"}, "sample a/0001 has two images, a/0001.jpg and a/0001.png", 2),
+        ({"0001.cls": b"two"}, "broken .cls: b'two' is no number of a class"),
+        ({"0001.cls": b"-1"}, "broken .cls: b'-1' is no number of a class"),
+        ({"0001.cls": b"99999999999"}, "broken .cls: b'99999999999' is no number of a class (0 to 999999)"),
+        ({"0001.cls": b""}, "broken .cls: b'' is no number of a class"),
+        ({"0001.cls": None}, "has no .cls, which others have"),
+        ({"0001.json": b'{"width": '}, "broken .json: Expecting value"),
+        ({"0001.json": b'{"width": ' + b"[" * 100_000}, "broken .json: maximum recursion depth"),
+        ({"0001.json": b"[1]"}, "broken .json: list, not an object"),
+        ({"0001.txt": b"\xff\xfe"}, "broken .txt: 'utf-8'"),
+        ({"0001.png": None}, "has no image"),
+        ({"0001.jpg": b"x"}, "has two members of one kind, 0001.png and 0001.jpg"),
+        ({"0001.depth.png": b"x"}, "has 0001.depth.png, which others do not have"),
     ],
 )
-def test_faults(tmp_path, change, message, kept, caplog):
+@pytest.mark.parametrize("kind", ["tar", "tar.gz"])
+def test_faults(tmp_path, kind, change, message, caplog):
     rng = np.random.default_rng(4)
-    members = sample(rng, 0) | sample(rng, 1) | sample(rng, 2) | change
-    write_shard(tmp_path / "a.tar", {name: content for name, content in members.items() if content is not None})
-    with pytest.raises(DataError, match=message.replace("[", r"\[")):
+    members = {name: content for number in range(3) for name, content in (sample(rng, number) | change).items()
+               if name.startswith(f"{number:04}")}  # fmt: skip
+    write_shard(tmp_path / f"a.{kind}", {name: content for name, content in members.items() if content is not None})
+    if kind == "tar":
+        message = message.replace("0001.png and 0001.jpg", "0001.jpg and 0001.png")  # sorted
+    with pytest.raises(DataError, match=re.escape(f"a.{kind}: sample 0001{' ' if message.startswith('has') else ': '}{message}")):
         load_dataset(str(tmp_path))
     rows = load_dataset(str(tmp_path), split="train", on_error="skip")
     assert message in caplog.text and "1 skipped, such as:" in caplog.text
-    assert len(rows) == kept
+    assert rows["image_id"][:] == ["0000", "0002"]
 
 
-def test_fields_of_different_types(tmp_path):
+@pytest.mark.parametrize("value", [b'{"width": "wide"}', b'{"width": %d}' % 2**80])
+def test_fields_of_different_types(tmp_path, value):
     rng = np.random.default_rng(4)
-    write_shard(tmp_path / "a.tar", sample(rng, 0) | sample(rng, 1) | {"0001.json": b'{"width": "wide"}'})
-    with pytest.raises(DataError, match="the values of width are of different types over the samples"):
-        load_dataset(str(tmp_path))
+    first, second = sample(rng, 0), sample(rng, 1) | {"0001.json": value}
+    write_shard(tmp_path / "one/a.tar", first | second)
+    with pytest.raises(DataError, match="one/a.tar: the values of width are of different types or too large"):
+        load_dataset(str(tmp_path / "one"))
+    write_shard(tmp_path / "two/a.tar", first)
+    write_shard(tmp_path / "two/b.tar", second)
+    with pytest.raises(DataError, match="two.*: (fields are of different types in different shards|the values of width are)"):
+        load_dataset(str(tmp_path / "two"))
+
+
+def test_members_in_any_order_of_a_packed_shard(tmp_path):
+    """As `tar --sort=name` packs: json before txt, depth before the image. A packed tar is read from front to end only."""
+    rng = np.random.default_rng(5)
+    members, depths = {}, {}
+    for number in range(70):
+        whole = sample(rng, number)
+        depths[number] = png(rng)
+        members |= dict(sorted((whole | {f"{number:04}.depth.png": depths[number]}).items()))
+    for kind in ("tar", "tar.gz"):
+        write_shard(tmp_path / kind / f"a.{kind}", members)
+        rows = load_dataset(str(tmp_path / kind), split="train")
+        assert list(rows.features)[:3] == ["image", "depth", "image_id"] and len(rows) == 70
+        for number, row in enumerate(rows):
+            assert torch.equal(row["image"], ToTensor()(PIL.Image.open(io.BytesIO(members[f"{number:04}.png"]))))
+            assert torch.equal(row["depth"], ToTensor()(PIL.Image.open(io.BytesIO(depths[number]))))
+            assert row["width"] == number and row["caption"] == f"« {number} »"
+
+
+def test_shards_without_sidecars(tmp_path, caplog):
+    rng = np.random.default_rng(6)
+    for shard in range(2):
+        write_shard(tmp_path / f"flat/shard-{shard:06}.tar", {f"{shard}{number}.png": png(rng) for number in range(3)})
+        write_shard(tmp_path / f"classes/n0{shard}.tar", {f"{number}.png": png(rng) for number in range(3)})
+    rows = load_dataset(str(tmp_path / "flat"), split="train")
+    assert "read as webdataset (2 tar shards of 6 samples, numbered)" in caplog.text
+    assert list(rows.features) == ["image", "image_id"] and rows["image_id"][:] == ["00", "01", "02", "10", "11", "12"]
+    rows = load_dataset(str(tmp_path / "classes"), split="train")  # a tar a class, as ImageNet has it
+    assert rows.features["label"].names == ["n00", "n01"] and rows["label"][:] == [0] * 3 + [1] * 3
+    write_shard(tmp_path / "pairs/a.tar", {f"{number}.{side}.png": png(rng) for number in range(3) for side in ("input", "label")})
+    rows = load_dataset(str(tmp_path / "pairs"), split="train")
+    assert "read as webdataset (1 tar shards of 3 samples, with input, label_image images each)" in caplog.text
+    assert list(rows.features) == ["input", "label_image", "image_id"]
+
+
+def test_labels_and_captions_as_they_are(tmp_path):
+    """Labels with gaps stay what they are, a caption may be empty, a label in json is one, too."""
+    rng = np.random.default_rng(7)
+    write_shard(tmp_path / "a/a.tar", {name: content for number in range(3) for name, content in
+                {f"{number}.png": png(rng), f"{number}.cls": b" %d\n" % (number * 4), f"{number}.txt": b"x" * number}.items()})  # fmt: skip
+    (tmp_path / "a/classes.txt").write_text("too\nfew\n")
+    rows = load_dataset(str(tmp_path / "a"), split="train")
+    assert rows["label"][:] == [0, 4, 8] and rows.features["label"].names == list("012345678")
+    assert rows["caption"][:] == ["", "x", "xx"]
+    for shard, name in enumerate(("cat", "ant")):
+        write_shard(tmp_path / f"b/{shard}.tar", {"x/0.png": png(rng), "x/0.json": json.dumps({"label": name, "image": 5}).encode()})
+    rows = load_dataset(str(tmp_path / "b"), split="train")
+    assert rows.features["label"].names == ["ant", "cat"] and rows["label"][:] == [1, 0] and rows["json_image"][:] == [5, 5]
+    assert rows["image_id"][:] == ["x/0"] * 2
+
+
+def test_a_chunk_of_many_samples_stays_small():
+    paths = Members(pa.table({"image": [f"{number:08}.jpg" for number in range(100_000)]}))
+    chunk = pickle.loads(pickle.dumps(paths[500:510]))
+    assert [chunk[row] for row in range(len(chunk))] == [[f"{number:08}.jpg"] for number in range(500, 510)]
+    assert len(pickle.dumps(paths[500:510])) < 2000
+
+
+def test_a_shard_that_is_cut_off(shards):
+    path = shards / "train-001.tar"
+    path.write_bytes(path.read_bytes()[:4096])
+    with pytest.raises(DataError, match="train-001.tar"):
+        load_dataset(str(shards))
+
+
+def test_the_example_of_the_card(shards, tmp_path, monkeypatch, root):
+    code = re.search(r"```python\n(.*?)```", (root / "dataset_scripts/webdataset/README.md").read_text(), re.DOTALL).group(1)
+    (tmp_path / "path/to").mkdir(parents=True)
+    shards.rename(tmp_path / "path/to/shards")
+    monkeypatch.chdir(tmp_path)
+    space = {}
+    exec(code, space)
+    assert next(iter(space["ds"]["train"]))["image"].shape == (3, 6, 5)

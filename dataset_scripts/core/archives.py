@@ -6,6 +6,7 @@ import lzma
 import os
 import posixpath
 import shutil
+import stat
 import tarfile
 import tempfile
 import zipfile
@@ -16,6 +17,7 @@ from typing import BinaryIO
 import pyarrow as pa
 
 from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.tar import Member, tar_files
 
 TAR_STREAMS = {  # suffix -> compression, as pyarrow names it
     ".tar": None,
@@ -31,7 +33,8 @@ TAR_STREAMS = {  # suffix -> compression, as pyarrow names it
 SUFFIXES = (".zip", *TAR_STREAMS)
 MAX_RATIO = 200  # a member of MAX_SMALL bytes or more that grows by this factor is a bomb, not a picture
 MAX_SMALL = 64 << 20
-MAX_RESTARTS = 16
+MAX_RESTARTS = 16  # in a row, each for less than one in MAX_PASSED members
+MAX_PASSED = 64
 DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, EOFError, pa.ArrowException,
            OSError, RuntimeError, NotImplementedError)  # fmt: skip
 
@@ -132,6 +135,10 @@ class ZipReader(ArchiveReader):
                 name = self._accept(info.filename)
                 if name is None or info.is_dir():
                     continue
+                if stat.S_ISLNK(info.external_attr >> 16):
+                    raise DataError(f"{path}: {info.filename} is a link, not a file")
+                if info.flag_bits & 1:
+                    raise DataError(f"{path}: {info.filename} is encrypted: unpack the archive with its password")
                 self._check_size(info.filename, info.file_size, info.compress_size)
                 if name in self.members:
                     raise DataError(f"{path} holds {name} twice")
@@ -151,11 +158,8 @@ class TarReader(ArchiveReader):
         super().__init__(path)
         self.members: dict[str, tuple[int, int]] = {}
         size = path.stat().st_size
-        with tarfile.open(path, "r:") as archive:
-            for member in archive:
-                name = self._accept(member.name)
-                if name is None or member.isdir():
-                    continue
+        with tarfile.open(path, "r:", tarinfo=Member) as archive:
+            for name, member in tar_files(path, archive, self._accept):
                 if member.islnk():  # tar stores a file of two names once
                     target = posixpath.normpath(member.linkname)
                     if target not in self.members:
@@ -164,7 +168,7 @@ class TarReader(ArchiveReader):
                 elif member.isreg():
                     if member.offset_data + member.size > size:
                         raise DataError(f"{path} is cut off in {member.name}")
-                    self.members[name] = (member.offset_data, member.size)  # of two, the later one, as tar extracts
+                    self.members[name] = (member.offset_data, member.size)
                 else:
                     raise DataError(f"{path}: {member.name} is a link or a device, not a file")
         self.names = sorted(self.members)
@@ -173,7 +177,10 @@ class TarReader(ArchiveReader):
         offset, size = self.members[name]
         if self._open is None or self._open[0] != os.getpid():
             self._open = (os.getpid(), open(self.path, "rb"))
-        return os.pread(self._open[1].fileno(), size, offset)
+        content = os.pread(self._open[1].fileno(), size, offset)
+        if len(content) < size:
+            raise EOFError("the file was cut off since it was listed")
+        return content
 
 
 class TarStreamReader(ArchiveReader):
@@ -184,21 +191,15 @@ class TarStreamReader(ArchiveReader):
     def __init__(self, path: Path, compression: str):
         super().__init__(path)
         self.compression = compression
-        self.restarts = 0
+        self.restarts = self.passed = self.found = 0
         stored, total = path.stat().st_size, 0
         with self._stream() as archive:
-            for member in archive:
-                name = self._accept(member.name)
-                if name is None or member.isdir():
-                    continue
+            for name, member in tar_files(path, archive, self._accept):
                 if not member.isreg():
                     raise DataError(f"{path}: {member.name} is a link or a device, not a file")
                 total += member.size
                 self._check_size(member.name, total, stored)
                 self.names.append(name)
-        if len(set(self.names)) < len(self.names):
-            twice = next(name for name in self.names if self.names.count(name) > 1)
-            raise DataError(f"{path} holds {twice} twice")
 
     def _bytes(self) -> BinaryIO:
         if self.compression == "xz":
@@ -206,7 +207,7 @@ class TarStreamReader(ArchiveReader):
         return pa.input_stream(str(self.path), compression=self.compression)
 
     def _stream(self) -> tarfile.TarFile:
-        return tarfile.open(fileobj=self._bytes(), mode="r|")
+        return tarfile.open(fileobj=self._bytes(), mode="r|", tarinfo=Member)
 
     def inflate(self, folder: Path) -> Path:
         """Writes the tar without its compression, once; found again as long as the archive is not touched."""
@@ -224,11 +225,15 @@ class TarStreamReader(ArchiveReader):
             if self._open is None or self._open[0] != os.getpid():
                 archive = self._stream()
                 self._open = (os.getpid(), archive, iter(archive))
+                self.passed = self.found = 0
             for member in self._open[2]:
+                self._open[1].members.clear()
+                self.passed += 1
                 if member.isreg() and self._accept(member.name) == name:
+                    self.found += 1
                     return self._open[1].extractfile(member).read()
             self._open = None
-            self.restarts += 1
+            self.restarts = self.restarts + 1 if self.passed > MAX_PASSED * self.found else 0  # an epoch reads many
             if self.restarts > MAX_RESTARTS:
                 raise DataError(
                     f"{self.path} is compressed as a whole and can only be read in its order, not in that of this layout: "

@@ -17,7 +17,7 @@ from dataset_scripts.core.layout import LayoutBuilder, LayoutConfig, Rows
 from dataset_scripts.core.splits import SPLITS, split_in
 from dataset_scripts.core.tables import as_class_label
 from dataset_scripts.csv_list.names import Places
-from dataset_scripts.csv_list.rows import FOLDER, LINE, check_overlap, class_names, is_class, is_splits, read_rows
+from dataset_scripts.csv_list.rows import FOLDER, LINE, check_overlap, class_names, is_class, is_multi_label, is_splits, read_rows
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ def matches(files):
     places, found = None, []
     for path in candidates(files):
         places = places or Places(files)
-        if image_column(places, head(files, path)):
+        if image_column(places, head(files, path)) is not None:
             found.append(path)
     return f"{len(files.images)} images, named in {', '.join(found[:6])}{' …' * (len(found) > 6)}" if found else None
 
@@ -98,9 +98,10 @@ def head(files: Files, path: str) -> dict[str, list[str]]:
 
 
 def image_column(places: Places, columns: dict[str, list[str]]) -> str | None:
-    """The column most of whose first values name images; of several the most varied, not classes called 1 and 2."""
+    """The column most of whose first values name images; of several the one with suffixes, or the most varied."""
     found = [name for name, values in columns.items() if values and places.share(values) > 0.5]
-    return max(found, key=lambda name: len(set(columns[name])), default=None)
+    # An index (0, 1, …, as pandas writes it without a name) may be in a table of 0.png, 1.png, …, and classes 1 and 2.
+    return max(found, key=lambda name: (sum(map(is_image, columns[name])), len(set(columns[name]))), default=None)
 
 
 class CsvList(LayoutBuilder):
@@ -182,6 +183,7 @@ class CsvList(LayoutBuilder):
         if label is None:
             label = next((name for like in LABELS for name in rest if name.lower() == like), None)
             label = label or (rest[0] if len(rest) == 1 and is_class(table[rest[0]]) else None)
+            label = None if label and is_multi_label(table[label]) else label
         elif label and label not in rest:
             raise DataError(f"{files.root}: there is no column {label} (there are {', '.join(rest)})")
         features, columns, used = {}, {}, None

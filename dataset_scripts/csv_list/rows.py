@@ -83,6 +83,15 @@ def is_class(column: pa.ChunkedArray) -> bool:
     return pc.count_distinct(column).as_py() <= max(2, len(column) // 2)
 
 
+def is_multi_label(column: pa.ChunkedArray) -> bool:
+    """Whether words are labels of their own: `a|b`, or `haze water`, of half as many words as combinations, or less."""
+    if not pa.types.is_string(column.type):
+        return False
+    values = pc.unique(column).drop_null()
+    words = pc.list_flatten(pc.split_pattern_regex(values, r"[ |]+"))
+    return pc.any(pc.match_substring(values, "|")).as_py() or 2 * pc.count_distinct(words).as_py() <= len(values)
+
+
 def class_names(files: Files, lists: list[str], column: pa.ChunkedArray) -> tuple[list[str], str | None]:
     """The names in a list of classes, where labels are numbers from 0 that they are enough for, and that list."""
     if not pa.types.is_integer(column.type) or column.null_count == len(column) or pc.min(column).as_py() < 0:

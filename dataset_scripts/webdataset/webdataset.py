@@ -2,149 +2,198 @@
 
 import json
 import logging
+import re
 from collections import Counter
 from typing import Any
 
 import datasets
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from dataset_scripts.core.archives import ArchiveReader
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.files import Files, folder_of, is_image, name_of
 from dataset_scripts.core.layout import LayoutBuilder, Rows
 from dataset_scripts.core.splits import split_in
+from dataset_scripts.core.tables import as_class_label
 
 logger = logging.getLogger(__name__)
 
 PRECEDENCE = 2
-SIDECARS = ("cls", "txt", "json")
+SIDECARS = (".cls", ".json", ".txt")
+COLUMNS = ("image_id", "label", "caption")
 NAMES = ("classes.txt", "classnames.txt", "class_names.txt")
+SHARD = re.compile(r"(.*[-_.])?\d\d+(-of-\d+)?")  # 000012, train-0012, x-00001-of-00010
 
 
 def matches(files):
-    """Tar shards whose images have a class, a caption or a json of their name."""
-    paths = members(files)
-    images = {key_of(path)[0] for path in paths if is_image(path)}
-    kinds = Counter(suffix for key, suffix in map(key_of, paths) if suffix in SIDECARS and key in images)
-    if not kinds:
-        return None
-    shards = sum(not archive.path.name.lower().endswith(".zip") for archive in files.mounts.values())
-    return f"{shards} tar shards of {len(images)} samples, with {', '.join(f'{n} .{kind}' for kind, n in kinds.items())}"
+    """Tar shards whose images have a class, a caption or a json of their name, or several images of one name.
+
+    Bare images lie in shards, too, where these are numbered and hold no folders; else the tars may be classes.
+    """
+    tars, images, kinds, pictures, folders = shards(files), 0, Counter(), Counter(), False
+    for archive in tars.values():
+        for key, members in samples_of(archive.names)[0].items():
+            if found := [kind for kind in members if kind not in SIDECARS]:
+                images += 1
+                folders |= "/" in key
+                kinds.update(kind for kind in members if kind in SIDECARS)
+                pictures.update(found)
+    counted = f"{len(tars)} tar shards of {images} samples"
+    if images and 2 * max(kinds.values(), default=0) >= images:
+        return f"{counted}, with {', '.join(f'{count} {kind}' for kind, count in sorted(kinds.items()))}"
+    if images and len(pictures) > 1 and set(pictures.values()) == {images}:
+        return f"{counted}, with {', '.join(sorted(pictures))} images each"
+    numbered = all(SHARD.fullmatch(name_of(prefix[:-1])) for prefix in tars)
+    return f"{counted}, numbered" if images and numbered and not folders and "" not in tars else None
 
 
-def members(files: Files) -> list[str]:
-    """The paths that lie in tars."""
-    tars = tuple(prefix for prefix, archive in files.mounts.items() if not archive.path.name.lower().endswith(".zip"))
-    return [path for path in files.paths if path.startswith(tars)] if tars else []
+def shards(files: Files) -> dict[str, ArchiveReader]:
+    """The tars, by the folder of the listing under which their members stand."""
+    return {prefix: archive for prefix, archive in files.mounts.items() if not archive.path.name.lower().endswith(".zip")}
 
 
-def key_of(path: str) -> tuple[str, str]:
-    """The sample that a member belongs to, up to the first dot of its name, and the suffix in lower case.
+def samples_of(names: list[str]) -> tuple[dict[str, dict[str, list[str]]], list[str]]:
+    """Groups the members of a shard up to the first dot of their names.
 
     Source: https://github.com/webdataset/webdataset, "The WebDataset Format".
+
+    Returns:
+        Key -> ".cls", ".json", ".txt", or the column of an image -> members, in their order; and members of other kinds.
     """
-    stem, _, suffix = name_of(path).partition(".")
-    folder = folder_of(path)
-    return f"{folder}/{stem}" if folder else stem, suffix.lower()
+    samples, others = {}, []
+    for name in names:
+        folder, _, base = name.rpartition("/")
+        stem, _, suffix = base.partition(".")
+        kind = f".{suffix}".lower()
+        if is_image(base):
+            kind = kind.rpartition(".")[0].strip(".").replace(".", "_") or "image"
+            kind = f"{kind}_image" if kind in COLUMNS else kind
+        elif kind not in SIDECARS:
+            others.append(name)
+            continue
+        samples.setdefault(f"{folder}/{stem}" if folder else stem, {}).setdefault(kind, []).append(name)
+    return samples, others
 
 
 class Webdataset(LayoutBuilder):
     def index(self, files):
-        samples = self._group(files)
-        split_of = {prefix: split_in(name_of(prefix[:-1])) or split_in(folder_of(prefix[:-1])) or "train" for prefix in files.mounts}
-        self.columns = sorted({column for images, _ in samples.values() for column in images}, key=lambda name: (name != "image", name))
-        splits = {}
-        for key, (images, sidecars) in samples.items():
-            with self.faults:
-                missing = [column for column in self.columns if column not in images]
-                if missing:
-                    raise DataError(f"{files.root}: sample {key} has no image for the column {missing[0]}")
-                twice = next((paths for paths in images.values() if len(paths) > 1), None)
-                if twice:
-                    raise DataError(f"{files.root}: sample {key} has two images, {twice[0]} and {twice[1]}")
-                row = {"image_id": self._name(files, key)} | self._sidecars(files, key, sidecars)
-                prefix = next(prefix for prefix in files.mounts if key.startswith(prefix))
-                splits.setdefault(split_of[prefix], []).append(([images[column][0] for column in self.columns], row))
-        features = {column: datasets.Image() for column in self.columns}
-        known, columns = self._columns(files, splits)
-        return datasets.Features(features | known), {
-            split: Rows([paths for paths, _ in rows], columns[split]) for split, rows in splits.items()
-        }
-
-    def _group(self, files: Files) -> dict[str, tuple[dict[str, list[str]], dict[str, str]]]:
-        """Sample -> column -> paths of images, and suffix -> path of what is told about it."""
-        samples, others = {}, []
-        for path in members(files):
-            key, suffix = key_of(path)
-            images, sidecars = samples.setdefault(key, ({}, {}))
-            if is_image(path):
-                images.setdefault(suffix.rpartition(".")[0].replace(".", "_") or "image", []).append(path)
-            elif suffix in SIDECARS:
-                sidecars[suffix] = path
-            else:
-                others.append(path)
+        tars, kinds, count, others = shards(files), Counter(), 0, []
+        if not tars:
+            raise DataError(f"{files.root} holds no tar shards, or images beside them: pass the folder of the shards")
+        for prefix, archive in tars.items():
+            samples, more = samples_of(archive.names)
+            others += [prefix + name for name in more]
+            count += len(samples)
+            for members in samples.values():
+                kinds.update(members.keys())
         if others:
             logger.warning("%s: %d members of other kinds are ignored, such as %s", files.root, len(others), others[0])
-        return {key: sample for key, sample in samples.items() if any(sample)}
-
-    @staticmethod
-    def _name(files: Files, key: str) -> str:
-        """The key without the shard."""
-        prefix = next(prefix for prefix in files.mounts if key.startswith(prefix))
-        return key[len(prefix) :]
-
-    def _sidecars(self, files: Files, key: str, sidecars: dict[str, str]) -> dict[str, Any]:
-        row = {}
-        if "cls" in sidecars:
-            text = files.read(sidecars["cls"])
-            try:
-                row["label"] = int(text)
-            except ValueError:
-                raise DataError(f"{files.root}/{sidecars['cls']}: {text[:40]!r} is no number of a class") from None
-            if row["label"] < 0:
-                raise DataError(f"{files.root}/{sidecars['cls']}: there is no class {row['label']}")
+        self.kinds = [kind for kind, having in kinds.items() if 2 * having >= count]  # what a sample should have
+        self.images = [kind for kind in self.kinds if kind not in SIDECARS]  # in the order of the members
+        if not self.images:
+            raise DataError(f"{files.root}: less than half of the {count} samples have an image")
+        tables = {prefix: self._table(prefix, archive) for prefix, archive in tars.items()}
         try:
-            if "txt" in sidecars:
-                row["caption"] = files.read(sidecars["txt"]).decode().strip()
-            if "json" in sidecars:
-                fields = json.loads(files.read(sidecars["json"]))
-                if not isinstance(fields, dict):
-                    raise ValueError(f"{type(fields).__name__}, not an object")
-                taken = {"image_id", *row, *self.columns}
-                row |= {f"json_{name}" if name in taken else name: value for name, value in fields.items()}
-        except ValueError as error:  # of utf-8 and of json
-            raise DataError(f"{files.root}: sample {key}: broken text or json: {error}") from error
-        return row
+            whole = pa.concat_tables([paths for paths, _ in tables.values()])
+            told = pa.concat_tables([told for _, told in tables.values()], promote_options="permissive")
+        except pa.ArrowException as error:
+            raise DataError(f"{files.root}: fields are of different types in different shards: {error}") from error
+        known = datasets.Features.from_arrow_schema(told.schema)
+        if ".cls" in self.kinds and len(told):
+            known["label"] = datasets.ClassLabel(names=class_names(files, pc.max(told["label"]).as_py() + 1))
+        elif "label" in known and (classes := as_class_label(told["label"])):  # a field of json
+            known["label"] = classes[0]
+            told = told.set_column(told.column_names.index("label"), "label", classes[1])
+        splits = np.concatenate([np.full(len(paths), split_of(prefix)) for prefix, (paths, _) in tables.items()])
+        rows = {}
+        for split in np.unique(splits).tolist():
+            places = pa.array(np.flatnonzero(splits == split))
+            columns = {name: told[name].take(places).combine_chunks() for name in told.column_names}
+            rows[split] = Rows(Members(whole.take(places).combine_chunks()), columns)
+        pictures = sorted(self.images, key=lambda name: (name != "image", name))
+        return datasets.Features(dict.fromkeys(pictures, datasets.Image()) | known), rows
 
-    def _columns(self, files: Files, splits: dict[str, list]) -> tuple[dict[str, Any], dict[str, dict[str, pa.Array]]]:
-        """The features and, for each split, the columns of what is told about the images."""
-        rows = [row for split in splits.values() for _, row in split]
-        features, columns = {}, {split: {} for split in splits}
-        for name in dict.fromkeys(name for row in rows for name in row):
+    def _table(self, prefix: str, archive: ArchiveReader) -> tuple[pa.Table, pa.Table]:
+        """The paths of the images, and what is told about them; the shard is read once, from front to end."""
+        paths, told = [], []
+        for key, members in samples_of(archive.names)[0].items():
+            with self.faults:
+                where = f"{archive.path}: sample {archive.prefix}{key}"
+                if not any(kind in members for kind in self.images):
+                    raise DataError(f"{where} has no image")
+                if missing := [kind for kind in self.kinds if kind not in members]:
+                    raise DataError(f"{where} has no {missing[0]}, which others have")
+                if more := [kind for kind in members if kind not in self.kinds]:
+                    raise DataError(f"{where} has {members[more[0]][0]}, which others do not have")
+                if twice := next((names for names in members.values() if len(names) > 1), None):
+                    raise DataError(f"{where} has two members of one kind, {twice[0]} and {twice[1]}")
+                told.append({"image_id": archive.prefix + key} | self._read_sidecars(archive, where, members))
+                paths.append([prefix + members[kind][0] for kind in self.images])
+        values = {}
+        for name in dict.fromkeys(name for row in told for name in row):
             try:
-                whole = pa.array([row.get(name) for row in rows])
-            except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-                raise DataError(f"{files.root}: the values of {name} are of different types over the samples: {error}") from error
-            if name == "label":
-                features[name] = datasets.ClassLabel(names=self._classes(files, max(row["label"] for row in rows if "label" in row) + 1))
-                whole = whole.cast(pa.int64())
-            else:
-                features[name] = datasets.Features.from_arrow_schema(pa.schema([(name, whole.type)]))[name]
-            start = 0
-            for split, part in splits.items():
-                columns[split][name] = whole.slice(start, len(part))
-                start += len(part)
-        return features, columns
+                values[name] = pa.array([row.get(name) for row in told])
+            except (pa.ArrowException, OverflowError) as error:
+                raise DataError(f"{archive.path}: the values of {name} are of different types or too large: {error}") from error
+        schema = pa.schema([(name, pa.string()) for name in self.images])
+        parts = [pa.array(part, pa.string()) for part in zip(*paths)] or [[]] * len(schema)
+        return pa.table(parts, schema=schema), pa.table(values)
 
-    @staticmethod
-    def _classes(files: Files, count: int) -> list[str]:
-        """The names in a list beside the shards, else the numbers: class i is the number i, also where some are missing."""
-        for path in files.paths:
-            if name_of(path) in NAMES:
-                names = [line.strip() for line in files.read(path).decode().splitlines() if line.strip()]
-                if len(names) >= count and len(set(names)) == len(names):
-                    return names
-                logger.warning("%s/%s has %d names for %d classes and is ignored", files.root, path, len(set(names)), count)
-        return [str(number) for number in range(count)]
+    def _read_sidecars(self, archive: ArchiveReader, where: str, members: dict[str, list[str]]) -> dict[str, Any]:
+        row, fields = {}, {}
+        for kind in [kind for kind in members if kind in SIDECARS]:  # in their order, for archives that have no other
+            content = archive.read(members[kind][0])
+            try:
+                if kind == ".cls":
+                    if not re.fullmatch(rb"\s*\d{1,6}\s*", content):
+                        raise ValueError(f"{content[:40]!r} is no number of a class (0 to 999999)")
+                    row["label"] = int(content)
+                elif kind == ".txt":
+                    row["caption"] = content.decode("utf-8-sig").strip()
+                else:
+                    fields = json.loads(content)
+                    if not isinstance(fields, dict):
+                        raise ValueError(f"{type(fields).__name__}, not an object")
+            except (ValueError, RecursionError) as error:  # of utf-8 and of json
+                raise DataError(f"{where}: broken {kind}: {error}") from error
+        taken = {"image_id", *row, *self.images}
+        return row | {f"json_{name}" if name in taken else name: value for name, value in fields.items()}
 
     def read(self, files, paths):
-        return {column: {"bytes": files.read(path), "path": name_of(path)} for column, path in zip(self.columns, paths)}
+        return {column: {"bytes": files.read(path), "path": path} for column, path in zip(self.images, paths)}
+
+
+class Members:
+    """The paths of a sample's images, as a sequence: of a million samples, none is a Python object before it is read."""
+
+    def __init__(self, table: pa.Table):
+        self.table = table
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __getitem__(self, rows):
+        if isinstance(rows, slice):
+            return Members(self.table[rows])
+        return [column[rows].as_py() for column in self.table.columns]
+
+    def __reduce__(self):  # a slice of a table is pickled with the whole of it
+        return Members, (self.table.take(pa.array(np.arange(len(self)))),)
+
+
+def split_of(prefix: str) -> str:
+    """The split that a shard's name, or its folder's, speaks of."""
+    return split_in(name_of(prefix[:-1])) or split_in(folder_of(prefix[:-1])) or "train"
+
+
+def class_names(files: Files, count: int) -> list[str]:
+    """The names in a list beside the shards, else the numbers: class i is the number i, also where some are missing."""
+    for path in files.paths:
+        if name_of(path) in NAMES:
+            names = [line.strip() for line in files.read(path).decode("utf-8-sig", "replace").splitlines() if line.strip()]
+            if len(names) >= count and len(set(names)) == len(names):
+                return names
+            logger.warning("%s/%s has %d names for %d classes and is ignored", files.root, path, len(set(names)), count)
+    return [str(number) for number in range(count)]
