@@ -7,193 +7,135 @@
     python recipes/train.py --help                                        # all options
 
 A batch is global: any number of processes sees the same samples at the same step, and the learning rate is a
-function of the samples seen. The run folder holds the model, the curves, and all numbers.
+function of the samples seen. A run that was stopped or killed goes on where it was when the same command is given
+again. The run folder holds the model, the curves, and all numbers.
 """
 
-import contextlib
-import math
+import shutil
 import sys
 import time
 from dataclasses import replace
 
 import torch
-import torch.nn.functional as F
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list
-from torch import nn
 from torch.utils.data import BatchSampler, DataLoader
 from tqdm import tqdm
 
-from recipes.core import report
-from recipes.core.config import Train, describe, read_config, to_yaml
+from recipes.core import checkpoint, report
+from recipes.core.augment import Prepare
+from recipes.core.config import Train, describe, read_config
 from recipes.core.data import load_splits
 from recipes.core.evaluation import evaluate
-from recipes.core.images import Prepare
-from recipes.core.initialization import initialize, verify_equal
-from recipes.core.models import build_model, check_input
-from recipes.core.random import derive
+from recipes.core.learner import Learner
+from recipes.core.log import Log, Speed, Timed, announce, table_row
 from recipes.core.reduce import average_buffers, reduce_value
-from recipes.core.runtime import UserError, finish, one_line_errors, quiet_other_ranks, start
+from recipes.core.run_folder import RunFolder
+from recipes.core.runtime import INTERRUPTED, Interruption, UserError, finish, one_line_errors, quiet_other_ranks, start
 from recipes.core.sampler import StreamSampler
-
-HEADER = "   epoch      samples   train loss    test loss   accuracy   images/s    seconds"
-
-
-def learning_rate(samples: float, total: int, peak: float, warmup: int) -> float:
-    """Rises in a line over `warmup` samples, then falls as half a cosine to 0 at `total` samples."""
-    if samples < warmup:
-        return peak * samples / warmup
-    return peak * (1 + math.cos(math.pi * (samples - warmup) / max(1, total - warmup))) / 2
+from recipes.core.step import ddp_options
 
 
-def build_optimizer(model: nn.Module, name: str, lr: float, weight_decay: float) -> torch.optim.Optimizer:
-    """AdamW or SGD, with weight decay on matrices and kernels only, not on biases and normalisation."""
-    decayed = [parameter for parameter in model.parameters() if parameter.ndim > 1]
-    others = [parameter for parameter in model.parameters() if parameter.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
-    if name == "adamw":
-        return torch.optim.AdamW(groups, lr=lr)
-    if name == "sgd":
-        return torch.optim.SGD(groups, lr=lr, momentum=0.9, nesterov=True)
-    raise UserError(f"optim.name={name}: choose adamw or sgd")
-
-
-def share_of_batch(batch: int, processes: int, accumulate: int) -> int:
-    """Images that one process puts through the model at a time."""
-    if batch < 1 or accumulate < 1 or batch % (processes * accumulate):
-        raise UserError(
-            f"batch={batch} does not divide into {processes} processes × {accumulate} parts (accumulate): "
-            f"choose a multiple of {processes * accumulate}"
-        )
-    return batch // (processes * accumulate)
-
-
-def train(accelerator: Accelerator, config: Train, name: str) -> None:
-    """Trains, evaluates after every epoch, and writes the run folder."""
-    main, world = accelerator.is_main_process, accelerator.num_processes
-    micro = share_of_batch(config.batch, world, config.accumulate)
+def train(accelerator: Accelerator, config: Train, name: str) -> bool:
+    """Trains, evaluates and writes the run folder; False where the run was asked to stop before its end."""
+    main, rank, world = accelerator.is_main_process, accelerator.process_index, accelerator.num_processes
     splits = load_splits(config.data, config.augment, config.seed)
-    data, size = splits.data, len(splits.train)
-    config = replace(config, data=data)
-    steps = int(config.epochs * size) // config.batch
+    config = replace(config, data=splits.data, precision=accelerator.mixed_precision)
+    size, batch = len(splits.train), config.batch
+    steps = int(config.epochs * size) // batch
     if steps < 1:
-        raise UserError(f"epochs={config.epochs} of {size} images are less than one batch={config.batch}")
-    total = steps * config.batch
+        raise UserError(f"epochs={config.epochs} of {size} images are less than one batch={batch}")
+    total = steps * batch
 
-    model = initialize(
-        lambda: build_model(config.model.name, data.channels, len(splits.classes), config.model.width),
-        config.init.method,
-        config.seed,
-    )
-    check_input(model, config.model.name, data.channels, data.size)
-    fingerprint = verify_equal(model=model)
-    if config.channels_last:
-        model = model.to(memory_format=torch.channels_last)
-    if world > 1 and accelerator.device.type == "cuda":
-        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
-    optimizer = build_optimizer(model, config.optim.name, config.optim.lr, config.optim.weight_decay)
-    model, optimizer = accelerator.prepare(model, optimizer)
-
-    folder = report.make_run_folder(config.out, name) if main else None
-    folder = broadcast_object_list([folder])[0]
-    log = report.Log(folder / "log.jsonl") if main else None
+    learner = Learner(accelerator, config, splits, total)
+    run = RunFolder(config.out, name, config)
+    progress = {"seen": 0, "sums": [0.0, 0.0], "records": 0, "training": 0.0, "elapsed": 0.0}
+    found = checkpoint.newest(run.folder)
+    if found is not None:
+        state, progress = checkpoint.load(found)
+        learner.load_state(state)
+        learner.verify()
+    log = Log(accelerator, run.folder / "log.jsonl", progress["records"], name, config)
     if main:
-        report.write_file(folder / "config.yaml", to_yaml(config))
-        print(
-            f"data       {data.path}: {size:,} training and {len(splits.test):,} test images, {len(splits.classes)} classes\n"
-            f"input      {data.channels} × {data.size} × {data.size} ({data.resize}), mean {data.mean}, std {data.std}\n"
-            f"model      {config.model.name}, {sum(p.numel() for p in model.parameters()):,} parameters\n"
-            f"weights    {fingerprint}, equal on {world} of {world} processes (init.method={config.init.method})\n"
-            f"device     {world} × {accelerator.device.type}, precision {accelerator.mixed_precision}\n"
-            f"batch      {config.batch} = {world} processes × {config.accumulate} parts × {micro}, {steps:,} updates\n"
-            f"folder     {folder}\n\n{HEADER}",
-            flush=True,
-        )
+        announce(config, splits, learner, steps, run.folder, found)
 
-    pad = config.augment.pad if data.resize == "whole" else 0
-    prepare = Prepare(data.mean, data.std, accelerator.device, config.augment.flip, pad)
-    prepare_test = Prepare(data.mean, data.std, accelerator.device)
-    sampler = StreamSampler(splits.train, world, accelerator.process_index, config.seed, start=0, stop=total)
+    first = seen = progress["seen"]
+    sampler = StreamSampler(splits.train, world, rank, config.seed, start=seen, stop=total)
     loader = DataLoader(
         splits.train,
-        sampler=BatchSampler(sampler, micro, drop_last=False),
+        sampler=BatchSampler(sampler, learner.micro, drop_last=False),
         batch_size=None,
-        num_workers=0 if splits.train.in_memory else data.workers,
+        num_workers=0 if splits.train.in_memory else config.data.workers,
         pin_memory=accelerator.device.type == "cuda",
     )
-    layout = torch.channels_last if config.channels_last else torch.contiguous_format
-    log_every = max(1, steps // 200)
+    batches = Timed(loader)
+    prepare_test = Prepare(splits.data.mean, splits.data.std, accelerator.device)
+    log_every, save_every = max(1, steps // 200) * batch, config.save_every or size
+    evaluate_every = max(1, round(config.evaluate_every * size))
     losses: list[torch.Tensor] = []  # of this process, since the last line of the log
-    epoch_sums = torch.zeros(2, dtype=torch.float64)  # loss and samples of the epoch, over all processes
-    seen, training_time, began = 0, 0.0, time.perf_counter()
-    mark = began
-    batches = iter(loader)
-    model.train()
-    for step in tqdm(range(steps), desc="train", unit="batch", disable=not main, leave=False, dynamic_ncols=True):
-        rate = learning_rate(seen + config.batch / 2, total, config.optim.lr, config.optim.warmup)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        torch.manual_seed(derive(config.seed, seen, accelerator.process_index))  # for dropout
-        for part in range(config.accumulate):
-            last = part == config.accumulate - 1
-            with contextlib.nullcontext() if last else accelerator.no_sync(model):
-                x, labels = prepare(next(batches))
-                logits = model(x.contiguous(memory_format=layout))
-                loss = F.cross_entropy(logits, labels, label_smoothing=config.label_smoothing)
-                accelerator.backward(loss / config.accumulate)
-                losses.append(loss.detach())
-        optimizer.step()
-        optimizer.zero_grad()
-        seen += config.batch
-
-        ends_epoch = step == steps - 1 or seen // size > (seen - config.batch) // size
-        if not ends_epoch and (step + 1) % log_every:
+    sums = torch.tensor(progress["sums"], dtype=torch.float64)  # loss and images of all, since the last evaluation
+    training, began = progress["training"], time.perf_counter() - progress["elapsed"]
+    interruption, stop, mark = Interruption(), False, time.perf_counter()
+    bar = tqdm(initial=seen, total=total, desc="train", unit="image", disable=not main, leave=False, dynamic_ncols=True)
+    while seen < total and not stop:
+        losses.append(learner.step(batches, seen))
+        seen += batch
+        bar.update(batch)
+        logs, tests, saves = (seen // every > (seen - batch) // every for every in (log_every, evaluate_every, save_every))
+        stop = interruption.agreed() and seen < total
+        tests, saves = tests or seen == total, (saves or stop) and seen < total
+        if not (logs or tests or saves):
             continue
-        mine = torch.stack(losses).double().cpu() * micro
-        sums = reduce_value(torch.stack([mine.sum(), torch.tensor(float(len(losses) * micro))]), average=False).cpu()
+        mine = torch.cat(losses).double()
         losses.clear()
-        epoch_sums += sums
-        mean = float(sums[0] / sums[1])
-        training_time += time.perf_counter() - mark
-        if not math.isfinite(mean):
-            raise UserError(f"the loss is {mean} after {seen} samples: lower optim.lr={config.optim.lr}, or raise optim.warmup")
-        if main:
-            log.write(kind="train", samples=seen, epoch=seen / size, loss=mean, lr=rate, seconds=training_time)
-        if ends_epoch:
-            average_buffers(accelerator.unwrap_model(model))
-            result = evaluate(accelerator, model, splits.test, prepare_test, len(splits.classes), config.batch, data.workers)
-            train_loss = float(epoch_sums[0] / epoch_sums[1])
-            epoch_sums.zero_()
+        recent = reduce_value(torch.stack([mine.sum(), mine.new_tensor(len(mine))]), average=False).cpu()
+        sums += recent
+        training += time.perf_counter() - mark
+        if not torch.isfinite(recent).all():
+            raise UserError(f"the loss is nan after {seen} samples: lower optim.lr={config.optim.lr}, or raise optim.warmup")
+        log.write("train", seen, seen / size, loss=float(recent[0] / recent[1]), lr=learner.rate, seconds=training)
+        if tests:
+            average_buffers(learner.model)
+            result = evaluate(accelerator, learner.tested, splits.test, prepare_test, len(splits.classes), batch,
+                              config.data.workers, config.test_flips)  # fmt: skip
+            train_loss = float(sums[0] / sums[1])
+            sums.zero_()
+            speed = Speed(seen - first, training - progress["training"], batches.waited, total - seen)
+            log.write("test", seen, seen / size, **result.numbers(), **speed.numbers())
             if main:
-                log.write(kind="test", samples=seen, epoch=seen / size, loss=result.loss, accuracy=result.accuracy)
-                tqdm.write(
-                    f"{seen / size:8.2f} {seen:12,} {train_loss:12.4f} {result.loss:12.4f} {result.accuracy:10.2%} "
-                    f"{seen / training_time:10,.0f} {time.perf_counter() - began:10.1f}"
-                )
+                tqdm.write(table_row(seen, size, train_loss, result, speed))
+        if saves:
+            state = learner.state()
+            now = {"seen": seen, "sums": sums.tolist(), "records": log.count, "training": training}
+            if main:
+                checkpoint.save(run.folder, seen, state, now | {"elapsed": time.perf_counter() - began}, config.keep)
         mark = time.perf_counter()
+    bar.close()
+    interruption.result()  # nothing is left on the wire
 
-    model = accelerator.unwrap_model(model)
-    fingerprint = verify_equal(model=model)
+    if stop:
+        if main:
+            print(f"\nstopped after {seen:,} of {total:,} samples, which are saved: the same command goes on ({run.folder})")
+        return False
+    fingerprint = learner.verify()
     if main:
         metrics = {
-            "accuracy": result.accuracy,
-            "loss": result.loss,
+            **result.numbers(),
             "train_loss": train_loss,
             "test_images": result.count,
             "samples": seen,
             "seconds": round(time.perf_counter() - began, 2),
-            "images_per_second": round(seen / training_time, 1),
+            **speed.numbers(),
             "processes": world,
             "device": torch.cuda.get_device_name() if accelerator.device.type == "cuda" else accelerator.device.type,
-            "parameters": sum(p.numel() for p in model.parameters()),
+            "parameters": sum(parameter.numel() for parameter in learner.model.parameters()),
             "weights": fingerprint,
-            "accuracy_by_class": {
-                name: int(row[index]) / int(row.sum()) if row.sum() else None
-                for index, (name, row) in enumerate(zip(splits.classes, result.confusion))
-            },
+            "by_class": result.by_class(splits.classes),
         }
-        report.write_run(folder, model, config, metrics, result, log.records, splits)
-        print(f"\n{result.accuracy:.2%} of {result.count:,} test images right: see {folder}/curves.png")
+        report.write_run(run.folder, learner.tested, config, metrics, result, log.records, splits)
+        shutil.rmtree(run.folder / "checkpoints", ignore_errors=True)
+        print(f"\n{result.accuracy:.2%} of {result.count:,} test images right: see {run.folder}/curves.png")
+    run.close()
+    return True
 
 
 def main() -> None:
@@ -202,10 +144,20 @@ def main() -> None:
         return
     with one_line_errors("train.py"):
         config, name = read_config(Train, sys.argv[1:], default="digits")
-        accelerator = start(config.cpu, config.precision, config.processes, config.threads)
+        accelerator = start(
+            config.cpu,
+            config.precision,
+            config.processes,
+            config.threads or (1 if config.exact else None),  # how a sum is cut over threads is a part of its bits
+            config.deterministic or config.exact,
+            config.log_with,
+            ddp_options(config.ddp),
+        )
         quiet_other_ranks()
-        train(accelerator, config, name)
+        finished = train(accelerator, config, name)
         finish(accelerator)
+    if not finished:
+        sys.exit(INTERRUPTED)
 
 
 if __name__ == "__main__":

@@ -13,9 +13,10 @@ import torch
 import yaml
 
 from dataset_scripts import load_dataset
+from recipes.core.config import Model
 from recipes.core.models import build_model
 
-FILES = "README.md config.yaml confusion.png curves.png log.jsonl metrics.json mistakes.png model.safetensors".split()
+FILES = "README.md config.json config.yaml confusion.png curves.png log.jsonl metrics.json mistakes.png model.safetensors".split()
 SHORT = ["model.name=resnet8", "model.width=8", "optim.name=sgd", "optim.lr=0.02", "batch=24", "accumulate=2"]
 
 
@@ -65,7 +66,7 @@ def test_the_run_folder_says_all(train, tmp_path):
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     # The numbers follow from the files alone: the saved weights, on the dataset read by hand.
     config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
-    model = build_model("resnet8", channels=1, classes=10, width=8).eval()
+    model = build_model(Model("resnet8", 8), channels=1, classes=10).eval()
     model.load_state_dict(safetensors.torch.load_file(tmp_path / "run" / "model.safetensors"))
     rows = load_dataset("digits", split="test")[:]
     x = (torch.stack(rows["image"]) - config["data"]["mean"][0]) / config["data"]["std"][0]

@@ -34,14 +34,24 @@ class Data:
 @dataclass(frozen=True)
 class Augment:
     flip: float = 0.0  # probability of a horizontal flip
+    alternate: bool = False  # flip every second epoch instead, half of the images first (airbench)
     pad: int = 0  # images of the input's own size: shift by up to so many pixels, zeros come in
     scale: float = 0.25  # other images: the smallest share of the area that a random crop takes
+    auto: str | None = None  # trivial (TrivialAugment) or rand (RandAugment)
+    auto_ops: int = 2  # RandAugment: operations an image
+    auto_magnitude: int = 9  # RandAugment: 0 … 30
+    erase: float = 0.0  # probability that a rectangle is erased
+    mixup: float = 0.0  # alpha of the Beta distribution; 0: none
+    cutmix: float = 0.0  # the same; with both, each batch takes one of them
 
 
 @dataclass(frozen=True)
 class Model:
-    name: str = "resnet20"  # resnet8, resnet14, resnet20, …, or any classifier of torchvision by its name
+    name: str = "resnet20"  # resnet8, resnet14, resnet20, …, cifarnet, a classifier of torchvision, or timm/NAME
     width: int = 16  # channels of the first stage, of our ResNets
+    weights: str | None = None  # a local file to start from; a head of other classes is made new
+    train: str = "all"  # all, or head: the rest stays as it is (linear probe)
+    checkpointing: bool = False  # compute activations again in the backward pass: less memory, a third more time
 
 
 @dataclass(frozen=True)
@@ -51,10 +61,25 @@ class Init:
 
 @dataclass(frozen=True)
 class Optim:
-    name: str = "adamw"  # adamw or sgd (Nesterov momentum 0.9)
+    name: str = "adamw"  # adamw, sgd (Nesterov), or muon (of filters and matrices; AdamW of the rest)
     lr: float = 2e-3  # at its highest, for the global batch
+    muon_lr: float = 0.02  # the same, of what muon updates
+    momentum: float = 0.9  # of sgd
     weight_decay: float = 0.05  # of weights with two or more dimensions
+    schedule: str = "cosine"  # cosine, linear or constant, after the warm-up
     warmup: int = 0  # samples over which the learning rate rises from 0
+    clip: float | None = None  # the largest norm of the gradient
+    label_smoothing: float = 0.0
+    class_weights: bool = False  # weigh classes so that each counts alike
+    ema: int = 0  # average of the weights: its half-life in samples; 0: none
+
+
+@dataclass(frozen=True)
+class Ddp:
+    bucket_mb: int = 25  # gradients are sent in buckets of this size
+    find_unused: bool = False  # for models with branches that a step may leave out
+    static_graph: bool = False  # the same graph in every step
+    compress: str = "no"  # fp16 or bf16 gradients on the wire
 
 
 @dataclass(frozen=True)
@@ -66,12 +91,21 @@ class Train:
     model: Model = field(default_factory=Model)
     init: Init = field(default_factory=Init)
     optim: Optim = field(default_factory=Optim)
+    ddp: Ddp = field(default_factory=Ddp)
     epochs: float = 15.0  # times that each training image is seen
     batch: int = 64  # images an update, over all processes
     accumulate: int = 1  # parts that each process cuts its share of a batch into
-    label_smoothing: float = 0.0
-    precision: str = "no"  # no, bf16 or fp16
+    exact: bool = False  # the same bits on every number of processes that divides `shards`
+    shards: int = 8  # parts of a batch whose images exact=true and mixing keep together
+    precision: str | None = None  # no, bf16 or fp16; None: what the launch config says
     channels_last: bool = False
+    compile: bool = False  # torch.compile
+    deterministic: bool = False  # the same bits in every run on the same number of processes
+    evaluate_every: float = 1.0  # epochs
+    test_flips: bool = False  # test with the mean of an image and its mirror image
+    save_every: int | None = None  # samples between checkpoints; None: an epoch
+    keep: int = 2  # checkpoints
+    log_with: list[str] = field(default_factory=list)  # tensorboard, trackio, wandb, …: trackers of accelerate
     seed: int = 0
     processes: int | None = None  # refuse to run on another number of processes
     threads: int | None = None  # CPU threads of a process; None: the cores of the machine, shared out
@@ -101,10 +135,18 @@ def read_config(schema: type, argv: list[str], default: str) -> tuple[Any, str]:
     if not path.is_file():
         shipped = ", ".join(sorted(file.stem for file in CONFIGS.glob("*.yaml")))
         raise UserError(f"no config {wanted}: give a yaml file, or one of {shipped}")
+    return merge(schema, path, [word for word in argv if "=" in word]), path.stem
+
+
+def merge(schema: type, base: Path | dict[str, Any], options: list[str]) -> Any:
+    """An instance of `schema`: its defaults, under a yaml file or a dict, under `key=value` options.
+
+    Raises:
+        UserError: an unknown key, a value of the wrong type.
+    """
     try:
-        command_line = OmegaConf.from_dotlist([word for word in argv if "=" in word])
-        config = OmegaConf.merge(OmegaConf.structured(schema), OmegaConf.load(path), command_line)
-        return OmegaConf.to_object(config), path.stem
+        below = OmegaConf.load(base) if isinstance(base, Path) else OmegaConf.create(base)
+        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), below, OmegaConf.from_dotlist(options)))
     except (OmegaConfBaseException, YAMLError) as error:
         key = getattr(error, "full_key", None)
         raise UserError(f"config{f' {key}' if key else ''}: {str(error).splitlines()[0]}") from error

@@ -6,13 +6,14 @@ from typing import Any
 import datasets
 import numpy as np
 from accelerate import PartialState
-from accelerate.utils import broadcast_object_list
 
 from dataset_scripts import DataError, TrustError, load_dataset
 from dataset_scripts.core.decode import decode_image
 from dataset_scripts.core.transforms import has_image
+from recipes.core.augment import draws_needed
 from recipes.core.config import Augment, Data
 from recipes.core.images import Images
+from recipes.core.reduce import from_main
 from recipes.core.runtime import UserError
 
 PROBE = 1024  # training images that are looked at to find size, channels, mean and std
@@ -41,8 +42,7 @@ def load_splits(data: Data, augment: Augment, seed: int) -> Splits:
         UserError: what is missing or does not fit, with the option that settles it.
     """
     train_rows, test_rows = _rows(data)
-    image = _column(train_rows, data.image, "image", lambda feature: isinstance(feature, datasets.Image) and has_image(feature))
-    label = _column(train_rows, data.label, "label", lambda feature: isinstance(feature, datasets.ClassLabel))
+    image, label = _image_column(train_rows, data), _label_column(train_rows, data)
     if test_rows is None:
         raise UserError(
             f"{data.path} has no split named test or validation: set data.test_split, "
@@ -53,19 +53,50 @@ def load_splits(data: Data, augment: Augment, seed: int) -> Splits:
     train_labels, classes = _labels(train_rows, label, None)
     test_labels, _ = _labels(test_rows, label, classes)
 
-    found = _broadcast(lambda: _probe(train_rows, image, data))
+    found = from_main(lambda: _probe(train_rows, image, data))
     data = replace(data, image=image, label=label, **found)
     crop = data.resize == "crop"
     options = {"size": data.size, "channels": data.channels, "crop": crop, "memory_gb": data.memory_gb}
     options["progress"] = PartialState().is_main_process
-    train = Images(train_rows, image, train_labels, scale=augment.scale, seed=seed, **options)
+    train = Images(train_rows, image, train_labels, scale=augment.scale, seed=seed, draws=draws_needed(augment),
+                   alternate=augment.alternate, **options)  # fmt: skip
     test = Images(test_rows, image, test_labels, **options)
     if data.mean is None or data.std is None:
-        mean, std = _broadcast(lambda: _statistics(train_rows, image, train_labels, options))
+        mean, std = from_main(lambda: _statistics(train_rows, image, train_labels, options))
         data = replace(data, mean=data.mean or mean, std=data.std or std)
     if not len(data.mean) == len(data.std) == data.channels:
         raise UserError(f"data.mean={data.mean} data.std={data.std} do not fit {data.channels} channels")
     return Splits(train, test, classes, data)
+
+
+def load_test(data: Data, classes: list[str]) -> Images:
+    """The test split alone, for a model of these classes, whose size, channels and way to resize `data` says.
+
+    Raises:
+        UserError: what is missing or does not fit, with the option that settles it.
+    """
+    if data.test_split is not None:
+        rows = _load(data, data.test_split)
+    else:
+        splits = _load(data, None)
+        rows = splits.get("test", splits.get("validation"))
+        if rows is None:
+            raise UserError(f"{data.path} has no split named test or validation, only {', '.join(splits)}: set data.test_split")
+    image, label = _image_column(rows, data), _label_column(rows, data)
+    labels, _ = _labels(rows, label, classes)
+    if not len(rows):
+        raise UserError(f"{data.path}: the test split holds no images")
+    progress = PartialState().is_main_process
+    return Images(rows, image, labels, size=data.size, channels=data.channels, crop=data.resize == "crop",
+                  memory_gb=data.memory_gb, progress=progress)  # fmt: skip
+
+
+def _image_column(rows: datasets.Dataset, data: Data) -> str:
+    return _column(rows, data.image, "image", lambda feature: isinstance(feature, datasets.Image) and has_image(feature))
+
+
+def _label_column(rows: datasets.Dataset, data: Data) -> str:
+    return _column(rows, data.label, "label", lambda feature: isinstance(feature, datasets.ClassLabel))
 
 
 def _rows(data: Data) -> tuple[datasets.Dataset, datasets.Dataset | None]:
@@ -111,9 +142,13 @@ def _labels(rows: datasets.Dataset, column: str, classes: list[str] | None) -> t
     if missing is not None:
         raise UserError(f"row {missing} has no label in column {column}")
     if isinstance(feature, datasets.ClassLabel):
-        if classes not in (None, feature.names):
-            raise UserError(f"the classes of the test split ({', '.join(feature.names)}) are not those of the training split")
-        return np.array(values, np.int64), list(feature.names)
+        if classes is None:
+            return np.array(values, np.int64), list(feature.names)
+        index = {name: number for number, name in enumerate(classes)}
+        unknown = next((name for name in feature.names if name not in index), None)
+        if unknown is not None:
+            raise UserError(f"the test split has the class {unknown}, which is none of the training split: {', '.join(classes)}")
+        return np.array([index[name] for name in feature.names], np.int64)[values], classes
     if not isinstance(feature, datasets.Value) or feature.dtype.startswith("float"):
         raise UserError(f"column {column} holds {feature}, not one class a row")
     names = classes or [str(value) for value in sorted(set(values))]
@@ -160,21 +195,3 @@ def _statistics(rows: Any, image: str, labels: np.ndarray, options: dict) -> tup
     mean = total / count
     std = (squares / count - mean.square()).clamp(min=0).sqrt().clamp(min=1 / 255)
     return [round(value, 4) for value in mean.tolist()], [round(value, 4) for value in std.tolist()]
-
-
-def _broadcast(compute: Any) -> Any:
-    """What rank 0 computes, on every rank: the same bits everywhere, and the work done once.
-
-    An error of rank 0 reaches the others as an error too, so that none waits for it.
-    """
-    state = PartialState()
-    result, error = None, None
-    if state.is_main_process:
-        try:
-            result = compute()
-        except Exception as caught:
-            error = caught
-    result, error = broadcast_object_list([result, error])
-    if error is not None:
-        raise error
-    return result

@@ -1,7 +1,8 @@
-"""Exact loss and accuracy of a classifier, on any number of ranks and any number of images."""
+"""Exact loss, accuracy and calibration of a classifier, on any number of ranks and any number of images."""
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
@@ -9,65 +10,135 @@ from accelerate.utils import gather_object
 from torch import nn
 from torch.utils.data import DataLoader
 
-from recipes.core.images import Images, Prepare
+from recipes.core.augment import Prepare
+from recipes.core.images import Images
 from recipes.core.reduce import reduce_value
+
+BINS = 15  # of the calibration error, as in Guo et al. 2017
+SHOWN = 25  # mistakes that are kept
 
 
 @dataclass
 class Evaluation:
     """Attributes:
     loss: mean cross-entropy.
-    accuracy: share of images whose likeliest class is the label.
+    accuracy: share of images whose likeliest class is the label (top-1).
+    top5: share of images whose label is among the five likeliest classes.
+    ece: expected calibration error: the mean distance of confidence and accuracy over 15 bins of confidence (Guo et
+        al. 2017, "On Calibration of Modern Neural Networks").
     count: number of images.
     confusion: int64 (K, K): row = label, column = prediction.
+    calibration: float64 (15, 3): images, sum of confidences and right predictions of each bin.
     mistakes: the wrong predictions that were surest: (row, label, prediction, probability).
+    probabilities: float32 (rows of this rank, K), where they were asked for; else of no rows.
+    rows: int64, the rows of this rank, in the order of the probabilities.
     """
 
     loss: float
     accuracy: float
+    top5: float
+    ece: float
     count: int
     confusion: torch.Tensor
+    calibration: torch.Tensor
     mistakes: list[tuple[int, int, int, float]]
+    probabilities: np.ndarray
+    rows: np.ndarray
+
+    def numbers(self) -> dict[str, float]:
+        return {"loss": self.loss, "accuracy": self.accuracy, "top5": self.top5, "ece": self.ece}
+
+    def by_class(self, classes: list[str]) -> list[dict]:
+        """A row for each class: name, images, recall, precision and F1; None where there is nothing to divide by."""
+        right, labels, predicted = self.confusion.diagonal(), self.confusion.sum(1), self.confusion.sum(0)
+        return [
+            {
+                "class": name,
+                "images": int(labels[index]),
+                "recall": share(right[index], labels[index]),
+                "precision": share(right[index], predicted[index]),
+                "f1": share(2 * right[index], labels[index] + predicted[index]),
+            }
+            for index, name in enumerate(classes)
+        ]
+
+
+def share(part: torch.Tensor, whole: torch.Tensor) -> float | None:
+    return int(part) / int(whole) if whole else None
 
 
 @torch.no_grad()
 def evaluate(
-    accelerator: Accelerator, model: nn.Module, images: Images, prepare: Prepare, classes: int, batch: int, workers: int = 0
+    accelerator: Accelerator,
+    model: nn.Module,
+    images: Images,
+    prepare: Prepare,
+    classes: int,
+    batch: int,
+    workers: int = 0,
+    flips: bool = False,
+    keep: bool = False,
 ) -> Evaluation:
     """Evaluates on all images; every rank gets the result of all.
 
     The set is cut into batches of fixed content, batch b goes to rank b modulo P, and sums are added up over ranks.
     Nothing is padded or repeated, a rank may have nothing to do, and the model is used without its DDP wrapper, so
-    that no rank waits for another before the end.
+    that no rank waits for another before the end. It is left in evaluation mode.
+
+    Args:
+        flips: take the mean of the logits of an image and its mirror image.
+        keep: keep the probabilities too.
 
     Raises:
         RuntimeError: the number of images that were counted is not that of the set.
     """
     model = accelerator.unwrap_model(model)
-    was_training = model.training
     model.eval()
     starts = range(accelerator.process_index * batch, len(images), accelerator.num_processes * batch)
     mine = [list(range(start, min(start + batch, len(images)))) for start in starts]
     loader = DataLoader(images, sampler=mine, batch_size=None, num_workers=0 if images.in_memory else workers)
-    loss = torch.zeros((), dtype=torch.float64)
+    sums = torch.zeros(2, dtype=torch.float64)  # loss, and labels among the likeliest five
     confusion = torch.zeros(classes, classes, dtype=torch.int64)
-    mistakes = []
+    calibration = torch.zeros(BINS, 3, dtype=torch.float64)
+    mistakes, kept = [], []
     for indices, item in zip(mine, loader):
         x, labels = prepare(item)
         with accelerator.autocast():
-            logits = model(x)
+            logits = (model(x).float() + model(x.flip(3)).float()) / 2 if flips else model(x)
         logits, labels = logits.float().cpu(), labels.cpu()
-        loss += F.cross_entropy(logits, labels, reduction="none").double().sum()
-        sure, predicted = logits.softmax(dim=1).max(dim=1)
+        probabilities = logits.softmax(dim=1)
+        sure, predicted = probabilities.max(dim=1)
+        right = predicted == labels
+        sums[0] += F.cross_entropy(logits, labels, reduction="none").double().sum()
+        sums[1] += (logits.topk(min(5, classes)).indices == labels[:, None]).sum()
         confusion += torch.bincount(labels * classes + predicted, minlength=classes**2).view(classes, classes)
-        wrong = (predicted != labels).nonzero().flatten().tolist()
+        bins = (sure.double() * BINS).ceil().long().sub(1).clamp(0, BINS - 1)  # (0, 1/15], (1/15, 2/15], …
+        calibration.index_add_(0, bins, torch.stack([torch.ones_like(sure), sure, right], dim=1).double())
+        wrong = (~right).nonzero().flatten().tolist()
         mistakes += [(indices[i], int(labels[i]), int(predicted[i]), float(sure[i])) for i in wrong]
-    model.train(was_training)
+        if keep:
+            kept.append(probabilities.numpy())
 
-    loss = float(reduce_value(loss, average=False))
     confusion = reduce_value(confusion, average=False).cpu()
     count = int(confusion.sum())
     if count != len(images):
         raise RuntimeError(f"evaluated {count} images of {len(images)}")
-    surest = sorted(gather_object(sorted(mistakes, key=lambda mistake: -mistake[3])[:25]), key=lambda mistake: -mistake[3])
-    return Evaluation(loss / count, int(confusion.diagonal().sum()) / count, count, confusion, surest[:25])
+    loss, top5 = (reduce_value(sums, average=False).cpu() / count).tolist()
+    calibration = reduce_value(calibration, average=False).cpu()
+    surest = sorted(gather_object(sorted(mistakes, key=surest_first)[:SHOWN]), key=surest_first)
+    return Evaluation(
+        loss,
+        int(confusion.diagonal().sum()) / count,
+        top5,
+        float((calibration[:, 1] - calibration[:, 2]).abs().sum() / count),
+        count,
+        confusion,
+        calibration,
+        surest[:SHOWN],
+        np.concatenate(kept) if kept else np.empty((0, classes), np.float32),
+        np.array([row for part in mine for row in part], np.int64),
+    )
+
+
+def surest_first(mistake: tuple[int, int, int, float]) -> tuple[float, int]:
+    return -mistake[3], mistake[0]

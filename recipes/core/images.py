@@ -1,4 +1,4 @@
-"""Batches of uint8 images from a dataset, and their augmentation."""
+"""Batches of uint8 images from a dataset."""
 
 import math
 from collections.abc import Sequence
@@ -7,7 +7,6 @@ import datasets
 import numpy as np
 import PIL.Image
 import torch
-import torch.nn.functional as F
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
@@ -15,7 +14,6 @@ from dataset_scripts import DataError
 from dataset_scripts.core.decode import decode_image
 from recipes.core.random import uniform
 
-DRAWS = 7  # random numbers a sample: flip, shift x, shift y, and area, ratio, x, y of a crop
 EVAL_CROP = 0.875  # share of the shorter side that evaluation looks at, when it crops (224 of 256)
 
 
@@ -34,10 +32,14 @@ class Images(Dataset):
             otherwise.
         scale: the smallest share of the area that a random part takes; None for evaluation.
         seed: what the random numbers depend on, besides epoch and row.
+        draws: D, how many random numbers each image gets: 0 is for the flip, 1 and 2 for the shift, 3 to 6 for the area,
+            ratio, x and y of a random part, the others are those of `recipes.core.augment`.
+        alternate: let number 0 change sides of 1/2 from one epoch to the next, so that a flip of probability 1/2 shows
+            each image both ways in any two epochs (Jordan 2024, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU").
         memory_gb: decode once and keep, where the pixels take no more than this and `crop` is False.
 
     Items:
-        A dict of `pixels`, uint8 (B, S, S, C); `labels`, int64 (B,); and `draws`, float32 (B, DRAWS) in [0, 1).
+        A dict of `pixels`, uint8 (B, S, S, C); `labels`, int64 (B,); and `draws`, float32 (B, D) in [0, 1).
 
     Raises:
         DataError: an image that cannot be read, named.
@@ -53,12 +55,15 @@ class Images(Dataset):
         crop: bool,
         scale: float | None = None,
         seed: int = 0,
+        draws: int = 7,
+        alternate: bool = False,
         memory_gb: float = 0.0,
         progress: bool = False,
     ):
         self.rows = rows.select_columns([image]).with_format("arrow")
         self.image, self.labels = image, labels
         self.size, self.channels, self.crop, self.scale, self.seed = size, channels, crop, scale, seed
+        self.draws, self.alternate = draws, alternate
         self.memory = None
         if not crop and len(rows) * size * size * channels <= memory_gb * 1e9:
             steps = range(0, len(rows), 256)
@@ -75,9 +80,11 @@ class Images(Dataset):
 
     def __getitem__(self, indices: Sequence[int]) -> dict[str, torch.Tensor]:
         epochs, rows = np.divmod(np.asarray(indices, dtype=np.int64), len(self))
-        draws = np.empty((len(rows), DRAWS))
+        draws = np.empty((len(rows), self.draws))
         for epoch in np.unique(epochs):  # two at most: a batch that crosses from one epoch into the next
-            draws[epochs == epoch] = uniform(rows[epochs == epoch], DRAWS, self.seed, int(epoch))
+            draws[epochs == epoch] = uniform(rows[epochs == epoch], self.draws, self.seed, int(epoch))
+        if self.alternate:
+            draws[:, 0] = (uniform(rows, 1, self.seed, 0)[:, 0] + 0.5 * (epochs % 2)) % 1
         pixels = self.memory[rows] if self.in_memory else self._decode(rows, draws)
         return {
             "pixels": torch.from_numpy(pixels),
@@ -135,43 +142,3 @@ def random_box(width: int, height: int, scale: float, draws: np.ndarray) -> tupl
     part_width, part_height = min(width, math.sqrt(area * ratio)), min(height, math.sqrt(area / ratio))
     left, top = draws[2] * (width - part_width), draws[3] * (height - part_height)
     return left, top, left + part_width, top + part_height
-
-
-class Prepare:
-    """Turns a batch of `Images` into the model's input, on its device.
-
-    Args:
-        mean, std: per channel, of values in 0..1.
-        flip: probability of a horizontal flip.
-        pad: shift by up to this many pixels in each direction; zeros (black) come in.
-    """
-
-    def __init__(self, mean: Sequence[float], std: Sequence[float], device: torch.device, flip: float = 0.0, pad: int = 0):
-        self.mean = torch.tensor(mean, dtype=torch.float32, device=device).view(1, -1, 1, 1)
-        self.std = torch.tensor(std, dtype=torch.float32, device=device).view(1, -1, 1, 1)
-        self.device, self.flip, self.pad = device, flip, pad
-
-    def __call__(self, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Returns the input, float32 (B, C, S, S), and the labels, int64 (B,)."""
-        pixels = batch["pixels"].to(self.device, non_blocking=True)
-        labels = batch["labels"].to(self.device, non_blocking=True)
-        draws = batch["draws"].to(self.device, non_blocking=True)
-        if self.pad:
-            pixels = shift(pixels, self.pad, draws[:, 1:3])
-        batch_size, size, _, channels = pixels.shape
-        # One channel is a view too; permuting it would leave strides that confuse the memory format of gradients.
-        x = pixels.view(batch_size, 1, size, size) if channels == 1 else pixels.permute(0, 3, 1, 2)
-        x = x.float().div_(255).sub_(self.mean).div_(self.std)
-        if self.flip:
-            x = torch.where((draws[:, 0] < self.flip).view(-1, 1, 1, 1), x.flip(3), x)
-        return x, labels
-
-
-def shift(pixels: torch.Tensor, pad: int, draws: torch.Tensor) -> torch.Tensor:
-    """Shifts each image (B, S, S, C) by -pad … pad pixels in x and y, as `draws` (B, 2) in [0, 1) say."""
-    count, size = pixels.shape[:2]
-    padded = F.pad(pixels, (0, 0, pad, pad, pad, pad))
-    offsets = (draws * (2 * pad + 1)).long().clamp_(max=2 * pad)
-    span = torch.arange(size, device=pixels.device)
-    columns, rows = offsets[:, :1] + span, offsets[:, 1:] + span
-    return padded[torch.arange(count, device=pixels.device)[:, None, None], rows[:, :, None], columns[:, None, :]]

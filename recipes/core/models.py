@@ -1,41 +1,142 @@
-"""Image classifiers: residual networks for small images, and torchvision's by name."""
+"""Classifiers by name: our own, torchvision's and timm's; from local weights, whole or with a new head."""
 
 import difflib
 import re
+from pathlib import Path
 
+import safetensors.torch
 import torch
-import torch.nn.functional as F
 import torchvision
 from torch import nn
 
+from recipes.core.config import Model
+from recipes.core.networks import CifarNet, SmallResNet
+from recipes.core.recompute import recompute_activations
 from recipes.core.runtime import UserError
 
 
-def build_model(name: str, channels: int, classes: int, width: int) -> nn.Module:
-    """Builds an untrained classifier from images (N, channels, H, W) to logits (N, classes).
+def build_model(config: Model, channels: int, classes: int) -> nn.Module:
+    """Builds a classifier from images (N, channels, H, W) to logits (N, classes).
 
     Args:
-        name: `resnetD` with D = 6n + 2 below 18 or not one of torchvision's (resnet8, resnet14, resnet20, resnet32,
-            …, resnet110) for images of up to about 64 pixels, or a classifier of torchvision
-            (`torchvision.models.list_models(module=torchvision.models)`), whose input has 3 channels.
-        width: channels of the first stage of our networks.
+        config: `name` is `resnetD` with D = 6n + 2 below 18 or not one of torchvision's (resnet8, resnet14, resnet20,
+            resnet32, …, resnet110) for images of up to about 64 pixels; `cifarnet`, likewise; a classifier of
+            torchvision (`torchvision.models.list_models(module=torchvision.models)`), whose input has 3 channels; or
+            `timm/NAME` (`timm.list_models()`). `width`: channels of the first stage of our networks. `weights`: see
+            `load_weights`. `train`: "all", or "head", which freezes all else; see `train_mode`. `checkpointing`: see
+            `recompute_activations`.
 
     Raises:
-        UserError: there is no such model, or it does not take so many channels.
+        UserError: there is no such model, it does not take so many channels, or an option does not fit it.
     """
-    available = torchvision.models.list_models(module=torchvision.models)
+    model = build_network(config, channels, classes)
+    if config.weights:
+        load_weights(model, Path(config.weights))
+    if config.train not in ("all", "head"):
+        raise UserError(f"model.train={config.train}: choose all or head")
+    if config.train == "head":
+        if not config.weights:
+            raise UserError("model.train=head needs features that were learned: set model.weights to a local file")
+        model.requires_grad_(False)
+        for name in find_heads(model):
+            model.get_submodule(name).requires_grad_(True)
+    if config.checkpointing:
+        recompute_activations(model, config.name)
+    return model
+
+
+def build_network(config: Model, channels: int, classes: int) -> nn.Module:
+    name, available = config.name, torchvision.models.list_models(module=torchvision.models)
+    if name.startswith("timm/"):
+        return build_timm(name.removeprefix("timm/"), channels, classes)
     if name in available:
         if channels != 3:
             raise UserError(f"model.name={name} takes 3 channels, not {channels}: set data.channels=3")
         options = {"aux_logits": False} if "inception" in name or name == "googlenet" else {}
         return torchvision.models.get_model(name, weights=None, num_classes=classes, **options)
+    if name == "cifarnet":
+        return CifarNet(channels, classes, config.width)
     depth = re.fullmatch(r"resnet(\d+)", name)
     if depth is None or int(depth[1]) < 8 or (int(depth[1]) - 2) % 6:
         close = ", ".join(difflib.get_close_matches(name, available)) or "resnet18, convnext_tiny, vit_b_16, …"
         raise UserError(
-            f"no model.name={name}: choose resnet8, resnet14, resnet20, … or a classifier of torchvision ({close})"
+            f"no model.name={name}: choose resnet8, resnet14, resnet20, …, cifarnet, a classifier of torchvision ({close}), "
+            "or timm/NAME"
         )
-    return SmallResNet((int(depth[1]) - 2) // 6, channels, classes, width)
+    return SmallResNet((int(depth[1]) - 2) // 6, channels, classes, config.width)
+
+
+def build_timm(name: str, channels: int, classes: int) -> nn.Module:
+    try:
+        import timm
+    except ImportError as error:
+        raise UserError(f"model.name=timm/{name} needs timm: pip install 'dataset_scripts[timm]'") from error
+    if not timm.is_model(name):
+        close = ", ".join(difflib.get_close_matches(name, timm.list_models())) or "resnet50, vit_small_patch16_224, …"
+        raise UserError(f"no model.name=timm/{name}: timm has {close}")
+    return timm.create_model(name, pretrained=False, num_classes=classes, in_chans=channels)
+
+
+def find_heads(model: nn.Module) -> list[str]:
+    """The names of the layers that make the logits: what timm says, else the last linear or convolution layer."""
+    if hasattr(model, "get_classifier"):
+        told = model.get_classifier()  # a distilled model has two
+        heads = told if isinstance(told, tuple) else (told,)
+        return [name for name, module in model.named_modules() if any(module is head for head in heads)]
+    return [name for name, module in model.named_modules() if isinstance(module, (nn.Linear, nn.Conv2d))][-1:]
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Loads a state dict of the same architecture, but for a head of another number of classes, which stays new.
+
+    Args:
+        path: a .safetensors or .pth file (read without running code from it) of torchvision, timm or a run of ours.
+
+    Raises:
+        UserError: the file cannot be read, or a tensor is missing, left over or of another shape: named.
+    """
+    try:
+        state = (
+            safetensors.torch.load_file(path)
+            if path.suffix == ".safetensors"
+            else torch.load(path, "cpu", weights_only=True)
+        )
+    except OSError:
+        raise
+    except Exception as error:  # what a reader says to a file that is something else has no common type
+        raise UserError(f"model.weights={path}: no safetensors or PyTorch weights ({str(error).splitlines()[0]})") from error
+    if not isinstance(state, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in state.values()):
+        raise UserError(f"model.weights={path} holds more than a state dict of tensors: save model.state_dict() by itself")
+    # The files of torchvision's DenseNets are older than the names of its layers.
+    state = {re.sub(r"(denselayer\d+\.(?:norm|conv))\.(\d)", r"\1\2", name): tensor for name, tensor in state.items()}
+    own = model.state_dict()
+    heads = tuple(f"{name}." for name in find_heads(model))
+    reshaped = [name for name in own if name in state and state[name].shape != own[name].shape]
+    new = [name for name in own if name.startswith(heads) and any(other.startswith(heads) for other in reshaped)]
+    problems = [
+        f"{name} is {list(state[name].shape)}, not {list(own[name].shape)}"
+        for name in reshaped
+        if name not in new or state[name].shape[1:] != own[name].shape[1:]
+    ]
+    if not problems:
+        missing, extra = model.load_state_dict(
+            {name: tensor for name, tensor in state.items() if name not in new}, strict=False
+        )
+        problems += [f"{name} is missing" for name in missing if name not in new] + [
+            f"{name} is left over" for name in extra
+        ]
+    if problems:
+        more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise UserError(f"model.weights={path} does not fit model.name: {', '.join(problems[:3])}{more}")
+
+
+def train_mode(model: nn.Module) -> None:
+    """Puts the model into training mode, but its frozen parts into evaluation mode: their features shall stay."""
+    model.train()
+    for module in model.modules():
+        parameters = list(module.parameters())
+        if parameters and not any(parameter.requires_grad for parameter in parameters):
+            module.eval()
 
 
 @torch.no_grad()
@@ -52,64 +153,3 @@ def check_input(model: nn.Module, name: str, channels: int, size: int) -> None:
         raise
     except Exception as error:
         raise UserError(f"model.name={name} does not take images of {size} × {size} (data.size): {error}") from error
-
-
-class Shortcut(nn.Module):
-    """Option A of He et al.: takes every second pixel and pads the new channels with zeros; no parameters."""
-
-    def __init__(self, extra: int):
-        super().__init__()
-        self.extra = extra
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, self.extra // 2, self.extra - self.extra // 2))
-
-
-class Block(nn.Module):
-    """Two 3x3 convolutions with pre-activation (He et al. 2016, "Identity Mappings in Deep Residual Networks")."""
-
-    def __init__(self, inputs: int, outputs: int, stride: int):
-        super().__init__()
-        self.norm1 = nn.GroupNorm(groups(inputs), inputs)
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
-        self.norm2 = nn.GroupNorm(groups(outputs), outputs)
-        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
-        self.shortcut = nn.Identity() if stride == 1 and inputs == outputs else Shortcut(outputs - inputs)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y = self.conv1(F.relu(self.norm1(x)))
-        return self.shortcut(x) + self.conv2(F.relu(self.norm2(y)))
-
-
-class SmallResNet(nn.Module):
-    """The CIFAR network of He et al. (2016, section 4.2) of depth 6n + 2, with group normalisation.
-
-    Three stages of n blocks with 1, 2 and 4 times `width` channels, the second and third at half the resolution of
-    the one before. Group normalisation (Wu and He 2018) makes a sample's output independent of its batch, so the
-    result does not depend on how a batch is spread over processes.
-    """
-
-    def __init__(self, n: int, channels: int, classes: int, width: int):
-        super().__init__()
-        self.stem = nn.Conv2d(channels, width, 3, padding=1, bias=False)
-        blocks, inputs = [], width
-        for stage in range(3):
-            for index in range(n):
-                outputs = width * 2**stage
-                blocks.append(Block(inputs, outputs, stride=2 if stage and not index else 1))
-                inputs = outputs
-        self.blocks = nn.Sequential(*blocks)
-        self.norm = nn.GroupNorm(groups(inputs), inputs)
-        self.head = nn.Linear(inputs, classes)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = F.relu(self.norm(self.blocks(self.stem(x))))
-        return self.head(x.mean(dim=(2, 3)))
-
-
-def groups(channels: int) -> int:
-    """Groups of about 8 channels."""
-    return next(count for count in range(max(1, channels // 8), 0, -1) if channels % count == 0)

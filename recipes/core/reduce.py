@@ -1,8 +1,12 @@
 """Numbers over all ranks."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
+import torch.distributed as dist
 from accelerate import PartialState
-from accelerate.utils import reduce
+from accelerate.utils import broadcast_object_list, reduce
 from torch import nn
 
 
@@ -20,6 +24,49 @@ def reduce_value(value: torch.Tensor | float, average: bool = True) -> torch.Ten
     if state.num_processes == 1:
         return tensor
     return reduce(tensor.to(state.device), "mean" if average else "sum")
+
+
+def from_main(compute: Callable[[], Any]) -> Any:
+    """What the main process computes, on every rank: the same bits everywhere, and the work done once.
+
+    An error of the main process reaches the others as an error too, so that none waits for it.
+    """
+    state = PartialState()
+    result, error = None, None
+    if state.is_main_process:
+        try:
+            result = compute()
+        except Exception as caught:
+            error = caught
+    result, error = broadcast_object_list([result, error])
+    if error is not None:
+        raise error
+    return result
+
+
+def gather_tensors(tensor: torch.Tensor) -> list[torch.Tensor]:
+    """The tensors of all ranks, of equal shape, in the order of the ranks."""
+    world = PartialState().num_processes
+    if world == 1:
+        return [tensor]
+    gathered = [torch.empty_like(tensor) for _ in range(world)]
+    dist.all_gather(gathered, tensor.contiguous())
+    return gathered
+
+
+def ordered_mean(state: None, bucket: dist.GradBucket) -> torch.futures.Future[torch.Tensor]:
+    """A communication hook of DDP that adds gradients up in the order of the ranks.
+
+    The sum of three or more numbers depends on its order, and that of an all-reduce on where in a bucket a gradient
+    lies, which DDP decides anew after the first step.
+    """
+    gathered = gather_tensors(bucket.buffer())
+    total = gathered[0].clone()
+    for other in gathered[1:]:
+        total.add_(other)
+    future = torch.futures.Future()
+    future.set_result(total.div_(len(gathered)))
+    return future
 
 
 @torch.no_grad()

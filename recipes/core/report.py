@@ -1,18 +1,15 @@
 """What a run leaves behind: files to look at, and the same numbers for machines. Main process only."""
 
-import contextlib
 import json
 import os
 import shlex
 import sys
-from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import numpy as np
-import safetensors.torch
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -21,64 +18,9 @@ from torch import nn
 from recipes.core.config import Train
 from recipes.core.data import Splits
 from recipes.core.evaluation import Evaluation
+from recipes.core.export import weights_of
+from recipes.core.files import write_file
 from recipes.core.images import Images
-from recipes.core.runtime import UserError
-
-
-def make_run_folder(out: str | None, name: str) -> Path:
-    """Makes the folder of a run: `out`, else the next free of runs/NAME-1, runs/NAME-2, …
-
-    Raises:
-        UserError: `out` holds a finished run already.
-    """
-    if out is not None:
-        folder = Path(out)
-        if (folder / "metrics.json").exists():
-            raise UserError(f"out={out} holds a finished run: choose another folder, or delete it")
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
-    number = 1
-    while True:
-        try:
-            folder = Path("runs") / f"{name}-{number}"
-            folder.mkdir(parents=True)
-            return folder
-        except FileExistsError:
-            number += 1
-
-
-def write_file(path: Path, content: bytes | str) -> None:
-    """Writes a file whole or not at all, and to the disk before it takes its name."""
-    partial = path.with_name(f".{path.name}.partial")
-    with naming(path), open(partial, "wb") as file:
-        file.write(content.encode() if isinstance(content, str) else content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
-
-
-@contextlib.contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Makes an error of the disk say which file it was; Python leaves that out when a write fails."""
-    try:
-        yield
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error
-
-
-class Log:
-    """`log.jsonl`: one JSON object a line, on disk as soon as it is written."""
-
-    def __init__(self, path: Path):
-        self.records: list[dict[str, Any]] = []
-        self.path = path
-        self.file = open(path, "w", encoding="utf-8")
-
-    def write(self, **record: Any) -> None:
-        self.records.append(record)
-        with naming(self.path):
-            self.file.write(json.dumps(record) + "\n")
-            self.file.flush()
 
 
 def plot_curves(path: Path, records: list[dict[str, Any]]) -> None:
@@ -157,6 +99,12 @@ tags: [image-classification]
 
 ![curves](curves.png)
 
+```python
+from recipes import load_model
+
+model, info = load_model("path/to/this/folder")  # float32 (B, {channels}, {size}, {size}) to logits (B, {class_count})
+```
+
 | | |
 |---|---|
 | data | `{dataset}`, {train_images:,} training and {test_images:,} test images, {class_count} classes |
@@ -189,8 +137,7 @@ def write_run(
 ) -> None:
     """Writes all results; `metrics.json` comes last, so a folder that has it is complete."""
     data = config.data
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    write_file(folder / "model.safetensors", safetensors.torch.save(weights))
+    write_file(folder / "model.safetensors", weights_of(model))
     plot_curves(folder / "curves.png", records)
     plot_confusion(folder / "confusion.png", evaluation.confusion.numpy(), splits.classes)
     plot_mistakes(folder / "mistakes.png", evaluation, splits.test, splits.classes)

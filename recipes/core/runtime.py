@@ -3,15 +3,18 @@
 import contextlib
 import os
 import re
+import signal
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import datasets
 import torch
+import torch.distributed as dist
 from accelerate import Accelerator, PartialState
-from accelerate.utils import DistributedDataParallelKwargs
+from accelerate.utils import DistributedDataParallelKwargs, DistributedType, LoggerType, ProjectConfiguration
 
 from dataset_scripts import DataError, TrustError
 
@@ -28,22 +31,36 @@ EXPECTED = (
     torch.OutOfMemoryError,
     datasets.exceptions.DatasetsError,
 )
+INTERRUPTED = 75  # exit status of a run that was asked to stop and can go on: EX_TEMPFAIL of sysexits.h
 # What gloo and NCCL say when a process at the other end is gone.
 LOST_PEER = re.compile("closed by peer|reset by peer|connection refused|remote process exited|broken pipe", re.IGNORECASE)
 
 
-def start(cpu: bool, precision: str, processes: int | None, threads: int | None) -> Accelerator:
+def start(
+    cpu: bool,
+    precision: str | None,
+    processes: int | None,
+    threads: int | None,
+    deterministic: bool = False,
+    log_with: Sequence[str] = (),
+    ddp: dict[str, Any] | None = None,
+) -> Accelerator:
     """Starts accelerate, and refuses a launch that did not give the processes it was asked for.
 
     Args:
         cpu: do not use an accelerator; a machine without one never does.
-        precision: "no", "bf16" or "fp16".
+        precision: "no", "bf16" or "fp16"; None takes what the launcher was told.
         processes: the number of processes that there must be, or None.
         threads: CPU threads of each process; None shares out the cores of the machine.
+        deterministic: refuse operations whose result differs from run to run.
+        log_with: trackers of accelerate ("tensorboard", "trackio", "wandb", …).
+        ddp: arguments of `accelerate.DistributedDataParallelKwargs`.
 
     Raises:
-        UserError: the launcher's idea of the number of processes differs from accelerate's or from `processes`.
+        UserError: the launcher's idea of the number of processes differs from accelerate's or from `processes`, or a
+            tracker is unknown or not installed.
     """
+    precision = precision or os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
     if precision not in ("no", "bf16", "fp16"):
         raise UserError(f"precision={precision}: choose no, bf16 or fp16")
     cpu = cpu or not torch.accelerator.is_available()
@@ -55,10 +72,26 @@ def start(cpu: bool, precision: str, processes: int | None, threads: int | None)
             "accelerate launch was asked for several CPU processes and started one: with --cpu or MULTI_CPU it needs "
             "MPI. Use --config_file accelerate_configs/cpu_2.yaml"
         )
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
+        torch.use_deterministic_algorithms(True)
+    known = LoggerType.list()
+    if unknown := next((name for name in log_with if name not in known), None):
+        raise UserError(f"log_with={unknown}: choose of {', '.join(known)}")
     # Buffers are equal on all ranks or a rank's own affair; sending them before each forward could hang an evaluation.
+    warnings.filterwarnings("ignore", ".*broadcast_buffers", FutureWarning)  # accelerate passes it by its old name
     accelerator = Accelerator(
-        cpu=cpu, mixed_precision=precision, kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)]
+        cpu=cpu,
+        mixed_precision=precision,
+        log_with=list(log_with) or None,
+        project_config=ProjectConfiguration(logging_dir="runs") if log_with else None,
+        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False, **(ddp or {}))],
     )
+    started = {str(getattr(tracker, "value", tracker)) for tracker in accelerator.log_with}
+    if missing := next((name for name in log_with if name not in started), None):
+        raise UserError(f"log_with={missing} needs a package that is not installed: pip install {missing}")
+    if accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM):
+        raise UserError(f"recipes train data parallel, not with {accelerator.distributed_type.value}: take another launch config")
     world = int(os.environ.get("WORLD_SIZE", 1))
     if world != accelerator.num_processes:
         raise UserError(f"the launcher started {world} processes, accelerate sees {accelerator.num_processes}")
@@ -68,6 +101,41 @@ def start(cpu: bool, precision: str, processes: int | None, threads: int | None)
         local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
         torch.set_num_threads(threads or max(1, len(os.sched_getaffinity(0)) // local))
     return accelerator
+
+
+class Interruption:
+    """SIGTERM and SIGUSR1 as a wish to stop, on which all ranks agree at the same step.
+
+    Each step tells the ranks whether one of them was asked, by a reduction that runs beside the next step: it costs
+    the training no time, and the answer is a step late.
+    """
+
+    def __init__(self):
+        self.asked = False
+        self.pending: tuple[torch.Tensor, dist.Work] | None = None
+        self.group = dist.new_group(backend="gloo") if PartialState().num_processes > 1 else None
+        for number in (signal.SIGTERM, signal.SIGUSR1):
+            signal.signal(number, self._ask)
+
+    def _ask(self, number: int, frame: Any) -> None:
+        self.asked = True
+
+    def agreed(self) -> bool:
+        """Whether to stop; the same on every rank that calls this at the same steps."""
+        if self.group is None:
+            return self.asked
+        before = self.result()
+        flag = torch.tensor([int(self.asked)])
+        self.pending = (flag, dist.all_reduce(flag, dist.ReduceOp.MAX, self.group, async_op=True))
+        return before
+
+    def result(self) -> bool:
+        """What the last reduction said, after waiting for it."""
+        if self.pending is None:
+            return False
+        flag, work = self.pending
+        work.wait()
+        return bool(flag)
 
 
 def finish(accelerator: Accelerator) -> None:

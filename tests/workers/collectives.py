@@ -11,8 +11,10 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
+from recipes.core.augment import Prepare
+from recipes.core.config import Model
 from recipes.core.evaluation import evaluate
-from recipes.core.images import Images, Prepare
+from recipes.core.images import Images
 from recipes.core.initialization import initialize, verify_equal
 from recipes.core.models import build_model
 from recipes.core.reduce import average_buffers, reduce_value
@@ -31,7 +33,7 @@ assert reduce_value(torch.tensor([rank, 1]), average=False).tolist() == [world *
 
 # initial weights: both methods agree over ranks; broadcast also where each rank draws its own
 def build():
-    return nn.Sequential(build_model("resnet8", 1, 10, 8), nn.BatchNorm1d(10))
+    return nn.Sequential(build_model(Model("resnet8", 8), 1, 10), nn.BatchNorm1d(10))
 
 for method in ("seed", "broadcast"):
     report[method] = verify_equal(model=initialize(build, method, seed=3))
@@ -67,7 +69,7 @@ report["stream"] = accelerator.gather(mine.view(-1, 1)).view(world, -1).T.flatte
 
 # exact evaluation of any number of images
 torch.manual_seed(0)
-model = initialize(lambda: build_model("resnet8", 3, 4, 8), "seed", seed=1)
+model = initialize(lambda: build_model(Model("resnet8", 8), 3, 4), "seed", seed=1)
 model = accelerator.prepare(model)
 rng = np.random.default_rng(0)
 for count in json.loads(sys.argv[1]):
@@ -76,7 +78,6 @@ for count in json.loads(sys.argv[1]):
     images = Images(rows, "image", rng.integers(0, 4, count), size=8, channels=3, crop=False)
     prepare = Prepare([0.5] * 3, [0.25] * 3, accelerator.device)
     result = evaluate(accelerator, model, images, prepare, classes=4, batch=2)
-    assert model.training
     surest = [list(mistake) for mistake in result.mistakes]
     report[f"evaluate {count}"] = [result.loss, result.accuracy, result.count, result.confusion.tolist(), surest]
 

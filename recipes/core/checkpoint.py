@@ -1,0 +1,107 @@
+"""Checkpoints that are whole or not there, and the newest one that is sound."""
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
+
+from recipes.core.files import write_file
+from recipes.core.runtime import UserError
+
+MANIFEST = "manifest.json"
+
+
+def save(folder: Path, samples: int, tensors: dict[str, Any], progress: dict[str, Any], keep: int) -> None:
+    """Writes the checkpoint `folder/checkpoints/SAMPLES`, and leaves `keep` of them. Main process only.
+
+    The files are written to a folder of another name, flushed to the disk and listed with their sha256; then the
+    folder gets its name. A kill at any instant leaves the checkpoints before it as they were.
+
+    Args:
+        tensors: state dicts, of tensors and plain values.
+        progress: numbers and texts, for json.
+    """
+    checkpoints = folder / "checkpoints"
+    checkpoints.mkdir(exist_ok=True)
+    partial = checkpoints / ".partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    with open(partial / "state.pt", "wb") as file:
+        torch.save(tensors, file)
+        file.flush()
+        os.fsync(file.fileno())
+    write_file(partial / "progress.json", json.dumps(progress))
+    write_file(partial / MANIFEST, json.dumps({name: digest(partial / name) for name in ("state.pt", "progress.json")}))
+    target = checkpoints / f"{samples:012d}"
+    sync(partial)
+    if target.exists():
+        remove(target)
+    os.replace(partial, target)
+    sync(checkpoints)
+    paths = find(folder)
+    place = paths.index(target)
+    for other in paths[: max(0, place + 1 - keep)] + paths[place + 1 :]:  # later ones are damaged: this run began before them
+        remove(other)
+
+
+def remove(path: Path) -> None:
+    """Deletes a checkpoint, first its name: a kill half-way leaves none that lacks a file."""
+    old = path.with_name(".old")
+    shutil.rmtree(old, ignore_errors=True)
+    os.replace(path, old)
+    shutil.rmtree(old)
+
+
+def sync(folder: Path) -> None:
+    """Brings the names in a folder to the disk."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def digest(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def find(folder: Path) -> list[Path]:
+    """The checkpoints of a run, oldest first; whether they are sound is not looked at."""
+    return sorted(path for path in (folder / "checkpoints").glob("[0-9]*") if path.name.isdigit())
+
+
+def is_sound(checkpoint: Path) -> bool:
+    """Whether every file of the manifest is there with its sha256."""
+    try:
+        manifest = json.loads((checkpoint / MANIFEST).read_text())
+        return bool(manifest) and all(digest(checkpoint / name) == expected for name, expected in manifest.items())
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def newest(folder: Path) -> Path | None:
+    """The newest sound checkpoint; the main process looks, and every rank gets its answer."""
+    found = None
+    if PartialState().is_main_process:
+        found = next((path for path in reversed(find(folder)) if is_sound(path)), None)
+    return broadcast_object_list([found])[0]
+
+
+def load(checkpoint: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Reads the tensors, to the CPU, and the progress.
+
+    Raises:
+        UserError: it was written by a program that stored something else than tensors and plain values.
+    """
+    try:
+        tensors = torch.load(checkpoint / "state.pt", map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise UserError(f"{checkpoint}/state.pt cannot be read: {error}") from error
+    return tensors, json.loads((checkpoint / "progress.json").read_text())

@@ -1,0 +1,133 @@
+"""What a run says while it goes on: log.jsonl, trackers, and a table on the terminal."""
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from omegaconf import OmegaConf
+
+from recipes.core.config import Train, to_yaml
+from recipes.core.data import Splits
+from recipes.core.evaluation import Evaluation
+from recipes.core.export import describe_model
+from recipes.core.files import naming, write_file
+from recipes.core.learner import Learner
+from recipes.core.run_folder import flatten
+
+HEADER = "   epoch       images   train loss    test loss      top-1      top-5   images/s   waiting  memory GB   minutes left"
+
+
+class Log:
+    """`log.jsonl`, one JSON object a line, on disk as soon as it is written; and accelerate's trackers.
+
+    Args:
+        path: the file. The main process writes it; the others count.
+        count: lines to keep of a run that goes on; later ones will be written again.
+    """
+
+    def __init__(self, accelerator: Accelerator, path: Path, count: int, name: str, config: Train):
+        self.accelerator, self.path, self.count = accelerator, path, count
+        self.records: list[dict[str, Any]] = []
+        if accelerator.log_with:
+            accelerator.project_configuration.logging_dir = str(path.parent)
+            options = flatten(OmegaConf.to_container(OmegaConf.create(to_yaml(config))))
+            plain = {key: value if isinstance(value, (int, float, str, bool)) else str(value) for key, value in options.items()}
+            accelerator.init_trackers(name, plain)
+        if not accelerator.is_main_process:
+            return
+        kept = path.read_text("utf-8").splitlines(keepends=True)[:count] if count else []
+        self.records = [json.loads(line) for line in kept]
+        write_file(path, "".join(kept))
+        self.file = open(path, "a", encoding="utf-8")
+
+    def write(self, kind: str, samples: int, epoch: float, **values: float) -> None:
+        self.count += 1
+        self.accelerator.log({f"{kind}/{name}": value for name, value in values.items()}, step=samples)
+        if self.accelerator.is_main_process:
+            record = {"kind": kind, "samples": samples, "epoch": epoch, **values}
+            self.records.append(record)
+            with naming(self.path):
+                self.file.write(json.dumps(record) + "\n")
+                self.file.flush()
+
+
+class Timed:
+    """Passes batches on, and counts the seconds that were spent waiting for them."""
+
+    def __init__(self, batches: Iterable[Any]):
+        self.batches, self.waited = iter(batches), 0.0
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        start = time.perf_counter()
+        batch = next(self.batches)
+        self.waited += time.perf_counter() - start
+        return batch
+
+
+@dataclass
+class Speed:
+    """What `images` took: seconds of training, of which so many waiting for data, and how many images are left."""
+
+    images: int
+    seconds: float
+    waited: float
+    left: int
+
+    @property
+    def per_second(self) -> float:
+        return self.images / self.seconds
+
+    def numbers(self) -> dict[str, float]:
+        """Images per second, the share of the time that the main process waited for data, and its memory at its peak."""
+        return {
+            "images_per_second": round(self.per_second, 1),
+            "data_wait": round(self.waited / self.seconds, 4),
+            "memory_gb": round(peak_memory() / 1e9, 3),
+        }
+
+
+def peak_memory() -> int:
+    """The most bytes that this process has held: on its GPU, where it has one, else in main memory."""
+    if torch.cuda.is_initialized():
+        return torch.cuda.max_memory_allocated()
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def announce(config: Train, splits: Splits, learner: Learner, steps: int, folder: Path, found: Path | None) -> None:
+    """Says what will be done, and writes it to `config.yaml`, and to `config.json` what the model is for."""
+    write_file(folder / "config.yaml", to_yaml(config))
+    write_file(folder / "config.json", describe_model(config, splits))
+    data, world = splits.data, learner.accelerator.num_processes
+    parameters = sum(parameter.numel() for parameter in learner.model.parameters())
+    mode = "exact" if config.exact else "DDP" if world > 1 else "one process"
+    print(
+        f"data       {data.path}: {len(splits.train):,} training and {len(splits.test):,} test images, "
+        f"{len(splits.classes)} classes\n"
+        f"input      {data.channels} × {data.size} × {data.size} ({data.resize}), mean {data.mean}, std {data.std}\n"
+        f"model      {config.model.name}, {parameters:,} parameters\n"
+        f"weights    {learner.fingerprint}, equal on {world} of {world} processes (init.method={config.init.method})\n"
+        f"device     {world} × {learner.accelerator.device.type}, precision {config.precision}, {mode}\n"
+        f"batch      {config.batch} = {world} processes × {config.accumulate} parts × {learner.micro}, {steps:,} updates\n"
+        f"folder     {folder}" + (f", going on after {int(found.name):,} images" if found else "") + f"\n\n{HEADER}",
+        flush=True,
+    )
+
+
+def table_row(seen: int, size: int, train_loss: float, result: Evaluation, speed: Speed) -> str:
+    numbers = speed.numbers()
+    return (
+        f"{seen / size:8.2f} {seen:12,} {train_loss:12.4f} {result.loss:12.4f} {result.accuracy:10.2%} {result.top5:10.2%} "
+        f"{speed.per_second:10,.0f} {numbers['data_wait']:9.1%} {numbers['memory_gb']:10.2f} "
+        f"{speed.left / speed.per_second / 60:14.1f}"
+    )

@@ -1,0 +1,120 @@
+"""Evaluates a classifier that `recipes/train.py` wrote: the same numbers on any number of processes.
+
+    accelerate launch recipes/evaluate.py runs/digits-1                                # the test split of its data
+    accelerate launch recipes/evaluate.py runs/digits-1 data.path=path/to/other/data   # other data of the same classes
+    accelerate launch recipes/evaluate.py runs/digits-1/checkpoints/000000001408 flips=true
+    python recipes/evaluate.py --help                                                  # all options
+
+The first argument is a run folder, a copy of its model.safetensors and config.json, or a checkpoint. It writes
+metrics.json, predictions.parquet (row, label, prediction, confidence, probabilities) and confusion.png into a folder.
+"""
+
+import io
+import json
+import sys
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from omegaconf import OmegaConf
+
+from recipes.core.augment import Prepare
+from recipes.core.config import Data, describe, merge
+from recipes.core.data import load_test
+from recipes.core.evaluation import Evaluation, evaluate
+from recipes.core.export import load_model
+from recipes.core.files import write_file
+from recipes.core.report import plot_confusion
+from recipes.core.runtime import UserError, finish, one_line_errors, quiet_other_ranks, start
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    data: Data = field(default_factory=Data)  # what is not given is as in the training
+    batch: int = 64  # images that a process puts through the model at a time
+    flips: bool = False  # the mean of an image and its mirror image
+    precision: str | None = None  # no, bf16 or fp16; None: what the launch config says
+    processes: int | None = None  # refuse to run on another number of processes
+    threads: int | None = None  # CPU threads of a process
+    cpu: bool = False  # do not use an accelerator
+    out: str | None = None  # the folder of the results; None: evaluation, in the first argument
+
+
+def predictions(result: Evaluation, labels: np.ndarray) -> pa.Table:
+    """All predictions in the order of the rows; on the main process."""
+    parts = gather_object([(result.rows, result.probabilities)])
+    rows = np.concatenate([part[0] for part in parts])
+    probabilities = np.concatenate([part[1] for part in parts])[np.argsort(rows)]
+    return pa.table(
+        {
+            "row": np.sort(rows),
+            "label": labels,
+            "prediction": probabilities.argmax(1),
+            "confidence": probabilities.max(1),
+            "probabilities": pa.FixedSizeListArray.from_arrays(probabilities.ravel(), probabilities.shape[1]),
+        }
+    )
+
+
+def run(accelerator: Accelerator, config: Evaluate, path: Path) -> None:
+    model, info = load_model(path)
+    given = {name: info[name] for name in ("size", "channels", "resize", "mean", "std")}
+    data = replace(config.data, **given)
+    images = load_test(data, info["labels"])
+    prepare = Prepare(data.mean, data.std, accelerator.device)
+    classes = len(info["labels"])
+    model = model.to(accelerator.device)
+    result = evaluate(accelerator, model, images, prepare, classes, config.batch, data.workers, config.flips, keep=True)
+    table = predictions(result, images.labels)
+    if not accelerator.is_main_process:
+        return
+    folder = Path(config.out) if config.out else path / "evaluation"
+    folder.mkdir(parents=True, exist_ok=True)
+    file = io.BytesIO()
+    pq.write_table(table, file)
+    write_file(folder / "predictions.parquet", file.getvalue())
+    plot_confusion(folder / "confusion.png", result.confusion.numpy(), info["labels"])
+    metrics = {"data": data.path, "images": result.count, **result.numbers(), "by_class": result.by_class(info["labels"])}
+    write_file(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+    print(
+        f"{result.count:,} images: top-1 {result.accuracy:.2%}, top-5 {result.top5:.2%}, cross-entropy {result.loss:.4f}, "
+        f"calibration error {result.ece:.4f}: see {folder}"
+    )
+
+
+def read(argv: list[str]) -> tuple[Evaluate, Path]:
+    """The options and the model's path; the data is that of the training, where nothing else is said.
+
+    Raises:
+        UserError: no path, or what `merge` says.
+    """
+    paths = [word for word in argv if "=" not in word]
+    if len(paths) != 1:
+        raise UserError("evaluate.py takes one run folder or checkpoint, and options as key=value")
+    path = Path(paths[0])
+    folder = path.parent.parent if path.parent.name == "checkpoints" else path
+    trained = {}
+    if (folder / "config.yaml").is_file() and not any(word.startswith("data.path=") for word in argv):
+        known = {item.name for item in fields(Data)}
+        trained = {"data": {k: v for k, v in OmegaConf.load(folder / "config.yaml").data.items() if k in known}}
+    return merge(Evaluate, trained, [word for word in argv if "=" in word]), path
+
+
+def main() -> None:
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(f"{__doc__}\nOptions and their defaults (meanings: recipes/evaluate.py):\n\n{describe(Evaluate)}")
+        return
+    with one_line_errors("evaluate.py"):
+        config, path = read(sys.argv[1:])
+        accelerator = start(config.cpu, config.precision, config.processes, config.threads)
+        quiet_other_ranks()
+        run(accelerator, config, path)
+        finish(accelerator)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,186 @@
+"""Runs that are killed, stopped or moved to other processes end like those that are not."""
+
+import json
+import multiprocessing
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+import torch
+import yaml
+
+from recipes.core import checkpoint
+
+# Everything that could go out of step: augmentation, mixing, an average, momentum, a schedule.
+RECIPE = [
+    "model.name=resnet8", "model.width=8", "batch=48", "shards=4", "epochs=0.6", "save_every=96", "evaluate_every=0.2",
+    "augment.pad=1", "augment.mixup=0.4", "augment.auto=trivial", "optim.ema=300", "optim.warmup=200",
+]  # fmt: skip
+
+
+class Run:
+    """A training that can be killed as a whole."""
+
+    def __init__(self, root, folder, *options, processes=1, launcher=()):
+        start = ["-m", "torch.distributed.run", f"--nproc-per-node={processes}", *(launcher or ["--standalone"])]
+        command = [*(start if processes > 1 or launcher else []), str(root / "recipes/train.py"), *options, f"out={folder}"]
+        env = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+        self.folder = folder
+        self.process = subprocess.Popen([sys.executable, *command], env=env, cwd=root,
+                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
+
+    def wait(self, status=0) -> str:
+        output, errors = self.process.communicate(timeout=240)
+        assert self.process.returncode == status, output[-2000:] + errors[-3000:]
+        return output
+
+    def reach(self, samples):
+        """Waits until a checkpoint of so many samples is there."""
+        end = time.monotonic() + 120
+        while not any(int(path.name) >= samples for path in checkpoint.find(self.folder)):
+            assert self.process.poll() is None and time.monotonic() < end, self.process.communicate()[1][-3000:]
+            time.sleep(0.005)
+
+    def kill(self):
+        """Kills the launcher and every process that it started; these are in groups of their own."""
+        launcher = psutil.Process(self.process.pid)
+        for process in [*launcher.children(recursive=True), launcher]:
+            process.kill()
+        self.process.communicate()
+
+
+def result(folder):
+    """The weights' fingerprint, and the log without what depends on the clock."""
+    metrics = json.loads((folder / "metrics.json").read_text())
+    clock = ("seconds", "images_per_second", "data_wait", "memory_gb")
+    log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return metrics["weights"], [{key: value for key, value in line.items() if key not in clock} for line in log]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(root, tmp_path_factory):
+    """The result of the exact run that nothing happens to, on one process."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    Run(root, folder, *RECIPE, "exact=true").wait()
+    assert not (folder / "checkpoints").exists() and not (folder / ".lock").exists()
+    return result(folder)
+
+
+@pytest.mark.slow
+def test_killed_twice_and_moved_to_other_processes(root, tmp_path, uninterrupted):
+    folder = tmp_path / "run"
+    for processes, samples in ((1, 96), (4, 480)):
+        run = Run(root, folder, *RECIPE, "exact=true", processes=processes)
+        run.reach(samples)
+        run.kill()
+        assert not (folder / "metrics.json").exists()
+    assert "going on after" in Run(root, folder, *RECIPE, "exact=true", processes=2).wait()
+    assert result(folder) == uninterrupted  # the same bits, and each line of the log once
+
+
+@pytest.mark.slow
+def test_one_rank_killed_under_a_launcher_that_restarts(root, tmp_path, uninterrupted):
+    folder = tmp_path / "run"
+    run = Run(root, folder, *RECIPE, "exact=true", processes=2, launcher=["--standalone", "--max-restarts=1"])
+    run.reach(192)
+    ranks = [child for child in psutil.Process(run.process.pid).children() if any("train.py" in word for word in child.cmdline())]
+    ranks[-1].kill()
+    assert "going on after" in run.wait()
+    assert result(folder) == uninterrupted
+
+
+@pytest.mark.slow
+def test_sigterm_saves_and_says_that_it_can_go_on(root, tmp_path, uninterrupted):
+    folder = tmp_path / "run"
+    run = Run(root, folder, *RECIPE, "exact=true", "save_every=1000000")
+    end = time.monotonic() + 120
+    while not (folder / "log.jsonl").exists() or (folder / "log.jsonl").read_text().count("\n") < 3:
+        assert run.process.poll() is None and time.monotonic() < end
+        time.sleep(0.005)
+    run.process.send_signal(signal.SIGTERM)
+    assert "the same command goes on" in run.wait(status=75)
+    assert len(checkpoint.find(folder)) == 1
+    changed = Run(root, folder, *RECIPE, "exact=true", "optim.lr=0.1")
+    assert "another optim.lr (0.004, now 0.1)" in changed.process.communicate(timeout=120)[1]
+    assert changed.process.returncode == 1
+    Run(root, folder, *RECIPE, "exact=true").wait()
+    weights, log = result(folder)
+    assert weights == uninterrupted[0]
+    assert [line for line in log if line["kind"] == "test"] == [line for line in uninterrupted[1] if line["kind"] == "test"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [2, 3])
+def test_ddp_goes_on_bit_for_bit(root, tmp_path, processes):
+    # The statistics of BatchNorm differ by rank between two evaluations, and are kept apart.
+    options = [*RECIPE, "deterministic=true", "model.name=cifarnet", "data.size=16", "data.channels=3", "epochs=0.3"]
+    options = [option for option in options if not option.startswith("augment.mixup")]
+    Run(root, tmp_path / "whole", *options, processes=processes).wait()
+    run = Run(root, tmp_path / "killed", *options, processes=processes)
+    run.reach(96)
+    run.kill()
+    assert "going on after" in Run(root, tmp_path / "killed", *options, processes=processes).wait()
+    assert result(tmp_path / "killed") == result(tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_two_hosts_are_one_run(root, tmp_path, uninterrupted):
+    # Two launchers that meet on the loopback, as on two machines.
+    meet = ["--nnodes=2", "--master-addr=127.0.0.1", f"--master-port={random.randint(20000, 40000)}"]
+    runs = [Run(root, tmp_path / "run", *RECIPE, "exact=true", processes=1, launcher=[*meet, f"--node-rank={node}"])
+            for node in (0, 1)]  # fmt: skip
+    outputs = [run.wait() for run in runs]
+    assert "equal on 2 of 2 processes" in outputs[0] and "equal on" not in outputs[1]
+    assert result(tmp_path / "run") == uninterrupted
+
+
+def save_forever(folder, size, start):
+    for number in range(start, start + 1000):
+        checkpoint.save(folder, number, {"x": torch.full((size,), number)}, {"seen": number}, keep=2)
+        (folder / "saved").write_text(str(number))
+
+
+def test_a_kill_while_saving_loses_nothing(tmp_path):
+    before, rng = 0, random.Random(5)
+    for _ in range(12):
+        child = multiprocessing.get_context("fork").Process(target=save_forever, args=(tmp_path, 30_000, before + 1))
+        child.start()
+        time.sleep(rng.uniform(0.2, 0.6))
+        child.kill()
+        child.join()
+        said = int((tmp_path / "saved").read_text() or 0) if (tmp_path / "saved").exists() else 0
+        found = checkpoint.newest(tmp_path)
+        if said:
+            tensors, progress = checkpoint.load(found)
+            assert progress["seen"] >= said and (tensors["x"] == progress["seen"]).all()
+            before = progress["seen"]
+        for path in checkpoint.find(tmp_path):
+            assert checkpoint.is_sound(path)
+    assert before > 10
+
+
+def test_a_damaged_checkpoint_is_passed_over(tmp_path):
+    for number in (1, 2, 3):
+        checkpoint.save(tmp_path, number, {"x": torch.arange(number)}, {"seen": number}, keep=3)
+    content = bytearray((tmp_path / "checkpoints/000000000003/state.pt").read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / "checkpoints/000000000003/state.pt").write_bytes(content)
+    (tmp_path / "checkpoints/000000000002/progress.json").unlink()
+    assert checkpoint.newest(tmp_path).name == "000000000001"
+    checkpoint.save(tmp_path, 3, {"x": torch.arange(3)}, {"seen": 3}, keep=2)
+    assert [path.name for path in checkpoint.find(tmp_path)] == ["000000000002", "000000000003"]
+    assert checkpoint.load(checkpoint.newest(tmp_path))[1] == {"seen": 3}
+
+
+def test_a_run_folder_is_one_runs_own(root, tmp_path):
+    run = Run(root, tmp_path / "run", *RECIPE, "epochs=50")
+    run.reach(96)
+    second = Run(root, tmp_path / "run", *RECIPE, "epochs=50")
+    assert "is in use by a run that is going on" in second.process.communicate(timeout=120)[1]
+    run.kill()
+    assert yaml.safe_load((tmp_path / "run/config.yaml").read_text())["epochs"] == 50
