@@ -1,0 +1,66 @@
+"""FGVC-Aircraft: 10,000 photos of aircraft in 100 variants, which make 70 families of 30 manufacturers."""
+
+from dataclasses import dataclass
+
+import datasets
+import pyarrow as pa
+
+from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.files import name_of
+from dataset_scripts.core.layout import LayoutBuilder, LayoutConfig, Rows
+from dataset_scripts.core.published import PublishedSet, Source
+from dataset_scripts.core.tables import resolve_names
+
+published = Source.at("https://www.robots.ox.ac.uk/~vgg/data/fgvc-aircraft/archives/")
+CLASS_LISTS = {"variant": "variants.txt", "family": "families.txt", "manufacturer": "manufacturers.txt"}
+LISTS = {"train": "train", "validation": "val", "test": "test"}
+
+
+@dataclass
+class FgvcAircraftConfig(LayoutConfig):
+    """`name` says what the label is: "variant", "family" or "manufacturer"."""
+
+
+class FgvcAircraft(PublishedSet, LayoutBuilder):
+    """Config names are the levels of the hierarchy; the default is variant, the finest."""
+
+    BUILDER_CONFIG_CLASS = FgvcAircraftConfig
+    BUILDER_CONFIGS = [FgvcAircraftConfig(name=name) for name in CLASS_LISTS]
+    DEFAULT_CONFIG_NAME = "variant"
+    HOMEPAGE = "https://www.robots.ox.ac.uk/~vgg/data/fgvc-aircraft/"
+    LICENSE = "other"
+    CITATION = """\
+@techreport{maji2013finegrained,
+    title         = {Fine-Grained Visual Classification of Aircraft},
+    author        = {Maji, Subhransu and Kannala, Juho and Rahtu, Esa and Blaschko, Matthew and Vedaldi, Andrea},
+    year          = {2013},
+    archivePrefix = {arXiv},
+    eprint        = {1306.5151}
+}"""
+    SOURCES = (
+        published(
+            "fgvc-aircraft-2013b.tar.gz", 2753340328, "e4e323d410e29f0370c81eabdcbb0e2b813acea1de22891b70b58ff41bfc9834"
+        ),
+    )
+    ROWS = {"train": 3_334, "validation": 3_333, "test": 3_333}
+
+    def index(self, files):
+        last = CLASS_LISTS[self.config.name]
+        class_list = next((path for path in files.paths if name_of(path) == last), f"data/{last}")
+        data = class_list.removesuffix(last)
+        classes = files.read(class_list).decode("utf-8", "replace").splitlines()
+        label = datasets.ClassLabel(names=[name.strip() for name in classes if name.strip()])
+        numbers, rows = {name: number for number, name in enumerate(label.names)}, {}
+        for split, name in LISTS.items():
+            path = f"{data}images_{self.config.name}_{name}.txt"
+            text = files.read(path).decode("utf-8", "replace")
+            lines = [line.strip().partition(" ") for line in text.splitlines() if line.strip()]  # a class has spaces too
+            for row, (image, _, said) in enumerate(lines):
+                if said not in numbers:
+                    raise DataError(f"{files.root}/{path}, row {row + 1}: {said!r} of image {image} is not in {class_list}")
+            images = resolve_names(files, path, pa.array([f"{image}.jpg" for image, *_ in lines]), "image", f"{data}images")
+            rows[split] = Rows(images.to_pylist(), {"label": pa.array([numbers[said] for *_, said in lines])})
+        return datasets.Features(image=datasets.Image(), label=label), rows
+
+    def read(self, files, path):
+        return {"image": {"bytes": files.read(path), "path": path}}

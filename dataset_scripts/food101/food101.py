@@ -1,0 +1,49 @@
+"""Food-101: 101,000 photos of 101 dishes, 1,000 of each; the labels of the training photos are not cleaned."""
+
+import datasets
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.layout import LayoutBuilder, Rows
+from dataset_scripts.core.published import PublishedSet, Source
+from dataset_scripts.core.tables import resolve_names
+
+published = Source.at("http://data.vision.ee.ethz.ch/cvl/")
+CLASS_LIST = "meta/classes.txt"
+
+
+class Food101(PublishedSet, LayoutBuilder):
+    """`meta/train.txt` and `meta/test.txt` name images by class and number; the classes are those of `meta/classes.txt`."""
+
+    HOMEPAGE = "https://data.vision.ee.ethz.ch/cvl/datasets_extra/food-101/"
+    LICENSE = "unknown"
+    CITATION = """\
+@inproceedings{bossard2014food101,
+    title     = {Food-101 -- Mining Discriminative Components with Random Forests},
+    author    = {Bossard, Lukas and Guillaumin, Matthieu and Van Gool, Luc},
+    booktitle = {European Conference on Computer Vision},
+    pages     = {446--461},
+    year      = {2014},
+    doi       = {10.1007/978-3-319-10599-4_29}
+}"""
+    SOURCES = (published("food-101.tar.gz", 4996278331, "d97d15e438b7f4498f96086a4f7e2fa42a32f2712e87d3295441b2b6314053a4"),)
+    ROWS = {"train": 75_750, "test": 25_250}
+
+    def index(self, files):
+        top = next((path.removesuffix(CLASS_LIST) for path in files.paths if path.endswith(CLASS_LIST)), "")
+        classes = files.read(top + CLASS_LIST).decode("utf-8", "replace").split()
+        rows = {}
+        for split in ("train", "test"):
+            path = f"{top}meta/{split}.txt"
+            names = pa.array(files.read(path).decode("utf-8", "replace").split())
+            images = resolve_names(files, path, pc.binary_join_element_wise(names, "jpg", "."), "image", f"{top}images")
+            labels = pc.index_in(pc.replace_substring_regex(names, "/.*", ""), pa.array(classes)).cast(pa.int64())
+            if labels.null_count:
+                stray = names.filter(pc.is_null(labels))[0]
+                raise DataError(f"{files.root}/{path}: {stray} is of no class in {top}{CLASS_LIST}")
+            rows[split] = Rows(images.to_pylist(), {"label": labels})
+        return datasets.Features(image=datasets.Image(), label=datasets.ClassLabel(names=classes)), rows
+
+    def read(self, files, path):
+        return {"image": {"bytes": files.read(path), "path": path}}

@@ -1,0 +1,52 @@
+"""What ImageNet's classes are called, and the classes of validation images: from the development kit, or Kaggle's tables."""
+
+from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.files import Files, folder_of, name_of
+from dataset_scripts.mat.mat import read_mat
+
+DEVKIT = "ILSVRC2012_devkit_t12.tar.gz"
+TRUTH = "ILSVRC2012_validation_ground_truth.txt"
+
+Classes = tuple[dict[str, str], dict[int, str]]  # WordNet id -> names, and number of a validation image -> WordNet id
+
+
+def read_devkit(files: Files) -> Classes | None:
+    """`data/meta.mat` and the ground truth beside it, where they are there.
+
+    Raises:
+        DataError: they are damaged or do not fit together, or scipy is not installed.
+    """
+    path = next((path for path in files.paths if name_of(path) == "meta.mat"), None)
+    if path is None:
+        return None
+    synsets = read_mat(files, path, "synsets").get("synsets")
+    try:
+        ids, wnids, words, children = (
+            [value.item() for value in synsets[key].ravel()] for key in ("ILSVRC2012_ID", "WNID", "words", "num_children")
+        )
+    except (TypeError, ValueError, IndexError, AttributeError):
+        raise DataError(f"{files.root}/{path} holds no synsets as the development kit has them") from None
+    leaves = [row for row, count in enumerate(children) if count == 0]  # the others are hypernyms, not classes
+    wnid_of = {ids[row]: wnids[row] for row in leaves}
+    truth_path = f"{folder_of(path)}/{TRUTH}".lstrip("/")
+    try:
+        truth = [wnid_of[int(line)] for line in files.read(truth_path).split()]
+    except (ValueError, KeyError) as error:
+        raise DataError(f"{files.root}/{truth_path}: {error} is no class of {path}") from None
+    return {wnids[row]: words[row] for row in leaves}, dict(enumerate(truth, 1))
+
+
+def read_kaggle(files: Files) -> Classes:
+    """`LOC_synset_mapping.txt` (`n01440764 tench, Tinca tinca`) and `LOC_val_solution.csv`, as far as they are there."""
+    words, truth = {}, {}
+    for path in files.paths:
+        if name_of(path) == "LOC_synset_mapping.txt":
+            for line in files.read(path).decode("utf-8", "replace").splitlines():
+                wnid, _, names = line.strip().partition(" ")
+                words[wnid] = names
+        elif name_of(path) == "LOC_val_solution.csv":
+            for line in files.read(path).decode("utf-8", "replace").splitlines()[1:]:
+                image, _, boxes = line.partition(",")
+                if image.startswith("ILSVRC2012_val_") and boxes.split():
+                    truth[int(image.removeprefix("ILSVRC2012_val_"))] = boxes.split()[0]
+    return words, truth
