@@ -1,0 +1,68 @@
+"""EMNIST: up to 814,255 handwritten letters and digits, grey images of 28 x 28 pixels, in the form of MNIST."""
+
+import string
+
+from dataset_scripts.core.arrays import Part, unpacked
+from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.files import Files, name_of
+from dataset_scripts.core.published import PublishedSet, Source
+from dataset_scripts.core.records import reading
+from dataset_scripts.idx.idx import Idx, IdxConfig, open_idx
+
+DIGITS, LETTERS = list(string.digits), list(string.ascii_uppercase)
+MERGED = DIGITS + LETTERS + list("abdefghnqrt")  # the other small letters look like their capitals
+CLASSES = {
+    "balanced": MERGED, "byclass": DIGITS + LETTERS + list(string.ascii_lowercase), "bymerge": MERGED,
+    "letters": LETTERS, "digits": DIGITS, "mnist": DIGITS,
+}  # fmt: skip
+ROWS = {  # train, test
+    "balanced": (112_800, 18_800), "byclass": (697_932, 116_323), "bymerge": (697_932, 116_323),
+    "letters": (124_800, 20_800), "digits": (240_000, 40_000), "mnist": (60_000, 10_000),
+}  # fmt: skip
+FIRST = {"letters": 1}  # what the files call the first class, where that is not 0
+
+published = Source.at("https://biometrics.nist.gov/cs_links/EMNIST/")
+
+
+class Emnist(PublishedSet, Idx):
+    """Config names are the published selections of the same characters; the default is balanced."""
+
+    BUILDER_CONFIGS = [IdxConfig(name=name) for name in CLASSES]
+    DEFAULT_CONFIG_NAME = "balanced"
+    HOMEPAGE = "https://www.nist.gov/itl/products-and-services/emnist-dataset"
+    LICENSE = "unknown"
+    CITATION = """\
+@inproceedings{cohen2017emnist,
+    title     = {EMNIST: Extending MNIST to handwritten letters},
+    author    = {Cohen, Gregory and Afshar, Saeed and Tapson, Jonathan and van Schaik, Andr{\\'e}},
+    booktitle = {International Joint Conference on Neural Networks},
+    pages     = {2921--2926},
+    year      = {2017},
+    doi       = {10.1109/IJCNN.2017.7966217}
+}"""
+    SOURCES = (published("gzip.zip", 561753746, "fb9bb67e33772a9cc0b895e4ecf36d2cf35be8b709693c3564cea2a019fcda8e"),)
+    ROWS = {"train": 112_800, "test": 18_800}
+    CLASSES = MERGED
+    OPTIONS = {"transpose": True}  # the pictures are stored on their side
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.ROWS, self.CLASSES = dict(zip(("train", "test"), ROWS[self.config.name])), CLASSES[self.config.name]
+
+    def index(self, files):
+        splits = {}
+        for split in ("train", "test"):
+            images, labels = (self._find(files, split, kind) for kind in ("images-idx3", "labels-idx1"))
+            with reading(f"{files.root}/{images}"):
+                count = len(open_idx(files, images).check())
+            with reading(f"{files.root}/{labels}"):
+                numbers = open_idx(files, labels).check().all()
+            splits[split] = [Part((images, self.config.transpose), count, {"label": numbers}, labels)]
+        return self.assemble(files, splits, {"label": self.config.classes}, FIRST.get(self.config.name, 0))
+
+    def _find(self, files: Files, split: str, kind: str) -> str:
+        name = f"emnist-{self.config.name}-{split}-{kind}-ubyte"
+        paths = unpacked(files, [path for path in files.paths if name_of(path) in (name, f"{name}.gz")])
+        if not paths:
+            raise DataError(f"{files.root} holds no {name}.gz, neither as a file nor in gzip.zip")
+        return min(paths, key=len)  # the unpacked one, where both are there

@@ -1,0 +1,54 @@
+"""Imagewoof: ten breeds of dogs of ImageNet, which are hard to tell apart; 12,954 colour photos, in three sizes."""
+
+import datasets
+import pyarrow as pa
+
+from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.published import PublishedSet, Source
+from dataset_scripts.image_folder.image_folder import ImageFolder, ImageFolderConfig
+
+NAMES = {
+    "n02086240": "Shih-Tzu", "n02087394": "Rhodesian ridgeback", "n02088364": "beagle", "n02089973": "English foxhound",
+    "n02093754": "Border terrier", "n02096294": "Australian terrier", "n02099601": "golden retriever",
+    "n02105641": "Old English sheepdog", "n02111889": "Samoyed", "n02115641": "dingo",
+}  # fmt: skip
+published = Source.at("https://s3.amazonaws.com/fast-ai-imageclas/")
+
+FILES = {
+    "160px": published("imagewoof2-160.tgz", 92612825, "fcd23cc7dfce8837c95a8f9d63a128b7"),
+    "320px": published("imagewoof2-320.tgz", 328387740, "af65be7963816efa949fa3c3b4947740"),
+    "full": published("imagewoof2.tgz", 1343715595, "5eaf5bbf4bf16a77c616dc6e8dd5f8e9"),
+}
+
+
+class Imagewoof(PublishedSet, ImageFolder):
+    """Config names are sizes of the shorter side; the default is 160px."""
+
+    BUILDER_CONFIGS = [ImageFolderConfig(name=name) for name in FILES]
+    DEFAULT_CONFIG_NAME = "160px"
+    HOMEPAGE = "https://github.com/fastai/imagenette"
+    LICENSE = "apache-2.0"
+    CITATION = """\
+@misc{howard2019imagewoof,
+    title  = {Imagewoof: a subset of 10 classes from Imagenet that aren't so easy to classify},
+    author = {Howard, Jeremy},
+    year   = {2019},
+    url    = {https://github.com/fastai/imagenette#imagewoof}
+}"""
+    SOURCES = tuple(FILES.values())
+    ROWS = {"train": 9_025, "validation": 3_929}
+    CLASSES = list(NAMES.values())
+
+    def sources(self):
+        return (FILES[self.config.name],)
+
+    def index(self, files):
+        features, rows = super().index(files)
+        strange = [name for name in features["label"].names if name not in NAMES]
+        if strange:
+            raise DataError(f"{files.root}: {strange[0]} is no folder of Imagewoof")
+        places = pa.array([list(NAMES).index(name) for name in features["label"].names])  # also where breeds are left out
+        for split in rows.values():
+            split.columns["label"] = places.take(split.columns["label"])
+        features["label"] = datasets.ClassLabel(names=self.CLASSES)
+        return features, rows

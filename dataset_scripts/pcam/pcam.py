@@ -1,0 +1,122 @@
+"""PatchCamelyon: 327,680 patches of lymph nodes under the microscope, with and without metastases, 96 x 96 pixels."""
+
+import gzip
+import os
+import tempfile
+from pathlib import Path
+
+from dataset_scripts.core.archives import MAX_RATIO, MAX_SMALL
+from dataset_scripts.core.arrays import Part, unpacked
+from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.files import Files, Reader, name_of
+from dataset_scripts.core.published import PublishedSet, Source
+from dataset_scripts.core.records import Images, reading
+from dataset_scripts.hdf5.hdf5 import Blocks, Hdf5, open_array
+
+NAMES = {"train": "train", "validation": "valid", "test": "test"}
+BLOCK = 1 << 20
+published = Source.at("https://zenodo.org/record/2546921/files/")
+
+
+class Pcam(PublishedSet, Hdf5):
+    HOMEPAGE = "https://github.com/basveeling/pcam"
+    LICENSE = "cc0-1.0"
+    CITATION = """\
+@inproceedings{veeling2018rotation,
+    title     = {Rotation Equivariant CNNs for Digital Pathology},
+    author    = {Veeling, Bastiaan S. and Linmans, Jasper and Winkens, Jim and Cohen, Taco and Welling, Max},
+    booktitle = {Medical Image Computing and Computer Assisted Intervention},
+    pages     = {210--218},
+    year      = {2018},
+    doi       = {10.1007/978-3-030-00934-2_24}
+}"""
+    SOURCES = (
+        published(
+            "camelyonpatch_level_2_split_train_x.h5.gz",
+            6421353462,
+            "d619e741468a7ab35c7e4a75e6821b7e7e6c9411705d45708f2a0efc8960656c",
+        ),
+        published(
+            "camelyonpatch_level_2_split_train_y.h5.gz",
+            21378,
+            "b74126d2c01b20d3661f9b46765d29cf4e4fba6faba29c8e0d09d406331ab75a",
+        ),
+        published(
+            "camelyonpatch_level_2_split_valid_x.h5.gz",
+            805965320,
+            "f82ee1670d027b4ec388048d9eabc2186b77c009655dae76d624c0ecb053ccb2",
+        ),
+        published(
+            "camelyonpatch_level_2_split_valid_y.h5.gz",
+            3038,
+            "ce1ae30f08feb468447971cfd0472e7becd0ad96d877c64120c72571439ae48c",
+        ),
+        published(
+            "camelyonpatch_level_2_split_test_x.h5.gz",
+            800875929,
+            "79174c2201ad521602a5888be8f36ee10875f37403dd3f2086caf2182ef87245",
+        ),
+        published(
+            "camelyonpatch_level_2_split_test_y.h5.gz",
+            3040,
+            "0a522005fccc8bbd04c5a117bfaf81d8da2676f03a29d7499f71d0a0bd6068ef",
+        ),
+    )
+    ROWS = {"train": 262_144, "validation": 32_768, "test": 32_768}
+    CLASSES = ["normal", "tumor"]
+
+    def index(self, files):
+        splits = {}
+        for split, name in NAMES.items():
+            images, labels = (self._find(files, f"camelyonpatch_level_2_split_{name}_{key}.h5") for key in "xy")
+            with reading(f"{files.root}/{images[0]}"):
+                shape = open_array(*images[1:], "x").shape
+                if len(shape) != 4 or shape[3] != 3:
+                    raise ValueError(f"images are (N, H, W, 3), not {shape}")
+            with reading(f"{files.root}/{labels[0]}"):
+                numbers = open_array(*labels[1:], "y")[()].reshape(-1)  # published as (N, 1, 1, 1)
+            splits[split] = [Part(images, shape[0], {"label": numbers}, labels[0])]
+        return self.assemble(files, splits, {"label": self.config.classes})
+
+    def _find(self, files: Files, name: str) -> tuple[str, Reader, str]:
+        """The path of a file of HDF5, and from where it is read.
+
+        HDF5 is read at any place, gzip only from the front: what is compressed is unpacked into the cache, once.
+        """
+        paths = unpacked(files, [path for path in files.paths if name_of(path) in (name, f"{name}.gz")])
+        if not paths:
+            raise DataError(f"{files.root} holds no {name}.gz")
+        path = min(paths, key=len)  # the unpacked one, where both are there
+        if not path.endswith(".gz"):
+            return path, files.reader(), path
+        packed = Path(files.local(path))
+        with reading(f"{files.root}/{path}"):
+            plain = gunzip(packed, self.downloads / "inflated")
+        return path, Reader(plain.parent), plain.name
+
+    def open_images(self, files, source):
+        return Images(Blocks(open_array(*source[1:], "x")), (0, 1, 2))
+
+
+def gunzip(packed: Path, folder: Path) -> Path:
+    """Writes what a gzip file holds, once; found again as long as the file is not touched.
+
+    Raises:
+        ValueError: it would grow as no image does.
+    """
+    stat = packed.stat()
+    path = folder / f"{packed.stem}-{stat.st_size}-{stat.st_mtime_ns}.h5"
+    if path.exists():
+        return path
+    folder.mkdir(parents=True, exist_ok=True)
+    with gzip.open(packed) as stream, tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
+        try:
+            while block := stream.read(BLOCK):
+                file.write(block)
+                if file.tell() > max(MAX_SMALL, MAX_RATIO * stat.st_size):
+                    raise ValueError(f"it grows to more than {MAX_RATIO} times its size, which no image does")
+            file.close()
+            os.replace(file.name, path)
+        finally:
+            Path(file.name).unlink(missing_ok=True)
+    return path
