@@ -1,9 +1,10 @@
-"""How much memory a large COCO file takes, as a multiple of its size.
+"""How much memory large annotation files take, as multiples of their size: a COCO json, and a csv that names images.
 
     python benchmarks/annotations.py            # 1,000,000 annotations; prints a table, writes results/annotations.json
 
-The peak memory of a new process that loads the set, less that of one that only imports the package, over the size of
-the json file. `json.load`, which many readers begin with, stands beside it.
+The peak memory of a new process that reads the file, less that of one that only imports the package (and, for the csv,
+makes the listing of its images, which are not on disk), over the size of the file. `json.load` and `pandas.read_csv`,
+which many readers begin with, stand beside it.
 """
 
 import argparse
@@ -19,12 +20,28 @@ import PIL.Image
 from tqdm import tqdm
 
 PER_IMAGE = 200
-VARIANTS = {
-    "nothing": "pass",
-    "json.load": "whole = json.load(open(folder + '/annotations.json'))",
-    "load_dataset": "rows = dataset_scripts.load_dataset('coco', data_dir=folder, split='train')",
-    "load_dataset, streaming": "row = next(iter(dataset_scripts.load_dataset('coco', data_dir=folder, split='train', streaming=True)))",
-}
+LISTING = (
+    "from dataset_scripts.csv_list.csv_list import CsvList, Files, matches; "
+    "files = Files(folder, paths=['labels.csv'] + [f'train/{{number:012}}.jpg' for number in range({0})]); files.images; "
+)
+VARIANTS = {  # file -> the line that does it; of None is what all the others do, too
+    "annotations.json": {
+        None: "pass",
+        "json.load": "whole = json.load(open(folder + '/annotations.json'))",
+        "load_dataset": "rows = dataset_scripts.load_dataset('coco', data_dir=folder, split='train')",
+        "load_dataset, streaming": (
+            "row = next(iter(dataset_scripts.load_dataset('coco', data_dir=folder, split='train', streaming=True)))"
+        ),
+    },
+    "labels.csv": {
+        None: LISTING,
+        "pandas.read_csv": LISTING + "import pandas; whole = pandas.read_csv(folder + '/labels.csv', dtype={{'id': str}})",
+        "csv_list, until rows are read": LISTING + (
+            "matches(files); builder = CsvList(data_dir=folder); builder.files = files; "
+            "splits = builder._split_generators(datasets.DownloadManager())"
+        ),
+    },
+}  # fmt: skip
 PROGRAM = """\
 import json, os, resource, sys, time
 import datasets, dataset_scripts
@@ -60,31 +77,47 @@ def make_coco(folder: Path, annotations: int) -> int:
     return (folder / "annotations.json").stat().st_size
 
 
+def make_csv(folder: Path, rows: int) -> int:
+    """Writes a csv with the names of images in any order, without suffix, a class and a number; returns its size."""
+    rng = np.random.default_rng(0)
+    values = rng.permutation(rows).tolist(), rng.integers(0, 120, rows).tolist(), rng.uniform(0, 15, rows).round(2).tolist()
+    with open(folder / "labels.csv", "w") as file:
+        file.write("id,breed,age\n")
+        for name, breed, age in tqdm(zip(*values), desc="rows", total=rows):
+            file.write(f"{name:012},breed_{breed:03}_of_dogs,{age}\n")
+    return (folder / "labels.csv").stat().st_size
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--annotations", type=int, default=1_000_000)
+    parser.add_argument("--annotations", type=int, default=1_000_000, help="also the rows of the csv")
     arguments = parser.parse_args()
+    measured = {}
     with tempfile.TemporaryDirectory() as work:
-        folder = Path(work, "coco")
-        folder.mkdir()
-        size = make_coco(folder, arguments.annotations)
-        measured = {}
-        for name, line in VARIANTS.items():
+        folders = {name: Path(work, name.split(".")[0]) for name in VARIANTS}
+        for folder in folders.values():
+            folder.mkdir()
+        make = {"annotations.json": make_coco, "labels.csv": make_csv}
+        sizes = {name: make[name](folder, arguments.annotations) for name, folder in folders.items()}
+        for number, (name, how, line) in enumerate((name, how, line) for name in VARIANTS for how, line in VARIANTS[name].items()):
             output = subprocess.run(
-                [sys.executable, "-c", PROGRAM.format(line), str(folder)],
-                env={**os.environ, "HF_HOME": str(Path(work, name)), "HF_HUB_OFFLINE": "1"},
+                [sys.executable, "-c", PROGRAM.format(line.format(arguments.annotations)), str(folders[name])],
+                env={**os.environ, "HF_HOME": str(Path(work, f"cache {number}")), "HF_HUB_OFFLINE": "1"},
                 stdout=subprocess.PIPE, text=True, check=True,
             ).stdout.split()  # fmt: skip
-            measured[name] = {"seconds": float(output[-2]), "bytes": int(output[-1])}
-    base = measured.pop("nothing")["bytes"]
-    print(f"{arguments.annotations} annotations, {size / 1e6:.0f} MB of json\n")
-    print("| | peak memory / size of the json | seconds |\n|---|---:|---:|")
-    for name, values in measured.items():
-        values["ratio"] = (values["bytes"] - base) / size
-        print(f"| {name} | {values['ratio']:.1f} | {values['seconds']:.1f} |")
+            measured[name, how] = {"seconds": float(output[-2]), "bytes": int(output[-1])}
+    for name, size in sizes.items():
+        base = measured.pop((name, None))["bytes"]
+        print(f"\n{name}: {arguments.annotations} annotations, {size / 1e6:.0f} MB\n")
+        print("| | peak memory / size of the file | seconds |\n|---|---:|---:|")
+        for (file, how), values in measured.items():
+            if file == name:
+                values["ratio"] = (values["bytes"] - base) / size
+                print(f"| {how} | {values['ratio']:.1f} | {values['seconds']:.1f} |")
     results = Path(__file__).parent / "results"
     results.mkdir(exist_ok=True)
-    (results / "annotations.json").write_text(json.dumps({"annotations": arguments.annotations, "size": size, **measured}, indent=2) + "\n")
+    content = {"annotations": arguments.annotations, "sizes": sizes} | {", ".join(key): values for key, values in measured.items()}
+    (results / "annotations.json").write_text(json.dumps(content, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -9,10 +9,13 @@ import struct
 import tarfile
 import zipfile
 
+import numpy as np
+import PIL.Image
 import pytest
 import torch
 
-from dataset_scripts import DataError, load_dataset
+from dataset_scripts import DataError, ToTensor, load_dataset
+from dataset_scripts.core.files import Files, Reader
 
 KINDS = ["zip", "tar", "tar.gz", "tgz", "tar.bz2", "tar.xz", "tar.zst"]
 
@@ -105,6 +108,74 @@ def test_an_archive_a_split(photos, tmp_path):
         sets = load_dataset(str(folder))
         for split, rows in load_dataset(str(photos)).items():
             assert_same(rows, sets[split])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_was_unpacked_is_read_and_not_its_archive(tmp_path, caplog, kind):
+    rng = np.random.default_rng(4)
+    images = rng.integers(0, 256, (70, 6, 5), np.uint8)
+    (tmp_path / "set/x").mkdir(parents=True)
+    np.save(tmp_path / "set/x/images.npy", images)
+    pack(tmp_path / "set/x", tmp_path / f"set/x.{kind}", kind, "x/")
+    np.save(tmp_path / "set/x/images.npy", images[::-1])  # tells the two from each other
+    rows = load_dataset(str(tmp_path / "set"), split="train", num_proc=2)
+    assert f"x.{kind} is left out: the folder x/ beside it is read instead" in caplog.text and len(rows.cache_files) == 2
+    for row, image in zip(rows, images[::-1], strict=True):
+        assert torch.equal(row["image"], ToTensor()(image))
+    shutil.rmtree(tmp_path / "set/x")
+    for row, image in zip(load_dataset(str(tmp_path / "set"), split="train"), images, strict=True):
+        assert torch.equal(row["image"], ToTensor()(image))
+
+
+def test_archives_that_would_be_one_folder(photos, tmp_path):
+    (tmp_path / "two/train").mkdir(parents=True)
+    pack(photos / "train", tmp_path / "two/train.zip", "zip")
+    pack(photos / "train/cat", tmp_path / "two/train/cat.tar", "tar")
+    with pytest.raises(DataError, match="train.zip holds a folder cat, and .*train/cat.tar would be it: rename or remove one"):
+        load_dataset(str(tmp_path / "two"))
+    (tmp_path / "two/train/cat.tar").unlink()
+    pack(photos / "train", tmp_path / "two/train.tar", "tar")
+    with pytest.raises(DataError, match="train.zip and .*train.tar would be one folder: rename or remove one"):
+        load_dataset(str(tmp_path / "two"))
+
+
+def test_an_archive_in_a_folder_of_the_name_of_another(photos, tmp_path):
+    """The longer of two folders is meant: cat.tar stands for cat/, cat/old.zip for cat/old/."""
+    (tmp_path / "set/cat").mkdir(parents=True)
+    pack(photos / "train/cat", tmp_path / "set/cat.tar", "tar")
+    pack(photos / "train/dog", tmp_path / "set/cat/old.zip", "zip")
+    rows = load_dataset(str(tmp_path / "set"), split="train")
+    assert rows.features["label"].names == ["cat", "cat/old"] and rows["label"][:] == [0] * 5 + [1] * 5
+    names = [f"{folder}/{file}" for folder in ("cat", "dog") for file in ("0.png", "1.PNG", "2.png", "3.PNG", "4.png")]
+    for row, name in zip(rows, names, strict=True):
+        assert torch.equal(row["image"], ToTensor()(PIL.Image.open(photos / "train" / name)))
+    files = Files.of(tmp_path / "set")
+    for mounts in (sorted(files.mounts.items()), sorted(files.mounts.items(), reverse=True)):
+        reader = Reader(files.root, dict(mounts))
+        assert [reader.read(path) for path in files.paths] == [(photos / "train" / name).read_bytes() for name in names]
+
+
+def test_only_what_is_read_decides_on_the_order(photos, tmp_path, save_image):
+    """A compressed tar is read by one process, but one that no row is read from does not matter."""
+    labels, masks = tmp_path / "labels", tmp_path / "masks"
+    for path in (photos / "train/cat").iterdir():
+        save_image(masks / "masks" / f"{path.stem}.png", mode="L")
+        (labels / "labels").mkdir(parents=True, exist_ok=True)
+        if path.name[0] != ".":
+            (labels / "labels" / f"{path.stem}.txt").write_text("0 0.5 0.5 0.5 0.5\n")
+    pack(tmp_path / "masks/masks", tmp_path / "masks.tar.gz", "tar.gz")
+    for kind, processes in (("zip", 2), ("tar.gz", 1)):
+        for name, beside in (("image_folder", None), ("mask_pairs", masks / "masks"), ("yolo", labels / "labels")):
+            folder = tmp_path / f"{name}-{kind}"
+            folder.mkdir()
+            pack(photos / "train/cat", folder / f"images.{kind}", kind)
+            if beside:
+                pack(beside, folder / f"{beside.name}.zip", "zip")
+            (tmp_path / "notes.txt").write_text("notes")
+            with tarfile.open(folder / "notes.tar.xz", "w:xz") as archive:
+                archive.add(tmp_path / "notes.txt", "notes.txt")
+            rows = load_dataset(name, data_dir=str(folder), split="train", num_proc=2)
+            assert len(rows) == 5 and len(rows.cache_files) == processes, (name, kind)
 
 
 def test_a_changed_archive_is_read_again(photos, tmp_path):

@@ -1,15 +1,18 @@
 """NumPy files, in the forms of keras's MNIST, MedMNIST and KMNIST, against the arrays that were saved."""
 
+import io
 import re
 import shutil
 import zipfile
 
 import datasets
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 
 from dataset_scripts import DataError, ToTensor, load_dataset
+from dataset_scripts.core.decode import encode_image
 
 
 def make(count=20, shape=(12, 9), classes=5, seed=0, dtype=np.uint8):
@@ -136,6 +139,29 @@ def test_dtypes(tmp_path):
         load_dataset(str(tmp_path), scale=255)
     rows = load_dataset(str(tmp_path), split="train", scale=255, on_error="skip")
     assert list(rows["label"]) == [0, 1, 2, 3, 5]
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_what_is_stored_is_a_png_of_these_pixels(channels):
+    """Of any size, from memory in any order, read by Pillow; not larger than Pillow writes it."""
+    rng = np.random.default_rng(channels)
+    sizes = [(1, 1), (1, 9), (9, 1), (28, 28), (33, 47), (160, 200)]
+    for height, width in sizes:
+        waves = np.sin(np.add.outer(np.arange(height) / 9, np.arange(width) / 7))[:, :, None] * np.linspace(60, 120, channels)
+        flat = np.repeat(np.repeat(rng.integers(0, 5, (height // 8 + 1, width // 8 + 1, channels)), 8, 0), 8, 1)[:height, :width]
+        for kind, array in {
+            "photo": np.clip(128 + waves + rng.normal(0, 6, (height, width, channels)), 0, 255),
+            "noise": rng.integers(0, 256, (height, width, channels)),
+            "mask": flat,
+        }.items():
+            array = array.astype(np.uint8)
+            for view in (array, array[::-1], np.asfortranarray(array), array[:, ::-1]):
+                image = PIL.Image.open(io.BytesIO(encode_image(view)))
+                assert image.format == "PNG" and image.mode == ("L", "LA", "RGB", "RGBA")[channels - 1]
+                assert np.array_equal(np.asarray(image).reshape(view.shape), view)
+            buffer = io.BytesIO()
+            PIL.Image.fromarray(array.squeeze(-1) if channels == 1 else array).save(buffer, "PNG", compress_level=1)
+            assert len(encode_image(array)) <= 1.1 * len(buffer.getvalue()) + 20, (kind, height, width)
 
 
 def test_kinds_of_labels(tmp_path):

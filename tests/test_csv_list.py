@@ -14,6 +14,7 @@ import torchvision
 
 from dataset_scripts import DataError, ToTensor, load_dataset
 from dataset_scripts.core.files import Files
+from dataset_scripts.core.tables import read_table
 from dataset_scripts.csv_list.csv_list import Paths, matches
 from dataset_scripts.csv_list.names import Places
 
@@ -195,6 +196,77 @@ def test_names_in_the_folder_of_the_split(tmp_path, save_image):
     sets = load_dataset(str(tmp_path))
     for split, arrays in pixels.items():
         assert all(torch.equal(row["image"], ToTensor()(array)) for row, array in zip(sets[split], arrays, strict=True))
+
+
+def test_a_column_of_splits_and_equal_names_in_their_folders(tmp_path, save_image):
+    pixels = {split: [save_image(tmp_path / split / f"{number}.png") for number in range(3)] for split in ("train", "val")}
+    rows = [{"image": f"{number}.png", "split": split, "label": f"{split} {number}"} for number in range(3) for split in pixels]
+    write_csv(tmp_path / "list.csv", rows)
+    sets = load_dataset(str(tmp_path))
+    assert list(sets) == ["train", "validation"]
+    for ours, split in (("train", "train"), ("validation", "val")):
+        assert names_of(sets[ours]) == [f"{split} {number}" for number in range(3)]
+        assert all(torch.equal(row["image"], ToTensor()(array)) for row, array in zip(sets[ours], pixels[split], strict=True))
+    write_csv(tmp_path / "list.csv", [*rows, {"image": "2.png", "split": "val", "label": "again"}])
+    with pytest.raises(DataError, match="list.csv, row 7: 2.png is listed twice"):
+        load_dataset(str(tmp_path))
+
+
+def test_folds_are_a_column(tmp_path, save_image):
+    """Of cross-validation: neither splits nor, where nothing else could be one, the label."""
+    for number in range(9):
+        save_image(tmp_path / f"{number}.png")
+    rows = [{"id": number, "fold": number % 3, "grade": "abc"[number // 3]} for number in range(9)]
+    write_csv(tmp_path / "train.csv", [{name: row[name] for name in ("id", "fold")} for row in rows])
+    sets = load_dataset(str(tmp_path))
+    assert list(sets) == ["train"] and sets["train"].features == {"image": datasets.Image(), "fold": datasets.Value("int64")}
+    assert sets["train"]["fold"][:] == [0, 1, 2] * 3
+    write_csv(tmp_path / "train.csv", rows)
+    loaded = load_dataset(str(tmp_path), split="train")
+    assert names_of(loaded) == list("aaabbbccc") and loaded["fold"][:] == [0, 1, 2] * 3
+
+
+def test_semicolons_as_in_gtsrb(tmp_path, save_image):
+    """A csv in each folder of a class, with names that other folders have, too."""
+    told = {}
+    for number in range(3):
+        folder = tmp_path / "GTSRB/Final_Training/Images" / f"{number:05}"
+        rows = []
+        for place in range(4):
+            told[number, place] = save_image(folder / f"00000_{place:05}.ppm", (15 + number, 15 + place))
+            rows.append({"Filename": f"00000_{place:05}.ppm", "Width": 15 + number, "Height": 15 + place, "Roi.X1": 5, "Roi.Y1": 5,
+                         "Roi.X2": 12, "Roi.Y2": 13, "ClassId": number})  # fmt: skip
+        write_csv(folder / f"GT-{number:05}.csv", rows, ";")
+    loaded = load_dataset(str(tmp_path / "GTSRB"), split="train")
+    assert list(loaded.features) == ["image", "Width", "Height", "Roi.X1", "Roi.Y1", "Roi.X2", "Roi.Y2", "label"]
+    assert names_of(loaded) == [str(number) for number, _ in told]
+    for row, pixels in zip(loaded, told.values(), strict=True):
+        assert torch.equal(row["image"], ToTensor()(pixels)) and (row["Height"], row["Width"]) == pixels.shape[:2]
+
+
+def test_a_type_holds_for_the_whole_column(tmp_path, save_image):
+    """The first rows hold whole numbers, or nothing, and one far behind does not."""
+    count = 20_000
+    save_image(tmp_path / "0.png")
+    told = {"number": "1.5", "text": "a", "late": "x", "whole": "7"}
+    lines = ["file,number,text,late,whole", *(f"{number}.png,{number},{number},,{number}" for number in range(count))]
+    (tmp_path / "list.csv").write_text("\n".join([*lines, ",".join(["last.png", *told.values()]), ""]))
+    table = read_table(Files.of(tmp_path), "list.csv")
+    assert [str(kind) for kind in table.schema.types] == ["string", "double", "string", "string", "int64"]
+    assert table["text"].to_pylist() == [*map(str, range(count)), "a"] and table["number"].to_pylist() == [*range(count), 1.5]
+    assert table["late"].to_pylist() == [""] * count + ["x"] and table["whole"].to_pylist() == [*range(count), 7]
+    (tmp_path / "list.csv").write_bytes("file,label\n0.png,café\n".encode("latin-1"))
+    with pytest.raises(DataError, match="list.csv: the column label is not in UTF-8: save the file in that encoding"):
+        load_dataset(str(tmp_path))
+
+
+def test_a_split_of_faulty_names_alone(tmp_path, save_image):
+    save_image(tmp_path / "0.png")
+    save_image(tmp_path / "1.png")
+    rows = [{"image": name, "split": split} for name, split in (("0.png", "train"), ("2.png", "test"), ("3.png", "test"), ("1.png", "train"))]
+    write_csv(tmp_path / "list.csv", rows)
+    with pytest.raises(DataError, match="list.csv: no row of the split test can be read, such as there is no image 3.png"):
+        load_dataset("csv_list", data_dir=str(tmp_path), image_column="image", on_error="skip")
 
 
 def test_what_is_not_a_table_of_images(tmp_path, save_image):

@@ -65,6 +65,14 @@ def source(server, *paths, **changes):
     return Source(**{"name": "x.bin", "urls": urls, "size": len(CONTENT), "digest": sha, **changes})
 
 
+def test_files_that_lie_together():
+    published = Source.at("https://a.org/x/", "https://b.org/get?file=")
+    urls = ("https://a.org/x/y.zip", "https://b.org/get?file=y.zip")
+    for kind in ("sha256", "md5"):
+        digest = hashlib.new(kind, CONTENT).hexdigest()
+        assert published("y.zip", 7, digest) == Source("y.zip", urls, 7, f"{kind}:{digest}")
+
+
 def test_fetched_once_and_found_again(server, tmp_path):
     path = download(source(server, "good"), tmp_path)
     assert path.read_bytes() == CONTENT and path.name == "x.bin"

@@ -279,6 +279,32 @@ def test_the_card_of_a_script_of_ones_own(tmp_path):
     assert "license: cc0-1.0" in text and "# Points\n\nElse dots.\n" in text
 
 
+def test_pictures_of_the_card_go_along(photos, tmp_path, save_image):
+    out = tmp_path / "out"
+    for name in ("look.png", "other.png", "deep/far.png"):
+        save_image(tmp_path / "dots" / name)
+    (tmp_path / "secret.png").write_bytes(b"mine")
+    (tmp_path / "dots/dots.py").write_text(f"from dataset_scripts.image_folder.image_folder import ImageFolder\n\n"
+                                                f"class Dots(ImageFolder):\n    DATA_DIR = {str(photos)!r}\n")  # fmt: skip
+    (tmp_path / "dots/README.md").write_text(
+        "# Dots\n\n![a look](look.png)\n\n![](deep/far.png) ![](../secret.png) ![](gone.png)\n"
+        "![](https://dots.example/other.png)\n"
+    )
+    export(tmp_path / "dots/dots.py", out)
+    assert sorted(path.name for path in out.iterdir()) == ["README.md", "data", "look.png"]
+    assert (out / "look.png").read_bytes() == (tmp_path / "dots/look.png").read_bytes()
+    assert "![a look](look.png)" in (out / "README.md").read_text()
+    assert datasets.load_dataset(str(out))["test"].features["label"].names == ["a dog", "cat"]
+    export(out, tmp_path / "again")  # an export of an export, and another one in its place
+    assert contents(tmp_path / "again").keys() == contents(out).keys()
+    export("digits", out, overwrite=True)
+    assert sorted(path.name for path in out.iterdir()) == ["README.md", "data", "preview.png"]
+    assert (out / "preview.png").read_bytes() == (PACKAGE / "digits/preview.png").read_bytes()
+    (out / "mine.png").write_bytes(b"mine")
+    with pytest.raises(DataError, match=r"not empty \(mine.png\)"):
+        export("digits", out, overwrite=True)
+
+
 # Cards of layouts are about no data.
 SETS = [path for path in sorted(PACKAGE.glob("*/README.md")) if "\n- layout\n" not in path.read_text().split("---\n")[1]]
 
@@ -287,7 +313,7 @@ SETS = [path for path in sorted(PACKAGE.glob("*/README.md")) if "\n- layout\n" n
 def test_cards_of_sets_make_sense_to_everyone(path):
     text = for_everyone(path.read_text().split("---\n", 2)[2])
     assert not PACKAGE_WORDS.search(text) and text.startswith("# ") and len(text) > 200
-    assert not re.search(r"^(#+ .*|\*\*[^*]+\*\*)\n\n(#|\*\*|\Z)|:\n\n(?![-*|`])|\]\((?!http|#)", text, re.MULTILINE)
+    assert not re.search(r"^(#+ .*|\*\*[^*]+\*\*)\n\n(#|\*\*|\Z)|:\n\n(?![-*|`])|\]\((?!http|#|preview\.png\))", text, re.MULTILINE)
     assert text.count("```") % 2 == 0 and ("```bibtex" in text) == ("```bibtex" in path.read_text())
 
 
@@ -486,8 +512,10 @@ def test_push_and_reload(hub, photos, tmp_path):
     assert commits == ["POST /api/datasets/ann/photos/commit/main", "POST /api/datasets/ann/photos/commit/v2"]
     puts = [line for line in log if line.startswith("PUT")]
     assert len(puts) == 1  # of the digits: the photos' files are known
-    assert sorted(contents(folder)) == ["LICENSE", "README.md", "data/test-00000-of-00001.parquet"]
-    assert contents(state / "branches/v2") == sent
+    assert sorted(contents(folder)) == ["LICENSE", "README.md", "data/test-00000-of-00001.parquet", "preview.png"]
+    picture = {"preview.png": (PACKAGE / "digits/preview.png").read_bytes()}
+    assert contents(folder)["preview.png"] == picture["preview.png"]
+    assert contents(state / "branches/v2") == sent | picture  # the branch began as main
 
 
 def test_a_broken_upload_goes_on(hub, photos, tmp_path):

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import tarfile
 
 import datasets
 import numpy as np
@@ -61,6 +62,52 @@ def test_folders_around_everything_are_no_classes(tmp_path, save_image):
         save_image(tmp_path / "nette" / "imagenette2" / split / "n01" / "1.png")
     sets = load_dataset(str(tmp_path / "nette"))
     assert list(sets) == ["train", "validation"] and labels(sets["train"]) == ["n01"]
+
+
+def pack(path, folder, names):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w") as archive:
+        for name in names:
+            archive.add(folder / name, name)
+
+
+def test_parts_of_a_set_are_no_classes(tmp_path, save_image, caplog):
+    names = [f"{name}/{number}.png" for name in ("cat", "dog/beagle", "owl") for number in range(4)]
+    pixels = {name: save_image(tmp_path / "photos" / name) for name in names}
+    expected = {name: name.rpartition("/")[0] for name in names}
+    for form in ("shard-{:06}", "part{}", "x-{:05}-of-00003", "a/b.{:02}"):
+        root = tmp_path / form[:4].strip("/")
+        for part in range(3):
+            pack(root / f"{form.format(part)}.tar", tmp_path / "photos", names[part::3])
+        rows = load_dataset(str(root), split="train")
+        assert rows.features["label"].names == ["cat", "dog/beagle", "owl"] and len(rows) == 12
+        files = [image["path"] for image in rows.cast_column("image", datasets.Image(decode=False)).with_format(None)["image"]]
+        found = [name for part in range(3) for name in sorted(names[part::3])]
+        assert len(files) == 12 and labels(rows) == [expected[name] for name in found]
+        for row, name in zip(rows, found):
+            assert torch.equal(row["image"], ToTensor()(pixels[name]))
+    assert "read as image_folder (12 images in 3 folders; splits: train)" in caplog.text
+    for split in ("train", "val"):
+        for part in range(2):
+            pack(tmp_path / f"splits/{split}_{part}.tar", tmp_path / "photos", names[part::2])
+            pack(tmp_path / f"folders/{split}/{part:03}.tar", tmp_path / "photos", names[part::2])
+    for root in ("splits", "folders"):
+        sets = load_dataset(str(tmp_path / root))
+        assert list(sets) == ["train", "validation"] and len(sets["train"]) == len(sets["validation"]) == 12
+        assert sets["train"].features["label"].names == ["cat", "dog/beagle", "owl"]
+
+
+def test_numbered_archives_that_are_classes(tmp_path, save_image):
+    """Those that hold the images themselves, and those that differ in more than a number."""
+    for name in ("1.png", "old/2.png", "new/3.png"):
+        save_image(tmp_path / "photos" / name)
+    for name in ("n01440764", "n02102040"):
+        pack(tmp_path / f"imagenet/{name}.tar", tmp_path / "photos", ["1.png"])
+    assert load_dataset(str(tmp_path / "imagenet"), split="train").features["label"].names == ["n01440764", "n02102040"]
+    for name in ("cat-1", "dog-2"):
+        pack(tmp_path / f"animals/{name}.tar", tmp_path / "photos", ["old/2.png", "new/3.png"])
+    rows = load_dataset(str(tmp_path / "animals"), split="train")
+    assert rows.features["label"].names == ["cat-1/new", "cat-1/old", "dog-2/new", "dog-2/old"]
 
 
 def test_one_class_and_no_class(tmp_path, save_image):

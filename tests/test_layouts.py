@@ -1,20 +1,30 @@
 """What all layouts share: finding them, listing once, and batches of their rows."""
 
+import importlib
 import json
+import pickle
 import subprocess
 import sys
 
 import datasets
+import h5py
+import lmdb
 import numpy as np
+import pyarrow as pa
 import pytest
+import scipy.io
 import torch
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from dataset_scripts import DataError, ToTensor, load_dataset
 from dataset_scripts.core.collate import detection_collate, pad_collate
+from dataset_scripts.core.files import Files
 from dataset_scripts.core.json_stream import elements
+from dataset_scripts.core.layout import Rows
+from dataset_scripts.core.layouts import declared, detect
 from dataset_scripts.core.objects import object_features
+from dataset_scripts.core.script import bundled_names, find_script
 from dataset_scripts.core.splits import split_in, split_name
 
 LISTED = """
@@ -37,6 +47,96 @@ def test_a_folder_is_listed_once(tmp_path, save_image, root):
         [sys.executable, "-c", LISTED, str(tmp_path / "photos")], capture_output=True, text=True, cwd=root
     )
     assert result.stdout.split() == ["3", "True", "4"], result.stderr
+
+
+@pytest.fixture
+def sets(tmp_path, save_image):
+    """Layout -> a small set of it, of each that says which suffixes speak for it, in its usual and in upper case."""
+    rng = np.random.default_rng(5)
+    images = rng.integers(0, 256, (6, 8, 8, 3), np.uint8)
+    folders = {name: tmp_path / name for name in ("arrays", "captions", "cifar", "coco", "csv_list", "hdf5", "lmdb", "mat", "stl", "yolo")}
+    for name, folder in folders.items():
+        folder.mkdir()
+        if name in ("captions", "coco", "csv_list", "yolo"):
+            save_image(folder / "1.png")
+    np.savez(folders["arrays"] / "train.npz", images=images, labels=np.arange(6))
+    (folders["captions"] / "1.txt").write_text("a cat on a mat\n")
+    for name in ("data_batch_1", "test_batch"):
+        content = {b"data": rng.integers(0, 256, (4, 3072), np.uint8), b"labels": [0, 1, 2, 3]}
+        (folders["cifar"] / name).write_bytes(pickle.dumps(content, protocol=2))
+    content = {"images": [{"id": 1, "file_name": "1.png"}], "categories": [{"id": 1, "name": "cat"}],
+               "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 2, 2]}]}  # fmt: skip
+    (folders["coco"] / "instances.json").write_text(json.dumps(content))
+    (folders["csv_list"] / "labels.csv").write_text("file,label\n1.png,cat\n")
+    with h5py.File(folders["hdf5"] / "train.h5", "w") as file:
+        file["images"], file["labels"] = images, np.arange(6)
+    with lmdb.open(str(folders["lmdb"])) as environment, environment.begin(write=True) as transaction:
+        transaction.put(b"1", rng.bytes(100))
+    scipy.io.savemat(folders["mat"] / "train.mat", {"images": images, "labels": np.arange(6)})
+    (folders["stl"] / "train_X.bin").write_bytes(rng.bytes(2 * 3 * 96 * 96))
+    (folders["stl"] / "train_y.bin").write_bytes(b"\1\2")
+    (folders["yolo"] / "1.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    return folders
+
+
+def test_a_layout_is_asked_wherever_it_would_match(sets):
+    """What stands in the line SUFFIXES agrees with `matches`, for the sets of all layouts; in upper case, too."""
+    said = {name: declared(find_script(name)) for name in bundled_names()}
+    assert sets.keys() == {name for name, each in said.items() if "SUFFIXES" in each}
+    modules = {name: importlib.import_module(find_script(name).module_name()) for name in said}
+    layouts = {name: module for name, module in modules.items() if hasattr(module, "matches")}
+    for name, module in layouts.items():
+        assert said[name] == {key: getattr(module, key) for key in ("PRECEDENCE", "SUFFIXES") if hasattr(module, key)}
+    for upper in (False, True):
+        for kind, folder in sets.items():
+            for path in list(folder.iterdir()) if upper else ():
+                path.rename(path.with_suffix(path.suffix.upper()))
+            files = Files.of(folder)
+            matching = {name: module.PRECEDENCE for name, module in layouts.items() if module.matches(files)}
+            found = detect(files)
+            assert (found.name if found else None) == max(matching, key=matching.get, default=None)
+            assert upper or found.name == kind
+
+
+def test_only_layouts_that_may_match_are_imported(tmp_path, save_image, root):
+    save_image(tmp_path / "photos/a/1.png")
+    program = (
+        "import sys; from dataset_scripts import load_dataset; load_dataset(sys.argv[1]); names = set(sys.modules);"
+        "print('dataset_scripts.image_folder.image_folder' in names, "
+        "*(name in names for name in ('dataset_scripts.hdf5.hdf5', 'dataset_scripts.coco.coco', 'dataset_scripts.digits.digits', 'scipy')))"
+    )
+    result = subprocess.run([sys.executable, "-c", program, str(tmp_path / "photos")], capture_output=True, text=True, cwd=root)
+    assert result.stdout.split() == ["True", "False", "False", "False", "False"], result.stderr
+
+
+def test_parts_of_columns_are_pickled_without_the_rest():
+    columns = {
+        "label": pa.array(np.arange(100_000)),
+        "text": pa.array([f"text {number}" for number in range(100_000)]),
+        "boxes": pa.array([[number] * 4 for number in range(100_000)]),
+    }
+    whole = Rows(list(range(100_000)), columns)
+    part = Rows(whole.samples[500:510], {name: column.slice(500, 10) for name, column in columns.items()})
+    content = pickle.dumps(part)
+    assert len(content) < 3000 and pickle.loads(content) == part
+    assert pickle.loads(pickle.dumps(whole)) == whole
+
+
+@pytest.mark.parametrize("processes", [None, 2])
+def test_a_split_of_faulty_rows_alone_is_an_error(tmp_path, save_image, processes):
+    for split in ("train", "test"):
+        for number in range(4):
+            save_image(tmp_path / "set" / split / "a" / f"{number}.png")
+    for number in range(4):
+        (tmp_path / "set/test/a" / f"{number}.png").write_bytes(b"\x89PNG")
+    for _ in range(2):  # nothing is left in the cache that would be taken the second time
+        with pytest.raises(DataError, match=r"set: no row of the split test can be read: see .*\.skipped\.txt") as caught:
+            load_dataset(str(tmp_path / "set"), on_error="skip", num_proc=processes)
+        with open(str(caught.value).rpartition("see ")[2]) as file:
+            assert len(file.readlines()) == 4
+    save_image(tmp_path / "set/test/a/3.png")
+    sets = load_dataset(str(tmp_path / "set"), on_error="skip", num_proc=processes)
+    assert {split: len(rows) for split, rows in sets.items()} == {"train": 4, "test": 1}
 
 
 def test_two_layouts_in_one_folder(tmp_path, save_image):

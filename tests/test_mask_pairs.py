@@ -245,7 +245,7 @@ def test_wrong_masks_are_named(tmp_path, save_image, save_mask, caplog):
     save_image(folder / "masks/i.png", mode="LA")
     messages = [
         "masks/d.jpg is a JPEG, which blurs ids: store masks without loss, as PNG does",
-        "masks/e.png has 7 x 9 pixels, images/e.png has 9 x 7",
+        "masks/e.png has 7 x 9 pixels, its image has 9 x 7",
         "images/f.jpg and images/f.png are both the image of f: rename or remove one",
         "masks/g.png holds colours, not ids: pass colors={'road'",
         "images/h.png has no mask, but there is masks/H.png, whose name differs in case: rename one",

@@ -53,6 +53,7 @@ def test_every_script_has_a_card_and_is_listed(root):
     readme = (root / "README.md").read_text()
     scripts = [path for path in (root / "dataset_scripts").glob("*/*.py") if path.stem == path.parent.name]
     assert len(scripts) >= 2
+    assert {path.parent.name for path in (root / "dataset_scripts").glob("*/README.md")} == {path.stem for path in scripts}
     for path in scripts:
         assert f"[`{path.stem}`](dataset_scripts/{path.stem}/README.md)" in readme
 

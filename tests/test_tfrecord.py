@@ -327,7 +327,10 @@ def test_masks(tmp_path, orientation):
         assert torch.equal(row["image"].as_subclass(torch.Tensor), ToTensor()(np.ascontiguousarray(turn(pixels_of(n)))))
         assert np.array_equal(row["mask"].numpy(), turn(masks[n]))
     write(tmp_path / "train.tfrecord", [{"image": encode(pixels_of(1)), "mask": encode(pixels_of(1, size=(4, 4), channels=1))}])
-    with pytest.raises(DataError, match="train.tfrecord, record 1: the mask has 4 x 4 pixels, its image 9 x 7"):
+    with pytest.raises(DataError, match="train.tfrecord, record 1: its mask has 4 x 4 pixels, its image has 9 x 7"):
+        load_dataset(str(tmp_path))
+    write(tmp_path / "train.tfrecord", [{"image": encode(pixels_of(1)), "mask": encode(pixels_of(2))}])
+    with pytest.raises(DataError, match="train.tfrecord, record 1: its mask holds colours, not ids"):
         load_dataset(str(tmp_path))
 
 

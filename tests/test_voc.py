@@ -179,11 +179,28 @@ def test_masks_turn_with_the_image(tmp_path):
     pixels = (row["image"] * 255).round().int()
     assert row["mask"].shape == (36, 20) and np.array_equal(row["mask"], ids.ravel()[pixels[0] * 256 + pixels[1]])
     PIL.Image.fromarray(stored).save(tmp_path / "SegmentationClass/1.png")
-    with pytest.raises(DataError, match="SegmentationClass/1.png is of mode RGB: a mask holds one id a pixel"):
+    with pytest.raises(DataError, match="SegmentationClass/1.png holds colours, not ids: pass colors="):
         load_dataset(str(tmp_path))
+    PIL.Image.fromarray(np.repeat(ids[:, :, None], 3, 2)).save(tmp_path / "SegmentationClass/1.png")  # grey, as RGB
+    assert torch.equal(load_dataset(str(tmp_path), split="train")[0]["mask"], row["mask"])
     palette_image(ids[:9]).save(tmp_path / "SegmentationClass/1.png")
-    with pytest.raises(DataError, match="SegmentationClass/1.png has 36 x 9 pixels, its image 20 x 36"):
+    with pytest.raises(DataError, match="SegmentationClass/1.png has 36 x 9 pixels, its image has 20 x 36"):
         load_dataset(str(tmp_path))
+
+
+def test_images_without_objects_have_lists_of_the_same_types(voc):
+    rows = load_dataset(str(voc), split="train")
+    filled = next(row["objects"] for row in rows if len(row["objects"]["bbox"]) > 1)
+    bare = next(row["objects"] for row in rows if not len(row["objects"]["bbox"]))
+    assert list(bare) == list(filled)
+    for name, values in filled.items():
+        assert type(bare[name]) is type(values) and len(bare[name]) == 0, name
+        if isinstance(values, torch.Tensor):
+            assert bare[name].dtype == values.dtype and bare[name].shape[1:] == values.shape[1:], name
+    assert {name: values.dtype for name, values in bare.items() if isinstance(values, torch.Tensor)} == {
+        "bbox": torch.float32, "category": torch.int64, "difficult": torch.bool, "truncated": torch.bool, "occluded": torch.bool,
+    }  # fmt: skip
+    assert bare["pose"] == bare["parts"] == []
 
 
 def test_lists_of_other_tools(voc, caplog):

@@ -196,6 +196,34 @@ def test_shards_without_sidecars(tmp_path, caplog):
     assert list(rows.features) == ["input", "label_image", "image_id"]
 
 
+def test_a_shard_beside_a_folder_of_its_name(tmp_path):
+    rng = np.random.default_rng(11)
+    for shard, name in enumerate(("a.tar", "a/b.tar")):
+        write_shard(tmp_path / name, sample(rng, 2 * shard) | sample(rng, 2 * shard + 1))
+    rows = load_dataset(str(tmp_path), split="train")
+    assert rows["image_id"][:] == ["0002", "0003", "0000", "0001"] and rows["width"][:] == [2, 3, 0, 1]
+
+
+def test_texts_that_are_boxes_and_texts_that_are_captions(tmp_path, caplog):
+    """YOLO's labels lie beside their images as captions do: the text tells them from each other."""
+    rng = np.random.default_rng(12)
+    labels = [b"", b"1 0.5 0.25 0.5 0.5\n", b"0 0.25 0.5 0.5 0.25\n2 0.5 0.5 1 1\n"]
+    captions = [b"3 cats, 0.5 dogs", b"", "« 1 0.5 0.25 »".encode()]
+    for kind, texts in (("boxes", labels), ("captions", captions)):
+        for name in ("a.tar", "b-000.tar.gz"):
+            members = {f"{number}.{suffix}": content for number, text in enumerate(texts)
+                       for suffix, content in (("png", png(rng, (20, 16))), ("txt", text))}  # fmt: skip
+            write_shard(tmp_path / f"{kind}-{name[0]}/{name}", members)
+    for name in ("boxes-a", "boxes-b"):
+        rows = load_dataset(str(tmp_path / name), split="train")
+        assert [len(row["objects"]["bbox"]) for row in rows] == [0, 1, 2]
+        assert rows[1]["objects"]["bbox"].tolist() == [[5, 0, 10, 8]]
+    for name in ("captions-a", "captions-b"):
+        assert load_dataset(str(tmp_path / name), split="train")["caption"][:] == [text.decode() for text in captions]
+    named = load_dataset("webdataset", data_dir=str(tmp_path / "boxes-a"), split="train")
+    assert named["caption"][:] == [text.decode().strip() for text in labels]
+
+
 def test_labels_and_captions_as_they_are(tmp_path):
     """Labels with gaps stay what they are, a caption may be empty, a label in json is one, too."""
     rng = np.random.default_rng(7)

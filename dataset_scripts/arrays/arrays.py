@@ -10,12 +10,13 @@ from dataset_scripts.core.named_arrays import Named, NamedArrayBuilder, image_ax
 from dataset_scripts.core.records import Images, Records, reading
 
 PRECEDENCE = 2
+SUFFIXES = (".npz", ".npy")
 HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
 def matches(files):
     """NumPy files, one array named like images; beside photos they are something else."""
-    if files.images or not files.having(".npz", ".npy"):
+    if files.images or not files.having(*SUFFIXES):
         return None
     try:
         arrays = list_arrays(files)
@@ -28,7 +29,7 @@ def matches(files):
 def list_arrays(files: Files) -> list[Named]:
     """The arrays in all files, by their headers."""
     arrays = []
-    for path in files.having(".npz", ".npy"):
+    for path in files.having(*SUFFIXES):
         for key in member_names(files, path):
             with reading(f"{files.root}/{path}"):
                 arrays.append(Named(path, key, open_array(files, path, key, header=True).shape))

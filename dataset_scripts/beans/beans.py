@@ -3,13 +3,10 @@
 from dataset_scripts.core.published import PublishedSet, Source
 from dataset_scripts.image_folder.image_folder import ImageFolder
 
-
-def published(name: str, size: int, sha256: str) -> Source:
-    urls = (
-        f"https://storage.googleapis.com/ibeans/{name}",
-        f"https://huggingface.co/datasets/beans/resolve/main/data/{name}",
-    )
-    return Source(name, urls, size, f"sha256:{sha256}")
+published = Source.at(
+    "https://storage.googleapis.com/ibeans/",
+    "https://huggingface.co/datasets/beans/resolve/main/data/",
+)
 
 
 class Beans(PublishedSet, ImageFolder):

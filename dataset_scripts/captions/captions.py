@@ -10,6 +10,7 @@ import datasets
 import pyarrow as pa
 
 from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.features import List
 from dataset_scripts.core.files import Files, Reader, folder_of, is_image, stem_of
 from dataset_scripts.core.layout import LayoutBuilder, LayoutConfig, Rows
 from dataset_scripts.core.pairs import folder_parser, join, name_splits
@@ -17,7 +18,8 @@ from dataset_scripts.core.pairs import folder_parser, join, name_splits
 logger = logging.getLogger(__name__)
 
 PRECEDENCE = 1
-TEXTS = (".txt", ".caption")
+SUFFIXES = (".txt", ".caption", ".json")
+TEXTS = SUFFIXES[:2]
 FIELDS = ("caption", "text", "prompt")  # of a json file, in the order in which they are taken for the caption
 COLUMNS = ("image", "caption", "captions")
 SAMPLE = 16  # files that tell whether they are captions
@@ -41,7 +43,7 @@ class CaptionsConfig(LayoutConfig):
 
 def matches(files):
     """Images most of which have a text of their name, which is no list of boxes."""
-    if not files.having(*TEXTS, ".json"):
+    if not files.having(*SUFFIXES):
         return None
     if any(archive.path.suffix.lower() != ".zip" for archive in files.mounts.values()):
         return None  # a tar of such pairs is a shard of a WebDataset
@@ -159,7 +161,7 @@ class Captions(LayoutBuilder):
         self.columns = {name: f"json_{name}" if name in COLUMNS else name for name in self.kinds if name != self.field}
         features = {"image": datasets.Image()}
         text = datasets.Value("string")
-        features |= {"captions": datasets.List(text)} if self.config.lines else {"caption": text}
+        features |= {"captions": List(text)} if self.config.lines else {"caption": text}
         schema = pa.schema([(column, self.kinds[name]) for name, column in self.columns.items()])
         features |= datasets.Features.from_arrow_schema(schema)
         rows = name_splits(files.root, rows, lambda row: row[0])

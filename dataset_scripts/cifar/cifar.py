@@ -11,6 +11,7 @@ from dataset_scripts.core.files import Files, Reader, folder_of, name_of
 from dataset_scripts.core.records import Images, Records, reading
 
 PRECEDENCE = 2
+SUFFIXES = ("", ".bin")
 SHAPE = (3, 32, 32)
 SIZE = 3 * 32 * 32
 BATCH = re.compile(r"data_batch_\d+(\.bin)?")

@@ -3,6 +3,8 @@
 from dataset_scripts.cifar.cifar import Cifar
 from dataset_scripts.core.published import PublishedSet, Source
 
+published = Source.at("https://www.cs.toronto.edu/~kriz/")
+
 
 class Cifar10(PublishedSet, Cifar):
     HOMEPAGE = "https://www.cs.toronto.edu/~kriz/cifar.html"
@@ -15,12 +17,7 @@ class Cifar10(PublishedSet, Cifar):
     year        = {2009}
 }"""
     SOURCES = (
-        Source(
-            "cifar-10-python.tar.gz",
-            ("https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",),
-            170498071,
-            "sha256:6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
-        ),
+        published("cifar-10-python.tar.gz", 170498071, "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"),
     )
     ROWS = {"train": 50_000, "test": 10_000}
     CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]

@@ -3,6 +3,8 @@
 from dataset_scripts.cifar.cifar import Cifar
 from dataset_scripts.core.published import PublishedSet, Source
 
+published = Source.at("https://www.cs.toronto.edu/~kriz/")
+
 
 class Cifar100(PublishedSet, Cifar):
     """The names of classes (`label`) and groups (`coarse_label`) come with the files."""
@@ -17,11 +19,6 @@ class Cifar100(PublishedSet, Cifar):
     year        = {2009}
 }"""
     SOURCES = (
-        Source(
-            "cifar-100-python.tar.gz",
-            ("https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",),
-            169001437,
-            "sha256:85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7",
-        ),
+        published("cifar-100-python.tar.gz", 169001437, "85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7"),
     )
     ROWS = {"train": 50_000, "test": 10_000}

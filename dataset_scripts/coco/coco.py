@@ -3,7 +3,6 @@
 import json
 import logging
 import posixpath
-import re
 from collections import Counter
 from dataclasses import dataclass
 from urllib.parse import urlparse
@@ -11,9 +10,11 @@ from urllib.parse import urlparse
 import datasets
 import numpy as np
 
+from dataset_scripts.coco.sources import annotation_files, by_split, image_folder
 from dataset_scripts.core.decode import Frame
 from dataset_scripts.core.errors import DataError
-from dataset_scripts.core.files import Files, folder_of, name_of, stem_of
+from dataset_scripts.core.features import List
+from dataset_scripts.core.files import Files
 from dataset_scripts.core.json_stream import elements
 from dataset_scripts.core.layout import LayoutBuilder, LayoutConfig, Rows
 from dataset_scripts.core.objects import (
@@ -22,13 +23,11 @@ from dataset_scripts.core.objects import (
     fit_boxes,
     object_features,
 )
-from dataset_scripts.core.splits import split_in, split_name
 
 logger = logging.getLogger(__name__)
 
 PRECEDENCE = 2
-PEEK = 1 << 14  # bytes at either end of a json file that tell what it is
-MANY = 100  # json files in one folder: they describe an image each
+SUFFIXES = (".json",)
 
 
 @dataclass
@@ -51,29 +50,6 @@ def matches(files):
     return f"{len(files.images)} images; annotations in {', '.join(found[:6])}{' …' * (len(found) > 6)}" if found else None
 
 
-def annotation_files(files: Files) -> dict[str, list[str]]:
-    """The json files in COCO's form, by the task that they are for."""
-    paths = files.having(".json")
-    crowded = {folder for folder, count in Counter(map(folder_of, paths)).items() if count > MANY}
-    tasks = {"detection": [], "keypoints": [], "captions": []}
-    for path in paths:
-        if folder_of(path) in crowded or "panoptic" in name_of(path):
-            continue
-        with files.open(path) as file:
-            text = file.read(PEEK)
-            file.seek(0, 2)
-            file.seek(max(PEEK, file.tell() - PEEK))
-            text += file.read(PEEK)
-        keys = set(re.findall(rb'"(images|annotations|categories|file_name|image_id)"\s*:', text))
-        if not (b"images" in keys or b"annotations" in keys) or not keys & {b"file_name", b"image_id", b"categories"}:
-            continue
-        if re.search(rb'"caption"\s*:', text) and b'"bbox"' not in text:
-            tasks["captions"].append(path)
-        else:
-            tasks["keypoints" if "keypoint" in name_of(path) else "detection"].append(path)
-    return tasks
-
-
 class Coco(LayoutBuilder):
     BUILDER_CONFIG_CLASS = CocoConfig
     TAKES_DATA_FILES = True
@@ -89,6 +65,7 @@ class Coco(LayoutBuilder):
             other = next(path for path in files.images if path not in read)
             logger.warning("%s: %d images are in no annotation file and left out, such as %s",
                            files.root, len(files.images) - len(read), other)  # fmt: skip
+        files.keep(read)
         ids = [sample[1] for rows in splits.values() for sample in rows.samples]
         features = {
             "image": datasets.Image(),
@@ -96,7 +73,7 @@ class Coco(LayoutBuilder):
         }
         self.text_ids = features["image_id"].dtype == "string"
         if self.task == "captions":
-            features["captions"] = datasets.List(datasets.Value("string"))
+            features["captions"] = List(datasets.Value("string"))
             return datasets.Features(features), splits
         names = [self.categories[number] for number in self.places]
         often = Counter(names)
@@ -105,7 +82,7 @@ class Coco(LayoutBuilder):
         if self.config.masks:
             more["segmentation"] = RLE
         if self.task == "keypoints":
-            more["keypoints"] = datasets.List(datasets.List(datasets.Value("float32"), length=3))
+            more["keypoints"] = List(List(datasets.Value("float32"), length=3))
         features["objects"] = object_features(names, **more)
         return datasets.Features(features), splits
 
@@ -115,25 +92,16 @@ class Coco(LayoutBuilder):
         task = self.config.task or next((task for task, paths in tasks.items() if paths), "detection")
         if task not in tasks:
             raise DataError(f"task={task!r}: it is one of {', '.join(tasks)}")
-        if self.config.data_files:
-            named = self.named_files()
-            paths = {path: split for split, paths in named.items() for path in paths}
-        else:
-            paths = {path: split_in(name_of(path)) or split_in(folder_of(path)) for path in tasks[task]}
-            if len(paths) > 1:
-                paths = {path: split or split_name(stem_of(path)) for path, split in paths.items()}
-        if not paths:
+        splits = self.named_files() or by_split(tasks[task])
+        if not splits:
             raise DataError(f"{files.root} has no json file with COCO's images and annotations for {task}")
-        sources = {}
-        for path, split in paths.items():
-            split = split or "train"
-            if split in sources:
+        for split, paths in splits.items():
+            if len(paths) > 1:
                 raise DataError(
-                    f"{files.root}: {sources[split]} and {path} are both for the split {split}: "
-                    f"choose by data_files={{{split!r}: {path!r}}}"
+                    f"{files.root}: {paths[0]} and {paths[1]} are both for the split {split}: "
+                    f"choose by data_files={{{split!r}: {paths[1]!r}}}"
                 )
-            sources[split] = path
-        return task, sources
+        return task, {split: paths[0] for split, paths in splits.items()}
 
     def _read_json(self, files: Files, path: str, named_in: dict) -> tuple[dict, dict]:
         """Reads a file once: image id -> record, and image id -> the json texts of its annotations."""
@@ -238,34 +206,3 @@ class Coco(LayoutBuilder):
                     points[:, :2] = np.where(points[:, 2:] > 0, frame.turn_points(points[:, :2]), points[:, :2])
                 objects["keypoints"].append(list(points))
         return objects
-
-
-def image_folder(files: Files, source: str, split: str, names: list[str]) -> str:
-    """The folder that file names in an annotation file are relative to.
-
-    Of all folders in which the first names exist it is the one beside the annotations, else the one that is called
-    like them (`train2017` of `instances_train2017.json`), else like the split.
-
-    Raises:
-        DataError: none, or several equally good ones.
-    """
-    folders = {""}
-    for folder in set(map(folder_of, files.images)):
-        while folder:
-            folders.add(folder)
-            folder = folder_of(folder)
-    some = names[:: max(1, len(names) // 20)]
-    hits = {folder: sum(posixpath.join(folder, name) in files.names for name in some) for folder in sorted(folders)}
-    best = [folder for folder, count in hits.items() if count == max(hits.values())]
-    if not max(hits.values()):
-        return folder_of(source)  # every image is reported as missing, there
-    stem = stem_of(source)
-    for wanted in (
-        lambda folder: folder == folder_of(source),
-        lambda folder: folder and stem.endswith(name_of(folder)),
-        lambda folder: split_in(folder) == split,
-    ):
-        best = [folder for folder in best if wanted(folder)] or best
-    if len(best) > 1:
-        raise DataError(f"{files.root}: the images of {source} may lie in {', '.join(best)}: leave one of them in the folder")
-    return best[0]

@@ -88,7 +88,9 @@ class ArchiveReader:
         self._open = None
 
     def below(self, folder: str) -> "ArchiveReader":
-        """The same archive, its names relative to a folder in it ("photos/")."""
+        """The same archive, its names relative to the folder in it ("photos/") that holds everything; else itself."""
+        if not all(name.startswith(folder) for name in self.names):
+            return self
         lower = copy.copy(self)
         lower.prefix = self.prefix + folder
         lower.names = [name.removeprefix(folder) for name in self.names]

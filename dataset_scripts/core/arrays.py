@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from dataset_scripts.core.decode import encode_image
 from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.features import List
 from dataset_scripts.core.files import Files, Reader
 from dataset_scripts.core.layout import LayoutBuilder, LayoutConfig, Rows
 from dataset_scripts.core.records import Images, reading
@@ -168,7 +169,7 @@ def label_column(
     value, flat = datasets.Value(whole.dtype.name), pa.array(whole.astype(whole.dtype.newbyteorder("=")).ravel())
     if whole.ndim == 1:
         return value, flat
-    return datasets.List(value, length=whole.shape[1]), pa.FixedSizeListArray.from_arrays(flat, whole.shape[1])
+    return List(value, length=whole.shape[1]), pa.FixedSizeListArray.from_arrays(flat, whole.shape[1])
 
 
 def choose(files: Files, sets: dict[str, Any], name: str, script: str) -> Any:
@@ -187,8 +188,6 @@ def choose(files: Files, sets: dict[str, Any], name: str, script: str) -> Any:
 
 def unpacked(files: Files, paths: list[str]) -> list[str]:
     """The paths that lie on disk, or all where none does: a download often lies beside what was unpacked of it."""
-    for folder in [folder for folder in files.mounts if folder and os.path.isdir(os.path.join(files.root, folder))]:
-        del files.mounts[folder]  # `x.tar.gz` beside `x/`: the paths are the same
     return [path for path in paths if files.locate(path)[0] is None] or paths
 
 
@@ -197,5 +196,4 @@ def keep_only(files: Files, used: set[str]) -> None:
     others = [path for path in files.paths if path not in used]
     if others:
         logger.warning("%s: %d other files are ignored, such as %s", files.root, len(others), others[0])
-    for folder in [folder for folder in files.mounts if not any(path.startswith(folder) for path in used if path)]:
-        del files.mounts[folder]
+    files.keep(filter(None, used))

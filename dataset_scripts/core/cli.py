@@ -30,6 +30,8 @@ examples:
   dataset-scripts verify mnist --data-dir downloads     digests, row counts, every image
   dataset-scripts export path/to/photos out             Parquet and a card, for datasets without this package
   dataset-scripts push out user/photos                  the same on the Hub, private at first
+  dataset-scripts card my_set                           the machine part of a card: features, splits, size
+  dataset-scripts check my_set/README.md                what is wrong with a card, offline
 """
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import PIL.Image
 
 from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.png import encode_png
 
 _IMAGE = datasets.Image()
 _EXIF_ORIENTATION = 0x0112
@@ -56,7 +57,6 @@ def encode_image(array: np.ndarray) -> bytes:
         array = array[:, :, 0]
     if array.dtype == np.bool_:
         array = array.astype(np.uint8) * 255
-    kind = "TIFF" if array.dtype == np.float32 else "PNG"
     pictures = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (2, 3, 4))
     if not pictures or 0 in array.shape or array.dtype not in (np.uint8, np.uint16, np.float32) or (
         array.ndim == 3 and array.dtype != np.uint8
@@ -65,8 +65,10 @@ def encode_image(array: np.ndarray) -> bytes:
             f"no image: {array.dtype} of shape {array.shape}; images are uint8 of shape (H, W) or (H, W, 1..4), "
             "or uint16 or float32 of shape (H, W)"
         )
-    buffer = io.BytesIO()
-    PIL.Image.fromarray(np.ascontiguousarray(array)).save(buffer, kind, **({"compress_level": 1} if kind == "PNG" else {}))
+    if array.dtype == np.uint8:
+        return encode_png(array)
+    buffer, kind = io.BytesIO(), {"format": "TIFF"} if array.dtype == np.float32 else {"format": "PNG", "compress_level": 1}
+    PIL.Image.fromarray(np.ascontiguousarray(array)).save(buffer, **kind)
     return buffer.getvalue()
 
 

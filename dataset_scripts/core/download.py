@@ -5,7 +5,7 @@ import os
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +36,20 @@ class Source:
     urls: tuple[str, ...]
     size: int | None = None
     digest: str | None = None
+
+    @classmethod
+    def at(cls, *bases: str) -> Callable[[str, int, str], "Source"]:
+        """For files that lie together: `Source.at("https://a.org/", "https://mirror.org/")("train.zip", 143812152, "284f…")`.
+
+        The function that it returns takes the name, which is appended to each of `bases`, the size in bytes, and the
+        sha256 or md5 in hexadecimal digits, which their number tells apart.
+        """
+
+        def published(name: str, size: int, digest: str) -> Source:
+            kind = {64: "sha256", 32: "md5"}[len(digest)]
+            return cls(name, tuple(base + name for base in bases), size, f"{kind}:{digest}")
+
+        return published
 
     def check(self, path: Path) -> None:
         """Compares size and digest of a file.

@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from dataset_scripts.core.errors import DataError
-from dataset_scripts.core.export_card import card_header, export_card, own_card
+from dataset_scripts.core.export_card import card_header, own_card, pictures, write_card
 from dataset_scripts.core.loading import load_dataset
 
 logger = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ def export(
     next export to `out` removes.
 
     The card takes its header and text from the set's own card or that of your script or folder, less what is about
-    this package; where there is none it says what the columns are, and no licence.
+    this package, with the pictures beside it; where there is none it says what the columns are, and no licence.
 
     Args:
         source: what `load_dataset` takes, or a `datasets.Dataset` or `DatasetDict`; a transform on it is left off.
@@ -85,7 +85,7 @@ def export(
             size = _write(rows, part, features, folder / "data", limit, num_proc or 1)
             infos.add(datasets.SplitInfo(part, size, len(rows)))
         own = own_card(source, data_dir, load_kwargs.get("trust_script", False), parts)
-        (folder / "README.md").write_text(export_card(own, out.name, features, infos, folder), encoding="utf-8", newline="\n")
+        write_card(own, out.name, features, infos, folder)
     return out
 
 
@@ -96,8 +96,10 @@ def _refuse(out: Path, overwrite: bool) -> None:
     if not out.is_dir():
         raise DataError(f"{out} is a file: name a folder")
     names = {path.name for path in out.iterdir()}
-    other = sorted(names - {"README.md", "data"})
-    if not other and names == {"README.md", "data"} and "dataset_info" in card_header(out / "README.md"):
+    card = out / "README.md"
+    shown = pictures(card.read_text(encoding="utf-8", errors="replace"), out) if card.is_file() else []
+    other = sorted(names - {"README.md", "data"} - {path.name for path in shown})
+    if not other and names >= {"README.md", "data"} and "dataset_info" in card_header(card):
         other = sorted(f"data/{path.name}" for path in (out / "data").iterdir() if not path.name.endswith(".parquet"))
     else:
         other = other or sorted(names)

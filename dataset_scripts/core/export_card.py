@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ PACKAGE_WORDS = re.compile(
     r"dataset[_-]scripts|load_dataset\(|data_dir|comes? with (the|this) package|`(trust_script|on_error)"
     r"|keep them in (a folder|folders) of their own|mirrors? (is|are) tried|in the cache|pickles are read"
 )
+PICTURE = re.compile(r"!\[[^\]]*\]\(([^)\s/:]+\.(?:png|jpe?g|gif|webp|svg))\)", re.IGNORECASE)
 PLACEHOLDER = "USER/NAME"  # of the repository in the card; `push` knows it
 
 USE = """## Loading
@@ -57,31 +59,40 @@ def card_header(card: Path) -> dict[str, Any]:
     return header if isinstance(header, dict) else {}
 
 
-def own_card(source: Any, data_dir: str | None, trust_script: bool, parts: dict[str, datasets.Dataset]) -> tuple[dict, str]:
-    """Header and text that belong to the data: of the set, the user's script or the folder; empty where there are none."""
+def pictures(card: str, folder: Path) -> list[Path]:
+    """The pictures that the text of a card shows and that lie beside it, in its folder."""
+    paths = [folder / name for name in dict.fromkeys(PICTURE.findall(card))]
+    return [path for path in paths if path.is_file()]
+
+
+def own_card(
+    source: Any, data_dir: str | None, trust_script: bool, parts: dict[str, datasets.Dataset]
+) -> tuple[dict, str, Path | None]:
+    """Header and text that belong to the data, of the set, the user's script or the folder, and the folder that they are
+    from; empty where there are none."""
     if not isinstance(source, (str, os.PathLike)):
-        return {}, ""
+        return {}, "", None
     script = find_script(os.fspath(source), trust_script)
     cards = [script.path.parent / "README.md"] if script and script.path.parent.name == script.name else []
     cards += [Path(folder).expanduser() / "README.md" for folder in [data_dir or (None if script else source)] if folder]
     for card in cards:
         if card.is_file() and "layout" not in (card_header(card).get("tags") or []):  # a layout's card is about no data
             text = card.read_text(encoding="utf-8", errors="replace")
-            return card_header(card), re.sub(r"\A\ufeff?---\s*\n.*?\n---\s*(\n|$)", "", text, flags=re.DOTALL)
+            return card_header(card), re.sub(r"\A\ufeff?---\s*\n.*?\n---\s*(\n|$)", "", text, flags=re.DOTALL), card.parent
     if script and not script.is_bundled:
         info = next(iter(parts.values())).info
         said = [info.description, info.homepage, info.license and f"Licence: {info.license}"]
         said += [info.citation and f"```bibtex\n{info.citation.strip()}\n```"]
         if any(said):
-            return {}, "\n\n".join([f"# {script.name}", *(text.strip() for text in said if text)])
-    return {}, ""
+            return {}, "\n\n".join([f"# {script.name}", *(text.strip() for text in said if text)]), script.path.parent
+    return {}, "", None
 
 
-def export_card(
-    own: tuple[dict, str], name: str, features: datasets.Features, infos: datasets.splits.SplitDict, folder: Path
-) -> str:
-    """The card of what was written."""
-    header, text = own
+def write_card(
+    own: tuple[dict, str, Path | None], name: str, features: datasets.Features, infos: datasets.splits.SplitDict, folder: Path
+) -> None:
+    """Writes the card of what is in `folder`, and the pictures that it shows."""
+    header, text, beside = own
     download = sum(path.stat().st_size for path in (folder / "data").iterdir())
     total = sum(part.num_bytes for part in infos.values())
     count = sum(part.num_examples for part in infos.values())
@@ -103,7 +114,10 @@ def export_card(
     use = USE.format(name=PLACEHOLDER, splits=splits, what="images" if images else "data")
     use += TRANSFORMS.format(image=images[0]) if images else ""
     text = text.partition(USE.partition("ds =")[0])[0]  # of an export that is exported again
-    return f"---\n{card.to_yaml()}\n---\n\n{for_everyone(text)}\n\n{use}"
+    whole = f"---\n{card.to_yaml()}\n---\n\n{for_everyone(text)}\n\n{use}"
+    (folder / "README.md").write_text(whole, encoding="utf-8", newline="\n")
+    for picture in pictures(whole, beside) if beside else []:
+        shutil.copyfile(picture, folder / picture.name)
 
 
 def _describe(feature: Any) -> str:

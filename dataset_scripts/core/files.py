@@ -2,21 +2,19 @@
 
 import hashlib
 import io
+import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
-from dataset_scripts.core.archives import (
-    ArchiveReader,
-    archive_stem,
-    is_archive,
-    open_archive,
-)
+from dataset_scripts.core.archives import ArchiveReader, archive_stem, is_archive, open_archive
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.splits import SPLITS
+
+logger = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = frozenset(
     ".avif .bmp .dib .gif .ico .jfif .jp2 .jpe .jpeg .jpg .pbm .pcx .pgm .png .pnm .ppm .qoi .tga .tif .tiff .webp".split()
@@ -56,6 +54,16 @@ def stem_of(path: str) -> str:
     """`a/b/c.png` -> `c`."""
     name = name_of(path)
     return name.rpartition(".")[0] or name
+
+
+def folders_of(paths: Iterable[str]) -> set[str]:
+    """The folders around some files, "" among them: `a/b/c.png` lies in ``, `a` and `a/b`."""
+    folders = {""}
+    for folder in set(map(folder_of, paths)):
+        while folder not in folders:
+            folders.add(folder)
+            folder = folder_of(folder)
+    return folders
 
 
 def walk(root: Path) -> Iterator[os.DirEntry]:
@@ -100,23 +108,26 @@ class Reader:
 
     def locate(self, path: str) -> tuple[ArchiveReader | None, str]:
         """The archive in which `path` lies, None for a plain file, and its name there."""
-        for prefix, archive in self.mounts.items():
-            if path.startswith(prefix):
-                return archive, path[len(prefix) :]
+        folder = path if self.mounts else ""
+        while folder:
+            folder = folder_of(folder)
+            prefix = f"{folder}/" if folder else ""
+            if prefix in self.mounts:
+                return self.mounts[prefix], path[len(prefix) :]
         return None, path
 
-    def read(self, path: str) -> bytes:
+    def read(self, path: str, empty: bool = False) -> bytes:
         """The bytes of a file.
 
         Raises:
-            DataError: it is empty, gone, or damaged in its archive.
+            DataError: it is gone, damaged in its archive, or, unless `empty` files are fine, empty.
         """
         archive, name = self.locate(path)
         try:
             content = archive.read(name) if archive else Path(self.root, path).read_bytes()
         except OSError as error:
             raise DataError(f"{self.root}/{path} cannot be read: {error}") from error
-        if not content:
+        if not content and not empty:
             raise DataError(f"{self.root}/{path} is empty")
         return content
 
@@ -142,7 +153,7 @@ class Files(Reader):
     """A listing: every file of a folder or an archive that is not hidden, and what reads them.
 
     Attributes:
-        paths: relative to `root`, with `/`, in sorted order (that of the archive where it can only be read so).
+        paths: relative to `root`, with `/`, in sorted order; behind them those in archives that are read in their own.
         state: a sha256 that changes when a file is added, removed, renamed, resized or touched.
     """
 
@@ -156,10 +167,10 @@ class Files(Reader):
         `inflate_to` is for compressed tars, see `open_archive`.
 
         Archives among files of a folder that has no images outside of them are listed as folders named after them:
-        `train.zip` gives `train/…`.
+        `train.zip` gives `train/…`. One beside a folder of that name is left out: it was unpacked there.
 
         Raises:
-            DataError: a link or a member leads outside, or an archive is damaged.
+            DataError: a link or a member leads outside, an archive is damaged, or two are listed as the same folder.
         """
         path = Path(path)
         if path.is_file():
@@ -167,9 +178,10 @@ class Files(Reader):
             state = hashlib.sha256(f"{path.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}".encode()).hexdigest()
             if is_archive(path.name):
                 archive = open_archive(path, inflate_to)
-                inner = _common_folder(archive.names)
-                names = [name.removeprefix(inner) for name in archive.names]
-                return cls(path, {"": archive.below(inner)}, names, state)
+                top, inside, _ = "".join(archive.names[:1]).partition("/")
+                if inside and top.lower() not in SPLITS:
+                    archive = archive.below(f"{top}/")
+                return cls(path, {"": archive}, list(archive.names), state)
             return cls(path.parent, {}, [path.name], state)
         state = hashlib.sha256(os.path.realpath(path).encode())
         paths, archives, start = [], [], len(os.path.join(path, ""))
@@ -177,21 +189,12 @@ class Files(Reader):
             stat, relative = entry.stat(), entry.path[start:].replace(os.sep, "/")
             state.update(f"{relative}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
             (archives if is_archive(entry.name) else paths).append(relative)
-        mounts = {}
-        if archives and not any(map(is_image, paths)):
-            for relative in archives:
-                prefix = archive_stem(relative) + "/"
-                archive = open_archive(path / relative, inflate_to)
-                inner = name_of(prefix[:-1]) + "/"
-                if archive.names and all(name.startswith(inner) for name in archive.names):  # train.zip holds train/…
-                    archive = archive.below(inner)
-                mounts[prefix] = archive
-                paths += [prefix + name for name in archive.names]
-        else:
-            paths += archives
-        if not any(archive.sequential for archive in mounts.values()):
-            paths.sort()
-        return cls(path, mounts, paths, state.hexdigest())
+        if any(map(is_image, paths)):
+            paths, archives = paths + archives, []
+        mounts = _mount(path, archives, folders_of(paths), inflate_to)
+        in_order = [prefix + name for prefix, archive in mounts.items() if archive.sequential for name in archive.names]
+        paths += [prefix + name for prefix, archive in mounts.items() if not archive.sequential for name in archive.names]
+        return cls(path, mounts, sorted(paths) + in_order, state.hexdigest())
 
     @cached_property
     def names(self) -> frozenset[str]:
@@ -206,6 +209,14 @@ class Files(Reader):
         """The paths with one of the suffixes, in any case."""
         return [path for path in self.paths if path.lower().endswith(suffixes)]
 
+    def keep(self, paths: Iterable[str]) -> None:
+        """Lets go of the archives that hold none of the paths: only those that rows are read from decide how.
+
+        The listing stays as it is.
+        """
+        used = {id(self.locate(path)[0]) for path in paths}
+        self.mounts = {prefix: archive for prefix, archive in self.mounts.items() if id(archive) in used}
+
     def reader(self) -> Reader:
         """What worker processes need: all but the listing."""
         return Reader(self.root, self.mounts)
@@ -216,7 +227,20 @@ def folder_state(root: Path) -> str:
     return Files.of(root).state
 
 
-def _common_folder(names: list[str]) -> str:
-    """The folder that holds everything ("photos/"), "" where there is none or its name is that of a split."""
-    first = names[0].split("/")[0] + "/" if names and "/" in names[0] else ""
-    return first if first and first[:-1].lower() not in SPLITS and all(name.startswith(first) for name in names) else ""
+def _mount(root: Path, archives: list[str], folders: set[str], inflate_to: Path | None) -> dict[str, ArchiveReader]:
+    """Opens archives, and says under which folder of the listing the members of each stand."""
+    mounts = {}
+    for relative in archives:
+        folder = archive_stem(relative)
+        if folder in folders:
+            logger.warning("%s/%s is left out: the folder %s/ beside it is read instead", root, relative, name_of(folder))
+            continue
+        archive = open_archive(root / relative, inflate_to).below(f"{name_of(folder)}/")  # train.zip may hold train/…
+        if f"{folder}/" in mounts:
+            raise DataError(f"{archive.path} and {mounts[f'{folder}/'].path} would be one folder: rename or remove one")
+        mounts[f"{folder}/"] = archive
+    for prefix, archive in mounts.items():  # a.tar, and b.tar in a folder a
+        outer, folder = Reader(root, mounts).locate(prefix[:-1])
+        if outer and any(name.startswith(f"{folder}/") for name in outer.names):
+            raise DataError(f"{outer.path} holds a folder {folder}, and {archive.path} would be it: rename or remove one")
+    return mounts

@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -42,6 +43,10 @@ class Rows:
     samples: Sequence
     columns: dict[str, pa.Array] = field(default_factory=dict)
 
+    def __getstate__(self):
+        # A part of an array is pickled with the whole array, unless it is copied: concat_arrays does so for two or more.
+        return {**self.__dict__, "columns": {name: pa.concat_arrays([column, column[:0]]) for name, column in self.columns.items()}}
+
 
 class LayoutBuilder(datasets.ArrowBasedBuilder):
     """Reads a layout in two steps; a script implements `index` and `read`, and `matches(files)` beside the class.
@@ -57,6 +62,13 @@ class LayoutBuilder(datasets.ArrowBasedBuilder):
     TAKES_DATA_FILES: ClassVar[bool] = False
     DATA_DIR: ClassVar[str | None] = None
     files: Files | None = None
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        # `datasets` would go through the script's names to replace what opens files by what opens URLs, which no layout
+        # reads, and import scipy and others for it: a third of the time that it takes to load a cached dataset again.
+        for part in cls.__mro__[: cls.__mro__.index(LayoutBuilder) + 1]:
+            sys.modules[part.__module__]._patched_for_streaming = True
 
     def index(self, files: Files) -> tuple[datasets.Features, dict[str, Rows]]:
         """Finds splits, rows and features in the listing and the annotations, without opening an image."""
@@ -112,6 +124,11 @@ class LayoutBuilder(datasets.ArrowBasedBuilder):
             datasets.SplitGenerator(split, {"chunks": self._chunks(rows, sequential), "reader": files.reader()})
             for split, rows in in_order(splits).items()
         ]
+
+    def _prepare_split(self, split_generator, **kwargs):
+        super()._prepare_split(split_generator, **kwargs)
+        if not split_generator.split_info.num_examples:  # `datasets` can't load it again, or leaves it out
+            raise DataError(f"{self.config.data_dir}: no row of the split {split_generator.name} can be read: see {self.skipped_path}")
 
     def _chunks(self, rows: Rows, sequential: bool) -> list[list[Rows]]:
         """Cuts a split into parts of equal size: at least 64, where it has that many rows, of at most CHUNK.

@@ -1,14 +1,18 @@
 """Which script reads a folder of data that has none."""
 
+import ast
 import importlib
 import logging
+import os
 import re
+from typing import Any
 
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.files import Files, folder_of, stem_of
 from dataset_scripts.core.script import Script, bundled_names, find_script
 
 logger = logging.getLogger(__name__)
+DECLARED = re.compile(r"^(PRECEDENCE|SUFFIXES) = (\d|\(.*\))", re.MULTILINE)
 
 
 def detect(files: Files) -> Script | None:
@@ -18,7 +22,9 @@ def detect(files: Files) -> Script | None:
 
     - `matches(files) -> str | None`: what speaks for the layout, in words;
     - `PRECEDENCE`: 2 where files of the format say it themselves (a COCO json, IDX numbers), 1 where names and pairs do
-      (images/ beside masks/), 0 for any images. The highest that matches is taken.
+      (images/ beside masks/), 0 for any images. The highest that matches is taken;
+    - `SUFFIXES`, where only files with one of these (in lower case, "" for none) can speak for it: a script is not
+      imported for a folder without. Both stand in one line, from which they are read.
 
     Raises:
         DataError: several layouts of one precedence match; the message lists them and how to choose.
@@ -26,18 +32,20 @@ def detect(files: Files) -> Script | None:
     if is_published(files):
         return None
     layouts = {}
+    present = {os.path.splitext(path)[1].lower() for path in files.paths}
     for name in bundled_names():
-        module = importlib.import_module(find_script(name).module_name())
-        if hasattr(module, "matches"):
-            layouts.setdefault(module.PRECEDENCE, {})[name] = module.matches
+        said = declared(find_script(name))
+        if "PRECEDENCE" in said and not present.isdisjoint(said.get("SUFFIXES", present)):
+            layouts.setdefault(said["PRECEDENCE"], []).append(name)
     faults = []
     for precedence in sorted(layouts, reverse=True):
         if precedence == 0 and faults:
             raise faults[0]
         evidence = {}
-        for name, matches in layouts[precedence].items():
+        for name in layouts[precedence]:
+            module = importlib.import_module(find_script(name).module_name())
             try:
-                if found := matches(files):
+                if found := module.matches(files):
                     evidence[name] = found
             except DataError as fault:  # a damaged file of this layout, unless another one is sure
                 faults.append(fault)
@@ -48,6 +56,11 @@ def detect(files: Files) -> Script | None:
             logger.info("%s: read as %s (%s)", files.root, name, found)
             return find_script(name)
     return None
+
+
+def declared(script: Script) -> dict[str, Any]:
+    """What a script says in the lines `PRECEDENCE = …` and `SUFFIXES = …`, without running it."""
+    return {name: ast.literal_eval(value) for name, value in DECLARED.findall(script.path.read_text(encoding="utf-8"))}
 
 
 def is_published(files: Files) -> bool:

@@ -8,9 +8,10 @@ import numpy as np
 
 from dataset_scripts.core.decode import Frame
 from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.features import List
 
 TOLERANCE = 1.0  # pixels by which rounding may push a box over the border; it is cut there
-RLE = {"size": datasets.List(datasets.Value("int32"), length=2), "counts": datasets.Value("string")}
+RLE = {"size": List(datasets.Value("int32"), length=2), "counts": datasets.Value("string")}
 
 
 def object_features(names: Sequence[str], **more: Any) -> dict[str, Any]:
@@ -21,10 +22,10 @@ def object_features(names: Sequence[str], **more: Any) -> dict[str, Any]:
         more: features of further items, such as `area=datasets.Value("float32")`.
     """
     features = {
-        "bbox": datasets.List(datasets.List(datasets.Value("float32"), length=4)),
-        "category": datasets.List(datasets.ClassLabel(names=list(names))),
+        "bbox": List(List(datasets.Value("float32"), length=4)),
+        "category": List(datasets.ClassLabel(names=list(names))),
     }
-    return features | {name: datasets.List(feature) for name, feature in more.items()}
+    return features | {name: List(feature) for name, feature in more.items()}
 
 
 def fit_boxes(boxes: Any, frame: Frame, annotated: tuple[int, int] | None, where: Sequence[str]) -> np.ndarray:

@@ -17,8 +17,10 @@ class PublishedSet:
     """Stands before a layout in the bases of a named set, whose body declares what was published:
 
     ```python
+    published = Source.at("https://…/mnist/")
+
     class Mnist(PublishedSet, Idx):
-        SOURCES = (Source("train-images-idx3-ubyte.gz", (URL,), size, "sha256:…"), …)
+        SOURCES = (published("train-images-idx3-ubyte.gz", 9912422, "440f…"), …)
         ROWS = {"train": 60_000, "test": 10_000}
     ```
 

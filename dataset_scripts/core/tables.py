@@ -2,6 +2,7 @@
 
 import posixpath
 from collections.abc import Collection
+from typing import BinaryIO
 
 import datasets
 import numpy as np
@@ -15,27 +16,44 @@ from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.files import Files, Reader
 
 
+BLOCK = 1 << 16  # bytes of a csv that are read at once
+
+
 def read_table(files: Reader, path: str, text_columns: Collection[str] = ()) -> pa.Table:
     """Reads `.csv`, `.tsv`, `.jsonl` or `.parquet`; `text_columns` stay text in csv, so that "007" is no number.
 
     Raises:
-        DataError: the file is empty, cut off or no such table.
+        DataError: the file is empty, cut off, not in UTF-8 or no such table.
     """
     try:
         with files.open(path) as file:
             if path.lower().endswith((".csv", ".tsv")):
-                return pa.csv.read_csv(
-                    file,
-                    parse_options=pa.csv.ParseOptions(
-                        delimiter="\t" if path.lower().endswith(".tsv") else ",", newlines_in_values=True
-                    ),
-                    convert_options=pa.csv.ConvertOptions(column_types=dict.fromkeys(text_columns, pa.string())),
-                )
-            if path.lower().endswith(".jsonl"):
-                return pa.json.read_json(file)
-            return pa.parquet.read_table(file)
+                table = _read_csv(file, path, text_columns)
+            else:
+                return pa.json.read_json(file) if path.lower().endswith(".jsonl") else pa.parquet.read_table(file)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{files.root}/{path}: cannot be read as a table: {error}") from error
+    odd = next((name for name, kind in zip(table.column_names, table.schema.types) if pa.types.is_binary(kind)), None)
+    if odd is not None:
+        raise DataError(f"{files.root}/{path}: the column {odd} is not in UTF-8: save the file in that encoding")
+    return table
+
+
+def _read_csv(file: BinaryIO, path: str, text_columns: Collection[str]) -> pa.Table:
+    line = file.readline(BLOCK).decode("utf-8", "replace")
+    parsing = pa.csv.ParseOptions(delimiter=delimiter(path, line), newlines_in_values=True)
+    types = pa.csv.ConvertOptions(column_types=dict.fromkeys(text_columns, pa.string()))
+    try:  # block by block, which takes half the memory; the first one tells the types
+        file.seek(0)
+        return pa.csv.open_csv(file, pa.csv.ReadOptions(block_size=BLOCK), parsing, types).read_all()
+    except pa.ArrowException:  # a later one does not have them, or there is a fault: all values are looked at
+        file.seek(0)
+        return pa.csv.read_csv(file, parse_options=parsing, convert_options=types)
+
+
+def delimiter(path: str, line: str) -> str:
+    """What stands between the values of a csv or tsv whose first line is `line`."""
+    return "\t" if path.lower().endswith(".tsv") else ";" if ";" in line and "," not in line else ","
 
 
 def resolve_names(files: Files, table: str, names: pa.ChunkedArray, column: str, folder: str | None = None) -> pa.Array:

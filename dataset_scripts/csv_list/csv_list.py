@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 import datasets
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -15,7 +16,7 @@ from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.files import Files, folder_of, is_image, name_of, stem_of
 from dataset_scripts.core.layout import LayoutBuilder, LayoutConfig, Rows
 from dataset_scripts.core.splits import SPLITS, split_in
-from dataset_scripts.core.tables import as_class_label
+from dataset_scripts.core.tables import as_class_label, delimiter
 from dataset_scripts.csv_list.names import Places
 from dataset_scripts.csv_list.rows import FOLDER, LINE, check_overlap, class_names, is_class, is_multi_label, is_splits, read_rows
 
@@ -23,11 +24,12 @@ logger = logging.getLogger(__name__)
 
 PRECEDENCE = 1
 PEEK = 1 << 14  # bytes of a table that tell what it is
-KINDS = (".csv", ".tsv", ".jsonl", ".json", ".txt")
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".txt")
 OTHERS = re.compile(r"metadata\.(csv|jsonl)|sample_?submission.*|(read.?me|licen[cs]e|requirements).*|dataset_infos?\.json")
 NAME_LISTS = re.compile(r"(class(es)?(_?names)?|labels?|categories|names|synsets|words)\.txt")
-LABELS = ("label", "class", "target", "category", "labels", "class_name", "breed", "species", "diagnosis")
+LABELS = ("label", "class", "target", "category", "labels", "class_name", "class_id", "classid", "breed", "species", "diagnosis")
 SPLIT_COLUMNS = ("split", "subset", "partition")
+FOLDS = ("fold", "kfold")  # of cross-validation: which part of the training images, no class of theirs
 
 
 @dataclass
@@ -48,17 +50,13 @@ def matches(files):
     """Tables and lists of which a column names images."""
     if not files.images:
         return None
-    places, found = None, []
-    for path in candidates(files):
-        places = places or Places(files)
-        if image_column(places, head(files, path)) is not None:
-            found.append(path)
+    found = list(image_columns(Places(files), {path: head(files, path) for path in candidates(files)}))
     return f"{len(files.images)} images, named in {', '.join(found[:6])}{' …' * (len(found) > 6)}" if found else None
 
 
 def candidates(files: Files) -> list[str]:
     """Files that may be tables of images: of a folder's files not more than 50, and none that describes one image."""
-    paths = [path for path in files.having(*KINDS) if not OTHERS.fullmatch(name_of(path).lower())]
+    paths = [path for path in files.having(*SUFFIXES) if not OTHERS.fullmatch(name_of(path).lower())]
     paths = [path for path in paths if not NAME_LISTS.fullmatch(name_of(path).lower())]
     wanted, crowd = set(map(stem_of, paths)), Counter(map(folder_of, paths))
     stems = {stem for path in files.images if (stem := stem_of(path)) in wanted} if wanted else set()
@@ -81,7 +79,7 @@ def head(files: Files, path: str) -> dict[str, list[str]]:
     suffix = path.lower().rpartition(".")[2]
     try:
         if suffix in ("csv", "tsv"):
-            rows = list(csv.DictReader(lines, delimiter="\t" if suffix == "tsv" else ","))
+            rows = list(csv.DictReader(lines, delimiter=delimiter(path, lines[0] if lines else "")))
         elif suffix == "jsonl":
             rows = [json.loads(line) for line in lines]
         elif suffix == "txt":
@@ -97,11 +95,16 @@ def head(files: Files, path: str) -> dict[str, list[str]]:
     return {name: [str(row[name]) for row in rows if row.get(name) is not None] for name in columns}
 
 
-def image_column(places: Places, columns: dict[str, list[str]]) -> str | None:
-    """The column most of whose first values name images; of several the one with suffixes, or the most varied."""
-    found = [name for name, values in columns.items() if values and places.share(values) > 0.5]
-    # An index (0, 1, …, as pandas writes it without a name) may be in a table of 0.png, 1.png, …, and classes 1 and 2.
-    return max(found, key=lambda name: (sum(map(is_image, columns[name])), len(set(columns[name]))), default=None)
+def image_columns(places: Places, heads: dict[str, dict[str, list[str]]]) -> dict[str, str]:
+    """Table -> the column most of whose first values name images; of several the one with suffixes, or the most varied."""
+    shares = places.shares({(path, name): values for path, columns in heads.items() for name, values in columns.items()})
+    found = {}
+    for path, columns in heads.items():
+        names = [name for name in columns if shares[path, name] > 0.5]
+        if names:
+            # An index (0, 1, …, as pandas writes it without a name) may be in a table of 0.png, 1.png, …, and classes 1 and 2.
+            found[path] = max(names, key=lambda name: (sum(map(is_image, columns[name])), len(set(columns[name]))))
+    return found
 
 
 class CsvList(LayoutBuilder):
@@ -111,34 +114,44 @@ class CsvList(LayoutBuilder):
     def index(self, files):
         if not files.images:
             raise DataError(f"{files.root} has no images: pass the folder that holds tables and images as data_dir=…")
-        places, columns = Places(files), {}
+        places = Places(files)
         named = {path: split for split, paths in self.named_files().items() for path in paths}
-        for path in named or candidates(files):
-            first = head(files, path)
-            name = self.config.image_column or image_column(places, first)
-            if name in first:
-                columns[path] = name
-            elif named:
-                raise DataError(f"{files.root}/{path} has no column that names images (it has {', '.join(first)})")
+        heads = {path: head(files, path) for path in named or candidates(files)}
+        if self.config.image_column is None:
+            columns = image_columns(places, heads)
+        else:
+            columns = {path: self.config.image_column for path, first in heads.items() if self.config.image_column in first}
+        path = next((path for path in named if path not in columns), None)
+        if path is not None:
+            raise DataError(f"{files.root}/{path} has no column that names images (it has {', '.join(heads[path])})")
         if not columns:
             raise DataError(f"{files.root} has no table with a column that names its images: pass image_column=…")
+        for path, share in places.shares({path: [name] for path, name in columns.items()}).items():
+            if share:
+                raise DataError(
+                    f"{files.root}/{path}: its first line names the image {columns[path]}: put a line of column names before it"
+                )
         tables = {path: self._read(files, places, path, name, named.get(path)) for path, name in columns.items()}
         check_overlap(files, tables)
         try:
             whole = pa.concat_tables(tables.values(), promote_options="permissive")
         except pa.ArrowException as error:
             raise DataError(f"{files.root}: the columns of {', '.join(tables)} do not agree: {error}") from error
-        features, columns, used = self._columns(files, whole)
-        others = [path for path in files.paths if not is_image(path) and path not in tables and path != used]
+        features, columns, names = self._columns(files, whole)
+        others = [path for path in files.paths if not is_image(path) and path not in tables and path != names]
         if others:
-            others.sort(key=lambda path: not path.lower().endswith(KINDS))
+            others.sort(key=lambda path: not path.lower().endswith(SUFFIXES))
             logger.warning("%s: %d other files are ignored, such as %s", files.root, len(others), others[0])
-        unnamed = len(files.images) - pc.count_distinct(whole["image"]).as_py()
-        if unnamed:
-            logger.warning("%s: %d images are named in no table and left out", files.root, unnamed)
-        splits, numbers = {}, whole["image"].combine_chunks()
-        for split in pc.unique(whole["split"]).to_pylist():
-            rows = pc.equal(whole["split"], split).combine_chunks()
+        numbers, said = whole["image"].combine_chunks(), whole["split"].combine_chunks()
+        del tables, whole  # large
+        used = np.zeros(len(files.images), bool)
+        used[numbers] = True
+        files.keep(path for path, named in zip(files.images, used) if named)
+        if not used.all():
+            logger.warning("%s: %d images are named in no table and left out", files.root, np.count_nonzero(~used))
+        splits = {}
+        for split in said.unique().to_pylist():
+            rows = pc.equal(said, split)
             part = {name: column.filter(rows) for name, column in columns.items()}
             splits[split] = Rows(Paths(files.images, numbers.filter(rows)), part)
         return datasets.Features({"image": datasets.Image()} | features), splits
@@ -149,29 +162,33 @@ class CsvList(LayoutBuilder):
         twice = next((column for column, count in Counter(table.column_names).items() if count > 1), None)
         if twice is not None:
             raise DataError(f"{where} has two columns {twice!r}: rename one")
-        if places.share([name]):
-            raise DataError(f"{where}: its first line names the image {name}: put a line of column names before it")
+        names, table = table[name], table.drop_columns(name)
         try:
-            names = table[name].cast(pa.string()).combine_chunks()
+            names = names.cast(pa.string()).combine_chunks()
         except pa.ArrowException:
-            raise DataError(f"{where}: the column {name} holds {table[name].type}, not names of images") from None
-        table = table.drop_columns(name)  # it is large
+            raise DataError(f"{where}: the column {name} holds {names.type}, not names of images") from None
+        pa.default_memory_pool().release_unused()  # what reading took beside the table is as large
+        by_row = next((each for each in table.column_names if each.lower() in SPLIT_COLUMNS and is_splits(table[each])), None)
         said = split or split_in(name_of(path)) or split_in(folder_of(path))
+        if by_row and split is None:
+            words = table[by_row].combine_chunks().dictionary_encode()
+            said = pa.array([SPLITS[word.lower()] for word in words.dictionary.to_pylist()]).take(words.indices)
         images, faults = places.find(names, path, said)
         for row, message in faults:
             with self.faults:
                 raise DataError(f"{where}, row {row + 1}: {message}")
-        columns = {"image": images, "split": pa.repeat(said or "train", len(names))}
-        by_row = next((each for each in table.column_names if each.lower() in SPLIT_COLUMNS and is_splits(table[each])), None)
-        if by_row and split is None:
-            words = pc.unique(table[by_row])
-            usual = pa.array([SPLITS[word.lower()] for word in words.to_pylist()])
-            columns["split"] = usual.take(pc.index_in(table[by_row].combine_chunks(), words))
+        splits = said if isinstance(said, pa.Array) else pa.repeat(said or "train", len(names))
+        columns = {"image": images, "split": splits}
         for column in table.column_names:
             if column != by_row:
                 columns[f"{column}_" if column in columns else column] = table[column]
         table = pa.table(columns)
-        return table.filter(pc.is_valid(images)) if images.null_count else table
+        if images.null_count:
+            table = table.filter(pc.is_valid(images))
+            lost = set(splits.unique().to_pylist()) - set(table["split"].unique().to_pylist())
+            if lost:
+                raise DataError(f"{where}: no row of the split {min(lost)} can be read, such as {message}")
+        return table
 
     def _columns(self, files: Files, table: pa.Table) -> tuple[dict, dict[str, pa.Array], str | None]:
         """Features and columns beside the image, and the list of class names that is used."""
@@ -179,10 +196,11 @@ class CsvList(LayoutBuilder):
             table = table.drop_columns(FOLDER)
         table = table.rename_columns(["label" if name == FOLDER else name for name in table.column_names])
         rest = [name for name in table.column_names if name not in ("image", "split")]
+        others = [name for name in rest if name.lower() not in FOLDS]
         label = self.config.label_column
         if label is None:
             label = next((name for like in LABELS for name in rest if name.lower() == like), None)
-            label = label or (rest[0] if len(rest) == 1 and is_class(table[rest[0]]) else None)
+            label = label or (others[0] if len(others) == 1 and is_class(table[others[0]]) else None)
             label = None if label and is_multi_label(table[label]) else label
         elif label and label not in rest:
             raise DataError(f"{files.root}: there is no column {label} (there are {', '.join(rest)})")
@@ -190,7 +208,7 @@ class CsvList(LayoutBuilder):
         kinds = datasets.Features.from_arrow_schema(table.schema)
         for name in rest:
             column = table[name]
-            if name == label and pa.types.is_string(column.type):
+            if name == label and pa.types.is_string(column.type) and pc.any(pc.equal(column, "")).as_py():
                 column = pc.if_else(pc.equal(column, ""), None, column)  # no label is no class
             classes = as_class_label(column) if name == label else None
             if classes:

@@ -2,7 +2,7 @@
 
 import posixpath
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -14,6 +14,7 @@ from dataset_scripts.core.splits import split_in
 
 SUFFIX = r"\.[^./]*$"
 ODD = r"\\|(^|/)\.\.?(/|$)"  # `..\a.png`, `./a.png`
+PART = 1 << 16  # images that are looked up at once: a hash table of all would be larger than the table of names
 
 
 class Places:
@@ -21,57 +22,60 @@ class Places:
 
     def __init__(self, files: Files):
         self.root, self.images = files.root, files.images
-        self.paths = pa.array(files.images, pa.string())
 
     @cached_property
-    def stems(self) -> pa.Array:
-        """`a/b/c.png` -> `c`, for every image."""
-        return pc.replace_substring_regex(pc.replace_substring_regex(self.paths, "^.*/", ""), SUFFIX, "")
+    def levels(self) -> np.ndarray:
+        """How many folders deep each image lies (int16)."""
+        return np.fromiter((path.count("/") for path in self.images), np.int16, len(self.images))
 
     @cached_property
     def near(self) -> dict[str, str]:
         """Name and stem in lower case -> path; for messages."""
         return {key.lower(): path for path in self.images for key in (name_of(path), stem_of(path))}
 
-    def share(self, names: Sequence[str]) -> float:
-        """The share of some names that are those of images."""
-        names = [re.sub(r"^(\.\.?/)+", "", name.replace("\\", "/")) for name in names]
-        wanted = {key for name in names for key in (name_of(name), stem_of(name))}
-        some = self.paths.filter(pc.is_in(self.stems, pa.array(wanted, pa.string()))).to_pylist()
-        depths = {name.count("/") for name in names}
-        ends = {"/".join(path.split("/")[-depth - 1 :]) for path in some for depth in depths}
+    def shares(self, columns: Mapping[Hashable, Sequence[str]]) -> dict[Hashable, float]:
+        """The share of some names of each column that are those of images; all in one pass over the paths."""
+        plain = {key: [re.sub(r"^(\.\.?/)+", "", name.replace("\\", "/")) for name in names] for key, names in columns.items()}
+        wanted = {part for names in plain.values() for name in names for part in (name_of(name), stem_of(name))}
+        depths = {name.count("/") for names in plain.values() for name in names}
+        ends = {
+            "/".join(path.split("/")[-depth - 1 :])
+            for path in (self.images if wanted else ())
+            if stem_of(path) in wanted
+            for depth in depths
+        }
         ends |= set(map(without_suffix, ends))
-        return sum(name in ends for name in names) / max(1, len(names))
+        return {key: sum(name in ends for name in names) / max(1, len(names)) for key, names in plain.items()}
 
-    def find(self, names: pa.Array, table: str, split: str | None) -> tuple[pa.Array, Iterator[tuple[int, str]]]:
+    def find(self, names: pa.Array, table: str, split: str | pa.Array | None) -> tuple[pa.Array, Iterator[tuple[int, str]]]:
         """Finds the image that each name means.
 
-        A name is looked for below the table's own folder before others, and in folders of the table's split before
-        folders of no split and of another one: the first of these that has all names, else the one that has most.
+        A name is looked for below the table's own folder before others, and in folders of its split before folders of
+        no split and of another one: the first of these that has all names of the split, else the one that has most.
+
+        Args:
+            table: path of the table.
+            split: of all names, or of each.
 
         Returns:
             The places in `images` (int32), null where there is a fault, and the faults: row and message.
         """
-        self.__dict__.pop("stems", None)  # as large as the table
         plain = self._plain(names, table)
-        place, second, most = None, None, -1
-        for pool in self._pools(table, split):
-            found, also = self._look(plain, pool)
-            count = pc.sum(pc.and_(pc.is_valid(found), pc.is_null(also)), min_count=0).as_py()
-            if count > most:
-                place, second, most = found, also, count
-            if most == len(plain):
-                break
-        numbers = pc.fill_null(place, -1).to_numpy(zero_copy_only=False)
-        order = np.argsort(numbers, kind="stable")
-        again = np.zeros(len(numbers), bool)
-        again[order[1:]] = (np.diff(numbers[order]) == 0) & (numbers[order][1:] >= 0)
-        bad = pc.or_(pc.or_(pc.is_null(place), pc.is_valid(second)), pa.array(again))
-        faults = (
-            (row, self._fault(names[row].as_py(), plain[row].as_py(), place[row].as_py(), second[row].as_py()))
-            for row in np.flatnonzero(bad.to_numpy(zero_copy_only=False)).tolist()
-        )
-        return pc.if_else(bad, None, place), faults
+        if isinstance(split, pa.Array):
+            place, second = np.empty((2, len(names)), np.int32)
+            for word in split.unique():
+                rows = pc.equal(split, word).to_numpy(zero_copy_only=False)
+                place[rows], second[rows] = self._in_pools(plain.filter(pa.array(rows)), table, word.as_py())
+        else:
+            place, second = self._in_pools(plain, table, split)
+        rows = np.flatnonzero(place >= 0).astype(np.int32)
+        named = place[rows]
+        first = np.empty(len(self.images), np.int32)
+        first[named[::-1]] = rows[::-1]
+        bad = (place < 0) | (second >= 0)
+        bad[rows] |= first[named] != rows
+        faults = ((row, self._fault(names[row].as_py(), plain[row].as_py(), place[row], second[row])) for row in np.flatnonzero(bad).tolist())
+        return pa.array(place, mask=bad), faults
 
     def _plain(self, names: pa.Array, table: str) -> pa.Array:
         """The names with `/`, and without `.` and `..`, which are meant from the table's folder."""
@@ -85,7 +89,19 @@ class Places:
             plain.append(posixpath.normpath(posixpath.join(folder_of(table), name) if up else name))
         return pc.replace_with_mask(names, odd, pa.array(plain, pa.string()))
 
-    def _pools(self, table: str, split: str | None) -> Iterator[pa.Array | None]:
+    def _in_pools(self, names: pa.Array, table: str, split: str | None) -> tuple[np.ndarray, np.ndarray]:
+        """What `_look` finds in the pool that has most of the names, the first of these."""
+        best, most = None, -1
+        for pool in self._pools(table, split):
+            place, second = self._look(names, pool)
+            count = np.count_nonzero((place >= 0) & (second < 0))
+            if count > most:
+                best, most = (place, second), count
+            if most == len(names):
+                break
+        return best
+
+    def _pools(self, table: str, split: str | None) -> Iterator[np.ndarray | None]:
         """Numbers of images among which to look, the likely ones first; None for all."""
         folders = {folder: split_in(folder) for folder in set(map(folder_of, self.images))}
         home = folder_of(table)
@@ -96,32 +112,46 @@ class Places:
         for pool in (below & own, below & free, below, own, free):
             if pool not in tried:
                 tried.append(pool)
-                yield pa.array([row for row, path in enumerate(self.images) if folder_of(path) in pool], pa.int32())
+                yield np.fromiter((row for row, path in enumerate(self.images) if folder_of(path) in pool), np.int32)
         yield None
 
-    def _look(self, names: pa.Array, pool: pa.Array | None) -> tuple[pa.Array, pa.Array]:
-        """The images that the names are the end of, by number, and a second one where there is one."""
-        paths = self.paths if pool is None else self.paths.take(pool)
-        depths, levels = pc.count_substring(names, "/"), pc.count_substring(self.paths, "/")
-        place = second = pa.nulls(len(names), pa.int32())
-        known = pc.max(levels).as_py()
-        for depth in sorted(value for value in pc.unique(depths).to_pylist() if value is not None and value <= known):
-            top = pc.indices_nonzero(pc.equal(levels, depth)).cast(pa.int32())  # a whole path is meant before others
-            tail = rf"^.*/((?:[^/]*/){{{depth}}}[^/]*)$"
-            for part, numbers, suffix in ((self.paths.take(top), top, True), (paths, pool, True), (paths, pool, False)):
-                here = pc.fill_null(pc.and_(pc.is_null(place), pc.equal(depths, depth)), False)
-                if not pc.any(here).as_py():
-                    break
-                asked = names if pc.all(here).as_py() else pc.if_else(here, names, None)
-                found, also = _join(asked, part, tail, suffix)
-                place = pc.coalesce(place, found if numbers is None else numbers.take(found))
-                second = pc.coalesce(second, also if numbers is None else numbers.take(also))
+    def _look(self, names: pa.Array, pool: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """The images that the names are the end of, by number, and a second one where there is one, else -1 (int32)."""
+        place, second = np.full((2, len(names)), -1, np.int32)
+        depths = pc.fill_null(pc.count_substring(names, "/"), -1).to_numpy().astype(np.int16)
+        dots = pc.fill_null(pc.match_substring(names, "."), False).to_numpy(zero_copy_only=False)
+        for depth in sorted(set(np.unique(depths).tolist()) & set(range(self.levels.max() + 1))):
+            top = np.flatnonzero(self.levels == depth).astype(np.int32)  # a whole path is meant before others
+            for numbers, suffix in ((top, True), (pool, True), (pool, False)):
+                rows = (place < 0) & (depths == depth) & (dots if suffix else True)
+                if rows.any():
+                    asked = names if rows.all() else names.filter(pa.array(rows))
+                    place[rows], second[rows] = self._join(asked, numbers, depth, suffix)
         return place, second
 
-    def _fault(self, name: str | None, plain: str | None, place: int | None, second: int | None) -> str:
-        if second is not None:
+    def _join(self, names: pa.Array, numbers: np.ndarray | None, depth: int, suffix: bool) -> tuple[np.ndarray, np.ndarray]:
+        """The first of some images that ends in each name, and the last where that is another; else -1."""
+        first, last = np.full((2, len(names)), -1, np.int32)
+        count = len(self.images) if numbers is None else len(numbers)
+        step = max(PART, count // 16)
+        for start in range(0, count, step):
+            part = np.arange(start, min(count, start + step)) if numbers is None else numbers[start : start + step]
+            ends = pa.array([self.images[number] for number in part.tolist()], pa.string())
+            ends = pc.replace_substring_regex(ends, rf"^.*/((?:[^/]*/){{{depth}}}[^/]*)$", r"\1")
+            ends = ends if suffix else pc.replace_substring_regex(ends, SUFFIX, "")
+            rows, found = _places(names, ends)
+            last[rows] = part[found]
+            if pc.count_distinct(ends).as_py() < len(ends):
+                last[rows] = part[len(ends) - 1 - _places(names, ends.take(pa.array(np.arange(len(ends))[::-1])))[1]]
+            new = first[rows] < 0
+            first[rows[new]] = part[found[new]]
+        last[last == first] = -1
+        return first, last
+
+    def _fault(self, name: str | None, plain: str | None, place: int, second: int) -> str:
+        if second >= 0:
             return f"{name} may be {self.images[place]} or {self.images[second]}: give the whole path"
-        if place is not None:
+        if place >= 0:
             return f"{name} is listed twice"
         if name is None or not name.strip():
             return "it names no image"
@@ -131,19 +161,8 @@ class Places:
         return f"there is no image {name}" + (f", but {near}" if near else "")
 
 
-def _join(names: pa.Array, paths: pa.Array, tail: str, suffix: bool) -> tuple[pa.Array, pa.Array]:
-    """The place in `paths` of the first that ends in each name, and of the last where that is another; else null.
-
-    Part by part, since a hash table of all paths would be larger than the table of names.
-    """
-    first = last = pa.nulls(len(names), pa.int32())
-    step = max(1 << 17, len(paths) // 8)
-    for start in range(0, len(paths), step):
-        ends = pc.replace_substring_regex(paths.slice(start, step), tail, r"\1")
-        ends = ends if suffix else pc.replace_substring_regex(ends, SUFFIX, "")
-        found = final = pc.add(pc.index_in(names, ends, skip_nulls=True), pa.scalar(start, pa.int32()))
-        if pc.count_distinct(ends).as_py() < len(ends):
-            backwards = ends.take(pa.array(np.arange(len(ends))[::-1]))
-            final = pc.subtract(pa.scalar(start + len(ends) - 1, pa.int32()), pc.index_in(names, backwards, skip_nulls=True))
-        first, last = pc.coalesce(first, found), pc.coalesce(final, last)
-    return first, pc.if_else(pc.not_equal(first, last), last, None)
+def _places(names: pa.Array, ends: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    """The rows whose names are in `ends`, and the first place of each there."""
+    found = pc.fill_null(pc.index_in(names, ends, skip_nulls=True), -1).to_numpy()
+    rows = np.flatnonzero(found >= 0)
+    return rows, found[rows]

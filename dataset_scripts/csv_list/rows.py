@@ -11,8 +11,8 @@ from dataset_scripts.core.files import IMAGE_SUFFIXES, Files
 from dataset_scripts.core.splits import SPLITS
 from dataset_scripts.core.tables import read_table
 
-SUFFIXES = "|".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))
-LINE = rf"^(?P<file_name>.*?\.(?i:{SUFFIXES})|[^\s,;]+)(?:\s*[\s,;]\s*(?P<label>.*))?$"  # of a list: a path, then a label
+ENDINGS = "|".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))
+LINE = rf"^(?P<file_name>.*?\.(?i:{ENDINGS})|[^\s,;]+)(?:\s*[\s,;]\s*(?P<label>.*))?$"  # of a list: a path, then a label
 FOLDER = "\0folder"  # a column: the folders of images that a list names without labels
 
 

@@ -4,6 +4,7 @@ import gzip
 
 import datasets
 import numpy as np
+import PIL.Image
 
 CITATION = """\
 @misc{alpaydin1998optical,
@@ -53,4 +54,4 @@ class Digits(datasets.GeneratorBasedBuilder):
         for part in parts:
             for row in np.array_split(index, PARTS)[part].tolist():
                 pixels = np.round(table[row, :64] * (255 / 16)).astype(np.uint8)
-                yield row, {"image": pixels.reshape(8, 8), "label": int(table[row, 64])}
+                yield row, {"image": PIL.Image.fromarray(pixels.reshape(8, 8)), "label": int(table[row, 64])}

@@ -3,6 +3,11 @@
 from dataset_scripts.core.published import PublishedSet, Source
 from dataset_scripts.image_folder.image_folder import ImageFolder
 
+published = Source.at(
+    "http://madm.dfki.de/files/sentinel/",
+    "https://huggingface.co/datasets/torchgeo/eurosat/resolve/c877bcd43f099cd0196738f714544e355477f3fd/",
+)
+
 
 class Eurosat(PublishedSet, ImageFolder):
     HOMEPAGE = "https://github.com/phelber/EuroSAT"
@@ -18,15 +23,5 @@ class Eurosat(PublishedSet, ImageFolder):
     year    = {2019},
     doi     = {10.1109/JSTARS.2019.2918242}
 }"""
-    SOURCES = (
-        Source(
-            "EuroSAT.zip",
-            (
-                "http://madm.dfki.de/files/sentinel/EuroSAT.zip",
-                "https://huggingface.co/datasets/torchgeo/eurosat/resolve/c877bcd43f099cd0196738f714544e355477f3fd/EuroSAT.zip",
-            ),
-            94280567,
-            "sha256:8ebea626349354c5328b142b96d0430e647051f26efc2dc974c843f25ecf70bd",
-        ),
-    )
+    SOURCES = (published("EuroSAT.zip", 94280567, "8ebea626349354c5328b142b96d0430e647051f26efc2dc974c843f25ecf70bd"),)
     ROWS = {"train": 27_000}

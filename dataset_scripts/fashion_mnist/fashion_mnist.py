@@ -3,14 +3,10 @@
 from dataset_scripts.core.published import PublishedSet, Source
 from dataset_scripts.idx.idx import Idx
 
-MIRRORS = (
+published = Source.at(
     "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
     "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/",
 )
-
-
-def published(name: str, size: int, sha256: str) -> Source:
-    return Source(name, tuple(mirror + name for mirror in MIRRORS), size, f"sha256:{sha256}")
 
 
 class FashionMnist(PublishedSet, Idx):

@@ -46,7 +46,7 @@ def matches(files):
 def find_sets(files: Files) -> dict[str, dict[str, dict[str, str]]]:
     """Set -> split -> "image" or "label" -> path. A set is what folder and file name have beside the split."""
     sets = {}
-    named = [(path, match) for path in files.paths if (match := NAME.fullmatch(name_of(path)))]
+    named = [(path, match) for path in files.paths if "idx" in path.lower() and (match := NAME.fullmatch(name_of(path)))]
     kept = set(unpacked(files, [path for path, _ in named]))
     for path, match in sorted(named, key=lambda item: item[0].lower().endswith(".gz")):  # one beside its .gz goes first
         if path in kept:

@@ -3,6 +3,8 @@
 import itertools
 import logging
 import os
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import datasets
@@ -11,13 +13,14 @@ import pyarrow as pa
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.files import Files, folder_of, is_image, name_of
 from dataset_scripts.core.layout import LayoutBuilder, LayoutConfig, Rows
-from dataset_scripts.core.splits import SPLITS, in_order, split_name
+from dataset_scripts.core.splits import SPLITS, in_order, split_in, split_name
 from dataset_scripts.core.tables import as_class_label, read_metadata
 
 logger = logging.getLogger(__name__)
 
 METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 PRECEDENCE = 0
+PART = re.compile(r"(.*?)[-_.]?\d+([-_.]of[-_.]\d+)?")  # part3, train-00001-of-00010
 
 
 @dataclass
@@ -40,35 +43,51 @@ def matches(files):
     """Any folder of images."""
     if not files.images:
         return None
-    folders = {folder_of(path) for path in files.images}
-    parts = [f"{len(files.images)} images in {len(folders)} folders"]
+    folders = image_folders(files)
+    parts = [f"{len(files.images)} images in {len(set(folders.values()))} folders"]
     if tables := tables_in(files):
         parts.append(f"described by {', '.join(tables)}")
     others = len(files.paths) - len(files.images) - len(tables)
     if others:
         first = next(path for path in files.paths if not is_image(path) and path not in tables)
         parts.append(f"{others} other files ignored, such as {first}")
-    return f"{', '.join(parts)}; splits: {', '.join(in_order(dict.fromkeys(split_folders(files, None).values()))) or 'train'}"
+    splits = in_order(dict.fromkeys(split_folders(files, folders, None).values()))
+    return f"{', '.join(parts)}; splits: {', '.join(splits) or 'train'}"
 
 
 def tables_in(files: Files) -> list[str]:
     return [path for path in files.paths if name_of(path) in METADATA]
 
 
-def top_of(files: Files) -> str:
-    """The folders that hold all images and more than one folder of them ("EuroSAT/2750/"): neither splits nor classes."""
-    folders = {folder_of(path) for path in files.images} or {""}
-    shared = os.path.commonprefix([min(folders).split("/"), max(folders).split("/")])  # what these share, all share
-    if "/".join(shared) in folders:
+def image_folders(files: Files) -> dict[str, str]:
+    """Image -> folder. Archives that are parts of one set stand for their split, or for nothing.
+
+    They are parts where their names differ in number and split alone, and all their images lie in folders.
+    """
+    folders, parts, stems = {path: folder_of(path) for path in files.images}, {}, set()
+    for prefix, archive in files.mounts.items():
+        inside = {name: folder_of(name) for name in archive.names if is_image(name)}
+        if inside and all(inside.values()) and (match := PART.fullmatch(name_of(prefix[:-1]))):
+            stems.add(tuple(word for word in re.split("[-_.]", match[1]) if split_in(word) is None))
+            around = [folder_of(prefix[:-1]), split_in(match[1])]
+            parts |= {prefix + name: "/".join(filter(None, [*around, folder])) for name, folder in inside.items()}
+    return folders | parts if len(stems) == 1 else folders
+
+
+def top_of(folders: Iterable[str]) -> str:
+    """The folders around all images and more than one folder of them ("EuroSAT/2750/"): neither splits nor classes."""
+    unique = set(folders) or {""}
+    shared = os.path.commonprefix([min(unique).split("/"), max(unique).split("/")])  # what these share, all share
+    if "/".join(shared) in unique:
         shared = shared[:-1]  # images lie in it: it is their class
     return "".join(f"{part}/" for part in itertools.takewhile(lambda part: part.lower() not in SPLITS, shared))
 
 
-def split_folders(files: Files, wanted: bool | None) -> dict[str, str]:
+def split_folders(files: Files, folders: dict[str, str], wanted: bool | None) -> dict[str, str]:
     """The top folders that are splits, with the names of the splits; empty where the whole is one split."""
-    start = len(top_of(files))
-    tops = sorted({path[start:].split("/", 1)[0] for path in files.images if "/" in path[start:]})
-    loose = next((path for path in files.images if "/" not in path[start:]), None)
+    start = len(top_of(folders.values()))
+    tops = sorted({folder[start:].split("/", 1)[0] for folder in folders.values()} - {""})
+    loose = next((path for path, folder in folders.items() if not folder[start:]), None)
     if wanted is None:
         wanted = bool(tops) and loose is None and all(top.lower() in SPLITS for top in tops)
     if not wanted:
@@ -109,6 +128,7 @@ class ImageFolder(LayoutBuilder):
                     stray = f"{files.root}/{images[names.index('')]}"
                     raise DataError(f"{stray} is in no class folder while others are: move it, or pass drop_labels=True")
                 features["label"], columns["label"] = as_class_label(pa.chunked_array([names]))
+        files.keep(images)
         rows, start = {}, 0
         for split, paths in splits.items():
             rows[split] = Rows(list(paths), {name: column.slice(start, len(paths)) for name, column in columns.items()})
@@ -122,12 +142,13 @@ class ImageFolder(LayoutBuilder):
                 split: {path: name_of(folder_of(path)) for path in paths if is_image(path)}
                 for split, paths in self.named_files().items()
             }
-        folders = split_folders(files, self.config.splits)
-        splits = in_order({split: {} for split in folders.values()}) or {"train": {}}
-        start = len(top_of(files))
-        for path in files.images:
-            parts = path[start:].split("/")[:-1]
-            split = folders[parts.pop(0)] if folders else "train"
+        folders = image_folders(files)
+        tops = split_folders(files, folders, self.config.splits)
+        splits = in_order({split: {} for split in tops.values()}) or {"train": {}}
+        start = len(top_of(folders.values()))
+        for path, folder in folders.items():
+            parts = folder[start:].split("/")
+            split = tops[parts.pop(0)] if tops else "train"
             splits[split][path] = "/".join(parts[: self.config.class_depth])
         return splits
 

@@ -14,10 +14,7 @@ NAMES = {
     "n03445777": "golf ball", "n03888257": "parachute",
 }  # fmt: skip
 
-
-def published(name: str, size: int, sha256: str) -> Source:
-    return Source(name, (f"https://s3.amazonaws.com/fast-ai-imageclas/{name}",), size, f"sha256:{sha256}")
-
+published = Source.at("https://s3.amazonaws.com/fast-ai-imageclas/")
 
 FILES = {
     "160px": published("imagenette2-160.tgz", 99003388, "64d0c4859f35a461889e0147755a999a48b49bf38a7e0f9bd27003f10db02fe5"),

@@ -3,9 +3,7 @@
 from dataset_scripts.core.published import PublishedSet, Source
 from dataset_scripts.idx.idx import Idx
 
-
-def published(name: str, size: int, sha256: str) -> Source:
-    return Source(name, (f"http://codh.rois.ac.jp/kmnist/dataset/kmnist/{name}",), size, f"sha256:{sha256}")
+published = Source.at("http://codh.rois.ac.jp/kmnist/dataset/kmnist/")
 
 
 class Kmnist(PublishedSet, Idx):

@@ -28,6 +28,7 @@ from dataset_scripts.lmdb.environment import (
 logger = logging.getLogger(__name__)
 
 PRECEDENCE = 2
+SUFFIXES = (".mdb", ".lmdb")
 COUNT = b"num-samples"
 NO_ROWS = {COUNT, b"length", b"__len__", b"__keys__", b"meta"}  # keys that tell about the rows
 DATUM = {1: "channels", 2: "height", 3: "width", 4: "data", 5: "label", 6: "float_data", 7: "encoded"}

@@ -1,18 +1,16 @@
 """Semantic segmentation: images, and masks of class ids that have the names of their images."""
 
-import io
 import logging
 import re
 from dataclasses import dataclass
 
 import datasets
-import numpy as np
-import PIL.Image
 
-from dataset_scripts.core.decode import Frame, decode_image, encode_image
+from dataset_scripts.core.decode import Frame
 from dataset_scripts.core.errors import DataError
-from dataset_scripts.core.files import Files, Reader, folder_of, name_of, stem_of
+from dataset_scripts.core.files import Files, folder_of, name_of, stem_of
 from dataset_scripts.core.layout import LayoutBuilder, LayoutConfig, Rows
+from dataset_scripts.core.masks import fit_mask
 from dataset_scripts.core.pairs import Key, folder_parser, folders, join, name_splits
 from dataset_scripts.mask_pairs.colors import Colors, read_colors
 
@@ -32,7 +30,6 @@ MASK_STEM = re.compile(
 )
 NO_CLASSES = re.compile(r"[-_](color|instanceIds)$")  # what Cityscapes has beside its masks of classes
 COLOR_TABLES = re.compile(r"(label_?colou?rs|labelmap|class_dict|classes|colou?rs|palette)\.(txt|csv|json)", re.IGNORECASE)
-MODES = ("1", "L", "P", "I;16", "I;16B", "I")  # of Pillow, with one number a pixel
 
 
 @dataclass
@@ -134,6 +131,7 @@ class MaskPairs(LayoutBuilder):
         for split in splits.keys() - masked:
             logger.warning("%s: no image of %s has a mask: theirs are None", files.root, split or "train")
         splits = name_splits(files.root, splits, lambda row: row[1])
+        files.keep(path for rows in splits.values() for _, *paths in rows for path in paths if path)
         features = {"image": datasets.Image(), "mask": datasets.Image(), "image_id": datasets.Value("string")}
         return datasets.Features(features), {split: Rows(rows) for split, rows in splits.items()}
 
@@ -163,39 +161,6 @@ class MaskPairs(LayoutBuilder):
         name, image, mask = sample
         content = files.read(image)
         frame = Frame.of(content, f"{files.root}/{image}")
-        mask = mask and {"bytes": self._read_mask(files, mask, frame, image), "path": mask}
+        colors = self.colors and self.colors.ids_of
+        mask = mask and fit_mask({"bytes": files.read(mask), "path": mask}, frame, f"{files.root}/{mask}", colors)
         return {"image": {"bytes": content, "path": image}, "mask": mask, "image_id": name}
-
-    def _read_mask(self, files: Reader, path: str, frame: Frame, image: str) -> bytes:
-        """The file as it is, or encoded anew where colours become ids or EXIF turns the image alone."""
-        content, where = files.read(path), f"{files.root}/{path}"
-        size = Frame.of(content, where).size
-        with PIL.Image.open(io.BytesIO(content)) as mask:
-            mode, kind = mask.mode, mask.format
-        if kind in ("JPEG", "MPO"):
-            raise DataError(f"{where} is a JPEG, which blurs ids: store masks without loss, as PNG does")
-        if size != frame.size and not frame.turns(size):
-            raise DataError(f"{where} has {size[0]} x {size[1]} pixels, {image} has {frame.size[0]} x {frame.size[1]}")
-        if mode in MODES and not frame.turns(size):
-            return content
-        ids = np.asarray(decode_image({"bytes": content, "path": path}, where))
-        if mode in ("RGB", "RGBA"):
-            ids = self._ids_of(ids, where)
-        elif mode not in MODES or mode == "I":
-            raise DataError(f"{where} is of mode {mode}: a mask holds an id of 8 or 16 bits a pixel, in grey or by a palette")
-        ids = ids.astype(np.uint16 if ids.dtype.itemsize == 2 else np.uint8)
-        return encode_image(frame.turn_mask(ids) if frame.turns(size) else ids)
-
-    def _ids_of(self, pixels: np.ndarray, where: str) -> np.ndarray:
-        """The ids (H, W) of pixels (H, W, 3..4) of mode RGB or RGBA."""
-        if pixels.shape[2] == 4 and (pixels[:, :, 3] < 255).any():
-            raise DataError(f"{where} has transparent pixels, which are of no class: save it without alpha")
-        pixels = pixels[:, :, :3]
-        if self.colors:
-            return self.colors.ids_of(pixels, where)
-        if (pixels == pixels[:, :, :1]).all():
-            return pixels[:, :, 0]  # ids that a tool has saved as RGB
-        raise DataError(
-            f"{where} holds colours, not ids: pass colors={{'road': (128, 64, 128), …}} or colors='the/table.csv' with "
-            "lines name,r,g,b; if it is a picture, see load_dataset('image_pairs', …)"
-        )

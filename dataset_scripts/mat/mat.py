@@ -12,6 +12,7 @@ from dataset_scripts.core.named_arrays import CHANNELS, Named, NamedArrayConfig,
 from dataset_scripts.core.records import Images, reading
 
 PRECEDENCE = 2
+SUFFIXES = (".mat",)
 SVHN = re.compile(r"(train|test|extra)_32x32\.mat")
 FLOWER = re.compile(r"image_(\d+)\.jpg")
 FLOWER_SPLITS = {"trnid": "train", "valid": "validation", "tstid": "test"}

@@ -3,14 +3,10 @@
 from dataset_scripts.core.published import PublishedSet, Source
 from dataset_scripts.idx.idx import Idx
 
-MIRRORS = (
+published = Source.at(
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
 )
-
-
-def published(name: str, size: int, sha256: str) -> Source:
-    return Source(name, tuple(mirror + name for mirror in MIRRORS), size, f"sha256:{sha256}")
 
 
 class Mnist(PublishedSet, Idx):

@@ -10,6 +10,7 @@ from dataset_scripts.core.files import Files, Reader, name_of
 from dataset_scripts.core.records import Images, Records, reading
 
 PRECEDENCE = 2
+SUFFIXES = (".bin",)
 SHAPE = (3, 96, 96)  # channels, then columns, then rows
 SIZE = 3 * 96 * 96
 SPLITS = ("train", "test", "unlabeled")

@@ -3,6 +3,8 @@
 from dataset_scripts.core.published import PublishedSet, Source
 from dataset_scripts.stl.stl import Stl
 
+published = Source.at("http://ai.stanford.edu/~acoates/stl10/")
+
 
 class Stl10(PublishedSet, Stl):
     HOMEPAGE = "https://cs.stanford.edu/~acoates/stl10/"
@@ -16,11 +18,6 @@ class Stl10(PublishedSet, Stl):
     year      = {2011}
 }"""
     SOURCES = (
-        Source(
-            "stl10_binary.tar.gz",
-            ("http://ai.stanford.edu/~acoates/stl10/stl10_binary.tar.gz",),
-            2640397119,
-            "sha256:f31fd99273a1acb8609c8db427cebb1de3f71de77758cdc0e22956e1289b9866",
-        ),
+        published("stl10_binary.tar.gz", 2640397119, "f31fd99273a1acb8609c8db427cebb1de3f71de77758cdc0e22956e1289b9866"),
     )
     ROWS = {"train": 5_000, "test": 8_000, "unlabeled": 100_000}

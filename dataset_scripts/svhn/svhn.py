@@ -3,9 +3,7 @@
 from dataset_scripts.core.published import PublishedSet, Source
 from dataset_scripts.mat.mat import Mat
 
-
-def published(name: str, size: int, sha256: str) -> Source:
-    return Source(name, (f"http://ufldl.stanford.edu/housenumbers/{name}",), size, f"sha256:{sha256}")
+published = Source.at("http://ufldl.stanford.edu/housenumbers/")
 
 
 class Svhn(PublishedSet, Mat):

@@ -10,15 +10,12 @@ from typing import Any
 import datasets
 import numpy as np
 
-from dataset_scripts.core.decode import (
-    Frame,
-    decode_image,
-    encode_image,
-    is_encoded_image,
-)
+from dataset_scripts.core.decode import Frame, is_encoded_image
 from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.features import List
 from dataset_scripts.core.files import Files, Reader, folder_of
 from dataset_scripts.core.layout import LayoutBuilder, LayoutConfig, Rows
+from dataset_scripts.core.masks import fit_mask
 from dataset_scripts.core.splits import split_in, split_name
 from dataset_scripts.core.wire import Feature, parse_example
 from dataset_scripts.tfrecord.boxes import (
@@ -34,12 +31,7 @@ from dataset_scripts.tfrecord.columns import (
     names_beside,
     sorted_classes,
 )
-from dataset_scripts.tfrecord.records import (
-    Shards,
-    scan,
-    shards_in,
-    starts_like_records,
-)
+from dataset_scripts.tfrecord.records import Shards, scan, shards_in, starts_like_records
 
 logger = logging.getLogger(__name__)
 
@@ -104,6 +96,7 @@ class TFRecord(LayoutBuilder):
             samples[split] = np.array(kept).reshape(-1, 3)
         if not self.columns:
             raise DataError(f"{files.root}: there is no record to read")
+        files.keep(self.paths)
         return self._features(files), {split: Rows(rows) for split, rows in samples.items()}
 
     def _splits(self, files: Files) -> dict[str, list[str]]:
@@ -166,7 +159,7 @@ class TFRecord(LayoutBuilder):
             column, names = left.pop(self.label), self._names(files, self.label)
             self.label_classes = label_classes(column, names)
             feature = datasets.ClassLabel(names=self.label_classes.names) if self.label_classes else column.feature()
-            features["label"] = feature if column.single else datasets.List(feature)
+            features["label"] = feature if column.single else List(feature)
             if names:
                 left.pop(TEXTS.get(self.label), None)
         if LISTS in left or CORNERS[0] in left:
@@ -185,7 +178,7 @@ class TFRecord(LayoutBuilder):
             while column in features:
                 column += "_"
             self.sources[column] = name
-            features[column] = left[name].feature() if left[name].single else datasets.List(left[name].feature())
+            features[column] = left[name].feature() if left[name].single else List(left[name].feature())
         return datasets.Features(features)
 
     def _image(self, files: Files) -> str:
@@ -249,16 +242,5 @@ class TFRecord(LayoutBuilder):
             sizes = [self.columns[name].value(example.get(name)) if name in self.columns else None for name in SIZES]
             row["objects"] = self.objects.read(example, frame, tuple(sizes) if all(sizes) else None, where)
         if row.get("mask") is not None:
-            row["mask"] = fit_mask(row["mask"], frame, where)
+            row["mask"] = fit_mask(row["mask"], frame, f"{where}: its mask")
         return row
-
-
-def fit_mask(value: dict, frame: Frame, where: str) -> dict:
-    """A mask of ids as it is, or turned like its image where it was drawn on the stored one."""
-    mask = decode_image(value, f"{where}, mask")
-    if frame.turns(mask.size):
-        return {"bytes": encode_image(frame.turn_mask(np.asarray(mask))), "path": None}
-    if mask.size != frame.size:
-        width, height = frame.size
-        raise DataError(f"{where}: the mask has {mask.width} x {mask.height} pixels, its image {width} x {height}")
-    return value

@@ -1,5 +1,6 @@
 """The xml files of PASCAL VOC (the development kit's documentation, section "Annotation file format")."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 from xml.etree.ElementTree import Element
@@ -16,9 +17,11 @@ MARKS = ("difficult", "truncated", "occluded")
 _TRUTH = {"0": False, "1": True, "false": False, "true": True, "": False, "unspecified": False}
 
 
-def class_names(files: Reader, path: str) -> list[str]:
-    """The names of the objects in a file."""
-    return [_name(node) for node in _read(files, path).findall("object")]
+def survey(files: Reader, path: str) -> tuple[list[str], bool]:
+    """The names of the objects in a file, and whether a box starts at 0, so that pixels are not counted from 1."""
+    nodes = _read(files, path).findall("object")
+    starts = [node.findtext(f"bndbox/{side}", "").strip() for node in nodes for side in ("xmin", "ymin")]
+    return [_name(node) for node in nodes], any(re.fullmatch(r"0+(\.0*)?", start) for start in starts)
 
 
 def read_objects(files: Reader, path: str, frame: Frame, places: Mapping[str, int], first: int) -> dict[str, list]:

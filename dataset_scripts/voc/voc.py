@@ -5,15 +5,16 @@ import re
 from dataclasses import dataclass
 
 import datasets
-import numpy as np
 
-from dataset_scripts.core.decode import Frame, decode_image, encode_image
+from dataset_scripts.core.decode import Frame
 from dataset_scripts.core.errors import DataError
-from dataset_scripts.core.files import Files, Reader, is_image, name_of, without_suffix
+from dataset_scripts.core.features import List
+from dataset_scripts.core.files import Files, is_image, name_of, without_suffix
 from dataset_scripts.core.layout import LayoutBuilder, LayoutConfig, Rows
+from dataset_scripts.core.masks import fit_mask
 from dataset_scripts.core.objects import object_features
 from dataset_scripts.core.splits import SPLITS, split_name
-from dataset_scripts.voc.annotation import MARKS, class_names, read_objects
+from dataset_scripts.voc.annotation import MARKS, read_objects, survey
 
 logger = logging.getLogger(__name__)
 
@@ -105,6 +106,7 @@ class Voc(LayoutBuilder):
         if bare:
             logger.warning("%s: %d images are listed nowhere or have no annotation, and are left out, such as %s",
                            files.root, len(bare), bare[0])  # fmt: skip
+        files.keep(path for samples in splits.values() for _, *paths in samples for path in paths if path)
         features = {"image": datasets.Image(), "image_id": datasets.Value("string")}
         if self.task == "segmentation":
             features["mask"] = datasets.Image()
@@ -113,9 +115,9 @@ class Voc(LayoutBuilder):
         else:
             names = self.config.classes or self._classes(files, splits)
             self.places = {name: place for place, name in enumerate(names)}
-            part = {"name": datasets.Value("string"), "bbox": datasets.List(datasets.Value("float32"), length=4)}
+            part = {"name": datasets.Value("string"), "bbox": List(datasets.Value("float32"), length=4)}
             marks = {name: datasets.Value("bool") for name in MARKS}
-            features["objects"] = object_features(names, **marks, pose=datasets.Value("string"), parts=datasets.List(part))
+            features["objects"] = object_features(names, **marks, pose=datasets.Value("string"), parts=List(part))
         return datasets.Features(features), {split: Rows(samples) for split, samples in splits.items()}
 
     def _image_sets(self, files: Files) -> dict[str, list[tuple]]:
@@ -186,13 +188,18 @@ class Voc(LayoutBuilder):
 
     def _classes(self, files: Files, splits: dict[str, list[tuple]]) -> list[str]:
         """The names in all xml files, sorted; takes those that cannot be read out of `splits`."""
-        names = set()
+        names, zeros = set(), []
         for split, samples in splits.items():
             splits[split] = []
             for sample in samples:
                 with self.faults:
-                    names.update(class_names(files, sample[2]) if sample[2] else ())
+                    found, zero = survey(files, sample[2]) if sample[2] else ((), False)
+                    names.update(found)
+                    zeros += [sample[2]] * zero
                     splits[split].append(sample)
+        if zeros and self.config.one_based:
+            logger.warning("%s: boxes of %d xml files, such as %s, start at 0, where VOC starts at 1: if they are edges counted "
+                           "from 0, pass one_based=False", files.root, len(zeros), zeros[0])  # fmt: skip
         voc = names <= set(CLASSES) and any(IMAGE_SET.fullmatch(path) for path in files.having(".txt"))
         return CLASSES if voc else sorted(names)
 
@@ -204,18 +211,7 @@ class Voc(LayoutBuilder):
         if self.task == "detection":
             first = 1 if self.config.one_based else 0
             return row | {"objects": targets[0] and read_objects(files, targets[0], frame, self.places, first)}
-        masks = zip(("mask", "instance_mask"), targets)
-        return row | {column: target and read_mask(files, target, frame) for column, target in masks}
-
-
-def read_mask(files: Reader, path: str, frame: Frame) -> dict:
-    """A mask of ids as the file has it, or turned like its image where it was drawn on the stored one."""
-    content, where = files.read(path), f"{files.root}/{path}"
-    mask = decode_image({"bytes": content, "path": path}, where)
-    if mask.mode not in ("P", "L"):
-        raise DataError(f"{where} is of mode {mask.mode}: a mask holds one id a pixel, as a grey or palette image")
-    if frame.turns(mask.size):
-        content = encode_image(frame.turn_mask(np.asarray(mask)))
-    elif mask.size != frame.size:
-        raise DataError(f"{where} has {mask.width} x {mask.height} pixels, its image {frame.size[0]} x {frame.size[1]}")
-    return {"bytes": content, "path": path}
+        for column, target in zip(("mask", "instance_mask"), targets):
+            value = target and {"bytes": files.read(target), "path": target}
+            row[column] = value and fit_mask(value, frame, f"{files.root}/{target}")
+        return row

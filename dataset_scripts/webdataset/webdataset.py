@@ -17,6 +17,7 @@ from dataset_scripts.core.files import Files, folder_of, is_image, name_of
 from dataset_scripts.core.layout import LayoutBuilder, Rows
 from dataset_scripts.core.splits import split_in
 from dataset_scripts.core.tables import as_class_label
+from dataset_scripts.yolo.label import are_labels
 
 logger = logging.getLogger(__name__)
 
@@ -30,17 +31,21 @@ SHARD = re.compile(r"(.*[-_.])?\d\d+(-of-\d+)?")  # 000012, train-0012, x-00001-
 def matches(files):
     """Tar shards whose images have a class, a caption or a json of their name, or several images of one name.
 
-    Bare images lie in shards, too, where these are numbered and hold no folders; else the tars may be classes.
+    Bare images lie in shards, too, where these are numbered and hold no folders; else the tars may be classes. Texts that
+    are the labels of YOLO are no captions.
     """
-    tars, images, kinds, pictures, folders = shards(files), 0, Counter(), Counter(), False
-    for archive in tars.values():
+    tars, images, kinds, pictures, folders, texts = shards(files), 0, Counter(), Counter(), False, []
+    for prefix, archive in tars.items():
         for key, members in samples_of(archive.names)[0].items():
             if found := [kind for kind in members if kind not in SIDECARS]:
                 images += 1
                 folders |= "/" in key
                 kinds.update(kind for kind in members if kind in SIDECARS)
                 pictures.update(found)
+                texts += [prefix + name for name in members.get(".txt", ())]
     counted = f"{len(tars)} tar shards of {images} samples"
+    if list(kinds) == [".txt"] and are_labels(files, texts):
+        return None  # boxes, which yolo reads
     if images and 2 * max(kinds.values(), default=0) >= images:
         return f"{counted}, with {', '.join(f'{count} {kind}' for kind, count in sorted(kinds.items()))}"
     if images and len(pictures) > 1 and set(pictures.values()) == {images}:
@@ -95,6 +100,7 @@ class Webdataset(LayoutBuilder):
         if not self.images:
             raise DataError(f"{files.root}: less than half of the {count} samples have an image")
         tables = {prefix: self._table(prefix, archive) for prefix, archive in tars.items()}
+        files.keep(paths[0][0].as_py() for paths, _ in tables.values() if len(paths))
         try:
             whole = pa.concat_tables([paths for paths, _ in tables.values()])
             told = pa.concat_tables([told for _, told in tables.values()], promote_options="permissive")

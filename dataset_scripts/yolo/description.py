@@ -11,7 +11,7 @@ import yaml
 
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.faults import Faults
-from dataset_scripts.core.files import Files
+from dataset_scripts.core.files import Files, folders_of
 from dataset_scripts.yolo.label import read_text
 
 logger = logging.getLogger(__name__)
@@ -77,10 +77,7 @@ class Description:
 
     def splits(self, faults: Faults) -> dict[str, list[str]]:
         """The images of each split; empty where it names none."""
-        files, splits, folders = self.files, {}, {""}
-        for path in files.paths:
-            while (path := posixpath.dirname(path)) not in folders:
-                folders.add(path)
+        files, splits, folders = self.files, {}, folders_of(self.files.paths)
         base = str(self.said.get("path") or "")
         base = next((place for name in (base, posixpath.basename(base)) if (place := find(name, [""], folders.__contains__))), "")
         for key, split in KEYS.items():

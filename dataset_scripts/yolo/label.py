@@ -12,14 +12,8 @@ from dataset_scripts.core.objects import TOLERANCE, encode_segmentation, fit_box
 
 def read_text(files: Reader, path: str) -> str:
     """The text of a file, which may be empty."""
-    archive, name = files.locate(path)
-    if archive:
-        content = archive.read(name)
-    else:
-        with files.open(path) as file:
-            content = file.read()
     try:
-        return content.decode("utf-8-sig")
+        return files.read(path, empty=True).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{files.root}/{path} is no text: {error}") from error
 
@@ -40,6 +34,12 @@ def is_label(line: str) -> bool:
         return False
     fractions = len(numbers) >= 4 and all(-0.01 <= number <= 1.01 for number in numbers[:4])
     return fractions and category >= 0 and category.is_integer()
+
+
+def are_labels(files: Reader, paths: list[str]) -> bool:
+    """Whether text files hold labels: there is a first line in some of a dozen, and it is one."""
+    some = [text for path in paths[:: max(1, len(paths) // 10)] if (text := read_text(files, path).strip())]
+    return bool(some) and all(is_label(text.splitlines()[0]) for text in some)
 
 
 def read_objects(

@@ -7,16 +7,18 @@ import datasets
 
 from dataset_scripts.core.decode import Frame
 from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.features import List
 from dataset_scripts.core.files import Files, folder_of, is_image, without_suffix
 from dataset_scripts.core.layout import LayoutBuilder, LayoutConfig, Rows
 from dataset_scripts.core.objects import RLE, object_features
 from dataset_scripts.core.splits import SPLITS
 from dataset_scripts.yolo.description import Description, descriptions
-from dataset_scripts.yolo.label import is_label, label_of, read_objects, read_text
+from dataset_scripts.yolo.label import are_labels, is_label, label_of, read_objects, read_text
 
 logger = logging.getLogger(__name__)
 
 PRECEDENCE = 2
+SUFFIXES = (".yaml", ".yml", ".data", ".txt")
 MANY = 10_000  # classes; where nothing names them, a larger number is no class
 
 
@@ -43,8 +45,7 @@ def matches(files):
     counted = f"{len(files.images)} images, {len(labels)} label files"
     if described := descriptions(files):
         return f"{counted}, described by {', '.join(described)}"
-    some = [text for label in labels[:: max(1, len(labels) // 10)] if (text := read_text(files, label).strip())]
-    return counted if some and all(is_label(text.splitlines()[0]) for text in some) else None
+    return counted if are_labels(files, labels) else None
 
 
 class Yolo(LayoutBuilder):
@@ -60,12 +61,13 @@ class Yolo(LayoutBuilder):
         samples = {split: self._samples(files, split, paths, twice) for split, paths in splits.items()}
         labels = self._labels(files, samples)
         names = self.config.classes or description.names() or self._numbered(files, labels)
+        files.keep(path for rows in samples.values() for row in rows for path in row if path)
         self.classes, self.keypoints = len(names), description.keypoints()
         more = {"area": datasets.Value("float32")}
         if self.config.masks:
             more["segmentation"] = RLE
         if self.keypoints:
-            more["keypoints"] = datasets.List(datasets.List(datasets.Value("float32"), length=3))
+            more["keypoints"] = List(List(datasets.Value("float32"), length=3))
         features = {
             "image": datasets.Image(),
             "image_id": datasets.Value("string"),

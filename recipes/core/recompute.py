@@ -16,7 +16,7 @@ def recompute_activations(model: nn.Module, name: str) -> None:
     Cost"): less memory for one more forward pass; gradients and running statistics stay what they were.
 
     A block is a module with parts of its own in an nn.Sequential. A model of timm without batch normalisation has its
-    own idea of blocks; with it, timm's way would move the running statistics twice a step.
+    own idea of blocks, which is taken; with batch normalisation it would move the running statistics twice a step.
 
     Raises:
         UserError: the model, called `name`, has no such blocks.
@@ -47,10 +47,15 @@ class Recomputed:
 
     def __init__(self, block: nn.Module):
         self.block, self.forward = block, block.forward
+        has_statistics = any(isinstance(module, _BatchNorm) for module in block.modules())
+        self.options = {"context_fn": self.contexts} if has_statistics else {}  # which torch.compile does not take
 
     def __call__(self, *inputs: Any) -> Any:
-        contexts = contextlib.nullcontext, self.without_statistics
-        return checkpoint(self.forward, *inputs, use_reentrant=False, context_fn=lambda: tuple(make() for make in contexts))
+        return checkpoint(self.forward, *inputs, use_reentrant=False, **self.options)
+
+    def contexts(self) -> tuple[contextlib.AbstractContextManager, contextlib.AbstractContextManager]:
+        """Around the first forward pass, and around the second."""
+        return contextlib.nullcontext(), self.without_statistics()
 
     @contextlib.contextmanager
     def without_statistics(self) -> Iterator[None]:

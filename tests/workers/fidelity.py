@@ -1,5 +1,5 @@
-"""Run on several processes by test_fidelity.py: calls ours or torch-fidelity's `calculate_metrics` with each of the
-given options, and prints the results as JSON.
+"""Run on several processes by test_fidelity.py: calls `calculate_metrics` with each of the given options, and prints the
+results as JSON.
 
 An input `{"classes": C}` is a generator, conditional where C > 0, and `{"items": folder}` a torch Dataset.
 """
@@ -10,19 +10,17 @@ import time
 import warnings
 from pathlib import Path
 
-import numpy as np
 import PIL.Image
 import torch
 import torch_fidelity
-from accelerate import PartialState
+from accelerate import Accelerator
 from torch import nn
 from torch.utils.data import Dataset
 from torchvision.transforms.functional import pil_to_tensor
 
 from recipes import fidelity
-
-warnings.simplefilter("ignore")
-torch.set_num_threads(1)
+from recipes.core.runtime import finish
+from recipes.fidelity_core import extraction
 
 
 def drawn(module: nn.Module, seed: int) -> nn.Module:
@@ -104,18 +102,25 @@ torch_fidelity.register_feature_extractor("small", Small)
 torch_fidelity.register_sample_similarity("distance", Distance)
 
 
-def main():
-    which, calls = sys.argv[1], json.loads(sys.argv[2])
-    Small.delay = float(sys.argv[3]) if len(sys.argv) > 3 else 0.0
-    if which == "theirs":
-        np.int = int  # what it needs of old NumPy for conditional generators
-    calculate = {"ours": fidelity.calculate_metrics, "theirs": torch_fidelity.calculate_metrics}[which]
+def answers(calculate, calls):
+    """What `calculate_metrics` returns for each of the calls."""
     results = []
     for call in calls:
-        call |= {f"input{slot}": as_input(call[f"input{slot}"]) for slot in (1, 2) if f"input{slot}" in call}
-        results.append(calculate(**{"cuda": False, "verbose": False, "feature_extractor": "small"} | call))
-    if which == "theirs" or PartialState().is_main_process:
-        print(json.dumps(results, default=lambda array: array.tolist()))
+        given = {name: as_input(value) if name in ("input1", "input2") else value for name, value in call.items()}
+        results.append(calculate(**{"cuda": False, "verbose": False, "feature_extractor": "small"} | given))
+    return json.loads(json.dumps(results, default=lambda array: array.tolist()))
+
+
+def main():
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    if len(sys.argv) > 2:
+        Small.delay, extraction.FLUSH_SECONDS = float(sys.argv[2]), 0.3
+    results = answers(fidelity.calculate_metrics, json.loads(sys.argv[1]))
+    accelerator = Accelerator()
+    if accelerator.is_main_process:
+        print(json.dumps(results))
+    finish(accelerator)
 
 
 if __name__ == "__main__":

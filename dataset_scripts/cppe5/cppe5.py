@@ -1,0 +1,34 @@
+"""CPPE-5: 1,029 photos of medical staff, with boxes of protective equipment in five classes."""
+
+import numpy as np
+
+from dataset_scripts.coco.coco import Coco, CocoConfig
+from dataset_scripts.core.published import PublishedSet, Source
+
+published = Source.at("https://storage.googleapis.com/cppe-5/")
+
+
+class Cppe5(PublishedSet, Coco):
+    BUILDER_CONFIGS = [CocoConfig(name="default", task="detection")]
+    HOMEPAGE = "https://github.com/Rishit-dagli/CPPE-Dataset"
+    LICENSE = "unknown"
+    CITATION = """\
+@misc{dagli2021cppe5,
+    title         = {{CPPE-5}: Medical Personal Protective Equipment Dataset},
+    author        = {Dagli, Rishit and Shaikh, Ali Mustufa},
+    year          = {2021},
+    eprint        = {2112.09569},
+    archivePrefix = {arXiv}
+}"""
+    SOURCES = (published("dataset.tar.gz", 238482705, "1151086e59fcb87825ecf4d362847a3f023ba69e7ace0f513d5aadc0e3dd3094"),)
+    ROWS = {"train": 1_000, "test": 29}
+
+    def _objects(self, annotations, frame, annotated, where):
+        """Some boxes run over the border: what is in the image of them is kept."""
+        for annotation in annotations:
+            box = annotation.get("bbox")
+            if isinstance(box, list) and len(box) == 4 and all(isinstance(number, (int, float)) for number in box):
+                low, high = np.clip([box[:2], np.add(box[:2], box[2:])], 0, annotated or frame.size)
+                if (high > low).all():  # else it is no box in the image, which the layout says
+                    annotation["bbox"] = [*low.tolist(), *(high - low).tolist()]
+        return super()._objects(annotations, frame, annotated, where)
