@@ -99,10 +99,11 @@ def main() -> None:
             folder.mkdir()
         make = {"annotations.json": make_coco, "labels.csv": make_csv}
         sizes = {name: make[name](folder, arguments.annotations) for name, folder in folders.items()}
-        for number, (name, how, line) in enumerate((name, how, line) for name in VARIANTS for how, line in VARIANTS[name].items()):
+        for name, how in [(name, how) for name, lines in VARIANTS.items() for how in lines]:
+            line = VARIANTS[name][how].format(arguments.annotations)
             output = subprocess.run(
-                [sys.executable, "-c", PROGRAM.format(line.format(arguments.annotations)), str(folders[name])],
-                env={**os.environ, "HF_HOME": str(Path(work, f"cache {number}")), "HF_HUB_OFFLINE": "1"},
+                [sys.executable, "-c", PROGRAM.format(line), str(folders[name])],
+                env={**os.environ, "HF_HOME": str(Path(work, f"cache {how}")), "HF_HUB_OFFLINE": "1"},
                 stdout=subprocess.PIPE, text=True, check=True,
             ).stdout.split()  # fmt: skip
             measured[name, how] = {"seconds": float(output[-2]), "bytes": int(output[-1])}
@@ -116,7 +117,8 @@ def main() -> None:
                 print(f"| {how} | {values['ratio']:.1f} | {values['seconds']:.1f} |")
     results = Path(__file__).parent / "results"
     results.mkdir(exist_ok=True)
-    content = {"annotations": arguments.annotations, "sizes": sizes} | {", ".join(key): values for key, values in measured.items()}
+    content = {"annotations": arguments.annotations, "sizes": sizes}
+    content |= {", ".join(key): values for key, values in measured.items()}
     (results / "annotations.json").write_text(json.dumps(content, indent=2) + "\n")
 
 

@@ -4,6 +4,8 @@ import csv
 import json
 import pickle
 import shutil
+import subprocess
+import sys
 
 import datasets
 import numpy as np
@@ -200,7 +202,7 @@ def test_names_in_the_folder_of_the_split(tmp_path, save_image):
 
 def test_a_column_of_splits_and_equal_names_in_their_folders(tmp_path, save_image):
     pixels = {split: [save_image(tmp_path / split / f"{number}.png") for number in range(3)] for split in ("train", "val")}
-    rows = [{"image": f"{number}.png", "split": split, "label": f"{split} {number}"} for number in range(3) for split in pixels]
+    rows = [{"image": f"{place}.png", "split": split, "label": f"{split} {place}"} for place in range(3) for split in pixels]
     write_csv(tmp_path / "list.csv", rows)
     sets = load_dataset(str(tmp_path))
     assert list(sets) == ["train", "validation"]
@@ -263,8 +265,8 @@ def test_a_type_holds_for_the_whole_column(tmp_path, save_image):
 def test_a_split_of_faulty_names_alone(tmp_path, save_image):
     save_image(tmp_path / "0.png")
     save_image(tmp_path / "1.png")
-    rows = [{"image": name, "split": split} for name, split in (("0.png", "train"), ("2.png", "test"), ("3.png", "test"), ("1.png", "train"))]
-    write_csv(tmp_path / "list.csv", rows)
+    told = {"0.png": "train", "2.png": "test", "3.png": "test", "1.png": "train"}
+    write_csv(tmp_path / "list.csv", [{"image": name, "split": split} for name, split in told.items()])
     with pytest.raises(DataError, match="list.csv: no row of the split test can be read, such as there is no image 3.png"):
         load_dataset("csv_list", data_dir=str(tmp_path), image_column="image", on_error="skip")
 
@@ -290,6 +292,32 @@ def test_a_large_table_takes_little_memory(tmp_path):
     assert not list(faults)
     assert [paths[number] for number in found.to_pylist()] == [f"train/{name}.jpg" for name in names.to_pylist()]
     assert pa.total_allocated_bytes() - before < 3 * names.nbytes
+
+
+INDEXED = """
+import os, sys
+import datasets, pyarrow
+from dataset_scripts.csv_list.csv_list import CsvList, Files, matches
+folder = sys.argv[1]
+builder = CsvList(data_dir=folder)
+builder.files = files = Files(folder, paths=["labels.csv"] + [f"train/{number:08}.jpg" for number in range(600_000)])
+assert matches(files)
+[train] = builder._split_generators(datasets.DownloadManager())
+last = train.gen_kwargs["chunks"][-1][-1]
+print(last.samples[len(last.samples) - 1], last.columns["label"][-1], last.columns["age"][-1])
+print(pyarrow.default_memory_pool().max_memory() / os.path.getsize(folder + "/labels.csv"))
+"""
+
+
+def test_reading_a_large_table_takes_little_memory(tmp_path, root):
+    """All of it, up to the parts for workers, takes less of Arrow's memory than pyarrow.csv.read_csv alone."""
+    order = np.random.default_rng(1).permutation(600_000).tolist()
+    lines = [f"{number:08},breed_{number % 120:03}_of_dogs,{number / 4}\n" for number in order]
+    (tmp_path / "labels.csv").write_text("id,label,age\n" + "".join(lines))
+    result = subprocess.run([sys.executable, "-c", INDEXED, str(tmp_path)], capture_output=True, text=True, cwd=root, check=True)
+    row, ratio = result.stdout.splitlines()
+    assert row == f"train/{order[-1]:08}.jpg {order[-1] % 120} {order[-1] / 4}"
+    assert float(ratio) < 2.5, ratio
 
 
 def test_tables_that_name_the_same_images(tmp_path, save_image):

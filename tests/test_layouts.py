@@ -54,7 +54,8 @@ def sets(tmp_path, save_image):
     """Layout -> a small set of it, of each that says which suffixes speak for it, in its usual and in upper case."""
     rng = np.random.default_rng(5)
     images = rng.integers(0, 256, (6, 8, 8, 3), np.uint8)
-    folders = {name: tmp_path / name for name in ("arrays", "captions", "cifar", "coco", "csv_list", "hdf5", "lmdb", "mat", "stl", "yolo")}
+    names = ("arrays", "captions", "cifar", "coco", "csv_list", "hdf5", "lmdb", "mat", "stl", "yolo")
+    folders = {name: tmp_path / name for name in names}
     for name, folder in folders.items():
         folder.mkdir()
         if name in ("captions", "coco", "csv_list", "yolo"):
@@ -103,7 +104,7 @@ def test_only_layouts_that_may_match_are_imported(tmp_path, save_image, root):
     program = (
         "import sys; from dataset_scripts import load_dataset; load_dataset(sys.argv[1]); names = set(sys.modules);"
         "print('dataset_scripts.image_folder.image_folder' in names, "
-        "*(name in names for name in ('dataset_scripts.hdf5.hdf5', 'dataset_scripts.coco.coco', 'dataset_scripts.digits.digits', 'scipy')))"
+        "*(f'dataset_scripts.{name}.{name}' in names for name in ('hdf5', 'coco', 'digits')), 'scipy' in names)"
     )
     result = subprocess.run([sys.executable, "-c", program, str(tmp_path / "photos")], capture_output=True, text=True, cwd=root)
     assert result.stdout.split() == ["True", "False", "False", "False", "False"], result.stderr

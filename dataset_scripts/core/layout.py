@@ -45,7 +45,8 @@ class Rows:
 
     def __getstate__(self):
         # A part of an array is pickled with the whole array, unless it is copied: concat_arrays does so for two or more.
-        return {**self.__dict__, "columns": {name: pa.concat_arrays([column, column[:0]]) for name, column in self.columns.items()}}
+        columns = {name: pa.concat_arrays([column, column[:0]]) for name, column in self.columns.items()}
+        return {**self.__dict__, "columns": columns}
 
 
 class LayoutBuilder(datasets.ArrowBasedBuilder):
@@ -128,7 +129,9 @@ class LayoutBuilder(datasets.ArrowBasedBuilder):
     def _prepare_split(self, split_generator, **kwargs):
         super()._prepare_split(split_generator, **kwargs)
         if not split_generator.split_info.num_examples:  # `datasets` can't load it again, or leaves it out
-            raise DataError(f"{self.config.data_dir}: no row of the split {split_generator.name} can be read: see {self.skipped_path}")
+            raise DataError(
+                f"{self.config.data_dir}: no row of the split {split_generator.name} can be read: see {self.skipped_path}"
+            )
 
     def _chunks(self, rows: Rows, sequential: bool) -> list[list[Rows]]:
         """Cuts a split into parts of equal size: at least 64, where it has that many rows, of at most CHUNK.

@@ -15,7 +15,6 @@ import pyarrow.parquet
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.files import Files, Reader
 
-
 BLOCK = 1 << 16  # bytes of a csv that are read at once
 
 

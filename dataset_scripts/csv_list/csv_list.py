@@ -97,12 +97,12 @@ def head(files: Files, path: str) -> dict[str, list[str]]:
 
 def image_columns(places: Places, heads: dict[str, dict[str, list[str]]]) -> dict[str, str]:
     """Table -> the column most of whose first values name images; of several the one with suffixes, or the most varied."""
-    shares = places.shares({(path, name): values for path, columns in heads.items() for name, values in columns.items()})
+    shares = places.shares({(path, name): values for path, first in heads.items() for name, values in first.items()})
     found = {}
     for path, columns in heads.items():
         names = [name for name in columns if shares[path, name] > 0.5]
         if names:
-            # An index (0, 1, …, as pandas writes it without a name) may be in a table of 0.png, 1.png, …, and classes 1 and 2.
+            # An index (0, 1, …, as pandas writes it without a name) may name 0.png, 1.png, …, too, and so may classes.
             found[path] = max(names, key=lambda name: (sum(map(is_image, columns[name])), len(set(columns[name]))))
     return found
 

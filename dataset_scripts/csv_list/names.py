@@ -74,7 +74,10 @@ class Places:
         first[named[::-1]] = rows[::-1]
         bad = (place < 0) | (second >= 0)
         bad[rows] |= first[named] != rows
-        faults = ((row, self._fault(names[row].as_py(), plain[row].as_py(), place[row], second[row])) for row in np.flatnonzero(bad).tolist())
+        faults = (
+            (row, self._fault(names[row].as_py(), plain[row].as_py(), place[row], second[row]))
+            for row in np.flatnonzero(bad).tolist()
+        )
         return pa.array(place, mask=bad), faults
 
     def _plain(self, names: pa.Array, table: str) -> pa.Array:
