@@ -28,7 +28,7 @@ from recipes.core.data import load_splits
 from recipes.core.evaluation import evaluate
 from recipes.core.learner import Learner
 from recipes.core.log import Log, Speed, Timed, announce, table_row
-from recipes.core.reduce import average_buffers, reduce_value
+from recipes.core.reduce import reduce_value
 from recipes.core.run_folder import RunFolder
 from recipes.core.runtime import INTERRUPTED, Interruption, UserError, finish, one_line_errors, quiet_other_ranks, start
 from recipes.core.sampler import StreamSampler
@@ -94,7 +94,7 @@ def train(accelerator: Accelerator, config: Train, name: str) -> bool:
             raise UserError(f"the loss is nan after {seen} samples: lower optim.lr={config.optim.lr}, or raise optim.warmup")
         log.write("train", seen, seen / size, loss=float(recent[0] / recent[1]), lr=learner.rate, seconds=training)
         if tests:
-            average_buffers(learner.model)
+            learner.average_buffers()
             result = evaluate(accelerator, learner.tested, splits.test, prepare_test, len(splits.classes), batch,
                               config.data.workers, config.test_flips)  # fmt: skip
             train_loss = float(sums[0] / sums[1])

@@ -18,7 +18,7 @@ from recipes.core import checkpoint
 
 # Everything that could go out of step: augmentation, mixing, an average, momentum, a schedule.
 RECIPE = [
-    "model.name=resnet8", "model.width=8", "batch=48", "shards=4", "epochs=0.6", "save_every=96", "evaluate_every=0.2",
+    "model.name=resnet8", "model.width=8", "batch=48", "shards=4", "epochs=0.4", "save_every=96", "evaluate_every=0.2",
     "augment.pad=1", "augment.mixup=0.4", "augment.auto=trivial", "optim.ema=300", "optim.warmup=200",
 ]  # fmt: skip
 
@@ -74,7 +74,7 @@ def uninterrupted(root, tmp_path_factory):
 @pytest.mark.slow
 def test_killed_twice_and_moved_to_other_processes(root, tmp_path, uninterrupted):
     folder = tmp_path / "run"
-    for processes, samples in ((1, 96), (4, 480)):
+    for processes, samples in ((1, 96), (4, 288)):
         run = Run(root, folder, *RECIPE, "exact=true", processes=processes)
         run.reach(samples)
         run.kill()
@@ -115,10 +115,10 @@ def test_sigterm_saves_and_says_that_it_can_go_on(root, tmp_path, uninterrupted)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("processes", [2, 3])
-def test_ddp_goes_on_bit_for_bit(root, tmp_path, processes):
-    # The statistics of BatchNorm differ by rank between two evaluations, and are kept apart.
-    options = [*RECIPE, "deterministic=true", "model.name=cifarnet", "data.size=16", "data.channels=3", "epochs=0.3"]
+def test_ddp_goes_on_bit_for_bit(root, tmp_path):
+    # Of three ranks, whose sums depend on their order. The statistics of BatchNorm differ by rank between evaluations.
+    processes = 3
+    options = [*RECIPE, "deterministic=true", "model.name=cifarnet", "data.size=16", "data.channels=3", "epochs=0.2"]
     options = [option for option in options if not option.startswith("augment.mixup")]
     Run(root, tmp_path / "whole", *options, processes=processes).wait()
     run = Run(root, tmp_path / "killed", *options, processes=processes)

@@ -136,7 +136,7 @@ def one_line(result) -> str:
         (["data.path=/no/such/place"], "/no/such/place"),
         (["optim.lrr=3"], "config optim.lrr: Key 'lrr' not in 'Optim'. Did you mean: 'lr'?"),
         (["optim.lr=fast"], "config optim.lr: Value 'fast'"),
-        (["nothing"], "no config nothing: give a yaml file, or one of digits"),
+        (["nothing"], "no config nothing: give a yaml file, or one of cifar10_fast"),
         (["batch=30", "accumulate=4"], "batch=30 does not divide into 1 processes × 4 parts"),
         (["model.name=resnet9"], "no model.name=resnet9"),
         (["model.name=vit_b_16", "data.channels=3"], "does not take images of 8 × 8"),

@@ -64,7 +64,7 @@ class Optim:
     name: str = "adamw"  # adamw, sgd (Nesterov), or muon (of filters and matrices; AdamW of the rest)
     lr: float = 2e-3  # at its highest, for the global batch
     muon_lr: float = 0.02  # the same, of what muon updates
-    momentum: float = 0.9  # of sgd
+    momentum: float = 0.9  # of sgd and muon
     weight_decay: float = 0.05  # of weights with two or more dimensions
     schedule: str = "cosine"  # cosine, linear or constant, after the warm-up
     warmup: int = 0  # samples over which the learning rate rises from 0

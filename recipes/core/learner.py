@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from recipes.core.augment import Prepare
 from recipes.core.config import Train
@@ -19,7 +20,7 @@ from recipes.core.initialization import initialize, verify_equal
 from recipes.core.mixing import mix, partners
 from recipes.core.models import build_model, check_input, train_mode
 from recipes.core.optimizers import build_optimizer
-from recipes.core.reduce import ordered_mean
+from recipes.core.reduce import average_buffers, ordered_mean
 from recipes.core.runtime import UserError
 from recipes.core.schedule import ema_decay, learning_rate, update_ema
 from recipes.core.step import Batch, DataParallel, Ordered
@@ -57,7 +58,7 @@ class Learner:
 
         def build() -> nn.Module:
             model = build_model(config.model, data.channels, self.classes)
-            if hasattr(model, "whiten"):
+            if hasattr(model, "whiten") and config.model.weights is None:
                 rows = np.linspace(0, len(splits.train) - 1, min(len(splits.train), WHITENED)).astype(np.int64)
                 model.whiten(Prepare(data.mean, data.std, torch.device("cpu"))(splits.train[rows])[0])
             return model
@@ -72,6 +73,8 @@ class Learner:
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         self.model, self.average = model, average
         optimizer = build_optimizer(model, config.optim)
+        if config.compile and config.model.checkpointing and any(isinstance(m, _BatchNorm) for m in model.modules()):
+            raise UserError("compile=true cannot compile what model.checkpointing=true does with BatchNorm: leave one out")
         if config.compile:
             model.compile()
         if config.exact:
@@ -123,6 +126,12 @@ class Learner:
         if self.average is not None:
             update_ema(self.average, self.model, ema_decay(seen + batch, batch, optim.ema))
         return losses
+
+    def average_buffers(self) -> None:
+        """Makes the running statistics, which each rank gathers from its own images, equal on all ranks."""
+        average_buffers(self.model)
+        if self.average is not None:
+            update_ema(self.average, self.model, decay=1.0)
 
     def verify(self) -> str:
         """The fingerprint of model and average, after comparing them over all ranks."""

@@ -106,14 +106,13 @@ def start(
 class Interruption:
     """SIGTERM and SIGUSR1 as a wish to stop, on which all ranks agree at the same step.
 
-    Each step tells the ranks whether one of them was asked, by a reduction that runs beside the next step: it costs
-    the training no time, and the answer is a step late.
+    Each step tells the ranks whether one of them was asked, by a reduction whose result is read a step later: none waits
+    for it, as the next step is under way by then.
     """
 
     def __init__(self):
         self.asked = False
         self.pending: tuple[torch.Tensor, dist.Work] | None = None
-        self.group = dist.new_group(backend="gloo") if PartialState().num_processes > 1 else None
         for number in (signal.SIGTERM, signal.SIGUSR1):
             signal.signal(number, self._ask)
 
@@ -122,11 +121,12 @@ class Interruption:
 
     def agreed(self) -> bool:
         """Whether to stop; the same on every rank that calls this at the same steps."""
-        if self.group is None:
+        state = PartialState()
+        if state.num_processes == 1:
             return self.asked
         before = self.result()
-        flag = torch.tensor([int(self.asked)])
-        self.pending = (flag, dist.all_reduce(flag, dist.ReduceOp.MAX, self.group, async_op=True))
+        flag = torch.tensor([int(self.asked)], device=state.device)
+        self.pending = (flag, dist.all_reduce(flag, dist.ReduceOp.MAX, async_op=True))
         return before
 
     def result(self) -> bool:

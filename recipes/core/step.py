@@ -8,6 +8,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils.dataclasses import DDPCommunicationHookType
 from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from recipes.core.config import Ddp
 from recipes.core.random import derive
@@ -74,7 +75,7 @@ class Ordered:
         if accelerator.scaler is not None:
             raise UserError("exact=true cannot hold with precision=fp16, whose scale depends on the steps: choose bf16 or no")
         for name, module in model.named_modules():
-            if isinstance(module, nn.modules.batchnorm._NormBase) and module.track_running_stats:
+            if isinstance(module, _NormBase) and module.track_running_stats:
                 raise UserError(f"exact=true cannot hold with the batch statistics of {name}: choose a model without BatchNorm")
         self.accelerator, self.model, self.loss, self.seed = accelerator, model, loss, seed
         self.world, self.mine, self.shards = world, shards // world, shards
