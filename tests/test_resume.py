@@ -26,10 +26,10 @@ RECIPE = [
 class Run:
     """A training that can be killed as a whole."""
 
-    def __init__(self, root, folder, *options, processes=1, launcher=()):
+    def __init__(self, root, folder, *options, processes=1, launcher=(), **variables):
         start = ["-m", "torch.distributed.run", f"--nproc-per-node={processes}", *(launcher or ["--standalone"])]
         command = [*(start if processes > 1 or launcher else []), str(root / "recipes/train.py"), *options, f"out={folder}"]
-        env = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+        env = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", **variables}
         self.folder = folder
         self.process = subprocess.Popen([sys.executable, *command], env=env, cwd=root,
                                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
@@ -86,7 +86,11 @@ def test_killed_twice_and_moved_to_other_processes(root, tmp_path, uninterrupted
 @pytest.mark.slow
 def test_one_rank_killed_under_a_launcher_that_restarts(root, tmp_path, uninterrupted):
     folder = tmp_path / "run"
-    run = Run(root, folder, *RECIPE, "exact=true", processes=2, launcher=["--standalone", "--max-restarts=1"])
+    launcher = ["--standalone", "--max-restarts=1"]
+    shared = Run(root, folder, *RECIPE, processes=2, launcher=launcher)  # by default, torchrun hangs now and then
+    assert "start it with TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1" in shared.process.communicate(timeout=120)[1]
+    options = {"processes": 2, "launcher": launcher, "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+    run = Run(root, folder, *RECIPE, "exact=true", **options)
     run.reach(192)
     ranks = [child for child in psutil.Process(run.process.pid).children() if any("train.py" in word for word in child.cmdline())]
     ranks[-1].kill()

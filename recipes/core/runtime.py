@@ -72,6 +72,12 @@ def start(
             "accelerate launch was asked for several CPU processes and started one: with --cpu or MULTI_CPU it needs "
             "MPI. Use --config_file accelerate_configs/cpu_2.yaml"
         )
+    restarts = int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", 0)) > 0
+    if restarts and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":  # https://github.com/pytorch/pytorch/issues/135712
+        raise UserError(
+            "a launcher with restarts leaves the addresses of killed processes to those after them, which may hang: "
+            "start it with TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 and --rdzv_backend=c10d"
+        )
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
         torch.use_deterministic_algorithms(True)
