@@ -22,7 +22,7 @@ from recipes.fidelity_core.inputs import Drawn, Input, resolve
 from recipes.fidelity_core.options import complete, parse
 from recipes.fidelity_core.precomputed import Precomputed
 from recipes.fidelity_core.ranks import Ranks, ranks_of
-from recipes.fidelity_core.weights import PUBLISHED, given_path, obtain
+from recipes.fidelity_core.weights import PUBLISHED, Weights, given_path, obtain
 
 
 @dataclass
@@ -55,7 +55,7 @@ def calculate_metrics(**options: Any) -> dict[str, Any]:
                 a `datasets.Dataset`, features or statistics (.safetensors, .npz), and a module with
                 `input1_model_z_size`. `input1` is the generated side.
             samples_find_ext: all formats of Pillow.
-            prc_batch_size: None chooses blocks of 32 MB.
+            prc_batch_size: None chooses blocks of 4 MB.
             input1_cache_name: only needed to keep the features of a torch Dataset, whose pixels are then hashed.
 
             and new are
@@ -99,7 +99,7 @@ def evaluate(options: dict[str, Any], ranks: Ranks) -> Result:
     return result
 
 
-def describe(weights: Any) -> dict[str, Any]:
+def describe(weights: Weights) -> dict[str, Any]:
     return {"path": str(weights.path), "sha256": weights.sha256, "official": weights.official}
 
 
@@ -131,7 +131,9 @@ def _build(name: str, layers: dict[str, str], options: dict[str, Any], only: boo
         return extractors.build(name, sorted(set(layers.values())), options, None)
     weights = obtain(name, given)
     if weights.official is False:
-        warnings.warn(f"{weights.path} are not the published weights of {name}: the values compare with no others", stacklevel=2)
+        warnings.warn(
+            f"{weights.path} are not the published weights of {name}: the values compare with no others", stacklevel=2
+        )
     result.details["extractors"][name] = describe(weights)
     return extractors.build(name, sorted(set(layers.values())), options, weights)
 
@@ -152,7 +154,7 @@ def _measure(
         else:
             values |= metrics.prc(first, second, layer, options)
         if metric in ("fid", "kid"):
-            values |= _sure(metric, layer, first, second, options, values)
+            values |= _sure(metric, layer, first, second, options)
         if metric != "isc" and not shown and all(has_features(side) for side in (first, second)):
             shown = metrics.same_width(first, second, layer, metric)
     return values, shown
@@ -162,7 +164,9 @@ def has_features(side: metrics.Features) -> bool:
     return not isinstance(side.source, Precomputed) or side.source.statistics() is None
 
 
-def _sure(metric: str, layer: str, first: Any, second: Any, options: dict[str, Any], values: dict) -> dict[str, float]:
+def _sure(
+    metric: str, layer: str, first: metrics.Features, second: metrics.Features, options: dict[str, Any]
+) -> dict[str, float]:
     """Counts, errors and the warning of too few images."""
     if not (has_features(first) and has_features(second)):
         return {}

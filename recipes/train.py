@@ -53,7 +53,6 @@ def train(accelerator: Accelerator, config: Train, name: str) -> bool:
     if found is not None:
         state, progress = checkpoint.load(found)
         learner.load_state(state)
-        learner.verify()
     log = Log(accelerator, run.folder / "log.jsonl", progress["records"], name, config)
     if main:
         announce(config, splits, learner, steps, run.folder, found)
@@ -76,40 +75,44 @@ def train(accelerator: Accelerator, config: Train, name: str) -> bool:
     training, began = progress["training"], time.perf_counter() - progress["elapsed"]
     interruption, stop, mark = Interruption(), False, time.perf_counter()
     bar = tqdm(initial=seen, total=total, desc="train", unit="image", disable=not main, leave=False, dynamic_ncols=True)
-    while seen < total and not stop:
-        losses.append(learner.step(batches, seen))
-        seen += batch
-        bar.update(batch)
-        logs, tests, saves = (seen // every > (seen - batch) // every for every in (log_every, evaluate_every, save_every))
-        stop = interruption.agreed() and seen < total
-        tests, saves = tests or seen == total, (saves or stop) and seen < total
-        if not (logs or tests or saves):
-            continue
-        mine = torch.cat(losses).double()
-        losses.clear()
-        recent = reduce_value(torch.stack([mine.sum(), mine.new_tensor(len(mine))]), average=False).cpu()
-        sums += recent
-        training += time.perf_counter() - mark
-        if not torch.isfinite(recent).all():
-            raise UserError(f"the loss is nan after {seen} samples: lower optim.lr={config.optim.lr}, or raise optim.warmup")
-        log.write("train", seen, seen / size, loss=float(recent[0] / recent[1]), lr=learner.rate, seconds=training)
-        if tests:
-            learner.average_buffers()
-            result = evaluate(accelerator, learner.tested, splits.test, prepare_test, len(splits.classes), batch,
-                              config.data.workers, config.test_flips)  # fmt: skip
-            train_loss = float(sums[0] / sums[1])
-            sums.zero_()
-            speed = Speed(seen - first, training - progress["training"], batches.waited, total - seen)
-            log.write("test", seen, seen / size, **result.numbers(), **speed.numbers())
-            if main:
-                tqdm.write(table_row(seen, size, train_loss, result, speed))
-        if saves:
-            state = learner.state()
-            now = {"seen": seen, "sums": sums.tolist(), "records": log.count, "training": training}
-            if main:
-                checkpoint.save(run.folder, seen, state, now | {"elapsed": time.perf_counter() - began}, config.keep)
-        mark = time.perf_counter()
-    bar.close()
+    with bar:
+        while seen < total and not stop:
+            losses.append(learner.step(batches, seen))
+            seen += batch
+            bar.update(batch)
+            logs, tests, saves = (
+                seen // every > (seen - batch) // every for every in (log_every, evaluate_every, save_every)
+            )
+            stop = interruption.agreed() and seen < total
+            tests, saves = tests or seen == total, (saves or stop) and seen < total
+            if not (logs or tests or saves):
+                continue
+            mine = torch.cat(losses).double()
+            losses.clear()
+            recent = reduce_value(torch.stack([mine.sum(), mine.new_tensor(len(mine))]), average=False).cpu()
+            sums += recent
+            training += time.perf_counter() - mark
+            if not torch.isfinite(recent).all():
+                raise UserError(
+                    f"the loss is nan after {seen} samples: lower optim.lr={config.optim.lr}, or raise optim.warmup"
+                )
+            log.write("train", seen, seen / size, loss=float(recent[0] / recent[1]), lr=learner.rate, seconds=training)
+            if tests:
+                learner.average_buffers()
+                result = evaluate(accelerator, learner.tested, splits.test, prepare_test, len(splits.classes), batch,
+                                  config.data.workers, config.test_flips)  # fmt: skip
+                train_loss = float(sums[0] / sums[1])
+                sums.zero_()
+                speed = Speed(seen - first, training - progress["training"], batches.waited, total - seen)
+                log.write("test", seen, seen / size, **result.numbers(), **speed.numbers())
+                if main:
+                    tqdm.write(table_row(seen, size, train_loss, result, speed))
+            if saves:
+                state = learner.state()
+                now = {"seen": seen, "sums": sums.tolist(), "records": log.count, "training": training}
+                if main:
+                    checkpoint.save(run.folder, seen, state, now | {"elapsed": time.perf_counter() - began}, config.keep)
+            mark = time.perf_counter()
     interruption.result()  # nothing is left on the wire
 
     if stop:

@@ -148,13 +148,18 @@ class Learner:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Goes on from a state. On another number of ranks, running statistics become the mean of those that were."""
+        """Goes on from a state. On another number of ranks, running statistics become the mean of those that were.
+
+        Raises:
+            UserError: the ranks have read different weights.
+        """
         self.model.load_state_dict(state["model"])
         if self.average is not None:
             self.average.load_state_dict(state["ema"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(state["scaler"])
+        self.verify()
         ranks = state["buffers"]
         for name, buffer in self.model.named_buffers():
             if len(ranks) == self.accelerator.num_processes:

@@ -44,8 +44,9 @@ class Log:
             return
         kept = path.read_text("utf-8").splitlines(keepends=True)[:count] if count else []
         self.records = [json.loads(line) for line in kept]
-        write_file(path, "".join(kept))
-        self.file = open(path, "a", encoding="utf-8")
+        if count:
+            write_file(path, "".join(kept))
+        self.file = open(path, "a" if count else "w", encoding="utf-8")
 
     def write(self, kind: str, samples: int, epoch: float, **values: float) -> None:
         self.count += 1

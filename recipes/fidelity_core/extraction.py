@@ -16,6 +16,7 @@ from recipes.fidelity_core.ranks import Ranks
 from recipes.fidelity_core.store import Store, default_root, temporary
 
 FLUSH_SECONDS = 10  # a killed run loses no more than this
+RULES = 1  # of reading and extracting, as they are written here: raised when features change by them
 PACKAGES = ("torch", "torchvision", "torch-fidelity", "numpy", "pillow", "datasets")
 
 
@@ -44,6 +45,7 @@ def features_of(
     key = None
     if options["cache"] and identity is not None and code is not None:
         key = {
+            "rules": RULES,
             "input": identity,
             "count": source.count,
             "batch_size": size,
@@ -88,11 +90,15 @@ def _compute(
         return
     workers = options["workers"]
     if workers is None:
-        local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+        local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
         workers = 0 if options["save_cpu_ram"] else max(1, min(4, len(os.sched_getaffinity(0)) // local))
     fresh, flushed = {}, time.monotonic()
     bar = tqdm(
-        total=len(numbers), desc=f"features of {what}", unit="batch", leave=False, disable=not (options["verbose"] and ranks.main)
+        total=len(numbers),
+        desc=f"features of {what}",
+        unit="batch",
+        leave=False,
+        disable=not (options["verbose"] and ranks.main),
     )
     # TF32 would make features depend on the GPU, and other kernels on the run.
     with bar, torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):

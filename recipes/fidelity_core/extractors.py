@@ -15,6 +15,7 @@ from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
 from torch_fidelity.utils import DEFAULT_FEATURE_EXTRACTOR, create_feature_extractor
 
 from recipes.core.runtime import UserError
+from recipes.fidelity_core import resizing
 from recipes.fidelity_core.options import theirs
 from recipes.fidelity_core.weights import Weights, in_hub
 
@@ -103,6 +104,7 @@ def build(name: str, layers: list[str], options: dict[str, Any], weights: Weight
     Args:
         weights: its checked file; None for an extractor that is not torch-fidelity's, which loads its own.
     """
+    resizing.install()
     hub = name.startswith("dinov2")  # it cannot take a path
     changed = {"verbose": False, "feature_extractor_compile": False}
     if weights is not None:

@@ -29,7 +29,9 @@ def to_rgb(image: PIL.Image.Image, name: str) -> PIL.Image.Image:
     if image.mode.startswith("I;16"):
         image = PIL.Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     elif image.mode in ("I", "F"):
-        raise DataError(f"{name} has pixels of mode {image.mode}, whose range is unknown: convert the images to 8 or 16 bits")
+        raise DataError(
+            f"{name} has pixels of mode {image.mode}, whose range is unknown: convert the images to 8 or 16 bits"
+        )
     elif image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")
     return image.convert("RGB")
@@ -101,7 +103,9 @@ class OtherImages(Dataset):
         if isinstance(image, PIL.Image.Image):
             return self.transform(image, f"item {index}")
         if not isinstance(image, torch.Tensor):
-            raise UserError(f"item {index} is of type {type(image).__name__}: a dataset has to give tensors or Pillow images")
+            raise UserError(
+                f"item {index} is of type {type(image).__name__}: a dataset has to give tensors or Pillow images"
+            )
         if self.transform.resize or self.transform.crop:
             raise UserError(f"item {index} is a tensor already: resize is for files and Pillow images")
         return image

@@ -147,7 +147,11 @@ def _rows(rows: datasets.Dataset, slot: int, options: dict[str, Any], transform:
     fitting = [name for name, feature in features.items() if isinstance(feature, datasets.Image) and has_image(feature)]
     if column is None:
         if len(fitting) != 1 and "image" not in fitting:
-            several = f"several image columns ({', '.join(fitting)})" if fitting else f"no image column, only {', '.join(features)}"
+            several = (
+                f"several image columns ({', '.join(fitting)})"
+                if fitting
+                else f"no image column, only {', '.join(features)}"
+            )
             raise UserError(f"input{slot} has {several}: set input{slot}_column")
         column = "image" if "image" in fitting else fitting[0]
     elif column not in fitting:

@@ -47,7 +47,7 @@ HELP = {
     "samples_resize_and_crop": "scale the shorter side to so many pixels and cut the centre out (Pillow, bilinear)",
     "samples_find_deep": "look for images in the folders of a folder too",
     "samples_find_ext": "suffixes of the images of a folder",
-    "prc_batch_size": "rows of a block of distances; default: 32 MB",
+    "prc_batch_size": "rows of a block of distances; default: 4 MB",
     "workers": "processes that read images, for each process that computes",
     "cache_root": "where features are kept, for one data, extractor and transform each",
     "datasets_root": "the folder that holds the published files of a registered set",

@@ -129,7 +129,9 @@ def plot_samples(path: Path, inputs: dict[int, Input], features: tuple[torch.Ten
     half = min(SHOWN, len(order))
     chosen = {"nearest": order[:half], "farthest": order[-half:].flip(0)}
     beside = isinstance(inputs[2], Images)
-    figure, axes = plt.subplots(4 if beside else 2, half, figsize=(1.5 * half, 7 if beside else 4), squeeze=False)
+    figure, axes = plt.subplots(
+        4 if beside else 2, half, figsize=(1.5 * half, 7.5 if beside else 4), squeeze=False, layout="constrained"
+    )
     for axis in axes.flat:
         axis.axis("off")
     for group, (name, indices) in enumerate(chosen.items()):
