@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import datasets
+import pyarrow as pa
 
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.published import PublishedSet, Source
@@ -29,7 +30,7 @@ class ImagenetteConfig(ImageFolderConfig):
 
 
 class Imagenette(PublishedSet, ImageFolder):
-    """Config names are sizes of the shorter side; the default is 160px."""
+    """Config names are sizes of the shorter side; the default is 160px. `NAMES` are those of the folders."""
 
     BUILDER_CONFIG_CLASS = ImagenetteConfig
     BUILDER_CONFIGS = [ImagenetteConfig(name=name) for name in FILES]
@@ -43,16 +44,21 @@ class Imagenette(PublishedSet, ImageFolder):
     year   = {2019},
     url    = {https://github.com/fastai/imagenette}
 }"""
+    NAMES, FILES = NAMES, FILES
     SOURCES = tuple(FILES.values())
     ROWS = {"train": 9_469, "validation": 3_925}
+    CLASSES = list(NAMES.values())
 
     def sources(self):
-        return (FILES[self.config.name],)
+        return (self.FILES[self.config.name],)
 
     def index(self, files):
         features, rows = super().index(files)
-        strange = [name for name in features["label"].names if name not in NAMES]
+        strange = [name for name in features["label"].names if name not in self.NAMES]
         if strange:
-            raise DataError(f"{files.root}: {strange[0]} is no folder of Imagenette")
-        features["label"] = datasets.ClassLabel(names=[NAMES[name] for name in features["label"].names])
+            raise DataError(f"{files.root}: {strange[0]} is no folder of {type(self).__name__}")
+        places = pa.array([list(self.NAMES).index(name) for name in features["label"].names])  # also where some are missing
+        for split in rows.values():
+            split.columns["label"] = places.take(split.columns["label"])
+        features["label"] = datasets.ClassLabel(names=self.CLASSES)
         return features, rows

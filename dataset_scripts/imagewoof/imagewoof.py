@@ -1,11 +1,7 @@
 """Imagewoof: ten breeds of dogs of ImageNet, which are hard to tell apart; 12,954 colour photos, in three sizes."""
 
-import datasets
-import pyarrow as pa
-
-from dataset_scripts.core.errors import DataError
-from dataset_scripts.core.published import PublishedSet, Source
-from dataset_scripts.image_folder.image_folder import ImageFolder, ImageFolderConfig
+from dataset_scripts.core.published import Source
+from dataset_scripts.imagenette.imagenette import Imagenette, ImagenetteConfig
 
 NAMES = {
     "n02086240": "Shih-Tzu", "n02087394": "Rhodesian ridgeback", "n02088364": "beagle", "n02089973": "English foxhound",
@@ -21,13 +17,10 @@ FILES = {
 }
 
 
-class Imagewoof(PublishedSet, ImageFolder):
+class Imagewoof(Imagenette):
     """Config names are sizes of the shorter side; the default is 160px."""
 
-    BUILDER_CONFIGS = [ImageFolderConfig(name=name) for name in FILES]
-    DEFAULT_CONFIG_NAME = "160px"
-    HOMEPAGE = "https://github.com/fastai/imagenette"
-    LICENSE = "apache-2.0"
+    BUILDER_CONFIGS = [ImagenetteConfig(name=name) for name in FILES]
     CITATION = """\
 @misc{howard2019imagewoof,
     title  = {Imagewoof: a subset of 10 classes from Imagenet that aren't so easy to classify},
@@ -35,20 +28,7 @@ class Imagewoof(PublishedSet, ImageFolder):
     year   = {2019},
     url    = {https://github.com/fastai/imagenette#imagewoof}
 }"""
+    NAMES, FILES = NAMES, FILES
     SOURCES = tuple(FILES.values())
     ROWS = {"train": 9_025, "validation": 3_929}
     CLASSES = list(NAMES.values())
-
-    def sources(self):
-        return (FILES[self.config.name],)
-
-    def index(self, files):
-        features, rows = super().index(files)
-        strange = [name for name in features["label"].names if name not in NAMES]
-        if strange:
-            raise DataError(f"{files.root}: {strange[0]} is no folder of Imagewoof")
-        places = pa.array([list(NAMES).index(name) for name in features["label"].names])  # also where breeds are left out
-        for split in rows.values():
-            split.columns["label"] = places.take(split.columns["label"])
-        features["label"] = datasets.ClassLabel(names=self.CLASSES)
-        return features, rows
