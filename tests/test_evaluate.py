@@ -11,7 +11,6 @@ import torch
 import torchvision
 
 from recipes import load_model
-from recipes.core.models import build_model
 
 SHORT = ["model.name=resnet8", "model.width=8", "epochs=1.5", "batch=48", "optim.ema=500"]
 
