@@ -25,8 +25,9 @@ from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d
 
 from dataset_scripts import DataError, load_dataset
 from recipes import fidelity
+from recipes.core.images import to_8_bits
 from recipes.core.runtime import UserError
-from recipes.fidelity_core import extractors, images, options, resizing, weights
+from recipes.fidelity_core import extractors, options, resizing, weights
 from recipes.fidelity_core.metrics import BLOCK_BYTES
 
 MOBILENET = os.environ.get("MOBILENET")
@@ -167,14 +168,14 @@ def test_formats_and_modes(measure, tmp_path):
         PIL.Image.fromarray(grey.astype(np.uint16) * 256 + 77),
         PIL.Image.fromarray(np.dstack([grey, grey, grey, grey[::-1]]), "RGBA"),
     ):
-        assert np.array_equal(np.asarray(images.to_rgb(picture, "x")), np.dstack([grey] * 3)), picture.mode
+        assert np.array_equal(np.asarray(to_8_bits(picture, 3, "x")), np.dstack([grey] * 3)), picture.mode
     palette = PIL.Image.fromarray(grey, "P")
     palette.putpalette([value for index in range(256) for value in (255 - index, index, 7)])
     palette.info["transparency"] = bytes(range(256))
     expected = np.dstack([255 - grey, grey, np.full_like(grey, 7)])
-    assert np.array_equal(np.asarray(images.to_rgb(palette, "x")), expected)
+    assert np.array_equal(np.asarray(to_8_bits(palette, 3, "x")), expected)
     with pytest.raises(DataError, match="mode F"):
-        images.to_rgb(PIL.Image.fromarray(grey.astype(np.float32)), "x")
+        to_8_bits(PIL.Image.fromarray(grey.astype(np.float32)), 3, "x")
 
 
 def test_images_of_several_sizes_need_resize(measure, folders, tmp_path):

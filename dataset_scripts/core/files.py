@@ -160,6 +160,10 @@ class Files(Reader):
     paths: list[str] = field(default_factory=list)
     state: str = ""
 
+    def above(self, tail: str) -> str:
+        """What stands before `tail` in the first path that ends so: the folder of a set in what was unpacked, else ""."""
+        return next((path.removesuffix(tail) for path in self.paths if path.endswith(tail)), "")
+
     @classmethod
     def of(cls, path: str | Path, inflate_to: Path | None = None) -> "Files":
         """Lists a folder, an archive or a single file.

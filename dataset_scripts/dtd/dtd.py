@@ -41,8 +41,7 @@ class Dtd(PublishedSet, LayoutBuilder):
     ROWS = {"train": 1_880, "validation": 1_880, "test": 1_880}
 
     def index(self, files):
-        first = f"labels/train{self.config.name}.txt"
-        top = next((path.removesuffix(first) for path in files.paths if path.endswith(first)), "")
+        top = files.above(f"labels/train{self.config.name}.txt")
         lists = {split: f"{top}labels/{name}{self.config.name}.txt" for split, name in LISTS.items()}
         names = {split: files.read(path).decode("utf-8", "replace").split() for split, path in lists.items()}
         label = datasets.ClassLabel(names=sorted({name.split("/")[0] for split in names.values() for name in split}))

@@ -31,7 +31,7 @@ class Food101(PublishedSet, LayoutBuilder):
     ROWS = {"train": 75_750, "test": 25_250}
 
     def index(self, files):
-        top = next((path.removesuffix(CLASS_LIST) for path in files.paths if path.endswith(CLASS_LIST)), "")
+        top = files.above(CLASS_LIST)
         classes = files.read(top + CLASS_LIST).decode("utf-8", "replace").split()
         rows = {}
         for split in ("train", "test"):

@@ -35,8 +35,7 @@ class OxfordIiitPet(PublishedSet, LayoutBuilder):
     ROWS = {"train": 3_680, "test": 3_669}
 
     def index(self, files):
-        first = "annotations/trainval.txt"
-        top = next((path.removesuffix(first) for path in files.paths if path.endswith(first)), "")
+        top = files.above("annotations/trainval.txt")
         breeds, rows = {}, {}
         for split, name in LISTS.items():
             path = f"{top}annotations/{name}"

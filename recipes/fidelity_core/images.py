@@ -7,34 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-import numpy as np
 import PIL.Image
 import pyarrow.compute
 import torch
 import torchvision.transforms.functional as F
 from torch.utils.data import DataLoader, Dataset
 
-from dataset_scripts import DataError, ToTensor
+from dataset_scripts import ToTensor
 from dataset_scripts.core.decode import decode_image
+from recipes.core.images import to_8_bits
 from recipes.core.runtime import UserError
-
-
-def to_rgb(image: PIL.Image.Image, name: str) -> PIL.Image.Image:
-    """RGB of 8 bits: grey is repeated, palettes become their colours, alpha is dropped without blending, 16-bit grey
-    keeps its upper 8 bits.
-
-    Raises:
-        DataError: 32-bit integers or floats, whose range is unknown.
-    """
-    if image.mode.startswith("I;16"):
-        image = PIL.Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    elif image.mode in ("I", "F"):
-        raise DataError(
-            f"{name} has pixels of mode {image.mode}, whose range is unknown: convert the images to 8 or 16 bits"
-        )
-    elif image.mode == "P" and "transparency" in image.info:
-        image = image.convert("RGBA")
-    return image.convert("RGB")
 
 
 class Transform:
@@ -52,7 +34,7 @@ class Transform:
         return f"Transform(resize={self.resize}, crop={self.crop})"
 
     def __call__(self, image: PIL.Image.Image, name: str) -> torch.Tensor:
-        image = to_rgb(image, name)
+        image = to_8_bits(image, 3, name)
         if self.resize:
             image = image.resize((self.resize, self.resize), PIL.Image.Resampling.BICUBIC)
         if self.crop:

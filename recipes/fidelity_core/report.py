@@ -13,6 +13,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from torch_fidelity import KEY_METRIC_FID
 
+from recipes.core.run_folder import next_free
 from recipes.core.runtime import UserError
 from recipes.fidelity_core.extraction import versions
 from recipes.fidelity_core.inputs import Drawn, Images, Input
@@ -44,14 +45,7 @@ def make_folder(out: str | None) -> Path:
             raise UserError(f"--out {out} holds results already: choose another folder, or delete it")
         Path(out).mkdir(parents=True, exist_ok=True)
         return Path(out)
-    number = 1
-    while True:
-        try:
-            folder = Path("runs", f"fidelity-{number}")
-            folder.mkdir(parents=True)
-            return folder
-        except FileExistsError:
-            number += 1
+    return next_free("fidelity")
 
 
 def table(metrics: dict[str, Any]) -> str:
