@@ -137,6 +137,7 @@ class CsvList(LayoutBuilder):
             whole = pa.concat_tables(tables.values(), promote_options="permissive")
         except pa.ArrowException as error:
             raise DataError(f"{files.root}: the columns of {', '.join(tables)} do not agree: {error}") from error
+        pa.default_memory_pool().release_unused()
         features, columns, names = self._columns(files, whole)
         others = [path for path in files.paths if not is_image(path) and path not in tables and path != names]
         if others:
@@ -144,6 +145,7 @@ class CsvList(LayoutBuilder):
             logger.warning("%s: %d other files are ignored, such as %s", files.root, len(others), others[0])
         numbers, said = whole["image"].combine_chunks(), whole["split"].combine_chunks()
         del tables, whole  # large
+        pa.default_memory_pool().release_unused()
         used = np.zeros(len(files.images), bool)
         used[numbers] = True
         files.keep(path for path, named in zip(files.images, used) if named)

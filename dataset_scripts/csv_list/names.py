@@ -14,7 +14,8 @@ from dataset_scripts.core.splits import split_in
 
 SUFFIX = r"\.[^./]*$"
 ODD = r"\\|(^|/)\.\.?(/|$)"  # `..\a.png`, `./a.png`
-PART = 1 << 16  # images that are looked up at once: a hash table of all would be larger than the table of names
+PART = 1 << 15  # images that are looked up at once: a hash table of all would be larger than the table of names
+ROWS = 1 << 18  # names that are, for what it takes beside them
 
 
 class Places:
@@ -120,6 +121,13 @@ class Places:
 
     def _look(self, names: pa.Array, pool: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         """The images that the names are the end of, by number, and a second one where there is one, else -1 (int32)."""
+        place, second = np.empty((2, len(names)), np.int32)
+        for start in range(0, len(names), ROWS):
+            rows = slice(start, start + ROWS)
+            place[rows], second[rows] = self._look_at(names[rows], pool)
+        return place, second
+
+    def _look_at(self, names: pa.Array, pool: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         place, second = np.full((2, len(names)), -1, np.int32)
         depths = pc.fill_null(pc.count_substring(names, "/"), -1).to_numpy().astype(np.int16)
         dots = pc.fill_null(pc.match_substring(names, "."), False).to_numpy(zero_copy_only=False)
@@ -136,7 +144,7 @@ class Places:
         """The first of some images that ends in each name, and the last where that is another; else -1."""
         first, last = np.full((2, len(names)), -1, np.int32)
         count = len(self.images) if numbers is None else len(numbers)
-        step = max(PART, count // 16)
+        step = max(PART, count // 32)
         for start in range(0, count, step):
             part = np.arange(start, min(count, start + step)) if numbers is None else numbers[start : start + step]
             ends = pa.array([self.images[number] for number in part.tolist()], pa.string())
@@ -144,10 +152,11 @@ class Places:
             ends = ends if suffix else pc.replace_substring_regex(ends, SUFFIX, "")
             rows, found = _places(names, ends)
             last[rows] = part[found]
-            if pc.count_distinct(ends).as_py() < len(ends):
+            if (pc.index_in(ends, ends).to_numpy() != np.arange(len(ends))).any():  # count_distinct takes twice the memory
                 last[rows] = part[len(ends) - 1 - _places(names, ends.take(pa.array(np.arange(len(ends))[::-1])))[1]]
             new = first[rows] < 0
             first[rows[new]] = part[found[new]]
+            pa.default_memory_pool().release_unused()  # else it keeps what each part took
         last[last == first] = -1
         return first, last
 
