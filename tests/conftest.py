@@ -40,6 +40,23 @@ def save_image():
     return save
 
 
+@pytest.fixture
+def hub(root, tmp_path):
+    """Starts a Hub that can be written to; returns its address, the folder of its files and its state."""
+    servers = []
+
+    def start(repo: str, kind: str = "dataset"):
+        folder, state = tmp_path / "hub", tmp_path / "state"
+        command = [sys.executable, root / "tests/hub.py", folder, repo, state, kind]
+        servers.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+        return servers[-1].stdout.readline().strip(), folder, state
+
+    yield start
+    for server in servers:
+        server.terminate()
+        server.wait()
+
+
 @pytest.fixture(scope="session")
 def run_processes():
     """Runs a Python script on N CPU processes with torchrun; returns what it printed and its exit status."""

@@ -2,6 +2,7 @@
 
     python tests/hub.py FOLDER USER/NAME            prints its address, then serves until it is stopped; read-only
     python tests/hub.py FOLDER USER/NAME STATE      can be written to, with the token `hf_write`
+    python tests/hub.py FOLDER USER/NAME STATE model    the same, of a model
 
 The folder STATE has `log` (a line for each request that writes), `objects/` (what was uploaded, by sha256), `repo.json`
 (once the repository exists) and `branches/` (all but main). Where the file `STATE/hold` exists, an upload hangs.
@@ -18,6 +19,8 @@ from pathlib import Path
 
 FOLDER, REPO = Path(sys.argv[1]), sys.argv[2]
 STATE = Path(sys.argv[3]) if len(sys.argv) > 3 else None
+KIND = sys.argv[4] if len(sys.argv) > 4 else "dataset"
+WEB, API = ("" if KIND == "model" else "/datasets") + f"/{REPO}", f"/api/{KIND}s/{REPO}"
 
 
 def files_of(revision: str) -> dict[str, Path]:
@@ -54,7 +57,7 @@ class Hub(BaseHTTPRequestHandler):
         path = self.path.split("?")[0]
         repo = json.loads((STATE / "repo.json").read_text()) if STATE and (STATE / "repo.json").exists() else {}
         hidden = STATE and (not repo or (repo["private"] and self.token not in ("hf_write", "hf_read")))
-        if hidden or not path.startswith((f"/datasets/{REPO}/", f"/api/datasets/{REPO}")):
+        if hidden or not path.startswith((f"{WEB}/", API)):
             return self.answer(404, X_Error_Code="RepoNotFound", X_Error_Message="Repository not found")
         if "/resolve/" in path:
             revision, _, name = path.split("/resolve/")[1].partition("/")
@@ -95,7 +98,6 @@ class Hub(BaseHTTPRequestHandler):
             message = "You don't have the rights to write" if known else "Invalid username or password."
             return self.answer(403 if known else 401, {"error": message})
         path = self.path.split("?")[0]
-        api = f"/api/datasets/{REPO}"
         if path == "/api/validate-yaml":
             return self.answer(200, {"errors": [], "warnings": []})
         self.log(path, body if path.endswith("/create") else b"")
@@ -103,27 +105,27 @@ class Hub(BaseHTTPRequestHandler):
             wanted = json.loads(body)
             if f"{wanted['organization']}/{wanted['name']}" != REPO:
                 return self.answer(404, {"error": "no such organization"})
-            url = f"http://{self.headers['Host']}/datasets/{REPO}"
+            url = f"http://{self.headers['Host']}{WEB}"
             if (STATE / "repo.json").exists():
-                return self.answer(409, {"error": "You already created this dataset repo", "url": url})
+                return self.answer(409, {"error": "You already created this repo", "url": url})
             private = wanted.get("private") or wanted.get("visibility") == "private"
             (STATE / "repo.json").write_text(json.dumps({"private": bool(private)}))
             return self.answer(200, {"url": url})
-        if path.startswith(f"{api}/branch/"):
+        if path.startswith(f"{API}/branch/"):
             folder = STATE / "branches" / path.split("/branch/")[1]
             if folder.is_dir():
                 return self.answer(409, {"error": "branch exists"})
             shutil.copytree(FOLDER, folder)
             return self.answer(201, {})
-        if path.startswith(f"{api}/preupload/"):
+        if path.startswith(f"{API}/preupload/"):
             return self.answer(200, {"files": [self.mode(item["path"], path) for item in json.loads(body)["files"]]})
-        if path == f"/datasets/{REPO}.git/info/lfs/objects/batch":
+        if path == f"{WEB}.git/info/lfs/objects/batch":
             objects = json.loads(body)["objects"]
             for item in objects:
                 if not (STATE / "objects" / item["oid"]).exists():
                     item["actions"] = {"upload": {"href": f"http://{self.headers['Host']}/objects/{item['oid']}"}}
             return self.answer(200, {"transfer": "basic", "objects": objects}, Content_Type="application/vnd.git-lfs+json")
-        if path.startswith(f"{api}/commit/"):
+        if path.startswith(f"{API}/commit/"):
             return self.commit(path.split("/commit/")[1], [json.loads(line) for line in body.splitlines()])
         self.answer(404, {"error": f"no {path} here"})
 
@@ -139,7 +141,7 @@ class Hub(BaseHTTPRequestHandler):
         self.answer(200)
 
     def mode(self, name: str, path: str) -> dict:
-        large = name.endswith(".parquet")
+        large = name.endswith((".parquet", ".safetensors"))
         there = files_of(path.split("/preupload/")[1]).get(name)
         oid = there and (hashlib.sha256(there.read_bytes()).hexdigest() if large else git_hash(there.read_bytes()))
         return {"path": name, "uploadMode": "lfs" if large else "regular", "shouldIgnore": False, "oid": oid}
@@ -157,7 +159,7 @@ class Hub(BaseHTTPRequestHandler):
             elif line["key"] == "deletedFile":
                 target.unlink()
         oid = commit_of(files_of(revision))
-        url = f"http://{self.headers['Host']}/datasets/{REPO}/commit/{oid}"
+        url = f"http://{self.headers['Host']}{WEB}/commit/{oid}"
         self.answer(200, {"success": True, "commitOid": oid, "commitUrl": url})
 
     def log(self, path: str, body: bytes) -> None:

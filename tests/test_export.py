@@ -424,23 +424,6 @@ def test_a_killed_export_leaves_nothing_half_written(tmp_path):
     assert len(datasets.load_dataset(str(out), split="train")) == 1438
 
 
-@pytest.fixture
-def hub(root, tmp_path):
-    """Starts a Hub that can be written to; returns its address, the folder of its files and its state."""
-    servers = []
-
-    def start(repo):
-        folder, state = tmp_path / "hub", tmp_path / "state"
-        command = [sys.executable, root / "tests/hub.py", folder, repo, state]
-        servers.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
-        return servers[-1].stdout.readline().strip(), folder, state
-
-    yield start
-    for server in servers:
-        server.terminate()
-        server.wait()
-
-
 def at(endpoint, home, token="hf_write"):
     return {"HF_ENDPOINT": endpoint, "HF_HUB_OFFLINE": "0", "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1", "HF_TOKEN": token}
 
@@ -595,7 +578,7 @@ def test_push_offline_and_without_a_token(photos, tmp_path, monkeypatch):
     out = export(photos, tmp_path / "out")
     with pytest.raises(DataError, match="ann/photos: writing to the Hub needs a token: `hf auth login`"):
         push(out, "ann/photos")
-    with pytest.raises(DataError, match="ann/photos: HF_HUB_OFFLINE is set: unset it to upload"):
+    with pytest.raises(DataError, match="ann/photos: HF_HUB_OFFLINE is set: unset it"):
         push(out, "ann/photos", token="hf_write")
 
 

@@ -1,6 +1,7 @@
 """Trained models as files: weights as the library of the architecture names them, and what they are for."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,11 @@ from torch import nn
 
 from recipes.core.config import Model, Train
 from recipes.core.data import Splits
+from recipes.core.hub import fetch_model
 from recipes.core.models import build_model
 from recipes.core.runtime import UserError
+
+HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
 def weights_of(model: nn.Module) -> bytes:
@@ -38,15 +42,16 @@ def describe_model(config: Train, splits: Splits) -> str:
     )
 
 
-def load_model(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
+def load_model(path: str | Path, revision: str | None = None) -> tuple[nn.Module, dict[str, Any]]:
     """Loads a classifier that `recipes/train.py` wrote.
 
     The weights of torchvision's and timm's architectures have the names that these libraries give them:
     `torchvision.models.get_model(NAME, num_classes=K).load_state_dict(safetensors.torch.load_file(…))` takes them too.
 
     Args:
-        path: a run folder, a copy of its `model.safetensors` and `config.json`, or a checkpoint of a run
-            (`runs/digits-1/checkpoints/000000001408`).
+        path: a run folder, a copy of its `model.safetensors` and `config.json`, a checkpoint of a run
+            (`runs/digits-1/checkpoints/000000001408`), or, where nothing of the name is here, a model on the Hub.
+        revision: the branch, tag or commit on the Hub.
 
     Returns:
         The model on the CPU in evaluation mode, from float32 (B, C, S, S) to logits (B, K); and its description:
@@ -56,6 +61,8 @@ def load_model(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
     Raises:
         UserError: there is no model there, or it is damaged.
     """
+    if not Path(path).exists() and HUB_NAME.fullmatch(str(path)):
+        path = fetch_model(str(path), revision)
     path = Path(path)
     folder = path.parent.parent if path.parent.name == "checkpoints" else path
     try:

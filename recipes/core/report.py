@@ -20,6 +20,7 @@ from recipes.core.data import Splits
 from recipes.core.evaluation import Evaluation
 from recipes.core.export import weights_of
 from recipes.core.files import write_file
+from recipes.core.hub import HERE
 from recipes.core.images import Images
 
 
@@ -102,7 +103,7 @@ tags: [image-classification]
 ```python
 from recipes import load_model
 
-model, info = load_model("path/to/this/folder")  # float32 (B, {channels}, {size}, {size}) to logits (B, {class_count})
+model, info = load_model("{here}")  # float32 (B, {channels}, {size}, {size}) to logits (B, {class_count})
 ```
 
 | | |
@@ -143,6 +144,7 @@ def write_run(
     plot_mistakes(folder / "mistakes.png", evaluation, splits.test, splits.classes)
     card = CARD.format(
         **metrics,
+        here=HERE,
         model=config.model.name,
         dataset=data.path,
         train_images=len(splits.train),

@@ -1,0 +1,36 @@
+"""Puts a model that `recipes/train.py` wrote on the Hub: weights, description, card, numbers and pictures.
+
+    python recipes/push.py runs/digits-1 user/digits                 # private at first
+    python recipes/push.py runs/digits-1 user/digits private=false
+
+`recipes.load_model("user/digits")` loads it. A broken upload is resumed by the same command.
+"""
+
+import sys
+from dataclasses import dataclass
+
+from recipes.core.config import describe, merge
+from recipes.core.hub import push_model
+from recipes.core.runtime import UserError, one_line_errors
+
+
+@dataclass(frozen=True)
+class Push:
+    private: bool = True  # of a new repository; one that is public already is refused
+    revision: str | None = None  # the branch; None: main
+
+
+def main() -> None:
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(f"{__doc__}\nOptions and their defaults (meanings: recipes/push.py):\n\n{describe(Push)}")
+        return
+    with one_line_errors("push.py"):
+        words = [word for word in sys.argv[1:] if "=" not in word]
+        if len(words) != 2:
+            raise UserError("push.py takes a run folder and USER/NAME, and options as key=value")
+        options = merge(Push, {}, [word for word in sys.argv[1:] if "=" in word])
+        print(push_model(*words, private=options.private, revision=options.revision))
+
+
+if __name__ == "__main__":
+    main()
