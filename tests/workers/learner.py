@@ -1,0 +1,62 @@
+"""Run on one or more processes by test_learner.py: some steps of each of several configurations, as JSON on the main process.
+
+Each argument is a JSON object: `options` of train.py, `steps`, and `uniform`, which makes the head zero, so that all
+classes are as likely.
+"""
+
+import json
+import sys
+
+import torch
+from torch.utils.data import BatchSampler, DataLoader
+
+from recipes.core.config import Train, merge
+from recipes.core.data import load_splits
+from recipes.core.learner import Learner
+from recipes.core.reduce import gather_tensors
+from recipes.core.runtime import UserError, finish, start
+from recipes.core.sampler import StreamSampler
+from recipes.core.step import ddp_options
+
+cases = [json.loads(argument) for argument in sys.argv[1:]]
+first = merge(Train, {}, cases[0]["options"])
+accelerator = start(True, first.precision, None, 1, ddp=ddp_options(first.ddp))
+rank, world = accelerator.process_index, accelerator.num_processes
+splits, report = {}, []
+for case in cases:
+    config = merge(Train, {}, case["options"])
+    data = (config.data, config.augment)
+    key = repr(data)
+    splits[key] = splits.get(key) or load_splits(*data, config.seed)
+    total = config.batch * 1000
+    try:
+        learner = Learner(accelerator, config, splits[key], total)
+    except UserError as error:
+        report.append({"error": str(error)})
+        continue
+    if case.get("uniform"):
+        with torch.no_grad():
+            for tensor in list(learner.model.parameters())[-2:]:
+                tensor.zero_()
+    before = {name: tensor.clone() for name, tensor in learner.model.state_dict().items()}
+    sampler = StreamSampler(splits[key].train, world, rank, config.seed, stop=total)
+    batches = iter(DataLoader(splits[key].train, sampler=BatchSampler(sampler, learner.micro, False), batch_size=None))
+    losses = []
+    for step in range(case["steps"]):
+        mine = learner.step(batches, step * config.batch)
+        losses.append(torch.stack(gather_tensors(mine), 1).flatten().tolist())  # in the order of the stream
+    state, labels = learner.model.state_dict(), torch.from_numpy(splits[key].train.labels)
+    order = list(StreamSampler(splits[key].train, 1, 0, config.seed, stop=total))[: config.batch]
+    report.append({
+        "losses": losses,
+        "changes": {name: (state[name] - tensor).double().norm().item() for name, tensor in before.items()},
+        "weights": learner.verify(),
+        "dtypes": sorted({str(tensor.dtype) for tensor in state.values()}),
+        "labels": labels[order].tolist(),
+        "counts": torch.bincount(labels).tolist(),
+    })  # fmt: skip
+    learner.model = learner.gradient = learner.optimizer = None
+    accelerator.free_memory()
+if rank == 0:
+    print(json.dumps(report))
+finish(accelerator)
