@@ -55,7 +55,7 @@ def calculate_metrics(**options: Any) -> dict[str, Any]:
                 a `datasets.Dataset`, features or statistics (.safetensors, .npz), and a module with
                 `input1_model_z_size`. `input1` is the generated side.
             samples_find_ext: all formats of Pillow.
-            prc_batch_size: None chooses blocks of 4 MB.
+            prc_batch_size: rows and columns of distances computed at once, 1000.
             input1_cache_name: only needed to keep the features of a torch Dataset, whose pixels are then hashed.
 
             and new are

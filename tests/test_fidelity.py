@@ -28,7 +28,6 @@ from recipes import fidelity
 from recipes.core.images import to_8_bits
 from recipes.core.runtime import UserError
 from recipes.fidelity_core import extractors, options, resizing, weights
-from recipes.fidelity_core.metrics import BLOCK_BYTES
 
 MOBILENET = os.environ.get("MOBILENET")
 pytestmark = pytest.mark.filterwarnings("ignore:.*mostly bias", "ignore:.*torch.jit")
@@ -396,7 +395,7 @@ def test_a_lost_mode_costs_recall_not_precision(measure, clouds):
 def test_precision_in_blocks_equals_whole(measure, clouds):
     """More rows than one block holds, and ties: samples that both sides share."""
     random = np.random.default_rng(0)
-    count = int((BLOCK_BYTES / 4) ** 0.5) + 204
+    count = 1228
     real = random.normal(size=(count, 24))
     fake = np.concatenate([real[: count // 3], random.normal(size=(900, 24)) * 1.1])
     whole = torch_fidelity.metric_prc.prc_features_to_metric(

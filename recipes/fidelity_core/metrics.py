@@ -14,9 +14,6 @@ from recipes.core.runtime import UserError
 from recipes.fidelity_core.options import theirs
 from recipes.fidelity_core.precomputed import Precomputed
 
-BLOCK_BYTES = 4 * 2**20  # of float32 distances
-COLUMNS = 512  # of a block that are computed at a time
-
 
 class Features:
     """The features of one input for one extractor, computed just now or before."""
@@ -79,16 +76,13 @@ def prc(first: Features, second: Features, layer: str, options: dict[str, Any]) 
     neighbours, most = options["prc_neighborhood"], max(len(generated), len(real))
     if min(len(generated), len(real)) <= neighbours:
         raise UserError(f"prc_neighborhood={neighbours} needs {neighbours + 1} images in each input at least")
-    rows = options["prc_batch_size"] or max(64, BLOCK_BYTES // 4 // most)
-    reach, real_reach = (
-        torch.cat([block.kthvalue(neighbours + 1).values for block in distances(side, side, rows)])
-        for side in (generated, real)
-    )
-    near_generated, near_real = [], torch.zeros(len(generated), dtype=torch.bool)
-    for block, limits in zip(distances(real, generated, rows), real_reach.split(rows), strict=True):
-        near_generated.append((block <= reach).any(1))
-        near_real |= (block <= limits[:, None]).any(0)
-    precision, recall = near_real.float().mean().item(), torch.cat(near_generated).float().mean().item()
+    tile = options["prc_batch_size"]
+    reach, real_reach = (radii(side, neighbours, tile) for side in (generated, real))
+    near_generated, near_real = torch.zeros(len(real), dtype=torch.bool), torch.zeros(len(generated), dtype=torch.bool)
+    for rows, columns, block in distances(real, generated, tile):
+        near_generated[rows] |= (block <= reach[columns]).any(1)
+        near_real[columns] |= (block <= real_reach[rows, None]).any(0)
+    precision, recall = near_real.float().mean().item(), near_generated.float().mean().item()
     return {
         KEY_METRIC_PRECISION: precision,
         KEY_METRIC_RECALL: recall,
@@ -96,14 +90,24 @@ def prc(first: Features, second: Features, layer: str, options: dict[str, Any]) 
     }
 
 
-def distances(points: torch.Tensor, others: torch.Tensor, rows: int) -> Iterator[torch.Tensor]:
-    """Distances of points (n, d) to all others (m, d), in blocks of rows (rows, m) that are overwritten."""
-    buffer = torch.empty(min(rows, len(points)), len(others), dtype=points.dtype)
-    for part in points.split(rows):
-        block = buffer[: len(part)]
-        for start in range(0, len(others), COLUMNS):
-            block[:, start : start + COLUMNS] = torch.cdist(part, others[start : start + COLUMNS])
-        yield block
+def radii(points: torch.Tensor, neighbours: int, tile: int) -> torch.Tensor:
+    """The distance (n) of each point to its neighbour of this rank; it is itself the neighbour of rank 0."""
+    nearest = points.new_full((len(points), neighbours + 1), torch.inf)
+    for rows, _, block in distances(points, points, tile):
+        closest = block.topk(min(neighbours + 1, block.shape[1]), largest=False).values
+        nearest[rows] = torch.cat([nearest[rows], closest], 1).topk(neighbours + 1, largest=False).values
+    return nearest[:, -1]
+
+
+def distances(points: torch.Tensor, others: torch.Tensor, tile: int) -> Iterator[tuple[slice, slice, torch.Tensor]]:
+    """Distances of points (n, d) to others (m, d) in tiles: which rows, which columns, and what they hold."""
+    # As PyTorch would choose for the whole matrix: a tile at the end may be small.
+    by_product = max(len(points), len(others)) > 25
+    mode = "use_mm_for_euclid_dist" if by_product else "donot_use_mm_for_euclid_dist"
+    for top in range(0, len(points), tile):
+        for left in range(0, len(others), tile):
+            rows, columns = slice(top, top + tile), slice(left, left + tile)
+            yield rows, columns, torch.cdist(points[rows], others[columns], compute_mode=mode)
 
 
 def same_width(first: Features, second: Features, layer: str, metric: str) -> tuple[torch.Tensor, torch.Tensor]:

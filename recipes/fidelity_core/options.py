@@ -17,7 +17,7 @@ METRICS = ("isc", "fid", "kid", "prc", "ppl")
 OURS = {
     "samples_find_ext": ",".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES)),
     "samples_ext_lossy": "jpg,jpeg,jpe,jfif",
-    "prc_batch_size": None,
+    "prc_batch_size": 1000,
     "input1_name": None,
     "input1_split": None,
     "input1_column": None,
@@ -47,13 +47,13 @@ HELP = {
     "samples_resize_and_crop": "scale the shorter side to so many pixels and cut the centre out (Pillow, bilinear)",
     "samples_find_deep": "look for images in the folders of a folder too",
     "samples_find_ext": "suffixes of the images of a folder",
-    "prc_batch_size": "rows of a block of distances; default: 4 MB",
+    "prc_batch_size": "rows and columns of distances that are computed at once",
     "workers": "processes that read images, for each process that computes",
     "cache_root": "where features are kept, for one data, extractor and transform each",
     "datasets_root": "the folder that holds the published files of a registered set",
     "uncertainty": "no standard errors, bias-corrected Fréchet distance and exact KID",
 }
-INTEGERS = {"prc_batch_size", "workers", "input1_model_z_size", "input2_model_z_size"}
+INTEGERS = {"workers", "input1_model_z_size", "input2_model_z_size"}
 INTEGERS |= {"input1_model_num_samples", "input2_model_num_samples"}
 CHOICES = {
     "feature_extractor_internal_dtype": ("float32", "float64"),
@@ -86,8 +86,9 @@ def complete(given: dict[str, Any]) -> dict[str, Any]:
     for slot, needed in ((1, True), (2, options["fid"] or options["kid"] or options["prc"])):
         if needed and options[f"input{slot}"] is None:
             raise UserError(f"input{slot} is missing")
-    if options["batch_size"] < 1:
-        raise UserError(f"batch_size={options['batch_size']} must be at least 1")
+    for name in ("batch_size", "prc_batch_size"):
+        if options[name] < 1:
+            raise UserError(f"{name}={options[name]} must be at least 1")
     if options["resize"] and options["samples_resize_and_crop"]:
         raise UserError("resize scales whole images, samples_resize_and_crop cuts the centre out: choose one")
     lower, higher = options["ppl_discard_percentile_lower"], options["ppl_discard_percentile_higher"]
