@@ -5,7 +5,6 @@ from typing import Any
 import torch
 from torch.nn.functional import pad
 from torch.utils.data import default_collate
-from torchvision.tv_tensors import BoundingBoxes, Image
 
 _XYXY = torch.tensor([[1.0, 0, 1, 0], [0, 1, 0, 1], [0, 0, 1, 0], [0, 0, 0, 1]])  # x, y, w, h -> x1, y1, x2, y2
 
@@ -27,7 +26,7 @@ def pad_collate(rows: list[dict[str, Any]]) -> dict[str, Any]:
     for name in rows[0]:
         values = [row[name] for row in rows]
         if all(isinstance(value, torch.Tensor) and value.ndim >= 2 for value in values):
-            fill = 0 if isinstance(values[0], Image) or values[0].is_floating_point() else 255
+            fill = 0 if values[0].is_floating_point() or _is_image(values[0]) else 255
             values = [value.as_subclass(torch.Tensor) for value in values]
             batch[name] = torch.stack(
                 [pad(value, (0, width - value.shape[-1], 0, height - value.shape[-2]), value=fill) for value in values]
@@ -50,7 +49,7 @@ def detection_collate(rows: list[dict[str, Any]]) -> tuple[list[torch.Tensor], l
     images, targets = [], []
     for row in rows:
         objects = row["objects"]
-        boxes = objects["bbox"].as_subclass(torch.Tensor) if isinstance(objects["bbox"], BoundingBoxes) else objects["bbox"]
+        boxes = objects["bbox"].as_subclass(torch.Tensor)
         keep = (boxes[:, 2:] > 0).all(1)
         if "iscrowd" in objects:
             keep &= ~objects["iscrowd"].bool()
@@ -60,3 +59,9 @@ def detection_collate(rows: list[dict[str, Any]]) -> tuple[list[torch.Tensor], l
         images.append(row["image"].as_subclass(torch.Tensor))
         targets.append(target)
     return images, targets
+
+
+def _is_image(value: torch.Tensor) -> bool:
+    from torchvision.tv_tensors import Image  # here: importing torchvision takes as long as torch
+
+    return isinstance(value, Image)

@@ -7,7 +7,7 @@ from typing import Any
 import datasets
 
 from dataset_scripts.core.errors import DataError
-from dataset_scripts.core.targets import MASKS
+from dataset_scripts.core.transforms import MASKS
 
 CAPTIONS = ("caption", "captions", "text")
 CLASSES = 10_000  # more different values than this are no classes

@@ -13,7 +13,6 @@ _EMPTY = {  # what a list without items would hold
     "category": torch.int64, "id": torch.int64, "area": torch.float32, "iscrowd": torch.bool, "difficult": torch.bool,
     "truncated": torch.bool, "occluded": torch.bool,
 }  # fmt: skip
-MASKS = ("mask", "instance_mask")  # columns of images whose values are ids, not brightness
 
 
 def mask_tensor(mask: Any) -> tv_tensors.Mask:
@@ -64,6 +63,11 @@ def object_tensors(objects: dict[str, Any], canvas: tuple[int, int]) -> dict[str
         else:
             tensors[name] = values
     return tensors
+
+
+def image_tensor(image: torch.Tensor) -> tv_tensors.Image:
+    """Says of a tensor (C, H, W) that it is the image which boxes and masks are in."""
+    return tv_tensors.Image(image)
 
 
 def canvas_of(image: Any) -> tuple[int, int]:

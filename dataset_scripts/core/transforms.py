@@ -7,9 +7,8 @@ import datasets
 import numpy as np
 import PIL.Image
 import torch
-from torchvision import tv_tensors
 
-from dataset_scripts.core.targets import MASKS, canvas_of, mask_tensor, object_tensors
+MASKS = ("mask", "instance_mask")  # columns of images whose values are ids, not brightness
 
 
 class ToTensor:
@@ -66,18 +65,17 @@ class ToTensor:
         masks = [name for name in MASKS if name in row and isinstance(row[name], (PIL.Image.Image, np.ndarray))]
         image = row.get("image")
         boxes = isinstance(row.get("objects"), dict) and "bbox" in row["objects"] and image is not None
-        result = {}
-        for name, value in row.items():
-            if name in masks:
-                result[name] = mask_tensor(value)
-            elif name == "objects" and boxes:
-                result[name] = object_tensors(value, canvas_of(image))
-            else:
-                result[name] = self._column(name, value)
+        special = {*masks, "objects"} if boxes else {*masks}
+        result = {name: self._column(name, value) for name, value in row.items() if name not in special}
         images = [name for name in self.columns if isinstance(result.get(name), torch.Tensor) and name not in masks]
         if masks or boxes or len(images) > 1:
-            result |= {name: tv_tensors.Image(result[name]) for name in images}
-        return result
+            from dataset_scripts.core import targets  # here: importing torchvision takes as long as torch
+
+            result |= {name: targets.image_tensor(result[name]) for name in images}
+            result |= {name: targets.mask_tensor(row[name]) for name in masks}
+            if boxes:
+                result["objects"] = targets.object_tensors(row["objects"], targets.canvas_of(image))
+        return {name: result[name] for name in row}
 
     def _column(self, name: str, value: Any) -> Any:
         if isinstance(value, PIL.Image.Image):
