@@ -12,9 +12,12 @@ os.environ["HF_HOME"] = _CACHE.name
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.pop("HF_DATASETS_CACHE", None)
 
+import datasets
+import huggingface_hub
 import numpy as np
 import PIL.Image
 import pytest
+from datasets.info import DatasetInfosDict
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -23,6 +26,17 @@ ROOT = Path(__file__).resolve().parent.parent
 def root() -> Path:
     """The repository."""
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def assert_as_on_card():
+    """Compares the columns of rows, their types and the names of classes, with those that the card of the set states."""
+
+    def check(name: str, rows: datasets.Dataset, config: str = "default") -> None:
+        card = huggingface_hub.DatasetCard.load(ROOT / f"dataset_scripts/{name}/README.md")
+        assert rows.features == DatasetInfosDict.from_dataset_card_data(card.data)[config].features
+
+    return check
 
 
 @pytest.fixture

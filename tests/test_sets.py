@@ -21,6 +21,17 @@ from dataset_scripts.core.published import PublishedSet
 from dataset_scripts.core.script import bundled_names, find_script
 
 RNG = np.random.default_rng(11)
+FINE = """
+apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can castle caterpillar
+cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin elephant flatfish forest fox girl
+hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster man maple_tree motorcycle mountain mouse mushroom
+oak_tree orange orchid otter palm_tree pear pickup_truck pine_tree plain plate poppy porcupine possum rabbit raccoon ray road
+rocket rose sea seal shark shrew skunk skyscraper snail snake spider squirrel streetcar sunflower sweet_pepper table tank
+telephone television tiger tractor train trout tulip turtle wardrobe whale willow_tree wolf woman worm""".split()
+COARSE = """
+aquatic_mammals fish flowers food_containers fruit_and_vegetables household_electrical_devices household_furniture insects
+large_carnivores large_man-made_outdoor_things large_natural_outdoor_scenes large_omnivores_and_herbivores medium_mammals
+non-insect_invertebrates people reptiles small_mammals trees vehicles_1 vehicles_2""".split()
 
 
 def to_tensor(image):
@@ -51,8 +62,7 @@ def write_cifar(folder, hundred):
     if hundred:
         batch("train", 120)
         batch("test", 100)
-        meta = {"fine_label_names": [f"fine {n}" for n in range(100)],
-                "coarse_label_names": [f"coarse {n}" for n in range(20)]}  # fmt: skip
+        meta = {"fine_label_names": FINE, "coarse_label_names": COARSE}
         (base / "meta").write_bytes(pickle.dumps(meta, protocol=2))
     else:
         for number in range(1, 6):
@@ -81,11 +91,12 @@ def assert_equal(ours, theirs):
 
 
 @pytest.mark.parametrize("name, reader", [("mnist", "MNIST"), ("fashion_mnist", "FashionMNIST"), ("kmnist", "KMNIST")])
-def test_sets_in_the_form_of_mnist(tmp_path, name, reader):
+def test_sets_in_the_form_of_mnist(tmp_path, assert_as_on_card, name, reader):
     raw = tmp_path / reader / "raw"
     raw.mkdir(parents=True)
     write_idx(raw, 40)
     sets = load_dataset(name, data_dir=str(raw))
+    assert_as_on_card(name, sets["train"])
     for path in raw.glob("*.gz"):  # torchvision reads the unpacked files
         (raw / path.stem).write_bytes(gzip.decompress(path.read_bytes()))
     for split in ("train", "test"):
@@ -95,12 +106,13 @@ def test_sets_in_the_form_of_mnist(tmp_path, name, reader):
 
 
 @pytest.mark.parametrize("name, reader", [("cifar10", "CIFAR10"), ("cifar100", "CIFAR100")])
-def test_cifar(tmp_path, name, reader):
+def test_cifar(tmp_path, assert_as_on_card, name, reader):
     archive = write_cifar(tmp_path, name == "cifar100")
     folder = tmp_path / "download"
     folder.mkdir()
     archive.rename(folder / archive.name)
     packed = load_dataset(name, data_dir=str(folder))
+    assert_as_on_card(name, packed["train"])
     theirs = unchecked(getattr(torchvision.datasets, reader))
     for split in ("train", "test"):
         expected = theirs(tmp_path, train=split == "train")
@@ -109,21 +121,22 @@ def test_cifar(tmp_path, name, reader):
         unpacked = load_dataset(name, data_dir=str(tmp_path), split=split)
         assert_equal(unpacked, expected)
     if name == "cifar100":
-        assert packed["train"].features["coarse_label"].names[3] == "coarse 3"
+        assert packed["train"].features["coarse_label"].names == COARSE
 
 
-def test_svhn(tmp_path):
+def test_svhn(tmp_path, assert_as_on_card):
     for split, rows in (("train", 30), ("test", 20), ("extra", 25)):
         labels = RNG.permutation(rows) % 10 + 1
         images = RNG.integers(0, 256, (32, 32, 3, rows), np.uint8)
         scipy.io.savemat(tmp_path / f"{split}_32x32.mat", {"X": images, "y": labels[:, None].astype(np.uint8)})
     sets = load_dataset("svhn", data_dir=str(tmp_path))
     assert set(sets) == {"train", "test", "extra"}
+    assert_as_on_card("svhn", sets["train"])
     for split in sets:
         assert_equal(sets[split], unchecked(torchvision.datasets.SVHN)(tmp_path, split=split))
 
 
-def test_stl10(tmp_path):
+def test_stl10(tmp_path, assert_as_on_card):
     base = tmp_path / "stl10_binary"
     base.mkdir()
     for split, rows in (("train", 20), ("test", 12), ("unlabeled", 7)):
@@ -138,10 +151,11 @@ def test_stl10(tmp_path):
         assert len(sets[split]) == len(expected)
         for row, (image, label) in zip(sets[split], expected):
             assert torch.equal(row["image"], to_tensor(image)) and row["label"] == (None if label == -1 else label)
-    assert sets["train"].features["label"].names[2] == "car"
+    assert sets["train"].features["label"].names == expected.classes
+    assert_as_on_card("stl10", sets["unlabeled"])
 
 
-def test_imagenette(tmp_path, save_image):
+def test_imagenette(tmp_path, save_image, assert_as_on_card):
     top = tmp_path / "imagenette2-160"
     for split in ("train", "val"):
         for number, wnid in enumerate(("n03888257", "n01440764", "n03000684")):
@@ -159,13 +173,15 @@ def test_imagenette(tmp_path, save_image):
     for folder in (tmp_path / "packed", top, tmp_path):
         sets = load_dataset("imagenette", data_dir=str(folder))
         names = sets["train"].features["label"].names
+        assert_as_on_card("imagenette", sets["train"], "160px")
         assert len(names) == 10 and [names[label] for label in (0, 3, 9)] == ["tench", "chain saw", "parachute"]
         for split, expected in theirs.items():
             assert_equal(sets[split], expected)
 
 
-def test_eurosat_and_beans(tmp_path, save_image):
-    for name in ("Forest", "River"):
+def test_eurosat_and_beans(tmp_path, save_image, assert_as_on_card):
+    kinds = "AnnualCrop Forest HerbaceousVegetation Highway Industrial Pasture PermanentCrop Residential River SeaLake"
+    for name in kinds.split():
         for number in range(3):
             save_image(tmp_path / "2750" / name / f"{name}_{number}.jpg", (64, 64))
     shutil.make_archive(str(tmp_path / "euro/EuroSAT"), "zip", tmp_path, "2750")
@@ -173,6 +189,7 @@ def test_eurosat_and_beans(tmp_path, save_image):
     rows = load_dataset("eurosat", data_dir=str(tmp_path / "euro"), split="train")
     assert_equal(rows, theirs)
     assert rows.features["label"].names == theirs.classes
+    assert_as_on_card("eurosat", rows)
     for split in ("train", "validation", "test"):
         for name in ("healthy", "bean_rust", "angular_leaf_spot"):
             save_image(tmp_path / "leaves" / split / name / f"{split}.{name}.0.jpg", (50, 50))
@@ -181,9 +198,10 @@ def test_eurosat_and_beans(tmp_path, save_image):
     for split, rows in sets.items():
         assert_equal(rows, torchvision.datasets.ImageFolder(tmp_path / "leaves" / split))
     assert list(sets) == ["train", "validation", "test"]
+    assert_as_on_card("beans", sets["train"])
 
 
-def test_flowers102(tmp_path, save_image):
+def test_flowers102(tmp_path, save_image, assert_as_on_card):
     base = tmp_path / "flowers-102"
     for number in range(1, 13):
         save_image(base / "jpg" / f"image_{number:05}.jpg", (20 + number, 15))
@@ -198,6 +216,7 @@ def test_flowers102(tmp_path, save_image):
         shutil.copy(base / name, packed)
     for folder in (base, packed):
         sets = load_dataset("flowers102", data_dir=str(folder))
+        assert_as_on_card("flowers102", sets["train"])
         for ours, theirs in (("train", "train"), ("validation", "val"), ("test", "test")):
             expected = unchecked(torchvision.datasets.Flowers102)(tmp_path, split=theirs)
             by_image = {to_tensor(image).numpy().tobytes(): label for image, label in expected}

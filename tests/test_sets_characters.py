@@ -79,7 +79,7 @@ def emnist(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", EMNIST)
-def test_emnist(emnist, name):
+def test_emnist(emnist, assert_as_on_card, name):
     first = 1 if name == "letters" else 0
     for folder in (emnist / "packed", emnist / "gzip", emnist / "EMNIST"):
         sets = load_dataset("emnist", name, data_dir=str(folder))
@@ -90,6 +90,7 @@ def test_emnist(emnist, name):
             assert_equal(rows, upright, first)
             classes = theirs.classes[first:]
             assert rows.features["label"].names == ([letter.upper() for letter in classes] if first else classes)
+    assert_as_on_card("emnist", sets["train"], name)
     builder = builder_of("emnist", name)
     assert builder.CLASSES == sets["train"].features["label"].names and builder.ROWS["train"] > builder.ROWS["test"]
 
@@ -98,7 +99,7 @@ def test_emnist_says_what_is_missing(emnist, tmp_path):
     assert len(load_dataset("emnist", data_dir=str(emnist / "packed"))["test"]) == 47  # balanced
     (tmp_path / "emnist-digits-train-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(np.zeros((1, 28, 28), np.uint8))))
     with pytest.raises(
-        DataError, match="holds no emnist-digits-train-labels-idx1-ubyte.gz, neither as a file nor in gzip.zip"
+        DataError, match="holds no emnist-digits-train-labels-idx1-ubyte.gz, neither as a file nor in an archive"
     ):
         load_dataset("emnist", "digits", data_dir=str(tmp_path))
     (tmp_path / "emnist-digits-train-labels-idx1-ubyte.gz").write_bytes(b"\x1f\x8b\x08")
@@ -126,7 +127,7 @@ def qmnist(tmp_path_factory):
 
 @pytest.mark.parametrize("name, folders", [("qmnist", ["packed"]), ("test10k", ["QMNIST"]), ("test50k", ["packed", "QMNIST"]),
                                            ("nist", ["packed", "QMNIST"])])  # fmt: skip
-def test_qmnist(qmnist, name, folders):
+def test_qmnist(qmnist, assert_as_on_card, name, folders):
     whats = {"qmnist": {"train": "train", "test": "test"}, "nist": {"train": "nist"}}.get(name, {"test": name})
     for folder in folders:
         sets = load_dataset("qmnist", name, data_dir=str(qmnist / folder))
@@ -139,6 +140,7 @@ def test_qmnist(qmnist, name, folders):
             step = max(1, len(rows) // 60)
             images = [to_tensor(theirs[row][0]) for row in range(0, len(theirs), step)]
             assert torch.equal(torch.stack(rows[::step]["image"]), torch.stack(images))
+    assert_as_on_card("qmnist", rows, name)
     assert rows.column_names == [
         "image",
         "label",
@@ -181,7 +183,7 @@ def write_usps(folder):
         (folder / f"{name}.bz2").write_bytes(bz2.compress("".join(lines).encode()))
 
 
-def test_usps(tmp_path):
+def test_usps(tmp_path, assert_as_on_card):
     write_usps(tmp_path)
     (tmp_path / "unpacked").mkdir()
     for name in ("usps", "usps.t"):
@@ -190,6 +192,7 @@ def test_usps(tmp_path):
         sets = load_dataset("usps", data_dir=str(folder))
         for split, rows in sets.items():
             assert_equal(rows, theirs_of.USPS(tmp_path, train=split == "train"))
+    assert_as_on_card("usps", sets["train"])
     values, labels = sklearn.datasets.load_svmlight_file(str(tmp_path / "unpacked/usps.t"))
     pixels = torch.stack(sets["test"][:]["image"]).reshape(-1, 256).numpy() * 2 - 1
     assert np.abs(pixels - values.toarray()).max() <= 2 / 255 + 1e-6
@@ -212,7 +215,7 @@ def test_usps_names_the_line(tmp_path, line, message):
         load_dataset("usps", data_dir=str(tmp_path))
 
 
-def test_omniglot(tmp_path):
+def test_omniglot(tmp_path, assert_as_on_card):
     base = tmp_path / "omniglot-py"
     images = {"background": ("Tifinagh", "Greek", "N_Ko"), "evaluation": ("ULOG", "Angelic")}
     for split, alphabets in images.items():
@@ -238,6 +241,7 @@ def test_omniglot(tmp_path):
                 assert names[row["label"]] == character and alphabets[row["alphabet"]] == character.split("/")[0]
                 assert file.endswith(f"_{row['drawer']:02}.png")
             assert set(rows[0]["image"].unique().tolist()) == {0, 1}
+    assert_as_on_card("omniglot", sets["background"])
     only = load_dataset("omniglot", data_dir=str(base / "images_evaluation"))
     assert list(only) == ["evaluation"] and only["evaluation"]["label"] == sets["evaluation"]["label"]
     (base / "images_evaluation/ULOG/character17").rename(base / "images_evaluation/ULOG/character27")
@@ -277,7 +281,7 @@ def write_signs(base, training):
 
 @pytest.mark.parametrize("name, training, archive", [("final", "Final_Training/Images", "GTSRB_Final_Training_Images"),
                                                      ("ijcnn2011", "Training", "GTSRB-Training_fixed")])  # fmt: skip
-def test_gtsrb(tmp_path, name, training, archive):
+def test_gtsrb(tmp_path, assert_as_on_card, name, training, archive):
     base = tmp_path / "gtsrb"
     boxes = write_signs(base, training)
     pack(base, archive, f"GTSRB/{training.split('/')[0]}")
@@ -296,6 +300,7 @@ def test_gtsrb(tmp_path, name, training, archive):
                 assert row["bbox"] == boxes[path]
         assert sets["train"]["track"][:5] == ["00000_00000"] * 2 + ["00000_00001"] * 2 + ["00001_00000"]
         assert sets["test"]["track"][0] is None and set(sets) == set(builder_of("gtsrb", name).ROWS)
+    assert_as_on_card("gtsrb", sets["train"], name)
     assert builder_of("gtsrb", name).sources()[0].name == f"{archive}.zip"
 
 
@@ -344,7 +349,7 @@ def pcam(tmp_path_factory):
     return top
 
 
-def test_pcam(pcam, tmp_path):
+def test_pcam(pcam, tmp_path, assert_as_on_card):
     mixed = tmp_path / "mixed"
     shutil.copytree(pcam / "packed", mixed)
     shutil.copy(pcam / "pcam/camelyonpatch_level_2_split_valid_x.h5", mixed)
@@ -354,6 +359,7 @@ def test_pcam(pcam, tmp_path):
         for split, rows in sets.items():
             assert_equal(rows, theirs_of.PCAM(pcam, {"validation": "val"}.get(split, split)))
             assert rows.features["label"].names == ["normal", "tumor"]
+    assert_as_on_card("pcam", sets["train"])
     two = load_dataset("pcam", data_dir=str(pcam / "packed"), cache_dir=str(tmp_path / "other"), split="train", num_proc=2)
     assert two["label"] == load_dataset("pcam", data_dir=str(pcam / "pcam"), split="train")["label"]
 
@@ -372,7 +378,7 @@ def test_pcam_cut_off(pcam, tmp_path):
 WOOF = "n02086240 n02087394 n02088364 n02089973 n02093754 n02096294 n02099601 n02105641 n02111889 n02115641".split()
 
 
-def test_imagewoof(tmp_path, save_image):
+def test_imagewoof(tmp_path, save_image, assert_as_on_card):
     top = tmp_path / "imagewoof2-160"
     for split in ("train", "val"):
         for number, wnid in enumerate(WOOF):
@@ -385,6 +391,7 @@ def test_imagewoof(tmp_path, save_image):
         sets = load_dataset("imagewoof", data_dir=str(folder))
         for split, theirs in (("train", "train"), ("validation", "val")):
             assert_equal(sets[split], theirs_of.ImageFolder(top / theirs))
+    assert_as_on_card("imagewoof", sets["train"], "160px")
     names = sets["train"].features["label"].names
     assert (names[2], names[-1], len(names)) == ("beagle", "dingo", 10)
     for split in ("train", "val"):
@@ -397,7 +404,7 @@ def test_imagewoof(tmp_path, save_image):
     assert names == ["imagewoof2-160.tgz", "imagewoof2-320.tgz", "imagewoof2.tgz"]
 
 
-def test_cats_vs_dogs(tmp_path, save_image):
+def test_cats_vs_dogs(tmp_path, save_image, assert_as_on_card):
     base = tmp_path / "PetImages"
     for kind, empty in (("Cat", 666), ("Dog", 11702)):
         for number in (0, 1, 10, 11703):
@@ -412,6 +419,7 @@ def test_cats_vs_dogs(tmp_path, save_image):
     for folder in (base, tmp_path, packed):
         rows = load_dataset("cats_vs_dogs", data_dir=str(folder), split="train")
         assert_equal(rows, theirs)
+        assert_as_on_card("cats_vs_dogs", rows)
         assert rows.features["label"].names == filled.classes == builder_of("cats_vs_dogs", None).CLASSES
         if folder is tmp_path:
             shutil.rmtree(base)

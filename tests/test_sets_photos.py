@@ -87,18 +87,23 @@ def test_food101_of_a_class_that_is_not_listed(tmp_path, save_image):
         load_dataset("food101", data_dir=str(tmp_path))
 
 
-def test_oxford_iiit_pet(tmp_path, save_image):
+def test_oxford_iiit_pet(tmp_path, save_image, assert_as_on_card):
     base = tmp_path / "torch/oxford-iiit-pet"
-    breeds = ["Abyssinian", "american_bulldog", "american_pit_bull_terrier", "basset_hound", "Bengal"]
+    breeds = """
+    Abyssinian american_bulldog american_pit_bull_terrier basset_hound beagle Bengal Birman Bombay boxer British_Shorthair
+    chihuahua Egyptian_Mau english_cocker_spaniel english_setter german_shorthaired great_pyrenees havanese japanese_chin
+    keeshond leonberger Maine_Coon miniature_pinscher newfoundland Persian pomeranian pug Ragdoll Russian_Blue saint_bernard
+    samoyed scottish_terrier shiba_inu Siamese Sphynx staffordshire_bull_terrier wheaten_terrier yorkshire_terrier""".split()
     lists = {"trainval": [], "test": []}
-    for number in RNG.permutation(25):
-        name = f"{breeds[number % 5]}_{number + 1}"
+    for number in RNG.permutation(2 * len(breeds)):
+        label = number % len(breeds)
+        name = f"{breeds[label]}_{number + 1}"
         save_image(base / f"images/{name}.jpg", (24, 17 + number % 4))
         trimap = RNG.integers(1, 4, (17 + number % 4, 24)).astype(np.uint8)
         (base / "annotations/trimaps").mkdir(parents=True, exist_ok=True)
         PIL.Image.fromarray(trimap).save(base / f"annotations/trimaps/{name}.png")
         species = 1 if name[0].isupper() else 2
-        lists["test" if number < 10 else "trainval"].append(f"{name} {number % 5 + 1} {species} {number % 3 + 1}\n")
+        lists["test" if number < len(breeds) else "trainval"].append(f"{name} {label + 1} {species} {number % 3 + 1}\n")
     for name, lines in lists.items():
         write(base / f"annotations/{name}.txt", "".join(lines))
     write(base / "annotations/list.txt", "#Image CLASS-ID SPECIES BREED ID\n")
@@ -111,6 +116,7 @@ def test_oxford_iiit_pet(tmp_path, save_image):
     for folder in (base, packed, base.parent):
         sets = load_dataset("oxford_iiit_pet", data_dir=str(folder))
         assert sets["train"].features["label"].names == breeds
+        assert_as_on_card("oxford_iiit_pet", sets["train"])
         for split, name in (("train", "trainval"), ("test", "test")):
             theirs = torchvision.datasets.OxfordIIITPet(tmp_path / "torch", name, types)
             expected = {to_tensor(image).numpy().tobytes(): targets for image, targets in theirs}
@@ -124,13 +130,18 @@ def test_oxford_iiit_pet(tmp_path, save_image):
         load_dataset("oxford_iiit_pet", data_dir=str(base))
 
 
-def test_dtd(tmp_path, save_image):
+def test_dtd(tmp_path, save_image, assert_as_on_card):
     base = tmp_path / "torch/dtd/dtd"
-    names = [f"{name}/{name}_{number:04}.jpg" for name in ("banded", "polka-dotted", "zigzagged") for number in range(1, 10)]
+    textures = """
+    banded blotchy braided bubbly bumpy chequered cobwebbed cracked crosshatched crystalline dotted fibrous flecked freckled
+    frilly gauzy grid grooved honeycombed interlaced knitted lacelike lined marbled matted meshed paisley perforated pitted
+    pleated polka-dotted porous potholed scaly smeared spiralled sprinkled stained stratified striped studded swirly veined
+    waffled woven wrinkled zigzagged""".split()
+    names = [f"{name}/{name}_{number:04}.jpg" for name in textures for number in range(1, 7)]
     for name in names:
         save_image(base / "images" / name, (31, 20))
     for partition in range(1, 11):
-        order = RNG.permutation(names)
+        order = np.concatenate([RNG.permutation(names[start : start + 6]) for start in range(0, len(names), 6)])
         for place, split in enumerate(("train", "val", "test")):
             write(base / f"labels/{split}{partition}.txt", "\n".join(sorted(order[place::3])) + "\n")
     write(base / "labels/labels_joint_anno.txt", "".join(f"{name} banded lined \n" for name in names))
@@ -138,6 +149,7 @@ def test_dtd(tmp_path, save_image):
     pack(base, tmp_path / "packed/dtd-r1.0.1.tar.gz")
     for folder, partition in ((base, None), (tmp_path / "packed", "1"), (tmp_path / "packed", "10"), (base.parent, "7")):
         sets = load_dataset("dtd", partition, data_dir=str(folder))
+        assert_as_on_card("dtd", sets["train"], partition or "1")
         for split, name in (("train", "train"), ("validation", "val"), ("test", "test")):
             theirs = torchvision.datasets.DTD(tmp_path / "torch", name, int(partition or 1))
             assert_equal(sets[split], theirs, theirs.classes.__getitem__)
@@ -215,7 +227,12 @@ def write_celeba(base, save_image, count=30):
     names = [f"{number:06}.jpg" for number in range(1, count + 1)]
     for name in names:
         save_image(base / "img_align_celeba" / name, (20, 24))
-    attributes = ["5_o_Clock_Shadow", "Bald", "Smiling", "Young"]
+    attributes = """
+    5_o_Clock_Shadow Arched_Eyebrows Attractive Bags_Under_Eyes Bald Bangs Big_Lips Big_Nose Black_Hair Blond_Hair Blurry
+    Brown_Hair Bushy_Eyebrows Chubby Double_Chin Eyeglasses Goatee Gray_Hair Heavy_Makeup High_Cheekbones Male
+    Mouth_Slightly_Open Mustache Narrow_Eyes No_Beard Oval_Face Pale_Skin Pointy_Nose Receding_Hairline Rosy_Cheeks Sideburns
+    Smiling Straight_Hair Wavy_Hair Wearing_Earrings Wearing_Hat Wearing_Lipstick Wearing_Necklace Wearing_Necktie
+    Young""".split()
     values = RNG.choice([-1, 1], (count, len(attributes)))
     lines = [f"{name} " + " ".join(f"{value:2d}" for value in row) for name, row in zip(names, values)]
     write(base / "list_attr_celeba.txt", f"{count}\n{' '.join(attributes)} \n" + "\n".join(lines) + "\n")
@@ -230,7 +247,7 @@ def write_celeba(base, save_image, count=30):
     return attributes
 
 
-def test_celeba(tmp_path, save_image):
+def test_celeba(tmp_path, save_image, assert_as_on_card):
     base = tmp_path / "torch/celeba"
     attributes = write_celeba(base, save_image)
     packed = tmp_path / "packed"
@@ -244,6 +261,7 @@ def test_celeba(tmp_path, save_image):
     for folder in (base, packed, base.parent):
         sets = load_dataset("celeba", data_dir=str(folder))
         assert list(sets["train"].features) == ["image", *attributes, "identity", "landmarks"]
+        assert_as_on_card("celeba", sets["train"])
         for split, name in (("train", "train"), ("validation", "valid"), ("test", "test")):
             expected = reader(tmp_path / "torch", name, types)
             assert len(sets[split]) == len(expected)

@@ -10,12 +10,14 @@ import PIL.Image
 import pytest
 import torch
 import torchvision
+from torchvision.models.detection import FasterRCNN_MobileNet_V3_Large_FPN_Weights
 from torchvision.transforms.functional import to_tensor
 
 from dataset_scripts import DataError, load_dataset
 
 RNG = np.random.default_rng(23)
-COCO_NAMES = {1: "person", 3: "car", 18: "dog", 90: "toothbrush"}  # as sparse as the published ids
+CATEGORIES = FasterRCNN_MobileNet_V3_Large_FPN_Weights.DEFAULT.meta["categories"]  # of the published ids, with their gaps
+COCO_NAMES = {number: name for number, name in enumerate(CATEGORIES) if name not in ("__background__", "N/A")}
 VOC_NAMES = ["aeroplane", "person", "tvmonitor"]
 
 
@@ -84,10 +86,11 @@ def coco_packed(coco, tmp_path):
 @pytest.mark.parametrize("form", ["coco", "coco_packed"])
 @pytest.mark.parametrize("config, file", [("detection", "instances"), ("instances", "instances"),
                                           ("keypoints", "person_keypoints"), ("captions", "captions")])  # fmt: skip
-def test_coco_2017(coco, request, form, config, file):
+def test_coco_2017(coco, request, assert_as_on_card, form, config, file):
     folder = request.getfixturevalue(form)
     sets = load_dataset("coco_2017", config, data_dir=str(folder))
     assert list(sets) == ["train", "validation"]
+    assert_as_on_card("coco_2017", sets["train"], config)
     for ours, split in (("train", "train"), ("validation", "val")):
         reader = torchvision.datasets.CocoCaptions if config == "captions" else torchvision.datasets.CocoDetection
         theirs = reader(coco / f"{split}2017", coco / f"annotations/{file}_{split}2017.json")
@@ -176,12 +179,14 @@ def voc(tmp_path, save_image):
 
 @pytest.mark.parametrize("year", ["2007", "2012"])
 @pytest.mark.parametrize("packed", [False, True])
-def test_voc(voc, tmp_path, year, packed):
+def test_voc(voc, tmp_path, assert_as_on_card, year, packed):
     folder = tmp_path / f"voc_{year}_packed" if packed else voc / "VOCdevkit"
     parts = {"train": "train", "validation": "val"} | ({"test": "test"} if year == "2007" else {})
     boxes = load_dataset(f"voc_{year}", data_dir=str(folder))
     masks = load_dataset(f"voc_{year}", "segmentation", data_dir=str(folder))
     assert list(boxes) == list(masks) == list(parts)
+    assert_as_on_card(f"voc_{year}", boxes["train"], "detection")
+    assert_as_on_card(f"voc_{year}", masks["train"], "segmentation")
     names = boxes["train"].features["objects"]["category"].feature.names
     assert len(names) == 20 and set(VOC_NAMES) < set(names)
     count = 0
@@ -237,7 +242,7 @@ def wider(tmp_path, save_image):
     return base
 
 
-def test_wider_face(wider, tmp_path):
+def test_wider_face(wider, tmp_path, assert_as_on_card):
     columns = ("blur", "expression", "illumination", "occlusion", "pose", "invalid")  # what torchvision calls them
     meant = ("blur", "expression", "illumination", "invalid", "occlusion", "pose")  # what the readme of the lists says
     for folder in (wider, wider.parent, tmp_path / "wider_packed"):
@@ -259,6 +264,7 @@ def test_wider_face(wider, tmp_path):
                 for name, column in zip(meant, columns):
                     assert list(row["objects"][name]) == told[column][:number].tolist()
     assert sets["train"].features["objects"]["occlusion"].feature.names == ["none", "partial", "heavy"]
+    assert_as_on_card("wider_face", sets["train"])
 
 
 @pytest.mark.parametrize("old, new, message", [
@@ -295,7 +301,7 @@ def test_wider_face_turned_by_exif(wider):
     assert torch.equal(row["image"][:, y : y + h, x : x + w], torch.rot90(stored, -1, (1, 2)))
 
 
-def test_cppe5(tmp_path, save_image):
+def test_cppe5(tmp_path, save_image, assert_as_on_card):
     names = ["Coverall", "Face_Shield", "Gloves", "Goggles", "Mask"]
     base = tmp_path / "cppe5"
     (base / "annotations").mkdir(parents=True)
@@ -319,6 +325,7 @@ def test_cppe5(tmp_path, save_image):
     for folder in (base, tmp_path / "packed"):
         sets = load_dataset("cppe5", data_dir=str(folder), cache_dir=str(tmp_path / "cache"))
         assert list(sets) == ["train", "test"]
+        assert_as_on_card("cppe5", sets["train"])
         for split, rows in sets.items():
             assert rows.features["objects"]["category"].feature.names == names
             theirs = torchvision.datasets.CocoDetection(base / "images", base / f"annotations/{split}.json")

@@ -1,5 +1,6 @@
 """Beans: 1,295 photos of bean leaves in fields of Uganda, healthy or with one of two diseases, 500 x 500 pixels."""
 
+from dataset_scripts.core.features import labelled
 from dataset_scripts.core.published import PublishedSet, Source
 from dataset_scripts.image_folder.image_folder import ImageFolder
 
@@ -25,3 +26,5 @@ class Beans(PublishedSet, ImageFolder):
         published("test.zip", 17708541, "ca67b15d960d1e2fd9d23fd8498ce86818ead90755c630a43baf19ec4af09312"),
     )
     ROWS = {"train": 1_034, "validation": 133, "test": 128}
+    CLASSES = ["angular_leaf_spot", "bean_rust", "healthy"]
+    FEATURES = labelled(CLASSES)

@@ -2,6 +2,7 @@
 
 import pyarrow as pa
 
+from dataset_scripts.core.features import labelled
 from dataset_scripts.core.layout import Rows
 from dataset_scripts.core.published import PublishedSet, Source
 from dataset_scripts.image_folder.image_folder import ImageFolder
@@ -29,6 +30,7 @@ class CatsVsDogs(PublishedSet, ImageFolder):
     )
     ROWS = {"train": 24_998}
     CLASSES = ["Cat", "Dog"]
+    FEATURES = labelled(CLASSES)
 
     def index(self, files):
         features, rows = super().index(files)

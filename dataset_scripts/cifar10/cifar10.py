@@ -1,6 +1,7 @@
 """CIFAR-10: 60,000 colour photos of 32 x 32 pixels in ten classes, from the 80 Million Tiny Images."""
 
 from dataset_scripts.cifar.cifar import Cifar
+from dataset_scripts.core.features import labelled
 from dataset_scripts.core.published import PublishedSet, Source
 
 published = Source.at("https://www.cs.toronto.edu/~kriz/")
@@ -21,3 +22,4 @@ class Cifar10(PublishedSet, Cifar):
     )
     ROWS = {"train": 50_000, "test": 10_000}
     CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+    FEATURES = labelled(CLASSES)

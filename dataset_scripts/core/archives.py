@@ -5,10 +5,8 @@ import gzip
 import lzma
 import os
 import posixpath
-import shutil
 import stat
 import tarfile
-import tempfile
 import zipfile
 import zlib
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import BinaryIO
 import pyarrow as pa
 
 from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.inflate import inflate
 from dataset_scripts.core.tar import Member, tar_files
 
 TAR_STREAMS = {  # suffix -> compression, as pyarrow names it
@@ -213,14 +212,8 @@ class TarStreamReader(ArchiveReader):
 
     def inflate(self, folder: Path) -> Path:
         """Writes the tar without its compression, once; found again as long as the archive is not touched."""
-        stat = self.path.stat()
-        path = folder / f"{self.path.name}-{stat.st_size}-{stat.st_mtime_ns}.tar"
-        if not path.exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            with self._bytes() as stream, tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
-                shutil.copyfileobj(stream, file, 1 << 20)
-            os.replace(file.name, path)
-        return path
+        with self._bytes() as stream:
+            return inflate(self.path, stream, folder, ".tar")
 
     def _read(self, name: str) -> bytes:
         for attempt in range(2):

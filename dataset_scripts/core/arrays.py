@@ -12,7 +12,7 @@ import pyarrow as pa
 from dataset_scripts.core.decode import encode_image
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.features import List
-from dataset_scripts.core.files import Files, Reader
+from dataset_scripts.core.files import Files, Reader, name_of
 from dataset_scripts.core.layout import LayoutBuilder, LayoutConfig, Rows
 from dataset_scripts.core.records import Images, reading
 from dataset_scripts.core.tables import as_class_label
@@ -189,6 +189,21 @@ def choose(files: Files, sets: dict[str, Any], name: str, script: str) -> Any:
 def unpacked(files: Files, paths: list[str]) -> list[str]:
     """The paths that lie on disk, or all where none does: a download often lies beside what was unpacked of it."""
     return [path for path in paths if files.locate(path)[0] is None] or paths
+
+
+def find_file(files: Files, name: str, *suffixes: str) -> str:
+    """The path of a file of that name, or with one of the suffixes of compression behind it.
+
+    Where both are there it is the one that is not compressed.
+
+    Raises:
+        DataError: there is none.
+    """
+    names = {name + suffix for suffix in ("", *suffixes)}
+    paths = unpacked(files, [path for path in files.paths if name_of(path) in names])
+    if not paths:
+        raise DataError(f"{files.root} holds no {name}{' or '.join(suffixes)}, neither as a file nor in an archive")
+    return min(paths, key=len)
 
 
 def keep_only(files: Files, used: set[str]) -> None:

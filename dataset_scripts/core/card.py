@@ -10,21 +10,10 @@ import yaml
 from datasets.info import DatasetInfosDict
 from huggingface_hub import DatasetCardData
 
-from dataset_scripts.core.card_check import (
-    HEADER,
-    class_labels,
-    facts_of,
-    first_table,
-    hub_names,
-    info_entries,
-    named_script,
-    row_totals,
-    rows_of,
-    size_category,
-    task_category,
-    texts_of,
-    valid_splits,
-)
+from dataset_scripts.core.card_info import class_labels, info_entries, row_totals, valid_splits
+from dataset_scripts.core.card_rules import hub_names, size_category, task_category, texts_of
+from dataset_scripts.core.card_script import Facts, all_facts, facts_of, named_script
+from dataset_scripts.core.card_text import HEADER, first_table
 from dataset_scripts.core.errors import DataError
 
 CONTENT = {"image": "the image", "mask": "ids of classes, one a pixel", "image_id": "the name of the image"}
@@ -45,15 +34,17 @@ def describe(feature: Any) -> str:
 def refresh_card(script: str, data_dir: str | None = None, name: str | None = None, card: Path | None = None) -> str:
     """The card of a script with its machine part up to date; the caller writes it.
 
-    The machine part is, in the header, `dataset_info` (where the data are at hand: beside the script or in `data_dir`)
-    and `size_categories`, and in the text what stands between `<!-- columns -->` and `<!-- /columns -->`, and between
-    `<!-- splits -->` and `<!-- /splits -->`, where these are. In the table of columns the last cell is the author's: it
-    stays with its column. All else keeps its bytes, with the order, quotes and comments of the other keys. Where the
-    machine part is right already, nothing changes; where not, comments within it are lost, and so are `download_size`
-    and the like.
+    The machine part is, in the header, `dataset_info` and `size_categories`, and in the text what stands between
+    `<!-- columns -->` and `<!-- /columns -->`, and between `<!-- splits -->` and `<!-- /splits -->`, where these are. In
+    the table of columns the last cell is the author's: it stays with its column. All else keeps its bytes, with the
+    order, quotes and comments of the other keys. Where the machine part is right already, nothing changes; where not,
+    comments within it are lost, and so are keys of `dataset_info` that are not written here.
 
-    `num_bytes` are those of the prepared table. They depend on the versions of image encoders, and stay while columns
-    and rows do.
+    The facts are those of the data, where they are at hand: beside the script or in `data_dir`. Of a published set the
+    rows are the published ones, of all its configurations; columns that only data tell stay as the card has them.
+
+    `num_bytes` are those of the prepared table, null where not all rows are at hand. They depend on the versions of image
+    encoders, and stay while columns and rows do.
 
     Args:
         script: a bundled name or a path, as `load_dataset` takes it.
@@ -70,17 +61,17 @@ def refresh_card(script: str, data_dir: str | None = None, name: str | None = No
     card = card or found.path.with_name("README.md")
     if not card.is_file():
         raise DataError(f"there is no card {card}: write the text of new_card() to it first")
-    builder, info = facts_of(found, data_dir, name)
-    if not info.splits:
+    facts = all_facts(found, data_dir, name)
+    if not facts[0][1].splits:
         raise DataError(f"{script}: {NOT_AT_HAND}")
     try:
         text = card.read_bytes().decode()
     except UnicodeDecodeError as error:
         raise DataError(f"{card} is not UTF-8: save it as UTF-8") from error
-    return _refreshed(text, card, builder.config.name, info)
+    return _refreshed(text, card, facts)
 
 
-def _refreshed(text: str, card: Path, config: str, info: datasets.DatasetInfo) -> str:
+def _refreshed(text: str, card: Path, facts: list[Facts]) -> str:
     plain = text.replace("\r\n", "\n")
     match = HEADER.match(plain)
     try:
@@ -91,10 +82,11 @@ def _refreshed(text: str, card: Path, config: str, info: datasets.DatasetInfo) -
         raise DataError(f"{card}: its header is no YAML: check_card() says where it is wrong") from error
     if not isinstance(old, dict) or root.flow_style:
         raise DataError(f"{card} has no header with a key a line: begin it with a line ---, the keys, and another line ---")
-    new: dict[str, Any] = {}
-    if info.features is not None and all(part.num_bytes for part in info.splits.values()):
-        new["dataset_info"] = _merged(old.get("dataset_info"), config, info)
-    totals = row_totals(new) or [sum(rows_of(info).values())]
+    info = facts[0][1]
+    new: dict[str, Any] = {"dataset_info": old.get("dataset_info")}
+    for builder, known in facts:
+        new["dataset_info"] = _merged(new["dataset_info"], builder, known)
+    totals = row_totals(new)
     sizes = [size for size in hub_names()["size_categories"] if size in map(size_category, totals)]
     if texts_of(old, "size_categories") != sizes:
         new["size_categories"] = sizes
@@ -117,21 +109,37 @@ def _refreshed(text: str, card: Path, config: str, info: datasets.DatasetInfo) -
     return plain.replace("\n", "\r\n") if "\r\n" in text else plain
 
 
-def _merged(old: Any, config: str, info: datasets.DatasetInfo) -> dict | list[dict]:
-    """dataset_info with this configuration in it."""
-    size = sum(part.num_bytes for part in info.splits.values())
+def _merged(old: Any, builder: datasets.DatasetBuilder, info: datasets.DatasetInfo) -> dict | list[dict]:
+    """dataset_info with this configuration in it, in the place that the script gives it."""
+    config, entries = builder.config.name, {}
+    for _, entry in info_entries({"dataset_info": old}):
+        entries[str(entry.get("config_name", "default"))] = entry
+    sizes = [part.num_bytes for part in info.splits.values()]
+    total = None if None in sizes else sum(sizes)
+    stated = datasets.DatasetInfo(
+        features=info.features, splits=info.splits, download_size=info.download_size, dataset_size=total
+    )
     data = DatasetCardData()
-    stated = datasets.DatasetInfo(features=info.features, splits=info.splits, dataset_size=size)
     DatasetInfosDict({config: stated}).to_dataset_card_data(data)
-    new = data["dataset_info"]
-    entries = {str(entry.get("config_name", "default")): entry for _, entry in info_entries({"dataset_info": old})}
-    if config not in entries or _without_bytes(entries[config]) != _without_bytes(new):
+    new, kept = data["dataset_info"], entries.get(config, {})
+    if info.features is None and "features" in kept:  # what the columns are only the data tell
+        new = {key: kept[key] for key in ("config_name", "features") if key in kept} | new
+    if not _says(kept, new):
         entries[config] = new
-    return entries[config] if len(entries) == 1 else [{"config_name": key} | entry for key, entry in entries.items()]
+    order = list(builder.builder_configs)
+    names = sorted(entries, key=lambda name: order.index(name) if name in order else len(order))
+    return entries[config] if len(entries) == 1 else [{"config_name": name} | entries[name] for name in names]
 
 
-def _without_bytes(entry: dict) -> tuple:
-    return entry.get("features"), [(split["name"], split["num_examples"]) for split in valid_splits(entry)]
+def _says(entry: dict, new: dict) -> bool:
+    """Whether an entry of dataset_info says what the new one does; numbers of bytes that it has are as good."""
+    known, found = (
+        (said.get("features"), [(split["name"], split["num_examples"]) for split in valid_splits(said)])
+        for said in (entry, new)
+    )
+    size = entry.get("download_size")
+    is_counted = all(split["num_bytes"] is not None for split in valid_splits(entry)) or "dataset_size" not in new
+    return known == found and size == new.get("download_size", size) and is_counted
 
 
 def _block(key: str, value: Any) -> str:
@@ -201,4 +209,4 @@ def new_card(script: str, data_dir: str | None = None, name: str | None = None) 
     parts += [f"```bibtex\n{info.citation.strip()}\n```"] if info.citation else []
     front = yaml.safe_dump(header, sort_keys=False, allow_unicode=True)
     text = f"---\n{front}---\n\n" + "\n\n".join(part for part in parts if part) + "\n"
-    return _refreshed(text, found.path.with_name("README.md"), builder.config.name, info)
+    return _refreshed(text, found.path.with_name("README.md"), [(builder, info)])

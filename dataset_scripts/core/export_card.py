@@ -10,7 +10,7 @@ import datasets
 import huggingface_hub
 import yaml
 
-from dataset_scripts.core.card_check import size_category
+from dataset_scripts.core.card_rules import size_category
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.script import find_script
 

@@ -31,6 +31,7 @@ class PublishedSet:
         SOURCES: the files.
         ROWS: split -> published number of rows; what `dataset-scripts verify` compares.
         CLASSES: the names of the labels, in their order; None where the files tell them.
+        FEATURES: the columns; None where the files tell them.
         OPTIONS: options of the layout that are so for this set.
         HOMEPAGE, LICENSE, CITATION: as `datasets.DatasetInfo` has them; the licence is an identifier of the Hub.
     """
@@ -38,6 +39,7 @@ class PublishedSet:
     SOURCES: ClassVar[tuple[Source, ...]] = ()
     ROWS: ClassVar[dict[str, int]] = {}
     CLASSES: ClassVar[list[str] | None] = None
+    FEATURES: ClassVar[datasets.Features | None] = None
     OPTIONS: ClassVar[dict[str, Any]] = {}
     HOMEPAGE: ClassVar[str] = ""
     LICENSE: ClassVar[str] = ""
@@ -49,6 +51,7 @@ class PublishedSet:
             homepage=self.HOMEPAGE,
             license=self.LICENSE,
             citation=self.CITATION,
+            features=self.FEATURES and self.FEATURES.copy(),
         )
 
     def sources(self) -> tuple[Source, ...]:

@@ -2,9 +2,8 @@
 
 import string
 
-from dataset_scripts.core.arrays import Part, unpacked
-from dataset_scripts.core.errors import DataError
-from dataset_scripts.core.files import Files, name_of
+from dataset_scripts.core.arrays import Part, find_file
+from dataset_scripts.core.features import labelled
 from dataset_scripts.core.published import PublishedSet, Source
 from dataset_scripts.core.records import reading
 from dataset_scripts.idx.idx import Idx, IdxConfig, open_idx
@@ -42,27 +41,21 @@ class Emnist(PublishedSet, Idx):
 }"""
     SOURCES = (published("gzip.zip", 561753746, "fb9bb67e33772a9cc0b895e4ecf36d2cf35be8b709693c3564cea2a019fcda8e"),)
     ROWS = {"train": 112_800, "test": 18_800}
-    CLASSES = MERGED
     OPTIONS = {"transpose": True}  # the pictures are stored on their side
 
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
+    def _info(self):
         self.ROWS, self.CLASSES = dict(zip(("train", "test"), ROWS[self.config.name])), CLASSES[self.config.name]
+        self.FEATURES = labelled(self.CLASSES)
+        return super()._info()
 
     def index(self, files):
         splits = {}
         for split in ("train", "test"):
-            images, labels = (self._find(files, split, kind) for kind in ("images-idx3", "labels-idx1"))
+            names = (f"emnist-{self.config.name}-{split}-{kind}-ubyte" for kind in ("images-idx3", "labels-idx1"))
+            images, labels = (find_file(files, name, ".gz") for name in names)
             with reading(f"{files.root}/{images}"):
                 count = len(open_idx(files, images).check())
             with reading(f"{files.root}/{labels}"):
                 numbers = open_idx(files, labels).check().all()
             splits[split] = [Part((images, self.config.transpose), count, {"label": numbers}, labels)]
         return self.assemble(files, splits, {"label": self.config.classes}, FIRST.get(self.config.name, 0))
-
-    def _find(self, files: Files, split: str, kind: str) -> str:
-        name = f"emnist-{self.config.name}-{split}-{kind}-ubyte"
-        paths = unpacked(files, [path for path in files.paths if name_of(path) in (name, f"{name}.gz")])
-        if not paths:
-            raise DataError(f"{files.root} holds no {name}.gz, neither as a file nor in gzip.zip")
-        return min(paths, key=len)  # the unpacked one, where both are there

@@ -1,5 +1,6 @@
 """Fashion-MNIST: 70,000 articles of clothing from Zalando's shop, grey images of 28 x 28 pixels, in the form of MNIST."""
 
+from dataset_scripts.core.features import labelled
 from dataset_scripts.core.published import PublishedSet, Source
 from dataset_scripts.idx.idx import Idx
 
@@ -29,3 +30,4 @@ class FashionMnist(PublishedSet, Idx):
     CLASSES = [
         "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
     ]  # fmt: skip
+    FEATURES = labelled(CLASSES)

@@ -1,5 +1,6 @@
 """Oxford Flowers 102: 8,189 colour photos of flowers that are common in Britain, in 102 kinds."""
 
+from dataset_scripts.core.features import labelled
 from dataset_scripts.core.published import PublishedSet, Source
 from dataset_scripts.mat.mat import Mat
 
@@ -26,3 +27,5 @@ class Flowers102(PublishedSet, Mat):
         published("setid.mat", 14989, "46b8678f91fd95d3c8f4feab80d271a6c834a1dd896fe29fd3e6ad9ce5c8dccd"),
     )
     ROWS = {"train": 1_020, "validation": 1_020, "test": 6_149}
+    CLASSES = [str(number) for number in range(1, 103)]
+    FEATURES = labelled(CLASSES)

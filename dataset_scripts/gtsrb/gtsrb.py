@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from dataset_scripts.core.decode import Frame
 from dataset_scripts.core.errors import DataError
-from dataset_scripts.core.features import List
+from dataset_scripts.core.features import List, labelled
 from dataset_scripts.core.files import Files, folder_of, name_of
 from dataset_scripts.core.layout import LayoutBuilder, LayoutConfig, Rows
 from dataset_scripts.core.objects import fit_boxes
@@ -63,6 +63,7 @@ class Gtsrb(PublishedSet, LayoutBuilder):
         "turn left ahead", "ahead only", "ahead or right", "ahead or left", "keep right", "keep left", "roundabout",
         "end of no passing", "end of no passing for trucks",
     ]  # fmt: skip
+    FEATURES = labelled(CLASSES, bbox=List(datasets.Value("float32"), length=4), track=datasets.Value("string"))
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
@@ -84,19 +85,13 @@ class Gtsrb(PublishedSet, LayoutBuilder):
         }
         if not any(found.values()):
             raise DataError(f"{files.root} holds neither {TRAINING[self.config.name]} nor Final_Test/Images of GTSRB")
-        features = {
-            "image": datasets.Image(),
-            "label": datasets.ClassLabel(names=self.CLASSES),
-            "bbox": List(datasets.Value("float32"), length=4),
-            "track": datasets.Value("string"),
-        }
         rows = {}
         for split, samples in found.items():
             tracks = [f"{kind:05}_{name_of(path)[:5]}" if split == "train" else None for path, _, _, kind in samples]
             columns = {"label": pa.array([kind for *_, kind in samples]), "track": pa.array(tracks, pa.string())}
             if samples:
                 rows[split] = Rows([sample[:3] for sample in samples], columns)
-        return datasets.Features(features), rows
+        return self.FEATURES, rows
 
     def _test(self, files: Files) -> list[tuple]:
         folders = [folder for folder in self.counts if TEST_FOLDER.fullmatch(folder)]

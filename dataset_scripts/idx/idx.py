@@ -2,6 +2,7 @@
 
 import gzip
 import logging
+import lzma
 import re
 import struct
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 PRECEDENCE = 2
 NAME = re.compile(r"(.*?)[-_.]?(image|label)s?[-_.]idx\d([-_.](ubyte|byte|short|int|float|double))?(\.gz)?", re.IGNORECASE)
+INFLATE = {".gz": lambda file: gzip.GzipFile(fileobj=file), ".xz": lzma.LZMAFile}
 DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 
@@ -63,7 +65,8 @@ def find_sets(files: Files) -> dict[str, dict[str, dict[str, str]]]:
 
 def open_file(files: Reader, path: str):
     file = files.open(path)
-    return gzip.GzipFile(fileobj=file) if path.lower().endswith(".gz") else file
+    inflate = next((inflate for suffix, inflate in INFLATE.items() if path.lower().endswith(suffix)), None)
+    return inflate(file) if inflate else file
 
 
 def starts_like_idx(files: Reader, path: str) -> bool:
@@ -127,7 +130,7 @@ class Idx(ArrayBuilder):
     def open_images(self, files, source):
         path, transpose = source
         images = open_idx(files, path)
-        if path.lower().endswith(".gz"):
+        if path.lower().endswith(tuple(INFLATE)):
             images.loaded()
         axes = image_axes(images.shape)
         return Images(images, (axes[1], axes[0], *axes[2:]) if transpose else axes)

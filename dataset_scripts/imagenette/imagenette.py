@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-import datasets
 import pyarrow as pa
 
 from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.features import labelled
 from dataset_scripts.core.published import PublishedSet, Source
 from dataset_scripts.image_folder.image_folder import ImageFolder, ImageFolderConfig
 
@@ -48,6 +48,7 @@ class Imagenette(PublishedSet, ImageFolder):
     SOURCES = tuple(FILES.values())
     ROWS = {"train": 9_469, "validation": 3_925}
     CLASSES = list(NAMES.values())
+    FEATURES = labelled(CLASSES)
 
     def sources(self):
         return (self.FILES[self.config.name],)
@@ -60,5 +61,4 @@ class Imagenette(PublishedSet, ImageFolder):
         places = pa.array([list(self.NAMES).index(name) for name in features["label"].names])  # also where some are missing
         for split in rows.values():
             split.columns["label"] = places.take(split.columns["label"])
-        features["label"] = datasets.ClassLabel(names=self.CLASSES)
-        return features, rows
+        return self.FEATURES, rows

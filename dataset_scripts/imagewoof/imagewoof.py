@@ -1,5 +1,6 @@
 """Imagewoof: ten breeds of dogs of ImageNet, which are hard to tell apart; 12,954 colour photos, in three sizes."""
 
+from dataset_scripts.core.features import labelled
 from dataset_scripts.core.published import Source
 from dataset_scripts.imagenette.imagenette import Imagenette, ImagenetteConfig
 
@@ -32,3 +33,4 @@ class Imagewoof(Imagenette):
     SOURCES = tuple(FILES.values())
     ROWS = {"train": 9_025, "validation": 3_929}
     CLASSES = list(NAMES.values())
+    FEATURES = labelled(CLASSES)

@@ -1,5 +1,6 @@
 """Kuzushiji-MNIST: 70,000 characters of old Japanese cursive script, grey images of 28 x 28 pixels, in the form of MNIST."""
 
+from dataset_scripts.core.features import labelled
 from dataset_scripts.core.published import PublishedSet, Source
 from dataset_scripts.idx.idx import Idx
 
@@ -24,3 +25,4 @@ class Kmnist(PublishedSet, Idx):
     )
     ROWS = {"train": 60_000, "test": 10_000}
     CLASSES = ["o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"]
+    FEATURES = labelled(CLASSES)

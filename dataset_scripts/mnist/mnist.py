@@ -1,5 +1,6 @@
 """MNIST: 70,000 handwritten digits, grey images of 28 x 28 pixels."""
 
+from dataset_scripts.core.features import labelled
 from dataset_scripts.core.published import PublishedSet, Source
 from dataset_scripts.idx.idx import Idx
 
@@ -31,3 +32,4 @@ class Mnist(PublishedSet, Idx):
     )
     ROWS = {"train": 60_000, "test": 10_000}
     CLASSES = [str(digit) for digit in range(10)]
+    FEATURES = labelled(CLASSES)

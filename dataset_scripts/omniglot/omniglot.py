@@ -6,6 +6,7 @@ import datasets
 import pyarrow as pa
 
 from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.features import labelled
 from dataset_scripts.core.layout import LayoutBuilder, Rows
 from dataset_scripts.core.published import PublishedSet, Source
 
@@ -58,6 +59,7 @@ class Omniglot(PublishedSet, LayoutBuilder):
         f"{alphabet}/character{number:02}"
         for alphabets in ALPHABETS.values() for alphabet, count in alphabets.items() for number in range(1, count + 1)
     ]  # fmt: skip
+    FEATURES = labelled(CLASSES, alphabet=datasets.ClassLabel(names=list(SPLIT)), drawer=datasets.Value("int32"))
 
     def index(self, files):
         found = {split: [] for split in ALPHABETS}
@@ -69,12 +71,6 @@ class Omniglot(PublishedSet, LayoutBuilder):
             raise DataError(
                 f"{files.root} holds no images of Omniglot: they are called images_background/Greek/character01/….png"
             )
-        features = {
-            "image": datasets.Image(),
-            "label": datasets.ClassLabel(names=self.CLASSES),
-            "alphabet": datasets.ClassLabel(names=list(SPLIT)),
-            "drawer": datasets.Value("int32"),
-        }
         rows, labels = {}, {name: number for number, name in enumerate(self.CLASSES)}
         for split, images in found.items():
             characters = [f"{alphabet}/{character}" for _, alphabet, character, _ in images]
@@ -84,11 +80,11 @@ class Omniglot(PublishedSet, LayoutBuilder):
             if images:
                 columns = {
                     "label": pa.array([labels[name] for name in characters]),
-                    "alphabet": pa.array(features["alphabet"].str2int([alphabet for _, alphabet, _, _ in images])),
+                    "alphabet": pa.array(self.FEATURES["alphabet"].str2int([alphabet for _, alphabet, _, _ in images])),
                     "drawer": pa.array([int(drawer) for *_, drawer in images], pa.int32()),
                 }
                 rows[split] = Rows([path for path, *_ in images], columns)
-        return datasets.Features(features), rows
+        return self.FEATURES, rows
 
     def read(self, files, path):
         return {"image": {"bytes": files.read(path), "path": path}}

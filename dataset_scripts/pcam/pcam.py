@@ -1,20 +1,18 @@
 """PatchCamelyon: 327,680 patches of lymph nodes under the microscope, with and without metastases, 96 x 96 pixels."""
 
 import gzip
-import os
-import tempfile
 from pathlib import Path
 
 from dataset_scripts.core.archives import MAX_RATIO, MAX_SMALL
-from dataset_scripts.core.arrays import Part, unpacked
-from dataset_scripts.core.errors import DataError
-from dataset_scripts.core.files import Files, Reader, name_of
+from dataset_scripts.core.arrays import Part, find_file
+from dataset_scripts.core.features import labelled
+from dataset_scripts.core.files import Files, Reader
+from dataset_scripts.core.inflate import inflate
 from dataset_scripts.core.published import PublishedSet, Source
 from dataset_scripts.core.records import Images, reading
 from dataset_scripts.hdf5.hdf5 import Blocks, Hdf5, open_array
 
 NAMES = {"train": "train", "validation": "valid", "test": "test"}
-BLOCK = 1 << 20
 published = Source.at("https://zenodo.org/record/2546921/files/")
 
 
@@ -64,6 +62,7 @@ class Pcam(PublishedSet, Hdf5):
     )
     ROWS = {"train": 262_144, "validation": 32_768, "test": 32_768}
     CLASSES = ["normal", "tumor"]
+    FEATURES = labelled(CLASSES)
 
     def index(self, files):
         splits = {}
@@ -83,40 +82,14 @@ class Pcam(PublishedSet, Hdf5):
 
         HDF5 is read at any place, gzip only from the front: what is compressed is unpacked into the cache, once.
         """
-        paths = unpacked(files, [path for path in files.paths if name_of(path) in (name, f"{name}.gz")])
-        if not paths:
-            raise DataError(f"{files.root} holds no {name}.gz")
-        path = min(paths, key=len)  # the unpacked one, where both are there
+        path = find_file(files, name, ".gz")
         if not path.endswith(".gz"):
             return path, files.reader(), path
         packed = Path(files.local(path))
-        with reading(f"{files.root}/{path}"):
-            plain = gunzip(packed, self.downloads / "inflated")
+        limit = max(MAX_SMALL, MAX_RATIO * packed.stat().st_size)
+        with reading(f"{files.root}/{path}"), gzip.open(packed) as stream:
+            plain = inflate(packed, stream, self.downloads / "inflated", ".h5", limit=limit)
         return path, Reader(plain.parent), plain.name
 
     def open_images(self, files, source):
         return Images(Blocks(open_array(*source[1:], "x")), (0, 1, 2))
-
-
-def gunzip(packed: Path, folder: Path) -> Path:
-    """Writes what a gzip file holds, once; found again as long as the file is not touched.
-
-    Raises:
-        ValueError: it would grow as no image does.
-    """
-    stat = packed.stat()
-    path = folder / f"{packed.stem}-{stat.st_size}-{stat.st_mtime_ns}.h5"
-    if path.exists():
-        return path
-    folder.mkdir(parents=True, exist_ok=True)
-    with gzip.open(packed) as stream, tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
-        try:
-            while block := stream.read(BLOCK):
-                file.write(block)
-                if file.tell() > max(MAX_SMALL, MAX_RATIO * stat.st_size):
-                    raise ValueError(f"it grows to more than {MAX_RATIO} times its size, which no image does")
-            file.close()
-            os.replace(file.name, path)
-        finally:
-            Path(file.name).unlink(missing_ok=True)
-    return path

@@ -1,16 +1,13 @@
 """QMNIST: MNIST with its 50,000 lost test digits, and who wrote each digit; grey images of 28 x 28 pixels."""
 
-import lzma
-
 import datasets
 import numpy as np
 import pyarrow as pa
 
-from dataset_scripts.core.arrays import Part, unpacked
-from dataset_scripts.core.errors import DataError
-from dataset_scripts.core.files import Files, Reader, name_of
+from dataset_scripts.core.arrays import Part, find_file
+from dataset_scripts.core.features import labelled
 from dataset_scripts.core.published import PublishedSet, Source
-from dataset_scripts.core.records import Images, reading
+from dataset_scripts.core.records import reading
 from dataset_scripts.idx.idx import Idx, IdxConfig, open_idx
 
 CONFIGS = {  # name -> split -> the files, first and last row
@@ -29,14 +26,6 @@ COLUMNS = {"series": 1, "writer": 2, "writer_digit": 3, "nist_class": 4, "nist_i
 
 
 published = Source.at("https://raw.githubusercontent.com/facebookresearch/qmnist/master/")
-
-
-class Inflated(Reader):
-    """Reads `.xz` as what it holds; the layout does so for `.gz`."""
-
-    def open(self, path):
-        file = super().open(path)
-        return lzma.LZMAFile(file) if path.endswith(".xz") else file
 
 
 class Qmnist(PublishedSet, Idx):
@@ -74,6 +63,7 @@ class Qmnist(PublishedSet, Idx):
     )
     ROWS = ROWS["qmnist"]
     CLASSES = [str(digit) for digit in range(10)]
+    FEATURES = labelled(CLASSES, **dict.fromkeys(COLUMNS, datasets.Value("int32")))
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
@@ -84,30 +74,21 @@ class Qmnist(PublishedSet, Idx):
         return tuple(source for source in self.SOURCES if source.name.startswith(tuple(needed)))
 
     def index(self, files):
-        reader, splits, tables = Inflated(files.root, files.mounts), {}, {}
+        splits, tables = {}, {}
         for split, (prefix, first, last) in CONFIGS[self.config.name].items():
-            images, labels = (self._find(files, f"{prefix}-{kind}") for kind in ("images-idx3-ubyte", "labels-idx2-int"))
+            images, labels = (
+                find_file(files, f"{prefix}-{kind}", ".gz", ".xz") for kind in ("images-idx3-ubyte", "labels-idx2-int")
+            )
             with reading(f"{files.root}/{images}"):
-                count = len(open_idx(reader, images).check())
+                count = len(open_idx(files, images).check())
             with reading(f"{files.root}/{labels}"):
-                tables[split] = open_idx(reader, labels).check().all()
+                tables[split] = open_idx(files, labels).check().all()
                 if tables[split].shape[1:] != (8,):
                     raise ValueError(f"labels of QMNIST are (N, 8), not {tables[split].shape}")
-            part = Part((images,), count, {"label": tables[split][:, 0]}, labels, np.arange(count)[first:last])
+            part = Part((images, False), count, {"label": tables[split][:, 0]}, labels, np.arange(count)[first:last])
             splits[split] = [part]
-        features, rows = self.assemble(files, splits, {"label": self.config.classes})
+        _, rows = self.assemble(files, splits, {"label": self.config.classes})
         for name, column in COLUMNS.items():
-            features[name] = datasets.Value("int32")
             for split, table in tables.items():
                 rows[split].columns[name] = pa.array(table[rows[split].samples[:, 1], column].astype(np.int32))
-        return features, rows
-
-    def _find(self, files: Files, name: str) -> str:
-        paths = unpacked(files, [path for path in files.paths if name_of(path) in (name, f"{name}.gz", f"{name}.xz")])
-        if not paths:
-            raise DataError(f"{files.root} holds no {name}, which the configuration {self.config.name} is made of")
-        return min(paths, key=len)  # the unpacked one, where both are there
-
-    def open_images(self, files, source):
-        images = open_idx(Inflated(files.root, files.mounts), source[0])
-        return Images(images.loaded() if source[0].endswith((".gz", ".xz")) else images, (0, 1))
+        return self.FEATURES, rows

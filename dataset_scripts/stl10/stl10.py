@@ -1,5 +1,6 @@
 """STL-10: 13,000 labelled and 100,000 unlabelled colour photos of 96 x 96 pixels, from ImageNet, in ten classes."""
 
+from dataset_scripts.core.features import labelled
 from dataset_scripts.core.published import PublishedSet, Source
 from dataset_scripts.stl.stl import Stl
 
@@ -21,3 +22,5 @@ class Stl10(PublishedSet, Stl):
         published("stl10_binary.tar.gz", 2640397119, "f31fd99273a1acb8609c8db427cebb1de3f71de77758cdc0e22956e1289b9866"),
     )
     ROWS = {"train": 5_000, "test": 8_000, "unlabeled": 100_000}
+    CLASSES = ["airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck"]
+    FEATURES = labelled(CLASSES)

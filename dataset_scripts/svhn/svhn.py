@@ -1,5 +1,6 @@
 """Street View House Numbers, cropped: 630,420 digits of house numbers, colour images of 32 x 32 pixels."""
 
+from dataset_scripts.core.features import labelled
 from dataset_scripts.core.published import PublishedSet, Source
 from dataset_scripts.mat.mat import Mat
 
@@ -22,3 +23,5 @@ class Svhn(PublishedSet, Mat):
         published("extra_32x32.mat", 1329278602, "a133a4beb38a00fcdda90c9489e0c04f900b660ce8a316a5e854838379a71eb3"),
     )
     ROWS = {"train": 73_257, "test": 26_032, "extra": 531_131}
+    CLASSES = [str(digit) for digit in range(10)]
+    FEATURES = labelled(CLASSES)

@@ -4,9 +4,9 @@ import bz2
 
 import numpy as np
 
-from dataset_scripts.core.arrays import ArrayBuilder, Part, unpacked
-from dataset_scripts.core.errors import DataError
-from dataset_scripts.core.files import Reader, name_of
+from dataset_scripts.core.arrays import ArrayBuilder, Part, find_file
+from dataset_scripts.core.features import labelled
+from dataset_scripts.core.files import Reader
 from dataset_scripts.core.published import PublishedSet, Source
 from dataset_scripts.core.records import Images, reading
 
@@ -35,14 +35,12 @@ class Usps(PublishedSet, ArrayBuilder):
     )
     ROWS = {"train": 7_291, "test": 2_007}
     CLASSES = [str(digit) for digit in range(10)]
+    FEATURES = labelled(CLASSES)
 
     def index(self, files):
         splits = {}
         for split, name in (("train", "usps"), ("test", "usps.t")):
-            paths = unpacked(files, [path for path in files.paths if name_of(path) in (name, f"{name}.bz2")])
-            if not paths:
-                raise DataError(f"{files.root} holds no {name}.bz2")
-            path = min(paths, key=len)  # the unpacked one, where both are there
+            path = find_file(files, name, ".bz2")
             labels, images = read_libsvm(files, path)
             splits[split] = [Part((path,), len(images), {"label": labels}, path)]
         return self.assemble(files, splits, {"label": self.config.classes}, first=1)

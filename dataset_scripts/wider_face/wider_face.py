@@ -28,6 +28,10 @@ ATTRIBUTES = {  # in the order of the numbers that follow x, y, width and height
     "occlusion": ["none", "partial", "heavy"],
     "pose": ["typical", "atypical"],
 }
+MORE = {
+    name: datasets.Value("bool") if name == "invalid" else datasets.ClassLabel(names=values)
+    for name, values in ATTRIBUTES.items()
+}
 COUNT = re.compile(r"[0-9]{1,6}")
 FACE = re.compile(r"(-?[0-9]{1,6} ){9}-?[0-9]{1,6}")
 
@@ -58,6 +62,11 @@ class WiderFace(PublishedSet, LayoutBuilder):
         lists("wider_face_split.zip", 3591642, "c7561e4f5e7a118c249e0a5c5c902b0de90bbf120d7da9fa28d99041f68a8a5c"),
     )
     ROWS = {"train": 12_880, "validation": 3_226, "test": 16_097}
+    FEATURES = datasets.Features(
+        image=datasets.Image(),
+        image_id=datasets.Value("string"),
+        objects=object_features(["face"], **MORE),
+    )
 
     def index(self, files):
         splits = {}
@@ -67,16 +76,7 @@ class WiderFace(PublishedSet, LayoutBuilder):
                 splits[split] = Rows(self._samples(files, name, images))
         if not splits:
             raise DataError(f"{files.root} holds no images in {', '.join(folder for folder, _ in PARTS.values())}")
-        more = {
-            name: datasets.Value("bool") if name == "invalid" else datasets.ClassLabel(names=values)
-            for name, values in ATTRIBUTES.items()
-        }
-        features = {
-            "image": datasets.Image(),
-            "image_id": datasets.Value("string"),
-            "objects": object_features(["face"], **more),
-        }
-        return datasets.Features(features), splits
+        return self.FEATURES, splits
 
     def _samples(self, files: Files, name: str, images: dict[str, str]) -> list[tuple]:
         """Reads a list, and takes its images out of `images` (name -> path).

@@ -1,0 +1,39 @@
+"""Copies without their compression, in the cache: of what is to be read in any order."""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import BinaryIO
+
+BLOCK = 1 << 20  # bytes
+
+
+def inflate(packed: Path, stream: BinaryIO, folder: Path, suffix: str, limit: int | None = None) -> Path:
+    """Writes what a compressed file holds, once; found again as long as the file is not touched.
+
+    Args:
+        packed: the compressed file.
+        stream: what it holds.
+        folder: of the copy.
+        suffix: of the copy's name.
+        limit: bytes that the copy may have; None for any number.
+
+    Raises:
+        ValueError: it has more.
+    """
+    stat = packed.stat()
+    path = folder / f"{packed.name}-{stat.st_size}-{stat.st_mtime_ns}{suffix}"
+    if path.exists():
+        return path
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
+        try:
+            while block := stream.read(BLOCK):
+                file.write(block)
+                if limit is not None and file.tell() > limit:
+                    raise ValueError(f"it grows from {stat.st_size:,} to more than {limit:,} bytes, which no image does")
+            file.close()
+            os.replace(file.name, path)
+        finally:
+            Path(file.name).unlink(missing_ok=True)
+    return path
