@@ -16,6 +16,7 @@ import torch
 
 from dataset_scripts import DataError, ToTensor, load_dataset
 from dataset_scripts.core.files import Files, Reader
+from dataset_scripts.core.inflate import inflate
 
 KINDS = ["zip", "tar", "tar.gz", "tgz", "tar.bz2", "tar.xz", "tar.zst"]
 
@@ -337,3 +338,17 @@ def test_an_order_that_a_compressed_tar_does_not_have(tmp_path, save_image):
         assert len(load_dataset(str(pack(tmp_path / "d", tmp_path / f"a.{kind}", kind)), split="train")) == 80
     with pytest.raises(DataError, match="a.tar.gz is compressed as a whole and can only be read in its order.*unpack it"):
         load_dataset(str(pack(tmp_path / "d", tmp_path / "a.tar.gz", "tar.gz")))
+
+
+def test_a_copy_without_compression_is_made_once_and_stays_below_its_limit(tmp_path):
+    content = os.urandom(5_000) + bytes(3_000_000)
+    packed = tmp_path / "x.gz"
+    packed.write_bytes(gzip.compress(content))
+    with pytest.raises(ValueError, match=r"it grows from \S+ to more than 2,000,000 bytes"), gzip.open(packed) as stream:
+        inflate(packed, stream, tmp_path / "copies", ".bin", limit=2_000_000)
+    assert not any((tmp_path / "copies").iterdir())
+    with gzip.open(packed) as stream:
+        copy = inflate(packed, stream, tmp_path / "copies", ".bin", limit=4_000_000)
+        assert copy.read_bytes() == content
+        assert inflate(packed, stream, tmp_path / "copies", ".bin") == copy and stream.tell() == len(content)
+    assert [copy] == list((tmp_path / "copies").iterdir())

@@ -33,7 +33,7 @@ def close(report, other, tolerance):
     return len(pairs) == 192 and max(abs(a - b) for a, b in pairs) <= tolerance
 
 
-def test_what_a_step_does_on_one_process_and_on_two(learn, tmp_path):
+def test_what_a_step_does_on_one_process_and_on_four(learn, tmp_path):
     torch.save(build_model(Model("resnet8", 8), 1, 10).state_dict(), tmp_path / "weights.pth")
     cases = {
         "plain": PLAIN,
@@ -47,12 +47,12 @@ def test_what_a_step_does_on_one_process_and_on_two(learn, tmp_path):
         "weights": ["optim.class_weights=true", "data.train_split=train[:500]"],
     }
     steps = {"clip": 1, "clip, accumulate": 1, "clip, exact": 1, "weights": 1}
-    one, two = (
+    one, four = (
         dict(zip(cases, learn(*({"options": options, "steps": steps.get(name, 3), "uniform": name == "weights"}
                                 for name, options in cases.items()), processes=processes)))
-        for processes in (1, 2)
+        for processes in (1, 4)
     )  # fmt: skip
-    for reports in (one, two):
+    for reports in (one, four):
         for name in ("plain", "accumulate", "channels_last", "checkpointing"):
             assert close(reports[name], one["plain"], 1e-5), name
         # A clipped gradient has this norm, and a step of SGD goes lr times as far.
@@ -66,7 +66,7 @@ def test_what_a_step_does_on_one_process_and_on_two(learn, tmp_path):
         expected = [math.log(10) * 500 / (10 * report["counts"][label]) for label in report["labels"]]
         assert report["losses"][0] == pytest.approx(expected, rel=1e-5)
         assert len(set(report["counts"])) > 3 and sum(report["counts"]) == 500
-    assert one["clip, exact"]["weights"] == two["clip, exact"]["weights"]
+    assert one["clip, exact"]["weights"] == four["clip, exact"]["weights"]
 
 
 @pytest.fixture(scope="module")
