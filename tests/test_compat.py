@@ -42,7 +42,8 @@ import datasets
 
 assert datasets.__version__.startswith("3.6."), datasets.__version__
 for path, options in json.load(sys.stdin):
-    loaded = datasets.load_dataset(path, trust_remote_code=True, **options)
+    # Of MNIST there is a part here, and datasets 3 compares rows with the card.
+    loaded = datasets.load_dataset(path, trust_remote_code=True, verification_mode="no_checks", **options)
     print(json.dumps({{split: fingerprint(rows) for split, rows in loaded.items()}}))
 """
 
