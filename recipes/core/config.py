@@ -32,11 +32,17 @@ class Data:
 
 
 @dataclass(frozen=True)
-class Augment:
+class Views:
+    """How the same image is seen in different ways."""
+
     flip: float = 0.0  # probability of a horizontal flip
     alternate: bool = False  # flip every second epoch instead, half of the images first (airbench)
     pad: int = 0  # images of the input's own size: shift by up to so many pixels, zeros come in
     scale: float = 0.25  # other images: the smallest share of the area that a random crop takes
+
+
+@dataclass(frozen=True)
+class Augment(Views):
     auto: str | None = None  # trivial (TrivialAugment) or rand (RandAugment)
     auto_ops: int = 2  # RandAugment: operations an image
     auto_magnitude: int = 9  # RandAugment: 0 … 30
@@ -55,12 +61,26 @@ class Model:
 
 
 @dataclass(frozen=True)
+class Unet:
+    width: int = 32  # channels at full resolution; twice as many at half of it, four times at all below
+    depth: int = 2  # resolutions, each half of the one above
+    blocks: int = 1  # residual blocks at each of them
+
+
+@dataclass(frozen=True)
+class Flow:
+    label_dropout: float = 0.1  # share of the training images whose class is hidden, which guidance needs
+    guidance: float = 1.5  # how far to go from the velocity without the class to that with it; 1: the latter
+    steps: int = 20  # from noise to image, of two evaluations each
+
+
+@dataclass(frozen=True)
 class Init:
     method: str = "seed"  # seed: every rank draws the same weights; broadcast: rank 0 draws, the others receive
 
 
 @dataclass(frozen=True)
-class Optim:
+class Optimizer:
     name: str = "adamw"  # adamw, sgd (Nesterov), or muon (of filters and matrices; AdamW of the rest)
     lr: float = 2e-3  # at its highest, for the global batch
     muon_lr: float = 0.02  # the same, of what muon updates
@@ -69,9 +89,13 @@ class Optim:
     schedule: str = "cosine"  # cosine, linear or constant, after the warm-up
     warmup: int = 0  # samples over which the learning rate rises from 0
     clip: float | None = None  # the largest norm of the gradient
+    ema: int = 0  # average of the weights: its half-life in samples; 0: none
+
+
+@dataclass(frozen=True)
+class Optim(Optimizer):
     label_smoothing: float = 0.0
     class_weights: bool = False  # weigh classes so that each counts alike
-    ema: int = 0  # average of the weights: its half-life in samples; 0: none
 
 
 @dataclass(frozen=True)
@@ -83,14 +107,14 @@ class Ddp:
 
 
 @dataclass(frozen=True)
-class Train:
-    """The configuration of `recipes/train.py`. Durations count samples, batches are global."""
+class Training:
+    """What every training has. Durations count samples, batches are global."""
 
     data: Data = field(default_factory=Data)
-    augment: Augment = field(default_factory=Augment)
-    model: Model = field(default_factory=Model)
+    augment: Views = field(default_factory=Views)
+    model: Any = None  # what is trained
     init: Init = field(default_factory=Init)
-    optim: Optim = field(default_factory=Optim)
+    optim: Optimizer = field(default_factory=Optimizer)
     ddp: Ddp = field(default_factory=Ddp)
     epochs: float = 15.0  # times that each training image is seen
     batch: int = 64  # images an update, over all processes
@@ -102,7 +126,6 @@ class Train:
     compile: bool = False  # torch.compile
     deterministic: bool = False  # the same bits in every run on the same number of processes
     evaluate_every: float = 1.0  # epochs
-    test_flips: bool = False  # test with the mean of an image and its mirror image
     save_every: int | None = None  # samples between checkpoints; None: an epoch
     keep: int = 2  # checkpoints
     log_with: list[str] = field(default_factory=list)  # tensorboard, trackio, wandb, …: trackers of accelerate
@@ -111,6 +134,25 @@ class Train:
     threads: int | None = None  # CPU threads of a process; None: the cores of the machine, shared out
     cpu: bool = False  # do not use an accelerator
     out: str | None = None  # the run folder; None: the next free runs/NAME-1, runs/NAME-2, …
+
+
+@dataclass(frozen=True)
+class Train(Training):
+    """The configuration of `recipes/train.py`."""
+
+    augment: Augment = field(default_factory=Augment)
+    model: Model = field(default_factory=Model)
+    optim: Optim = field(default_factory=Optim)
+    test_flips: bool = False  # test with the mean of an image and its mirror image
+
+
+@dataclass(frozen=True)
+class Generate(Training):
+    """The configuration of `recipes/generate.py`."""
+
+    model: Unet = field(default_factory=Unet)
+    optim: Optimizer = field(default_factory=lambda: Optimizer(ema=20_000))
+    flow: Flow = field(default_factory=Flow)
 
 
 def read_config(schema: type, argv: list[str], default: str) -> tuple[Any, str]:

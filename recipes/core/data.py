@@ -1,4 +1,4 @@
-"""The data of a classification recipe: splits, columns, classes, input size and normalisation, found or given."""
+"""The data of a recipe: splits, columns, classes, input size and normalisation, found or given."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,7 +21,7 @@ PROBE = 1024  # training images that are looked at to find size, channels, mean 
 
 @dataclass
 class Splits:
-    """What a classifier is trained and tested on.
+    """What a model is trained and tested on.
 
     Attributes:
         train, test: batches of uint8 images.
@@ -35,8 +35,12 @@ class Splits:
     data: Data
 
 
-def load_splits(data: Data, augment: Augment, seed: int) -> Splits:
+def load_splits(data: Data, augment: Augment, seed: int, measure: bool = True) -> Splits:
     """Loads and checks the data of a run; every rank gets the same.
+
+    Args:
+        measure: take mean and standard deviation, where they are not given, of the training images. Without, both are
+            0.5, so that values lie in -1..1.
 
     Raises:
         UserError: what is missing or does not fit, with the option that settles it.
@@ -62,7 +66,8 @@ def load_splits(data: Data, augment: Augment, seed: int) -> Splits:
                    alternate=augment.alternate, **options)  # fmt: skip
     test = Images(test_rows, image, test_labels, **options)
     if data.mean is None or data.std is None:
-        mean, std = from_main(lambda: _statistics(train_rows, image, train_labels, options))
+        half = [0.5] * data.channels
+        mean, std = from_main(lambda: _statistics(train_rows, image, train_labels, options)) if measure else (half, half)
         data = replace(data, mean=data.mean or mean, std=data.std or std)
     if not len(data.mean) == len(data.std) == data.channels:
         raise UserError(f"data.mean={data.mean} data.std={data.std} do not fit {data.channels} channels")

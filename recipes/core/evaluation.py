@@ -1,5 +1,6 @@
 """Exact loss, accuracy and calibration of a classifier, on any number of ranks and any number of images."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,6 +49,10 @@ class Evaluation:
     def numbers(self) -> dict[str, float]:
         return {"loss": self.loss, "accuracy": self.accuracy, "top5": self.top5, "ece": self.ece}
 
+    def columns(self) -> dict[str, str]:
+        """What the table of the terminal shows, besides the loss."""
+        return {"top-1": f"{self.accuracy:.2%}", "top-5": f"{self.top5:.2%}"}
+
     def by_class(self, classes: list[str]) -> list[dict]:
         """A row for each class: name, images, recall, precision and F1; None where there is nothing to divide by."""
         right, labels, predicted = self.confusion.diagonal(), self.confusion.sum(1), self.confusion.sum(0)
@@ -67,6 +72,20 @@ def share(part: torch.Tensor, whole: torch.Tensor) -> float | None:
     return int(part) / int(whole) if whole else None
 
 
+def deal(
+    accelerator: Accelerator, images: Images, batch: int, workers: int
+) -> Iterator[tuple[list[int], dict[str, torch.Tensor]]]:
+    """The batches of this rank, and their rows.
+
+    The set is cut into batches of fixed content, and batch b goes to rank b modulo P. Nothing is padded or repeated, and
+    a rank may have nothing to do.
+    """
+    starts = range(accelerator.process_index * batch, len(images), accelerator.num_processes * batch)
+    mine = [list(range(start, min(start + batch, len(images)))) for start in starts]
+    loader = DataLoader(images, sampler=mine, batch_size=None, num_workers=0 if images.in_memory else workers)
+    return zip(mine, loader)
+
+
 @torch.no_grad()
 def evaluate(
     accelerator: Accelerator,
@@ -81,9 +100,8 @@ def evaluate(
 ) -> Evaluation:
     """Evaluates on all images; every rank gets the result of all.
 
-    The set is cut into batches of fixed content, batch b goes to rank b modulo P, and sums are added up over ranks.
-    Nothing is padded or repeated, a rank may have nothing to do, and the model is used without its DDP wrapper, so
-    that no rank waits for another before the end. It is left in evaluation mode.
+    Batches are dealt out as `deal` says, and sums are added up over ranks. The model is used without its DDP wrapper,
+    so that no rank waits for another before the end. It is left in evaluation mode.
 
     Args:
         flips: take the mean of the logits of an image and its mirror image.
@@ -94,14 +112,12 @@ def evaluate(
     """
     model = accelerator.unwrap_model(model)
     model.eval()
-    starts = range(accelerator.process_index * batch, len(images), accelerator.num_processes * batch)
-    mine = [list(range(start, min(start + batch, len(images)))) for start in starts]
-    loader = DataLoader(images, sampler=mine, batch_size=None, num_workers=0 if images.in_memory else workers)
     sums = torch.zeros(2, dtype=torch.float64)  # loss, and labels among the likeliest five
     confusion = torch.zeros(classes, classes, dtype=torch.int64)
     calibration = torch.zeros(BINS, 3, dtype=torch.float64)
-    mistakes, kept = [], []
-    for indices, item in zip(mine, loader):
+    mistakes, kept, rows = [], [], []
+    for indices, item in deal(accelerator, images, batch, workers):
+        rows += indices
         x, labels = prepare(item)
         with accelerator.autocast():
             logits = (model(x).float() + model(x.flip(3)).float()) / 2 if flips else model(x)
@@ -136,7 +152,7 @@ def evaluate(
         calibration,
         surest[:SHOWN],
         np.concatenate(kept) if kept else np.empty((0, classes), np.float32),
-        np.array([row for part in mine for row in part], np.int64),
+        np.array(rows, np.int64),
     )
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,18 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from recipes.core.config import Model, Train
+from recipes.core.config import Generate, Model, Unet
 from recipes.core.data import Splits
+from recipes.core.generator import Generator
 from recipes.core.hub import fetch_model
 from recipes.core.models import build_model
 from recipes.core.runtime import UserError
+from recipes.core.unet import UNet
 
 HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+FLOW = "flow of a U-Net"  # the architecture of what `recipes/generate.py` trains
+
+Info = dict[str, Any]
 
 
 def weights_of(model: nn.Module) -> bytes:
@@ -23,26 +29,27 @@ def weights_of(model: nn.Module) -> bytes:
     return safetensors.torch.save({name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()})
 
 
-def describe_model(config: Train, splits: Splits) -> str:
+def describe_classifier(model: Model, splits: Splits) -> str:
     """The content of `config.json`: architecture, classes, and the input that it was trained on."""
-    data = splits.data
-    return json.dumps(
-        {
-            "architecture": config.model.name,
-            "width": config.model.width,
-            "labels": splits.classes,
-            "channels": data.channels,
-            "size": data.size,
-            "resize": data.resize,
-            "mean": data.mean,
-            "std": data.std,
-        },
-        indent=2,
-        ensure_ascii=False,
-    )
+    return as_json({"architecture": model.name, "width": model.width} | describe_images(splits))
 
 
-def load_model(path: str | Path, revision: str | None = None) -> tuple[nn.Module, dict[str, Any]]:
+def describe_generator(config: Generate, splits: Splits) -> str:
+    """The content of `config.json`: network, classes, the images that it was trained on, and how to draw."""
+    network, drawing = vars(config.model), {"guidance": config.flow.guidance, "steps": config.flow.steps}
+    return as_json({"architecture": FLOW} | network | describe_images(splits) | drawing)
+
+
+def describe_images(splits: Splits) -> Info:
+    names = ("channels", "size", "resize", "mean", "std")
+    return {"labels": splits.classes} | {name: getattr(splits.data, name) for name in names}
+
+
+def as_json(info: Info) -> str:
+    return json.dumps(info, indent=2, ensure_ascii=False)
+
+
+def load_model(path: str | Path, revision: str | None = None) -> tuple[nn.Module, Info]:
     """Loads a classifier that `recipes/train.py` wrote.
 
     The weights of torchvision's and timm's architectures have the names that these libraries give them:
@@ -59,15 +66,66 @@ def load_model(path: str | Path, revision: str | None = None) -> tuple[nn.Module
         divided by after pixels became 0..1.
 
     Raises:
-        UserError: there is no model there, or it is damaged.
+        UserError: there is no model there, it is a generator, or it is damaged.
     """
+
+    def build(info: Info) -> nn.Module:
+        if info["architecture"] == FLOW:
+            raise UserError(f"{path} is a generator, which load_generator loads")
+        return build_model(Model(name=info["architecture"], width=info["width"]), info["channels"], len(info["labels"]))
+
+    return load(path, revision, build)
+
+
+def load_generator(path: str | Path, revision: str | None = None) -> tuple[Generator, Info]:
+    """Loads a generator that `recipes/generate.py` wrote.
+
+    Args:
+        path, revision: as of `load_model`.
+
+    Returns:
+        A `Generator` on the CPU in evaluation mode, from noise, float32 (B, C * S * S), and labels, int64 (B,), to uint8
+        (B, 3, S, S), as torch-fidelity asks of a generator; and its description: architecture, labels (the K classes),
+        channels C, size S, guidance and steps, which may be changed on the generator, and what it was trained with.
+
+    Raises:
+        UserError: there is no model there, it is a classifier, or it is damaged.
+    """
+
+    def build(info: Info) -> nn.Module:
+        if info["architecture"] != FLOW:
+            raise UserError(f"{path} is a classifier ({info['architecture']}), which load_model loads")
+        unet = Unet(info["width"], info["depth"], info["blocks"])
+        return UNet(unet, info["channels"], len(info["labels"]))
+
+    network, info = load(path, revision, build)
+    return Generator(
+        network, info["channels"], info["size"], info["mean"], info["std"], info["guidance"], info["steps"]
+    ), info
+
+
+def holds_generator(path: Path) -> bool:
+    """Whether a path is a run folder of `recipes/generate.py`, a copy of it, or a checkpoint of such a run."""
+    try:
+        return json.loads((run_of(path) / "config.json").read_text("utf-8"))["architecture"] == FLOW
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def run_of(path: Path) -> Path:
+    """The run folder that a path is, or whose checkpoint it is."""
+    return path.parent.parent if path.parent.name == "checkpoints" else path
+
+
+def load(path: str | Path, revision: str | None, build: Callable[[Info], nn.Module]) -> tuple[nn.Module, Info]:
+    """Builds a model from its description, and loads its weights."""
     if not Path(path).exists() and HUB_NAME.fullmatch(str(path)):
         path = fetch_model(str(path), revision)
     path = Path(path)
-    folder = path.parent.parent if path.parent.name == "checkpoints" else path
+    folder = run_of(path)
     try:
         info = json.loads((folder / "config.json").read_text("utf-8"))
-        model = build_model(Model(name=info["architecture"], width=info["width"]), info["channels"], len(info["labels"]))
+        model = build(info)
         if folder == path:
             weights = safetensors.torch.load_file(path / "model.safetensors")
         else:

@@ -39,7 +39,8 @@ class Images(Dataset):
         memory_gb: decode once and keep, where the pixels take no more than this and `crop` is False.
 
     Items:
-        A dict of `pixels`, uint8 (B, S, S, C); `labels`, int64 (B,); and `draws`, float32 (B, D) in [0, 1).
+        A dict of `indices`, int64 (B,), as they were given; `pixels`, uint8 (B, S, S, C); `labels`, int64 (B,); and
+        `draws`, float32 (B, D) in [0, 1).
 
     Raises:
         DataError: an image that cannot be read, named.
@@ -79,7 +80,8 @@ class Images(Dataset):
         return self.memory is not None
 
     def __getitem__(self, indices: Sequence[int]) -> dict[str, torch.Tensor]:
-        epochs, rows = np.divmod(np.asarray(indices, dtype=np.int64), len(self))
+        indices = np.array(indices, dtype=np.int64)
+        epochs, rows = np.divmod(indices, len(self))
         draws = np.empty((len(rows), self.draws))
         for epoch in np.unique(epochs):  # two at most: a batch that crosses from one epoch into the next
             draws[epochs == epoch] = uniform(rows[epochs == epoch], self.draws, self.seed, int(epoch))
@@ -87,6 +89,7 @@ class Images(Dataset):
             draws[:, 0] = (uniform(rows, 1, self.seed, 0)[:, 0] + 0.5 * (epochs % 2)) % 1
         pixels = self.memory[rows] if self.in_memory else self._decode(rows, draws)
         return {
+            "indices": torch.from_numpy(indices),
             "pixels": torch.from_numpy(pixels),
             "labels": torch.from_numpy(self.labels[rows]),
             "draws": torch.from_numpy(draws).float(),

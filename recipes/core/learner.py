@@ -1,35 +1,32 @@
 """Model, average, optimizer and loss: what a training step changes, and what a checkpoint holds."""
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from recipes.core.augment import Prepare
-from recipes.core.config import Train
+from recipes.core.config import Augment, Training
 from recipes.core.data import Splits
 from recipes.core.initialization import initialize, verify_equal
-from recipes.core.mixing import mix, partners
-from recipes.core.models import build_model, check_input, train_mode
+from recipes.core.models import train_mode
 from recipes.core.optimizers import build_optimizer
 from recipes.core.reduce import average_buffers, ordered_mean
 from recipes.core.runtime import UserError
 from recipes.core.schedule import ema_decay, learning_rate, update_ema
 from recipes.core.step import Batch, DataParallel, Ordered
 
-WHITENED = 5000  # training images that whiten the first layer of a network that has one
 
-
-class Learner:
+class Learner(ABC):
     """Builds what the configuration says, with equal weights on every rank, and takes steps.
+
+    A subclass says what is learned: it gives the network, the loss of an image, and a description for who loads it.
 
     Args:
         total: samples of the whole training.
@@ -43,9 +40,9 @@ class Learner:
         UserError: options that do not fit together, or weights that differ over ranks.
     """
 
-    def __init__(self, accelerator: Accelerator, config: Train, splits: Splits, total: int):
-        self.accelerator, self.config, self.total, self.rate = accelerator, config, total, 0.0
-        self.classes, data, world = len(splits.classes), splits.data, accelerator.num_processes
+    def __init__(self, accelerator: Accelerator, config: Training, splits: Splits, total: int):
+        self.accelerator, self.config, self.splits, self.total, self.rate = accelerator, config, splits, total, 0.0
+        data, world = splits.data, accelerator.num_processes
         parts = world * config.accumulate
         if config.batch < 1 or config.accumulate < 1 or config.batch % parts:
             raise UserError(f"batch={config.batch} does not divide into {world} processes × {config.accumulate} parts "
@@ -55,16 +52,7 @@ class Learner:
         if config.exact and config.accumulate > 1:
             raise UserError(f"exact=true cuts a batch into shards by itself: leave accumulate={config.accumulate} out")
         self.micro = config.batch // parts
-
-        def build() -> nn.Module:
-            model = build_model(config.model, data.channels, self.classes)
-            if hasattr(model, "whiten") and config.model.weights is None:
-                rows = np.linspace(0, len(splits.train) - 1, min(len(splits.train), WHITENED)).astype(np.int64)
-                model.whiten(Prepare(data.mean, data.std, torch.device("cpu"))(splits.train[rows])[0])
-            return model
-
-        model = initialize(build, config.init.method, config.seed)
-        check_input(model, config.model.name, data.channels, data.size)
+        model = initialize(self.build, config.init.method, config.seed)
         average = copy.deepcopy(model).requires_grad_(False) if config.optim.ema else None
         self.fingerprint = verify_equal(model=model, **({"ema": average} if average is not None else {}))
         self.layout = torch.channels_last if config.channels_last else torch.contiguous_format
@@ -73,41 +61,41 @@ class Learner:
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         self.model, self.average = model, average
         optimizer = build_optimizer(model, config.optim)
-        if config.compile and config.model.checkpointing and any(isinstance(m, _BatchNorm) for m in model.modules()):
-            raise UserError("compile=true cannot compile what model.checkpointing=true does with BatchNorm: leave one out")
         if config.compile:
             model.compile()
         if config.exact:
             self.optimizer = accelerator.prepare(optimizer)
             self.gradient = Ordered(accelerator, model, self.loss, config.batch, config.shards, config.seed)
-            self.partner = partners(config.batch // config.shards, config.shards, config.shards) if self.mixes else None
         else:
             wrapped, self.optimizer = accelerator.prepare(model, optimizer)
             if config.deterministic and world > 2:
                 wrapped.register_comm_hook(None, ordered_mean)
             self.gradient = DataParallel(accelerator, wrapped, self.loss, config.accumulate, config.seed)
-            self.partner = partners(self.micro, world, config.shards) if self.mixes else None
-        augment = config.augment if data.resize == "whole" else replace(config.augment, pad=0)
-        self.prepare = Prepare(data.mean, data.std, accelerator.device, augment)
-        self.weights = class_weights(splits, accelerator.device) if config.optim.class_weights else None
+        augment = Augment(**vars(config.augment))
+        self.prepare = Prepare(data.mean, data.std, accelerator.device,
+                               augment if data.resize == "whole" else replace(augment, pad=0))  # fmt: skip
 
     @property
-    def mixes(self) -> bool:
-        return self.config.augment.mixup > 0 or self.config.augment.cutmix > 0
+    @abstractmethod
+    def name(self) -> str:
+        """Of the network."""
+
+    @abstractmethod
+    def build(self) -> nn.Module:
+        """The network, on the CPU."""
+
+    @abstractmethod
+    def loss(self, model: nn.Module, batch: Batch, position: int) -> torch.Tensor:
+        """The loss of each image, float32 (B,), of a part of the batch that begins at `position`."""
+
+    @abstractmethod
+    def description(self) -> str:
+        """The content of `config.json`: what is needed to load the model and to use it."""
 
     @property
     def tested(self) -> nn.Module:
         """The model that is tested and exported: the average, where there is one."""
         return self.model if self.average is None else self.average
-
-    def loss(self, model: nn.Module, batch: Batch, position: int) -> torch.Tensor:
-        """The loss of each image, float32 (B,), of a part of the batch that begins at `position`."""
-        x, targets = self.prepare(batch)
-        if self.mixes:
-            x, targets = mix(x, targets, self.classes, self.config.augment, self.config.seed, position, self.partner)
-        logits = model(x.contiguous(memory_format=self.layout)).float()
-        smoothing = self.config.optim.label_smoothing
-        return F.cross_entropy(logits, targets, self.weights, reduction="none", label_smoothing=smoothing)
 
     def step(self, batches: Iterator[Batch], seen: int) -> torch.Tensor:
         """One update, from the batch after `seen` samples; returns the losses of this rank's images."""
@@ -166,16 +154,3 @@ class Learner:
                 buffer.copy_(ranks[self.accelerator.process_index][name])
             elif buffer.is_floating_point():
                 buffer.copy_(torch.stack([rank[name] for rank in ranks]).mean(0))
-
-
-def class_weights(splits: Splits, device: torch.device) -> torch.Tensor:
-    """Weights with which each class counts alike, and whose mean over the training images is 1.
-
-    Raises:
-        UserError: a class has no training images.
-    """
-    counts = torch.bincount(torch.from_numpy(splits.train.labels), minlength=len(splits.classes))
-    if not counts.all():
-        missing = splits.classes[int((counts == 0).nonzero()[0])]
-        raise UserError(f"optim.class_weights=true: class {missing} has no training images")
-    return (counts.sum() / (len(counts) * counts)).float().to(device)

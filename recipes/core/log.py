@@ -7,21 +7,35 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator
 from omegaconf import OmegaConf
+from tqdm import tqdm
 
-from recipes.core.config import Train, to_yaml
-from recipes.core.data import Splits
-from recipes.core.evaluation import Evaluation
-from recipes.core.export import describe_model
+from recipes.core.config import Training, to_yaml
 from recipes.core.files import naming, write_file
 from recipes.core.learner import Learner
 from recipes.core.run_folder import flatten
 
-HEADER = "   epoch       images   train loss    test loss      top-1      top-5   images/s   waiting  memory GB   minutes left"
+
+class Result(Protocol):
+    """What a test of a model found.
+
+    Attributes:
+        loss: the mean over the test images.
+        count: number of test images.
+    """
+
+    loss: float
+    count: int
+
+    def numbers(self) -> dict[str, float]:
+        """For the log and `metrics.json`, the loss among them."""
+
+    def columns(self) -> dict[str, str]:
+        """What the table of the terminal shows, besides the loss."""
 
 
 class Log:
@@ -32,7 +46,7 @@ class Log:
         count: lines to keep of a run that goes on; later ones will be written again.
     """
 
-    def __init__(self, accelerator: Accelerator, path: Path, count: int, name: str, config: Train):
+    def __init__(self, accelerator: Accelerator, path: Path, count: int, name: str, config: Training):
         self.accelerator, self.path, self.count = accelerator, path, count
         self.records: list[dict[str, Any]] = []
         if accelerator.log_with:
@@ -105,10 +119,11 @@ def peak_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def announce(config: Train, splits: Splits, learner: Learner, steps: int, folder: Path, found: Path | None) -> None:
+def announce(learner: Learner, steps: int, folder: Path, found: Path | None) -> None:
     """Says what will be done, and writes it to `config.yaml`, and to `config.json` what the model is for."""
+    config, splits = learner.config, learner.splits
     write_file(folder / "config.yaml", to_yaml(config))
-    write_file(folder / "config.json", describe_model(config, splits))
+    write_file(folder / "config.json", learner.description())
     data, world = splits.data, learner.accelerator.num_processes
     parameters = sum(parameter.numel() for parameter in learner.model.parameters())
     mode = "exact" if config.exact else "DDP" if world > 1 else "one process"
@@ -116,19 +131,34 @@ def announce(config: Train, splits: Splits, learner: Learner, steps: int, folder
         f"data       {data.path}: {len(splits.train):,} training and {len(splits.test):,} test images, "
         f"{len(splits.classes)} classes\n"
         f"input      {data.channels} × {data.size} × {data.size} ({data.resize}), mean {data.mean}, std {data.std}\n"
-        f"model      {config.model.name}, {parameters:,} parameters\n"
+        f"model      {learner.name}, {parameters:,} parameters\n"
         f"weights    {learner.fingerprint}, equal on {world} of {world} processes (init.method={config.init.method})\n"
         f"device     {world} × {learner.accelerator.device.type}, precision {config.precision}, {mode}\n"
         f"batch      {config.batch} = {world} processes × {config.accumulate} parts × {learner.micro}, {steps:,} updates\n"
-        f"folder     {folder}" + (f", going on after {int(found.name):,} images" if found else "") + f"\n\n{HEADER}",
+        f"folder     {folder}" + (f", going on after {int(found.name):,} images" if found else "") + "\n",
         flush=True,
     )
 
 
-def table_row(seen: int, size: int, train_loss: float, result: Evaluation, speed: Speed) -> str:
-    numbers = speed.numbers()
-    return (
-        f"{seen / size:8.2f} {seen:12,} {train_loss:12.4f} {result.loss:12.4f} {result.accuracy:10.2%} {result.top5:10.2%} "
-        f"{speed.per_second:10,.0f} {numbers['data_wait']:9.1%} {numbers['memory_gb']:10.2f} "
-        f"{speed.left / speed.per_second / 60:14.1f}"
-    )
+class Table:
+    """A line on the terminal for each test, under the names of the columns."""
+
+    def __init__(self):
+        self.begun = False
+
+    def write(self, epoch: float, seen: int, train_loss: float, result: Result, speed: Speed) -> None:
+        numbers = speed.numbers()
+        columns = {
+            "epoch": f"{epoch:.2f}",
+            "images": f"{seen:,}",
+            "train loss": f"{train_loss:.4f}",
+            "test loss": f"{result.loss:.4f}",
+            **result.columns(),
+            "images/s": f"{speed.per_second:,.0f}",
+            "waiting": f"{numbers['data_wait']:.1%}",
+            "memory GB": f"{numbers['memory_gb']:.2f}",
+            "minutes left": f"{speed.left / speed.per_second / 60:.1f}",
+        }
+        for line in (columns.values(),) if self.begun else (columns.keys(), columns.values()):
+            tqdm.write("".join(cell.rjust(max(11, len(name) + 3)) for name, cell in zip(columns, line)))
+        self.begun = True

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.optim.adamw import adamw
 
-from recipes.core.config import Optim
+from recipes.core.config import Optimizer
 from recipes.core.models import find_heads
 from recipes.core.runtime import UserError
 
@@ -14,7 +14,7 @@ NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # Jordan's coefficients: steep at 0, 
 NEWTON_SCHULZ_STEPS = 5
 
 
-def build_optimizer(model: nn.Module, optim: Optim) -> torch.optim.Optimizer:
+def build_optimizer(model: nn.Module, optim: Optimizer) -> torch.optim.Optimizer:
     """The optimizer of what can learn in `model`, with decay on matrices and filters only, not on biases and norms.
 
     Args:

@@ -42,6 +42,23 @@ def uniform(indices: np.ndarray, count: int, *keys: int) -> np.ndarray:
     return (states >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
+def normal(indices: np.ndarray, count: int, *keys: int) -> np.ndarray:
+    """Numbers of the standard normal distribution: row i depends on `keys` and `indices[i]` alone.
+
+    Each is the inverse of the distribution function at one number of `uniform`, moved to the middle of its step of
+    2**-53, so none is infinite: they lie in -8.3 … 8.2.
+
+    Args:
+        indices: the samples, int64 of shape (N,).
+        count: how many numbers each gets.
+
+    Returns:
+        float64 of shape (N, count).
+    """
+    middle = uniform(indices, count, *keys) * (1 - 2.0**-53) + 2.0**-54  # not 1 after rounding
+    return torch.special.ndtri(torch.from_numpy(middle)).numpy()
+
+
 def permutation(size: int, *keys: int) -> np.ndarray:
     """A permutation of 0 … size - 1, int64, that depends on `keys` alone."""
     return torch.randperm(size, generator=torch.Generator().manual_seed(derive(*keys))).numpy()

@@ -24,21 +24,27 @@ from recipes.core.hub import HERE
 from recipes.core.images import Images
 
 
-def plot_curves(path: Path, records: list[dict[str, Any]]) -> None:
-    """Loss and accuracy over epochs."""
+def plot_loss(axes: plt.Axes, records: list[dict[str, Any]], what: str) -> None:
+    """Loss of training and test over epochs."""
     train = [record for record in records if record["kind"] == "train"]
     test = [record for record in records if record["kind"] == "test"]
+    axes.plot([r["epoch"] for r in train], [r["loss"] for r in train], label="training", linewidth=1)
+    axes.plot([r["epoch"] for r in test], [r["loss"] for r in test], label="test", marker="o", markersize=3)
+    axes.set(xlabel="epoch", ylabel=what, yscale="log", title="Loss")
+    axes.legend()
+    axes.grid(alpha=0.3)
+
+
+def plot_curves(path: Path, records: list[dict[str, Any]]) -> None:
+    """Loss and accuracy over epochs."""
+    test = [record for record in records if record["kind"] == "test"]
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-    left.plot([r["epoch"] for r in train], [r["loss"] for r in train], label="training", linewidth=1)
-    left.plot([r["epoch"] for r in test], [r["loss"] for r in test], label="test", marker="o", markersize=3)
-    left.set(xlabel="epoch", ylabel="cross-entropy", yscale="log", title="Loss")
-    left.legend()
+    plot_loss(left, records, "cross-entropy")
     error = [100 * (1 - r["accuracy"]) for r in test]
     right.plot([r["epoch"] for r in test], error, marker="o", markersize=3, color="C1")
     right.set(xlabel="epoch", ylabel="wrong test images, %", title=f"Test error: {error[-1]:.2f} % at the end")
     right.set_ylim(bottom=0)
-    for axes in (left, right):
-        axes.grid(alpha=0.3)
+    right.grid(alpha=0.3)
     figure.savefig(path, dpi=120)
     plt.close(figure)
 
@@ -84,6 +90,10 @@ def command() -> str:
     """The command line of this run, as it can be typed again."""
     script = os.path.relpath(sys.argv[0])
     return shlex.join(["accelerate", "launch", script, *sys.argv[1:]])
+
+
+def versions() -> str:
+    return ", ".join(f"{name} {version(name)}" for name in ("torch", "torchvision", "accelerate", "datasets"))
 
 
 CARD = """\
@@ -155,7 +165,7 @@ def write_run(
         mean=data.mean,
         std=data.std,
         command=command(),
-        versions=", ".join(f"{name} {version(name)}" for name in ("torch", "torchvision", "accelerate", "datasets")),
+        versions=versions(),
     )
     write_file(folder / "README.md", card)
     write_file(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")

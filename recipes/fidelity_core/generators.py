@@ -12,7 +12,9 @@ from torch import nn
 from torch_fidelity import GenerativeModelBase, GenerativeModelModuleWrapper, GenerativeModelONNX
 from torch_fidelity.registry import NOISE_SOURCE_REGISTRY
 
+from recipes.core.export import holds_generator, load_generator
 from recipes.core.runtime import UserError
+from recipes.fidelity_core.extractors import hash_of
 
 
 @dataclass
@@ -67,22 +69,26 @@ def find_generator(value: Any, slot: int, options: dict[str, Any]) -> Generator 
     """The generator that an input is, if it is one.
 
     Args:
-        value: a GenerativeModelBase, a module (with `input1_model_z_size`), or a file: .pth of TorchScript, or .onnx.
+        value: a GenerativeModelBase, a module (with `input1_model_z_size`), or a file: .pth of TorchScript, or .onnx; or
+            a run folder of `recipes/generate.py`, or a checkpoint of such a run.
 
     Raises:
-        UserError: the size of the noise or the number of samples is missing.
+        UserError: the size of the noise or the number of samples is missing, or the noise of a run is said to be other.
     """
     z_type, z_size, classes, count = (
         options[f"input{slot}_model_{name}"] for name in ("z_type", "z_size", "num_classes", "num_samples")
     )
     path = Path(value) if isinstance(value, (str, Path)) else None
     is_file = path is not None and path.suffix in (".pth", ".pt", ".onnx") and path.is_file()
-    if not is_file and not isinstance(value, nn.Module):
+    is_run = path is not None and path.is_dir() and holds_generator(path)
+    if not (is_file or is_run) and not isinstance(value, nn.Module):
         return None
-    if not isinstance(value, GenerativeModelBase) and (z_size is None or z_size < 1):
+    if not is_run and not isinstance(value, GenerativeModelBase) and (z_size is None or z_size < 1):
         raise UserError(f"input{slot} is a generator: set input{slot}_model_z_size, the size of its noise")
     if count is None or count < 1:
         raise UserError(f"input{slot} is a generator: set input{slot}_model_num_samples, the number of images to draw")
+    if is_run:
+        return of_run(path, slot, options)
     if not is_file:
         wrapped = isinstance(value, GenerativeModelBase)
         model = value if wrapped else GenerativeModelModuleWrapper(value, z_size, z_type, classes)
@@ -97,3 +103,16 @@ def find_generator(value: Any, slot: int, options: dict[str, Any]) -> Generator 
             raise UserError(f"{path} is no TorchScript: save a generator by torch.jit.save ({error})") from error
         model = GenerativeModelModuleWrapper(module, z_size, z_type, classes)
     return Generator(model, count, options["rng_seed"], f"{identity} {z_type} {z_size} {classes} {options['rng_seed']}")
+
+
+def of_run(path: Path, slot: int, options: dict[str, Any]) -> Generator:
+    """The generator that `recipes/generate.py` trained, which says itself what noise and classes it takes."""
+    module, info = load_generator(path)
+    own = {"z_type": "normal", "z_size": module.noise_size, "num_classes": len(info["labels"])}
+    for name, value in own.items():
+        given = options[f"input{slot}_model_{name}"]
+        if given not in (None, 0, value):
+            raise UserError(f"input{slot}_model_{name}={given}, but that of {path} is {value}: leave it out")
+    model = GenerativeModelModuleWrapper(module, *(own[name] for name in ("z_size", "z_type", "num_classes")))
+    identity = f"{hash_of(module)} {info} {options['rng_seed']}"
+    return Generator(model, options[f"input{slot}_model_num_samples"], options["rng_seed"], identity)

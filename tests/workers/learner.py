@@ -12,7 +12,7 @@ from torch.utils.data import BatchSampler, DataLoader
 
 from recipes.core.config import Train, merge
 from recipes.core.data import load_splits
-from recipes.core.learner import Learner
+from recipes.core.classifier import Classifier
 from recipes.core.reduce import gather_tensors
 from recipes.core.runtime import UserError, finish, start
 from recipes.core.sampler import StreamSampler
@@ -30,7 +30,7 @@ for case in cases:
     splits[key] = splits.get(key) or load_splits(*data, config.seed)
     total = config.batch * 1000
     try:
-        learner = Learner(accelerator, config, splits[key], total)
+        learner = Classifier(accelerator, config, splits[key], total)
     except UserError as error:
         report.append({"error": str(error)})
         continue

@@ -1,0 +1,159 @@
+"""The loop of a training, whatever is learned: batches, steps, log, tests, checkpoints, and how it ends."""
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch.utils.data import BatchSampler, DataLoader
+from tqdm import tqdm
+
+from recipes.core import checkpoint
+from recipes.core.config import Training
+from recipes.core.data import Splits
+from recipes.core.learner import Learner
+from recipes.core.log import Log, Result, Speed, Table, Timed, announce
+from recipes.core.reduce import reduce_value
+from recipes.core.run_folder import RunFolder
+from recipes.core.runtime import Interruption, UserError, quiet_other_ranks, start
+from recipes.core.sampler import StreamSampler
+from recipes.core.step import ddp_options
+
+Test = Callable[[Learner, Path, int], Result]  # (learner, run folder, samples seen); on every rank
+Write = Callable[[Learner, Path, dict[str, Any], Result, list[dict[str, Any]]], str]  # (…, metrics, result, log)
+
+
+def start_training(config: Training) -> Accelerator:
+    """Starts the processes as the options of a training say."""
+    accelerator = start(
+        config.cpu,
+        config.precision,
+        config.processes,
+        config.threads or (1 if config.exact else None),  # how a sum is cut over threads is a part of its bits
+        config.deterministic or config.exact,
+        config.log_with,
+        ddp_options(config.ddp),
+    )
+    quiet_other_ranks()
+    return accelerator
+
+
+def train(
+    accelerator: Accelerator, config: Training, name: str, splits: Splits, learn: type[Learner], test: Test, write: Write
+) -> bool:
+    """Trains, tests and writes the run folder; goes on where a run of this configuration was stopped or killed.
+
+    Args:
+        name: of the configuration, for the run folder.
+        learn: what is learned.
+        test: measures `learner.tested`, every `config.evaluate_every` epochs and at the end.
+        write: writes the results of the finished run, on the main process alone, and returns a last line to say.
+
+    Returns:
+        False where the run was asked to stop before its end.
+
+    Raises:
+        UserError: less than one batch, a loss that is not finite, or what `learn` and `RunFolder` say.
+    """
+    main, rank, world = accelerator.is_main_process, accelerator.process_index, accelerator.num_processes
+    config = replace(config, data=splits.data, precision=accelerator.mixed_precision)
+    size, batch = len(splits.train), config.batch
+    steps = int(config.epochs * size) // batch
+    if steps < 1:
+        raise UserError(f"epochs={config.epochs} of {size} images are less than one batch={batch}")
+    total = steps * batch
+
+    learner = learn(accelerator, config, splits, total)
+    run = RunFolder(config.out, name, config)
+    progress = {"seen": 0, "sums": [0.0, 0.0], "records": 0, "training": 0.0, "elapsed": 0.0}
+    found = checkpoint.newest(run.folder)
+    if found is not None:
+        state, progress = checkpoint.load(found)
+        learner.load_state(state)
+    log = Log(accelerator, run.folder / "log.jsonl", progress["records"], name, config)
+    if main:
+        announce(learner, steps, run.folder, found)
+
+    first = seen = progress["seen"]
+    sampler = StreamSampler(splits.train, world, rank, config.seed, start=seen, stop=total)
+    loader = DataLoader(
+        splits.train,
+        sampler=BatchSampler(sampler, learner.micro, drop_last=False),
+        batch_size=None,
+        num_workers=0 if splits.train.in_memory else config.data.workers,
+        pin_memory=accelerator.device.type == "cuda",
+    )
+    batches, table = Timed(loader), Table()
+    log_every, save_every = max(1, steps // 200) * batch, config.save_every or size
+    evaluate_every = max(1, round(config.evaluate_every * size))
+    losses: list[torch.Tensor] = []  # of this process, since the last line of the log
+    sums = torch.tensor(progress["sums"], dtype=torch.float64)  # loss and images of all, since the last test
+    training, began = progress["training"], time.perf_counter() - progress["elapsed"]
+    interruption, stop, mark = Interruption(), False, time.perf_counter()
+    bar = tqdm(initial=seen, total=total, desc="train", unit="image", disable=not main, leave=False, dynamic_ncols=True)
+    with bar:
+        while seen < total and not stop:
+            losses.append(learner.step(batches, seen))
+            seen += batch
+            bar.update(batch)
+            logs, tests, saves = (
+                seen // every > (seen - batch) // every for every in (log_every, evaluate_every, save_every)
+            )
+            stop = interruption.agreed() and seen < total
+            tests, saves = tests or seen == total, (saves or stop) and seen < total
+            if not (logs or tests or saves):
+                continue
+            mine = torch.cat(losses).double()
+            losses.clear()
+            recent = reduce_value(torch.stack([mine.sum(), mine.new_tensor(len(mine))]), average=False).cpu()
+            sums += recent
+            training += time.perf_counter() - mark
+            if not torch.isfinite(recent).all():
+                raise UserError(
+                    f"the loss is nan after {seen} samples: lower optim.lr={config.optim.lr}, or raise optim.warmup"
+                )
+            log.write("train", seen, seen / size, loss=float(recent[0] / recent[1]), lr=learner.rate, seconds=training)
+            if tests:
+                learner.average_buffers()
+                result = test(learner, run.folder, seen)
+                train_loss = float(sums[0] / sums[1])
+                sums.zero_()
+                speed = Speed(seen - first, training - progress["training"], batches.waited, total - seen)
+                log.write("test", seen, seen / size, **result.numbers(), **speed.numbers())
+                if main:
+                    table.write(seen / size, seen, train_loss, result, speed)
+            if saves:
+                state = learner.state()
+                now = {"seen": seen, "sums": sums.tolist(), "records": log.count, "training": training}
+                if main:
+                    checkpoint.save(run.folder, seen, state, now | {"elapsed": time.perf_counter() - began}, config.keep)
+            mark = time.perf_counter()
+    interruption.result()  # nothing is left on the wire
+
+    if stop:
+        if main:
+            print(f"\nstopped after {seen:,} of {total:,} samples, which are saved: the same command goes on ({run.folder})")
+        return False
+    fingerprint = learner.verify()
+    if main:
+        metrics = {
+            **result.numbers(),
+            "train_loss": train_loss,
+            "test_images": result.count,
+            "samples": seen,
+            "seconds": round(time.perf_counter() - began, 2),
+            **speed.numbers(),
+            "processes": world,
+            "device": torch.cuda.get_device_name() if accelerator.device.type == "cuda" else accelerator.device.type,
+            "parameters": sum(parameter.numel() for parameter in learner.model.parameters()),
+            "weights": fingerprint,
+        }
+        last = write(learner, run.folder, metrics, result, log.records)
+        shutil.rmtree(run.folder / "checkpoints", ignore_errors=True)
+        print(f"\n{last}")
+    run.close()
+    return True

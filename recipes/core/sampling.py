@@ -1,0 +1,94 @@
+"""Samples of a generator by number, drawn by all ranks; as files, and as a picture of all classes."""
+
+import csv
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from tqdm import tqdm
+
+from recipes.core.files import write_file
+from recipes.core.flow import draw_noise
+from recipes.core.generator import Generator
+from recipes.core.reduce import from_main
+from recipes.core.runtime import UserError
+
+SAMPLE = 0x5A3  # sets random numbers apart
+COLUMNS, ROWS, BATCH = 8, 20, 16  # of the picture
+
+
+def draw(
+    accelerator: Accelerator, generator: Generator, labels: np.ndarray, seed: int, batch: int
+) -> Iterator[tuple[int, np.ndarray]]:
+    """The samples of this rank: their numbers, and pixels as uint8 (S, S, C).
+
+    Sample i depends on `seed`, i and its label alone. Batches have a fixed content, the last one is filled up, and batch
+    b goes to rank b modulo P: so a sample goes through the network in the same company on any number of ranks.
+
+    Args:
+        generator: on the device of this rank.
+        labels: int64 (N,), of samples 0 … N - 1.
+    """
+    starts = range(accelerator.process_index * batch, len(labels), accelerator.num_processes * batch)
+    for start in tqdm(starts, desc="draw", unit="batch", leave=False, disable=not accelerator.is_main_process):
+        numbers = np.arange(start, start + batch)
+        noise = draw_noise(numbers, (generator.noise_size,), seed, SAMPLE)
+        wanted = torch.from_numpy(labels[numbers % len(labels)])
+        pixels = generator(noise.to(accelerator.device), wanted.to(accelerator.device))[:, : generator.channels]
+        yield from zip(numbers[numbers < len(labels)].tolist(), pixels.permute(0, 2, 3, 1).cpu().numpy())
+
+
+def draw_picture(accelerator: Accelerator, generator: Generator, classes: int, seed: int) -> bytes:
+    """A PNG of samples, a row a class, of the first classes where there are many; the same on every rank."""
+    rows = min(classes, ROWS)
+    labels = np.tile(np.arange(rows), COLUMNS)
+    drawn = dict(gather_object(list(draw(accelerator, generator, labels, seed, BATCH))))
+    size, gap = generator.size, max(1, generator.size // 16)
+    canvas = np.full((rows * (size + gap) + gap, COLUMNS * (size + gap) + gap, generator.channels), 255, np.uint8)
+    for number, pixels in drawn.items():
+        column, row = divmod(number, rows)
+        top, left = gap + row * (size + gap), gap + column * (size + gap)
+        canvas[top : top + size, left : left + size] = pixels
+    scale = max(1, 64 // size)  # small images are hard to see
+    return encode(canvas.repeat(scale, 0).repeat(scale, 1))
+
+
+def write_samples(
+    accelerator: Accelerator, generator: Generator, labels: np.ndarray, classes: list[str], seed: int, batch: int, out: Path
+) -> None:
+    """Writes sample i as `out/00000i.png`, and `metadata.csv` with their classes: together a folder for `load_dataset`.
+
+    Raises:
+        UserError: the folder holds something.
+    """
+
+    def make() -> None:
+        out.mkdir(parents=True, exist_ok=True)
+        if any(out.iterdir()):
+            raise UserError(f"out={out} is not empty: choose another folder, or delete it")
+
+    from_main(make)
+    for number, pixels in draw(accelerator, generator, labels, seed, batch):
+        write_file(out / name_of(number), encode(pixels))
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        text = io.StringIO()
+        table = csv.writer(text, lineterminator="\n")
+        table.writerows([("file_name", "label"), *((name_of(i), classes[label]) for i, label in enumerate(labels))])
+        write_file(out / "metadata.csv", text.getvalue())
+
+
+def name_of(number: int) -> str:
+    return f"{number:06d}.png"
+
+
+def encode(pixels: np.ndarray) -> bytes:
+    """A PNG of uint8 (H, W, C), grey or RGB."""
+    file = io.BytesIO()
+    PIL.Image.fromarray(pixels.squeeze(-1) if pixels.shape[2] == 1 else pixels).save(file, "png")
+    return file.getvalue()

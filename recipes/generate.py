@@ -1,0 +1,119 @@
+"""Trains a generator of images by flow matching, and draws samples; on one process or many.
+
+    accelerate launch recipes/generate.py                                          # the embedded digits
+    accelerate launch recipes/generate.py data.path=path/to/photos data.size=32    # your own folder of class folders
+    accelerate launch recipes/generate.py sample runs/digits_flow-1 count=1000 out=samples
+    accelerate launch recipes/generate.py sample runs/digits_flow-1 label=7 guidance=3
+    python recipes/generate.py --help                                              # all options
+
+Training is that of `recipes/train.py`: batches are global, and a run that was stopped or killed goes on by the same
+command. Noise and time of an image depend on seed, epoch and row, sample number i on seed and i, so any number of
+processes sees, and draws, the same. `recipes.load_generator` loads what was trained, `recipes/fidelity.py` measures it.
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recipes.core import flow_report
+from recipes.core.augment import Prepare
+from recipes.core.config import Augment, Generate, describe, merge, read_config
+from recipes.core.data import load_splits
+from recipes.core.export import load_generator
+from recipes.core.files import write_file
+from recipes.core.flow_learner import FlowLearner, FlowResult, evaluate_flow
+from recipes.core.generator import Generator
+from recipes.core.loop import start_training, train
+from recipes.core.runtime import INTERRUPTED, UserError, finish, one_line_errors, quiet_other_ranks, start
+from recipes.core.sampling import draw_picture, write_samples
+
+PICTURES = "pictures"  # the folder of a run in which one can see it learn
+
+
+@dataclass(frozen=True)
+class Sample:
+    count: int = 100  # images
+    label: str | None = None  # the class of all of them; None: image i is of class i modulo their number
+    guidance: float | None = None  # None: that of the training
+    steps: int | None = None  # None: those of the training
+    seed: int = 0
+    batch: int = 64  # images that a process draws at a time
+    processes: int | None = None  # refuse to run on another number of processes
+    threads: int | None = None  # CPU threads of a process
+    cpu: bool = False  # do not use an accelerator
+    out: str = "samples"  # the folder of the images
+
+
+def test(learner: FlowLearner, folder: Path, seen: int) -> FlowResult:
+    """The loss on the test images, and a picture of samples."""
+    config, splits, accelerator = learner.config, learner.splits, learner.accelerator
+    data, flow = splits.data, config.flow
+    prepare = Prepare(data.mean, data.std, accelerator.device)
+    result = evaluate_flow(accelerator, learner.tested, splits.test, prepare, config.batch, data.workers, config.seed)
+    generator = Generator(learner.tested, data.channels, data.size, data.mean, data.std, flow.guidance, flow.steps)
+    picture = draw_picture(accelerator, generator.to(accelerator.device), len(splits.classes), config.seed)
+    if accelerator.is_main_process:
+        (folder / PICTURES).mkdir(exist_ok=True)
+        write_file(folder / PICTURES / f"{seen:012d}.png", picture)
+    return result
+
+
+def write(
+    learner: FlowLearner, folder: Path, metrics: dict[str, Any], result: FlowResult, records: list[dict[str, Any]]
+) -> str:
+    """The results, in the run folder."""
+    picture = (folder / PICTURES / f"{metrics['samples']:012d}.png").read_bytes()
+    flow_report.write_run(folder, learner, metrics, picture, records)
+    return f"squared error {result.loss:.4f} on {result.count:,} test images: see {folder}/samples.png"
+
+
+def sample(path: str, config: Sample) -> None:
+    """Draws images into a folder."""
+    accelerator = start(config.cpu, "no", config.processes, config.threads)
+    quiet_other_ranks()
+    generator, info = load_generator(path)
+    generator.guidance = info["guidance"] if config.guidance is None else config.guidance
+    generator.steps = config.steps or info["steps"]
+    if min(config.count, config.batch, generator.steps) < 1:
+        raise UserError(f"count={config.count} batch={config.batch} steps={generator.steps}: each is at least 1")
+    classes = info["labels"]
+    if config.label not in (None, *classes):
+        raise UserError(f"label={config.label}: {path} draws {', '.join(classes)}")
+    labels = (
+        np.arange(config.count) % len(classes)
+        if config.label is None
+        else np.full(config.count, classes.index(config.label))
+    )
+    generator, out = generator.to(accelerator.device), Path(config.out)
+    write_samples(accelerator, generator, labels, classes, config.seed, config.batch, out)
+    if accelerator.is_main_process:
+        print(f"{config.count:,} images of {len(set(labels.tolist()))} classes: see {out}")
+    finish(accelerator)
+
+
+def main() -> None:
+    words, options = [word for word in sys.argv[1:] if "=" not in word], [word for word in sys.argv[1:] if "=" in word]
+    if {"-h", "--help"} & set(words):
+        print(f"{__doc__}\nOptions and their defaults (meanings: recipes/core/config.py):\n\n{describe(Generate)}")
+        print(f"Options of sample (meanings: recipes/generate.py):\n\n{describe(Sample)}")
+        return
+    with one_line_errors("generate.py"):
+        if words[:1] == ["sample"]:
+            if len(words) != 2:
+                raise UserError("generate.py sample takes one run folder or checkpoint, and options as key=value")
+            sample(words[1], merge(Sample, {}, options))
+            return
+        config, name = read_config(Generate, sys.argv[1:], default="digits_flow")
+        accelerator = start_training(config)
+        splits = load_splits(config.data, Augment(**vars(config.augment)), config.seed, measure=False)
+        finished = train(accelerator, config, name, splits, FlowLearner, test, write)
+        finish(accelerator)
+    if not finished:
+        sys.exit(INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()
