@@ -73,7 +73,7 @@ def prc(first: Features, second: Features, layer: str, options: dict[str, Any]) 
     As `calculate_precision_recall_full` of torch-fidelity, but without its matrices of all distances.
     """
     generated, real = same_width(first, second, layer, "prc")
-    neighbours, most = options["prc_neighborhood"], max(len(generated), len(real))
+    neighbours = options["prc_neighborhood"]
     if min(len(generated), len(real)) <= neighbours:
         raise UserError(f"prc_neighborhood={neighbours} needs {neighbours + 1} images in each input at least")
     tile = options["prc_batch_size"]
