@@ -87,7 +87,7 @@ def evaluate(options: dict[str, Any], ranks: Ranks) -> Result:
         slot: ranks.first_of_machine(lambda slot=slot: resolve(slot, options)) for slot in ((1, 2) if binary else (1,))
     }
     if options["ppl"] and not isinstance(result.inputs[1], Drawn):
-        raise UserError("ppl needs a generator as input1: a .pth of TorchScript, an .onnx, or a module")
+        raise UserError("ppl needs a generator as input1: a run of generate.py, a .pth of TorchScript, an .onnx, or a module")
     result.details = {"processes": ranks.world, "device": str(ranks.device), "extractors": {}, "inputs": {}}
     for name, layers in plan.items():
         _by_extractor(name, layers, options, ranks, result)

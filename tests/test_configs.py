@@ -5,7 +5,7 @@ import re
 import pytest
 from accelerate.commands.config.config_args import load_config_from_file
 
-from recipes.core.config import CONFIGS, Train, read_config
+from recipes.core.config import CONFIGS, Generate, Train, read_config
 
 NEEDED = {"finetune_folder": ["data.path=photos", "model.weights=weights.pth"]}
 
@@ -22,8 +22,9 @@ def test_every_launch_config_loads(root):
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_recipe_is_a_configuration_and_says_its_result(path):
-    config, name = read_config(Train, [path.stem, *NEEDED.get(path.stem, [])], "digits")
-    assert name == path.stem and config.epochs > 0
     header = path.read_text().split("\n\n")[0]
-    assert re.search(rf"accelerate launch .*recipes/train.py {path.stem}", header)
+    script = re.search(rf"accelerate launch .*recipes/(train|generate)\.py {path.stem}", header)[1]
+    schema = {"train": Train, "generate": Generate}[script]
+    config, name = read_config(schema, [path.stem, *NEEDED.get(path.stem, [])], "digits")
+    assert name == path.stem and config.epochs > 0
     assert "not yet run" in header or re.search(r"\d\d\.\d+ ± \d\.\d+ %.* n = \d+", header, re.DOTALL)

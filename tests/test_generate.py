@@ -1,33 +1,26 @@
-"""`recipes/generate.py`: the same on any number of processes, the flow against closed forms, samples, and fidelity."""
+"""`recipes/generate.py` as a person runs it: the same on any number of processes, samples, mistakes, and fidelity."""
 
-import contextlib
 import importlib.util
 import json
-import math
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import time
-from dataclasses import fields, is_dataclass
+from dataclasses import fields
 
 import numpy as np
 import PIL.Image
-import psutil
 import pytest
-import scipy.stats
 import torch
 import yaml
 
 from dataset_scripts import load_dataset
 from recipes import load_generator, load_model
 from recipes.core import checkpoint, flow
-from recipes.core.config import CONFIGS, Generate, merge, read_config
+from recipes.core.config import Generate, merge
 from recipes.core.flow_learner import TEST
-from recipes.core.generator import Generator
-from recipes.core.random import normal
 from recipes.core.runtime import UserError
 from recipes.core.sampling import SAMPLE
 
@@ -62,18 +55,14 @@ def runs(root, generate, tmp_path_factory):
 
 
 def kill_after(samples, root, folder, *options):
-    """Starts a run, and kills it when there is a checkpoint of so many samples."""
-    env = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, root / "recipes/generate.py", *options, f"out={folder}"]
-    process = subprocess.Popen(command, env=env, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    end = time.monotonic() + 120
+    """Starts a run on one process, and kills it when there is a checkpoint of so many samples."""
+    command = [sys.executable, root / "recipes/generate.py", *options, f"out={folder}", "cpu=true", "threads=1"]
+    process = subprocess.Popen(command, cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while not any(int(path.name) >= samples for path in checkpoint.find(folder)):
-        assert process.poll() is None and time.monotonic() < end, process.communicate()[1][-3000:]
+        assert process.poll() is None
         time.sleep(0.005)
-    for child in psutil.Process(process.pid).children(recursive=True):
-        child.kill()
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    process.kill()
+    process.wait()
     assert not (folder / "metrics.json").exists()
 
 
@@ -84,14 +73,9 @@ def read_log(folder):
     return [{key: value for key, value in line.items() if key not in clock} for line in log]
 
 
-def read_metrics(folder):
-    return json.loads((folder / "metrics.json").read_text())
-
-
 def test_exact_has_the_same_bits_when_killed_and_moved_to_two_processes(runs):
     exact, moved = runs / "exact", runs / "moved"
     assert read_log(exact) == read_log(moved) and read_log(exact)[-1]["samples"] == COMPLETE
-    assert read_metrics(exact)["weights"] == read_metrics(moved)["weights"]
     for name in ("model.safetensors", "samples.png"):
         assert (exact / name).read_bytes() == (moved / name).read_bytes()
 
@@ -107,7 +91,7 @@ def test_two_processes_train_like_one(runs):
 def test_the_run_folder_says_all(runs):
     folder = runs / "exact"
     assert sorted(path.name for path in folder.iterdir()) == FILES
-    metrics, config = read_metrics(folder), yaml.safe_load((folder / "config.yaml").read_text())
+    metrics, config = json.loads((folder / "metrics.json").read_text()), yaml.safe_load((folder / "config.yaml").read_text())
     assert config["data"]["mean"] == config["data"]["std"] == [0.5]
     # The loss follows from the files alone: the saved weights, on the test split read by hand, and the noise by row.
     generator, info = load_generator(folder)
@@ -175,7 +159,6 @@ def test_samples_of_a_class_guidance_and_a_checkpoint(program, runs, tmp_path):
     generator.guidance, generator.steps = 3.0, 5
     pixels = generator(flow.draw_noise(np.arange(9), (64,), 4, SAMPLE), torch.full((9,), 7))
     assert (pixels[:, :1] - torch.stack(rows["image"]) * 255).abs().max() <= 1
-    assert len(rows["image"]) == 9 and len(pixels.unique()) > 50
     with pytest.raises(UserError, match="is not empty"):
         program.sample(str(path), merge(program.Sample, {}, options))
 
@@ -203,103 +186,23 @@ def test_mistakes_get_one_line(program, runs, monkeypatch, capsys, tmp_path, opt
     assert f"generate.py: error: {message.replace('RUN', run)}" in capsys.readouterr().err
 
 
-def test_each_loader_names_the_other(runs):
+def test_a_generator_is_no_classifier(runs):
     with pytest.raises(UserError, match="is a generator, which load_generator loads"):
         load_model(runs / "exact")
-    with pytest.raises(UserError, match="no run folder and no checkpoint"):
-        load_generator(runs)
-
-
-def test_normal_numbers():
-    numbers = normal(np.arange(4000), 50, 3)
-    assert scipy.stats.kstest(numbers.ravel(), "norm").pvalue > 0.001
-    assert scipy.stats.kstest(numbers.sum(1) / 50**0.5, "norm").pvalue > 0.001  # columns do not depend on each other
-    assert scipy.stats.kstest(numbers.sum(0) / 4000**0.5, "norm").pvalue > 0.001
-    order = np.random.default_rng(0).permutation(4000)
-    cut = np.concatenate([normal(part, 50, 3) for part in np.array_split(order, 37)])
-    assert np.array_equal(cut, numbers[order])  # however a batch is cut
-    assert np.array_equal(normal(np.arange(9), 7, 3), numbers[:9, :7])
-    other = normal(np.arange(4000), 50, 4)
-    assert abs(np.corrcoef(other.ravel(), numbers.ravel())[0, 1]) < 4 / 200_000**0.5
-
-
-def gaussian(mean, std):
-    """The closed-form velocity from N(0, 1) to N(mean, std²): what (x - z) is on average, given (1 - t) z + t x."""
-
-    def velocity(places, times, labels=None):
-        t = times.view(-1, *[1] * (places.ndim - 1)).to(places)
-        slope = (std**2 * t - (1 - t)) / ((1 - t) ** 2 + std**2 * t**2)
-        return mean + slope * (places - t * mean)
-
-    return velocity
-
-
-def test_following_has_second_order():
-    start = torch.from_numpy(normal(np.arange(50), 3, 8))
-    exact = start * math.exp(math.e - 1)  # the end of x' = x exp(t)
-    ends = [flow.follow(lambda x, t: x * t.exp()[:, None], start, steps) for steps in (20, 40, 80)]
-    errors = [(end - exact).abs().max().item() for end in ends]
-    assert all(before / after == pytest.approx(4, rel=0.1) for before, after in zip(errors, errors[1:])), errors
-
-
-def test_following_a_flow_reaches_its_distribution():
-    mean, std = torch.tensor([[-1.5, 0.3, 2.0]], dtype=torch.float64), 0.4
-    noise = torch.from_numpy(normal(np.arange(20_000), 3, 8))
-    reached = [flow.follow(gaussian(mean, std), noise, steps) for steps in (8, 16, 32)]
-    # Between normal distributions it is linear; so simple a flow is followed with more than second order.
-    errors = [(end - (mean + std * noise)).abs().max().item() for end in reached]
-    assert all(before / after > 4 for before, after in zip(errors, errors[1:])) and errors[-1] < 1e-4
-    assert torch.allclose(reached[-1].mean(0), mean[0], atol=4 * std / 20_000**0.5)
-    assert torch.allclose(reached[-1].std(0), torch.full((3,), std, dtype=torch.float64), rtol=4 / 40_000**0.5)
-
-
-def test_the_loss_is_that_of_the_closed_form():
-    # Given its place, x - z has the variance s² / ((1 - t)² + s² t²); its mean over all t is s π / 2.
-    mean, std = 0.7, 0.5
-    indices = np.arange(3000)
-    x = mean + std * flow.draw_noise(indices, (1, 8, 8), 99)
-    labels = torch.zeros(len(x), dtype=torch.int64)
-    losses = flow.flow_losses(gaussian(mean, std), x, labels, indices, 5)
-    assert losses.mean().item() == pytest.approx(std * math.pi / 2, abs=4 * losses.std().item() / 3000**0.5)
-    worse = flow.flow_losses(lambda *at: 0.9 * gaussian(mean, std)(*at), x, labels, indices, 5)
-    assert worse.mean() > losses.mean()
-    parts = [slice(0, 7), slice(7, 1000), slice(1000, 3000)]
-    cut = [flow.flow_losses(gaussian(mean, std), x[part], labels[part], indices[part], 5) for part in parts]
-    assert torch.equal(torch.cat(cut), losses)
-
-
-def test_hidden_labels():
-    labels, indices = torch.arange(20_000) % 10, np.arange(20_000)
-    hidden = flow.hide_labels(labels, indices, 0.1, 10, 6)
-    share = (hidden == 10).double().mean().item()
-    assert abs(share - 0.1) < 4 * math.sqrt(0.1 * 0.9 / 20_000) and torch.equal(hidden[hidden < 10], labels[hidden < 10])
-    assert torch.equal(flow.hide_labels(labels[5:9], indices[5:9], 0.1, 10, 6), hidden[5:9])
-    assert torch.equal(flow.hide_labels(labels, indices, 0.0, 10, 6), labels)
-
-
-def test_guidance_goes_from_no_class_to_the_class_and_beyond(runs):
-    generator, _ = load_generator(runs / "exact")
-    network = generator.network.double()
-    x, times, labels = torch.randn(6, 1, 8, 8).double(), torch.rand(6), torch.arange(6)
-    with torch.no_grad():
-        network.embed_time.double()
-        told, hidden = (network(x, times.double(), label) for label in (labels, torch.full((6,), 10)))
-        for guidance in (0.0, 0.5, 1, 4.0):
-            found = flow.guided(network, labels, guidance)(x, times.double())
-            assert torch.allclose(found, (1 - guidance) * hidden + guidance * told, atol=1e-12)
-    assert (told - hidden).abs().max() > 1e-6
-    pixels = Generator(network, 1, 8, [0.5], [0.5], 1.0, 3).double()(torch.randn(2, 64), torch.tensor([1, 2]))
-    assert pixels.shape == (2, 3, 8, 8) and pixels.dtype == torch.uint8
 
 
 @pytest.fixture
 def torch_fidelity(root, monkeypatch):
-    """The package, its small extractor registered, and set up as old NumPy needs it."""
+    """The package, with what it needs of old NumPy, and the small extractor of its worker for as long as the test lasts."""
     package = pytest.importorskip("torch_fidelity")
+    registry = package.registry
+    for names, name in ((registry.FEATURE_EXTRACTORS_REGISTRY, "small"), (registry.SAMPLE_SIMILARITY_REGISTRY, "distance")):
+        monkeypatch.setitem(names, name, None)  # so that it ends as it was
+        del names[name]
     spec = importlib.util.spec_from_file_location("generate_fidelity_worker", root / "tests/workers/fidelity.py")
     module = importlib.util.module_from_spec(spec)
-    with contextlib.suppress(ValueError):
-        spec.loader.exec_module(module)
+    monkeypatch.setitem(sys.modules, spec.name, module)  # where the code of the extractor is found, for the cache
+    spec.loader.exec_module(module)
     monkeypatch.setattr(np, "int", int, raising=False)
     return package
 
@@ -325,25 +228,16 @@ def test_fidelity_of_a_run_is_that_of_torch_fidelity(torch_fidelity, runs, tmp_p
     for _ in range(2):  # computed, then from the cache
         assert fidelity.calculate_metrics(input1=str(runs / "exact"), **options) == theirs
     assert set(theirs) > {"inception_score_mean", "frechet_inception_distance", "perceptual_path_length_mean"}
-    keys = [json.loads(path.read_text()) for path in (tmp_path / "cache").glob("*/key.json")]
-    assert not keys or any("37" in str(key) for key in keys)
+    assert len(list((tmp_path / "cache").glob("*/features.safetensors"))) == 2
     with pytest.raises(UserError, match="input1_model_z_size=63, but that of .* is 64"):
         fidelity.calculate_metrics(input1=str(runs / "exact"), input1_model_z_size=63, **options)
     with pytest.raises(UserError, match="set input1_model_num_samples"):
         fidelity.calculate_metrics(input1=str(runs / "exact"), **options | {"input1_model_num_samples": None})
 
 
-def test_the_shipped_configuration_says_its_result():
-    config, name = read_config(Generate, [], "digits_flow")
-    header = (CONFIGS / f"{name}.yaml").read_text().split("\n\n")[0]
-    assert config.optim.ema > 0 and "accelerate launch recipes/generate.py digits_flow" in header
-    assert re.search(r"\d\d\.\d+ ± \d\.\d+ %.* n = \d+", header, re.DOTALL)
-
-
 def test_every_option_is_read_somewhere(root):
     sources = "".join(path.read_text() for path in (root / "recipes").rglob("*.py") if path.name != "config.py")
     for option in fields(Generate):
         inner = fields(option.default_factory()) if option.name in ("model", "optim", "flow", "augment") else []
-        assert not is_dataclass(option.default_factory) or option.name in sources
         for name in [option.name, *(part.name for part in inner)]:
             assert re.search(rf"\.{name}\b", sources), name
