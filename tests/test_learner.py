@@ -33,6 +33,7 @@ def close(report, other, tolerance):
     return len(pairs) == 192 and max(abs(a - b) for a, b in pairs) <= tolerance
 
 
+@pytest.mark.slow
 def test_what_a_step_does_on_one_process_and_on_four(learn, tmp_path):
     torch.save(build_model(Model("resnet8", 8), 1, 10).state_dict(), tmp_path / "weights.pth")
     cases = {
@@ -74,6 +75,7 @@ def plain(learn):
     return learn({"options": PLAIN})[0]
 
 
+@pytest.mark.slow
 def test_ddp_options_change_no_result(learn, plain):
     [report] = learn({"options": [*PLAIN, "ddp.static_graph=true", "ddp.bucket_mb=1"]}, processes=2)
     assert close(report, plain, 1e-5)
