@@ -73,6 +73,7 @@ def read_log(folder):
     return [{key: value for key, value in line.items() if key not in clock} for line in log]
 
 
+@pytest.mark.slow
 def test_exact_has_the_same_bits_when_killed_and_moved_to_two_processes(runs):
     exact, moved = runs / "exact", runs / "moved"
     assert read_log(exact) == read_log(moved) and read_log(exact)[-1]["samples"] == COMPLETE
@@ -114,6 +115,7 @@ def test_the_run_folder_says_all(runs):
     assert pictures == ["000000000288.png", f"{COMPLETE:012d}.png"]
 
 
+@pytest.mark.slow
 def test_samples_are_files_by_number_whoever_draws_them(generate, runs, tmp_path):
     folder = runs / "exact"
     said = generate("sample", folder, "count=53", "batch=8", f"out={tmp_path / 'one'}").stdout
