@@ -23,10 +23,10 @@ from accelerate.utils import gather_object
 from omegaconf import OmegaConf
 
 from recipes.core.augment import Prepare
-from recipes.core.config import Data, describe, merge
+from recipes.core.config import Data, describe, merge, split_words
 from recipes.core.data import load_test
 from recipes.core.evaluation import Evaluation, evaluate
-from recipes.core.export import load_model
+from recipes.core.export import load_model, run_of
 from recipes.core.files import write_file
 from recipes.core.report import plot_confusion
 from recipes.core.runtime import UserError, finish, one_line_errors, quiet_other_ranks, start
@@ -92,16 +92,16 @@ def read(argv: list[str]) -> tuple[Evaluate, Path]:
     Raises:
         UserError: no path, or what `merge` says.
     """
-    paths = [word for word in argv if "=" not in word]
+    paths, options = split_words(argv)
     if len(paths) != 1:
         raise UserError("evaluate.py takes one run folder or checkpoint, and options as key=value")
     path = Path(paths[0])
-    folder = path.parent.parent if path.parent.name == "checkpoints" else path
+    folder = run_of(path)
     trained = {}
-    if (folder / "config.yaml").is_file() and not any(word.startswith("data.path=") for word in argv):
+    if (folder / "config.yaml").is_file() and not any(word.startswith("data.path=") for word in options):
         known = {item.name for item in fields(Data)}
         trained = {"data": {k: v for k, v in OmegaConf.load(folder / "config.yaml").data.items() if k in known}}
-    return merge(Evaluate, trained, [word for word in argv if "=" in word]), path
+    return merge(Evaluate, trained, options), path
 
 
 def main() -> None:

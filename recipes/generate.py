@@ -20,7 +20,7 @@ import numpy as np
 
 from recipes.core import flow_report
 from recipes.core.augment import Prepare
-from recipes.core.config import Augment, Generate, describe, merge, read_config
+from recipes.core.config import Augment, Generate, describe, merge, read_config, split_words
 from recipes.core.data import load_splits
 from recipes.core.export import load_generator
 from recipes.core.files import write_file
@@ -95,7 +95,7 @@ def sample(path: str, config: Sample) -> None:
 
 
 def main() -> None:
-    words, options = [word for word in sys.argv[1:] if "=" not in word], [word for word in sys.argv[1:] if "=" in word]
+    words, options = split_words(sys.argv[1:])
     if {"-h", "--help"} & set(words):
         print(f"{__doc__}\nOptions and their defaults (meanings: recipes/core/config.py):\n\n{describe(Generate)}")
         print(f"Options of sample (meanings: recipes/generate.py):\n\n{describe(Sample)}")

@@ -9,7 +9,7 @@
 import sys
 from dataclasses import dataclass
 
-from recipes.core.config import describe, merge
+from recipes.core.config import describe, merge, split_words
 from recipes.core.hub import push_model
 from recipes.core.runtime import UserError, one_line_errors
 
@@ -25,10 +25,10 @@ def main() -> None:
         print(f"{__doc__}\nOptions and their defaults (meanings: recipes/push.py):\n\n{describe(Push)}")
         return
     with one_line_errors("push.py"):
-        words = [word for word in sys.argv[1:] if "=" not in word]
+        words, given = split_words(sys.argv[1:])
         if len(words) != 2:
             raise UserError("push.py takes a run folder and USER/NAME, and options as key=value")
-        options = merge(Push, {}, [word for word in sys.argv[1:] if "=" in word])
+        options = merge(Push, {}, given)
         print(push_model(*words, private=options.private, revision=options.revision))
 
 

@@ -38,7 +38,7 @@ def write(
 ) -> str:
     """The results, in the run folder."""
     metrics = metrics | {"by_class": result.by_class(learner.splits.classes)}
-    report.write_run(folder, learner.tested, learner.config, metrics, result, records, learner.splits)
+    report.write_run(folder, learner, metrics, result, records)
     return f"{result.accuracy:.2%} of {result.count:,} test images right: see {folder}/curves.png"
 
 

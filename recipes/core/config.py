@@ -155,6 +155,11 @@ class Generate(Training):
     flow: Flow = field(default_factory=Flow)
 
 
+def split_words(argv: list[str]) -> tuple[list[str], list[str]]:
+    """The plain words of a command line, and its `key=value` options."""
+    return [word for word in argv if "=" not in word], [word for word in argv if "=" in word]
+
+
 def read_config(schema: type, argv: list[str], default: str) -> tuple[Any, str]:
     """Builds the configuration from `[CONFIG] [key=value …]`; later values win over earlier ones.
 
@@ -169,7 +174,7 @@ def read_config(schema: type, argv: list[str], default: str) -> tuple[Any, str]:
     Raises:
         UserError: no such file, an unknown key, a value of the wrong type.
     """
-    chosen = [word for word in argv if "=" not in word]
+    chosen, options = split_words(argv)
     if len(chosen) > 1:
         raise UserError(f"one CONFIG at most, not {' and '.join(chosen)} (options are written key=value)")
     wanted = chosen[0] if chosen else default
@@ -177,7 +182,7 @@ def read_config(schema: type, argv: list[str], default: str) -> tuple[Any, str]:
     if not path.is_file():
         shipped = ", ".join(sorted(file.stem for file in CONFIGS.glob("*.yaml")))
         raise UserError(f"no config {wanted}: give a yaml file, or one of {shipped}")
-    return merge(schema, path, [word for word in argv if "=" in word]), path.stem
+    return merge(schema, path, options), path.stem
 
 
 def merge(schema: type, base: Path | dict[str, Any], options: list[str]) -> Any:

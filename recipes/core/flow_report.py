@@ -1,16 +1,13 @@
 """What a run of `recipes/generate.py` leaves behind. Main process only."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from matplotlib import pyplot as plt
 
-from recipes.core.export import weights_of
 from recipes.core.files import write_file
 from recipes.core.flow_learner import FlowLearner
-from recipes.core.hub import HERE
-from recipes.core.report import command, plot_loss, versions
+from recipes.core.report import plot_loss, write_results
 
 CARD = """\
 ---
@@ -59,30 +56,12 @@ Classes: {classes}
 def write_run(
     folder: Path, learner: FlowLearner, metrics: dict[str, Any], picture: bytes, records: list[dict[str, Any]]
 ) -> None:
-    """Writes all results; `metrics.json` comes last, so a folder that has it is complete."""
-    splits, flow = learner.splits, learner.config.flow
-    data = splits.data
-    write_file(folder / "model.safetensors", weights_of(learner.tested))
+    """Writes all results of a generator."""
+    data, flow = learner.splits.data, learner.config.flow
     write_file(folder / "samples.png", picture)
     figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
     plot_loss(axes, records, "squared error of the velocity")
     figure.savefig(folder / "curves.png", dpi=120)
     plt.close(figure)
-    card = CARD.format(
-        **metrics,
-        here=HERE,
-        model=learner.name,
-        dataset=data.path,
-        train_images=len(splits.train),
-        class_count=len(splits.classes),
-        classes=", ".join(splits.classes),
-        channels=data.channels,
-        size=data.size,
-        noise_size=data.channels * data.size**2,
-        steps=flow.steps,
-        guidance=flow.guidance,
-        command=command(),
-        versions=versions(),
-    )
-    write_file(folder / "README.md", card)
-    write_file(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+    own = {"noise_size": data.channels * data.size**2, "steps": flow.steps, "guidance": flow.guidance}
+    write_results(folder, learner, metrics, CARD, **own)

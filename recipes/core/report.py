@@ -13,15 +13,14 @@ import numpy as np
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-from torch import nn
 
-from recipes.core.config import Train
-from recipes.core.data import Splits
+from recipes.core.classifier import Classifier
 from recipes.core.evaluation import Evaluation
 from recipes.core.export import weights_of
 from recipes.core.files import write_file
 from recipes.core.hub import HERE
 from recipes.core.images import Images
+from recipes.core.learner import Learner
 
 
 def plot_loss(axes: plt.Axes, records: list[dict[str, Any]], what: str) -> None:
@@ -92,10 +91,6 @@ def command() -> str:
     return shlex.join(["accelerate", "launch", script, *sys.argv[1:]])
 
 
-def versions() -> str:
-    return ", ".join(f"{name} {version(name)}" for name in ("torch", "torchvision", "accelerate", "datasets"))
-
-
 CARD = """\
 ---
 library_name: pytorch
@@ -137,35 +132,39 @@ Classes: {classes}
 """
 
 
-def write_run(
-    folder: Path,
-    model: nn.Module,
-    config: Train,
-    metrics: dict[str, Any],
-    evaluation: Evaluation,
-    records: list[dict[str, Any]],
-    splits: Splits,
-) -> None:
-    """Writes all results; `metrics.json` comes last, so a folder that has it is complete."""
-    data = config.data
-    write_file(folder / "model.safetensors", weights_of(model))
-    plot_curves(folder / "curves.png", records)
-    plot_confusion(folder / "confusion.png", evaluation.confusion.numpy(), splits.classes)
-    plot_mistakes(folder / "mistakes.png", evaluation, splits.test, splits.classes)
-    card = CARD.format(
+def write_results(folder: Path, learner: Learner, metrics: dict[str, Any], card: str, **own: Any) -> None:
+    """Writes weights, card and numbers; `metrics.json` comes last, so a folder that has it is complete.
+
+    Args:
+        card: a text with places for the metrics, for what is known of every training, and for `own`.
+    """
+    splits = learner.splits
+    data = splits.data
+    write_file(folder / "model.safetensors", weights_of(learner.tested))
+    text = card.format(
         **metrics,
+        **own,
         here=HERE,
-        model=config.model.name,
+        model=learner.name,
         dataset=data.path,
         train_images=len(splits.train),
         class_count=len(splits.classes),
         classes=", ".join(splits.classes),
         channels=data.channels,
         size=data.size,
-        mean=data.mean,
-        std=data.std,
         command=command(),
-        versions=versions(),
+        versions=", ".join(f"{name} {version(name)}" for name in ("torch", "torchvision", "accelerate", "datasets")),
     )
-    write_file(folder / "README.md", card)
+    write_file(folder / "README.md", text)
     write_file(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+
+
+def write_run(
+    folder: Path, learner: Classifier, metrics: dict[str, Any], evaluation: Evaluation, records: list[dict[str, Any]]
+) -> None:
+    """Writes all results of a classifier."""
+    splits = learner.splits
+    plot_curves(folder / "curves.png", records)
+    plot_confusion(folder / "confusion.png", evaluation.confusion.numpy(), splits.classes)
+    plot_mistakes(folder / "mistakes.png", evaluation, splits.test, splits.classes)
+    write_results(folder, learner, metrics, CARD, mean=splits.data.mean, std=splits.data.std)
