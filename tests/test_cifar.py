@@ -180,7 +180,7 @@ def test_a_pickle_that_runs_code_is_refused(tmp_path, monkeypatch, call, name):
         (lambda b: python2({"data": b[0], "labels": b[1][:-1]}), "data_batch_2 holds 20 images, but .*data_batch_2 19 values of label"),
         (lambda b: python2({"data": b[0][:, 1:], "labels": b[1]}), r"data_batch_2: data is uint8 of shape \(20, 3071\), not uint8"),
         (lambda b: python2({"data": "x", "labels": b[1]}), "data_batch_2: data is str of shape"),
-        (lambda b: python2({"data": b[0]}), "data_batch_2: 'labels'"),
+        (lambda b: python2({"data": b[0]}), "data_batch_2: it has no 'labels'"),
         (lambda b: python2({"data": b[0], "labels": ["a"] * 20}), "data_batch_2: its labels are not whole numbers"),
         (lambda b: python2({"data": b[0], "labels": b[1]})[:5000], "data_batch_2 cannot be read: "),
         (lambda b: b"\x80\x02]." , "data_batch_2 cannot be read: 'list' object has no attribute 'items'"),

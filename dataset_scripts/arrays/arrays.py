@@ -4,10 +4,10 @@ import zipfile
 
 import numpy as np
 
-from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.files import Files, Reader
 from dataset_scripts.core.named_arrays import Named, NamedArrayBuilder, image_axes
-from dataset_scripts.core.records import Images, Records, reading
+from dataset_scripts.core.records import Images, Records
 
 PRECEDENCE = 2
 SUFFIXES = (".npz", ".npy")

@@ -6,9 +6,9 @@ import re
 import numpy as np
 
 from dataset_scripts.core.arrays import ArrayBuilder, Part, choose, keep_only, unpacked
-from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.files import Files, Reader, folder_of, name_of
-from dataset_scripts.core.records import Images, Records, reading
+from dataset_scripts.core.records import Images, Records
 
 PRECEDENCE = 2
 SUFFIXES = ("", ".bin")

@@ -10,11 +10,11 @@ import numpy as np
 import pyarrow as pa
 
 from dataset_scripts.core.decode import encode_image
-from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.features import List
 from dataset_scripts.core.files import Files, Reader, name_of
 from dataset_scripts.core.layout import LayoutBuilder, LayoutConfig, Rows
-from dataset_scripts.core.records import Images, reading
+from dataset_scripts.core.records import Images
 from dataset_scripts.core.tables import as_class_label
 
 logger = logging.getLogger(__name__)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from dataset_scripts.core.arrays import ArrayBuilder, ArrayConfig, Part, keep_only
-from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.files import Files, stem_of
-from dataset_scripts.core.records import Records, reading
+from dataset_scripts.core.records import Records
 from dataset_scripts.core.splits import SPLITS, split_in
 
 logger = logging.getLogger(__name__)

@@ -3,29 +3,12 @@
 import io
 import math
 import os
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from dataset_scripts.core.archives import DAMAGED
-from dataset_scripts.core.errors import DataError
-
 IN_MEMORY = 256 << 20  # bytes up to which what is compressed is held in memory
-
-
-@contextmanager
-def reading(where: str) -> Iterator[None]:
-    """Turns the errors of damaged files into a DataError that says where."""
-    try:
-        yield
-    except DataError:
-        raise
-    except (*DAMAGED, ValueError, KeyError, TypeError, zlib.error) as error:
-        raise DataError(f"{where}: {error or type(error).__name__}") from error
 
 
 class Records:

@@ -3,9 +3,9 @@
 import string
 
 from dataset_scripts.core.arrays import Part, find_file
+from dataset_scripts.core.errors import reading
 from dataset_scripts.core.features import labelled
 from dataset_scripts.core.published import PublishedSet, Source
-from dataset_scripts.core.records import reading
 from dataset_scripts.idx.idx import Idx, IdxConfig, open_idx
 
 DIGITS, LETTERS = list(string.digits), list(string.ascii_uppercase)

@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.files import Files, Reader
 from dataset_scripts.core.named_arrays import Named, NamedArrayBuilder, image_axes
-from dataset_scripts.core.records import Images, reading
+from dataset_scripts.core.records import Images
 
 PRECEDENCE = 2
 SUFFIXES = (".h5", ".hdf5", ".he5")

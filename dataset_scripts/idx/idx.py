@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from dataset_scripts.core.arrays import ArrayBuilder, ArrayConfig, Part, choose, keep_only, unpacked
-from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.files import Files, Reader, name_of
 from dataset_scripts.core.named_arrays import image_axes
-from dataset_scripts.core.records import Images, Records, reading
+from dataset_scripts.core.records import Images, Records
 from dataset_scripts.core.splits import SPLITS, in_order, split_in
 
 logger = logging.getLogger(__name__)

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 from dataset_scripts.core.arrays import ArrayBuilder, Part, keep_only
-from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.files import Files, Reader, name_of
 from dataset_scripts.core.named_arrays import CHANNELS, Named, NamedArrayConfig, pair
-from dataset_scripts.core.records import Images, reading
+from dataset_scripts.core.records import Images
 
 PRECEDENCE = 2
 SUFFIXES = (".mat",)

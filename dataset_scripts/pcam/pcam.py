@@ -5,11 +5,12 @@ from pathlib import Path
 
 from dataset_scripts.core.archives import MAX_RATIO, MAX_SMALL
 from dataset_scripts.core.arrays import Part, find_file
+from dataset_scripts.core.errors import reading
 from dataset_scripts.core.features import labelled
 from dataset_scripts.core.files import Files, Reader
 from dataset_scripts.core.inflate import inflate
 from dataset_scripts.core.published import PublishedSet, Source
-from dataset_scripts.core.records import Images, reading
+from dataset_scripts.core.records import Images
 from dataset_scripts.hdf5.hdf5 import Blocks, Hdf5, open_array
 
 NAMES = {"train": "train", "validation": "valid", "test": "test"}

@@ -5,9 +5,9 @@ import numpy as np
 import pyarrow as pa
 
 from dataset_scripts.core.arrays import Part, find_file
+from dataset_scripts.core.errors import reading
 from dataset_scripts.core.features import labelled
 from dataset_scripts.core.published import PublishedSet, Source
-from dataset_scripts.core.records import reading
 from dataset_scripts.idx.idx import Idx, IdxConfig, open_idx
 
 CONFIGS = {  # name -> split -> the files, first and last row

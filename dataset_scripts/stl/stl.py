@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from dataset_scripts.core.arrays import ArrayBuilder, ArrayConfig, Part, keep_only, unpacked
-from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.files import Files, Reader, name_of
-from dataset_scripts.core.records import Images, Records, reading
+from dataset_scripts.core.records import Images, Records
 
 PRECEDENCE = 2
 SUFFIXES = (".bin",)

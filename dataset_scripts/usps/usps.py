@@ -5,10 +5,11 @@ import bz2
 import numpy as np
 
 from dataset_scripts.core.arrays import ArrayBuilder, Part, find_file
+from dataset_scripts.core.errors import reading
 from dataset_scripts.core.features import labelled
 from dataset_scripts.core.files import Reader
 from dataset_scripts.core.published import PublishedSet, Source
-from dataset_scripts.core.records import Images, reading
+from dataset_scripts.core.records import Images
 
 PIXELS = [str(pixel).encode() for pixel in range(1, 257)]
 MAX_LINE = 1 << 14  # bytes; the longest published has 3,000
