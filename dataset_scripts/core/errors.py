@@ -50,7 +50,7 @@ def reason(error: BaseException) -> str:
     return printable(error)[:LONGEST] or type(error).__name__
 
 
-def is_disk_fault(error: BaseException) -> bool:
+def is_disk_fault(error: BaseException | None) -> bool:
     """Whether the disk that is written to is full, read-only or over its quota."""
     return isinstance(error, OSError) and error.errno in _DISK
 

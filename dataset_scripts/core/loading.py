@@ -9,7 +9,8 @@ import datasets
 
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.faults import Faults
-from dataset_scripts.core.files import Files
+from dataset_scripts.core.files import Files, walk
+from dataset_scripts.core.images import Origin, guard, origin_of
 from dataset_scripts.core.layout import LayoutBuilder
 from dataset_scripts.core.layouts import detect
 from dataset_scripts.core.script import Script, find_script
@@ -83,6 +84,9 @@ def load_dataset(
     if script is None:
         if on_error != "raise":
             raise DataError(f"on_error={on_error!r} is for the layouts of this package; {path} is read by datasets")
+        if data_dir is not None and "://" not in data_dir and Path(data_dir).is_dir():
+            for _ in walk(Path(data_dir)):  # says so if a link leads out of it
+                pass
         dataset = datasets.load_dataset(
             path,
             name,
@@ -103,7 +107,7 @@ def load_dataset(
             storage_options=storage_options,
             **config_kwargs,
         )
-        return attach(dataset, transform)
+        return attach(guard(dataset, origin_of(path, data_dir, data_files)), transform)
 
     if revision is not None:
         raise DataError(f"revision={revision!r} names a commit on the Hub, but {path} is the local script {script.path}")
@@ -113,8 +117,9 @@ def load_dataset(
     builder = make_builder(
         script, name, data_dir, data_files, cache_dir, features, token, storage_options, config_kwargs, files
     )
+    origin = Origin() if isinstance(builder, LayoutBuilder) else Origin(anywhere=True)  # layouts store bytes
     if streaming:
-        return attach(builder.as_streaming_dataset(split=split), transform)
+        return attach(guard(builder.as_streaming_dataset(split=split), origin), transform)
     try:
         builder.download_and_prepare(
             download_config=download_config,
@@ -129,7 +134,7 @@ def load_dataset(
         raise
     if isinstance(builder, LayoutBuilder):
         Faults.report(builder.skipped_path)
-    return attach(builder.as_dataset(split=split, in_memory=bool(keep_in_memory)), transform)
+    return attach(guard(builder.as_dataset(split=split, in_memory=bool(keep_in_memory)), origin), transform)
 
 
 def make_builder(
