@@ -1,7 +1,8 @@
 """`load_dataset`: any image dataset in one line, its rows as tensors."""
 
+import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -163,11 +164,11 @@ def make_builder(
         raise DataError(f"{script.path} has no option on_error: what it cannot read is an error of its own")
     # What relative data_files are relative to: as in datasets, the data or the working folder; the script's files, its own.
     base_path = (data_dir or os.getcwd()) if issubclass(builder_class, LayoutBuilder) else str(script.path.parent)
-    builder = builder_class(
+    make = functools.partial(
+        builder_class,
         cache_dir=cache_dir,
         dataset_name=script.name,
         config_name=name,
-        hash=script.identity(files and files.state),
         base_path=base_path,
         data_dir=data_dir,
         data_files=data_files,
@@ -176,6 +177,17 @@ def make_builder(
         storage_options=storage_options,
         **config_kwargs,
     )
+    state = files.state if files else ""
+    builder = make(hash=script.identity(state or None))
+    if builder.config.data_files:  # patterns, which the builder has resolved; `datasets` knows their files by mtime alone
+        state += _state_of(path for paths in builder.config.data_files.values() for path in paths)
+        builder = make(hash=script.identity(state))
     if isinstance(builder, LayoutBuilder):
         builder.files = files
     return builder
+
+
+def _state_of(paths: Iterable[str]) -> str:
+    """Sizes and times of local files."""
+    stats = [(path, os.stat(path)) for path in paths if "://" not in path]
+    return "".join(f"\n{path}\0{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ctime_ns}" for path, stat in stats)
