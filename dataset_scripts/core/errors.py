@@ -1,6 +1,7 @@
 """The errors that a person can act on: one line that names the file, row or option and says what to do."""
 
 import errno
+import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,6 +33,13 @@ def printable(text: object) -> str:
     `\x1b`, `\u202e`, `\udcff`.
     """
     return _CONTROLS.sub(lambda match: match[0].encode("unicode_escape").decode(), " ".join(str(text).split()))
+
+
+class Printable(logging.Formatter):
+    """Log lines as `printable` makes them: they hold the names of files."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
 
 
 def reason(error: BaseException) -> str:
