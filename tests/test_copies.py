@@ -192,7 +192,7 @@ from dataset_scripts.core.script import find_script
 time.sleep(max(0, float(sys.argv[3]) - time.time()))
 print(find_script(sys.argv[1]).builder_class(sys.argv[2]).__module__)
 """
-    at = time.time() + 8
+    at = time.time() + 4
     with ThreadPoolExecutor() as pool:
         results = list(pool.map(lambda _: run(program, script, tmp_path / "cache", at).stdout, range(3)))
     assert len(set(results)) == 1

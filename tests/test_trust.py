@@ -77,6 +77,9 @@ def put(path: Path, content: bytes) -> None:
         ("a.pyc", b""),
         ("a.PNG", b"\x89PNG"),
         (".hidden", b"text\n"),
+        (".md", b"text\n"),
+        (".py", b""),
+        ("helper.PY", b""),
         (".hidden/a.md", b"text\n"),
         ("cat/1.md", b"text\n"),
         ("photo.md", b"\xff\xd8\xff\xe0"),
@@ -251,6 +254,8 @@ def test_what_runs_is_what_the_cache_is_known_by(script):
     assert find_script(str(script)).identity(None) != before
 
 
-def test_a_file_of_the_package_that_is_no_set_is_an_ordinary_file():
+@pytest.mark.parametrize("name", ["voc/annotation.py", "core/loading.py", "coco/sources.py"])
+def test_a_file_of_the_package_that_is_no_set(name):
     with pytest.raises(DataError, match="is no loading script"):
-        find_script(str(PACKAGE / "voc" / "annotation.py")).builder_class()
+        find_script(str(PACKAGE / name)).builder_class()
+    assert not find_script(str(PACKAGE / name)).is_bundled

@@ -61,14 +61,14 @@ def _write(path: Path, content: bytes) -> None:
     """Writes a file as a whole, unless it has that content; others may do the same at the same time."""
     if path.exists() and path.read_bytes() == content:
         return
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        try:
+    file = tempfile.NamedTemporaryFile(dir=path.parent, delete=False)
+    try:
+        with file:
             file.write(content)
-            file.flush()
-            os.replace(file.name, path)
-        except BaseException:
-            os.unlink(file.name)
-            raise
+        os.replace(file.name, path)
+    except BaseException:
+        os.unlink(file.name)
+        raise
 
 
 def _digest(files: dict[str, bytes]) -> str:

@@ -54,8 +54,8 @@ class Script:
             DataError: it cannot be read, is not Python, imports what is not there, or cannot be copied to `cache_dir`.
             TrustError: others can write to the folder of the copies.
         """
-        if self.is_bundled:
-            return f"dataset_scripts.{self.name}.{self.name}"
+        if self.path.is_relative_to(PACKAGE):
+            return ".".join([PACKAGE.name, *self.path.relative_to(PACKAGE).with_suffix("").parts])
         return copied_module(self.path, self.sources, cache_dir)
 
     def builder_class(self, cache_dir: str | None = None) -> type[datasets.DatasetBuilder]:

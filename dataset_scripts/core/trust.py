@@ -14,7 +14,7 @@ LEFT_BY_TOOLS = (".DS_Store", ".git", ".pytest_cache")
 
 def is_document(name: str) -> bool:
     """Whether a file is a document by its name: `README.md`, `LICENSE`."""
-    return name.lower().endswith(DOCUMENT_SUFFIXES) or name.lower() in DOCUMENT_NAMES
+    return Path(name).suffix.lower() in DOCUMENT_SUFFIXES or name.lower() in DOCUMENT_NAMES
 
 
 def first_data(folder: Path) -> str | None:
@@ -42,7 +42,7 @@ def _is_code(entry: os.DirEntry, script: str) -> bool:
         return entry.is_dir() or entry.is_file()
     if not entry.is_file():
         return False
-    if entry.name.endswith(".py"):
+    if Path(entry.name).suffix == ".py":
         return entry.name == script or _is_python(Path(entry.path))
     return (is_document(entry.name) or entry.name in TEXTS_OF_TOOLS) and _is_text(Path(entry.path))
 
