@@ -4,6 +4,7 @@ import errno
 import io
 import os
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,6 +53,16 @@ def writing(path: str | os.PathLike) -> Iterator[None]:
         raise fault from error
 
 
+def flush_output() -> None:
+    """Brings what was printed to where it goes, while a full disk can still be reported: it raises a DataError."""
+    try:
+        with writing("/dev/stdout"):
+            sys.stdout.flush()
+    except DataError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter tries again at its end
+        raise
+
+
 class Output(io.RawIOBase):
     """A file to write to, for libraries that abort, or lose the reason, if a write fails: none fails here.
 
@@ -87,7 +98,8 @@ class Output(io.RawIOBase):
 
 
 def _plain_fault(error: OSError, path: str | os.PathLike) -> DataError:
-    return DataError(f"{os.fspath(path)} cannot be written: {error.strerror or error}")
+    where = f" ({error.filename})" if error.filename and os.fspath(error.filename) != os.fspath(path) else ""
+    return DataError(f"{os.fspath(path)} cannot be written: {error.strerror or error}{where}")
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -23,9 +23,9 @@ _UNKNOWN = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP}  # what a system or a dis
 
 
 def write_file(path: str | os.PathLike, content: bytes | str) -> None:
-    """Writes a file whole or not at all, text as UTF-8; see `new_file`."""
+    r"""Writes a file whole or not at all, text as UTF-8 with the bytes of names that are not as `\udcff`; see `new_file`."""
     with new_file(path) as file:
-        file.write(content.encode() if isinstance(content, str) else content)
+        file.write(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
 
 
 @contextlib.contextmanager
