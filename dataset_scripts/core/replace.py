@@ -201,6 +201,15 @@ def tidy(folder: Path) -> None:
             remove(left.with_name(f"{left.name}.partial"))
 
 
+def delete(folder: Path) -> None:
+    """Deletes a folder, first its name: a kill half-way leaves none of this name that lacks a file."""
+    left = beside(folder, "partial")
+    with writing(folder):
+        remove(left)
+        os.rename(folder, left)
+        shutil.rmtree(left)
+
+
 def remove(path: Path) -> None:
     """Deletes a file or a folder, if it is there."""
     if path.is_dir() and not path.is_symlink():

@@ -14,8 +14,9 @@ from accelerate import Accelerator
 from omegaconf import OmegaConf
 from tqdm import tqdm
 
+from dataset_scripts.core.disk import writing
+from dataset_scripts.core.replace import write_file
 from recipes.core.config import Training, to_yaml
-from recipes.core.files import naming, write_file
 from recipes.core.learner import Learner
 from recipes.core.run_folder import flatten
 
@@ -60,7 +61,8 @@ class Log:
         self.records = [json.loads(line) for line in kept]
         if count:
             write_file(path, "".join(kept))
-        self.file = open(path, "a" if count else "w", encoding="utf-8")
+        with writing(path):
+            self.file = open(path, "a" if count else "w", encoding="utf-8")
 
     def write(self, kind: str, samples: int, epoch: float, **values: float) -> None:
         self.count += 1
@@ -68,7 +70,7 @@ class Log:
         if self.accelerator.is_main_process:
             record = {"kind": kind, "samples": samples, "epoch": epoch, **values}
             self.records.append(record)
-            with naming(self.path):
+            with writing(self.path):
                 self.file.write(json.dumps(record) + "\n")
                 self.file.flush()
 

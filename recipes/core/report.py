@@ -14,13 +14,20 @@ import numpy as np
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
+from dataset_scripts.core.replace import new_file, write_file
 from recipes.core.classifier import Classifier
 from recipes.core.evaluation import Evaluation
 from recipes.core.export import weights_of
-from recipes.core.files import write_file
 from recipes.core.hub import HERE
 from recipes.core.images import Images
 from recipes.core.learner import Learner
+
+
+def save_figure(figure: plt.Figure, path: Path) -> None:
+    """Writes a figure as a PNG, and forgets it."""
+    with new_file(path) as file:
+        figure.savefig(file, format="png", dpi=120)
+    plt.close(figure)
 
 
 def plot_loss(axes: plt.Axes, records: list[dict[str, Any]], what: str) -> None:
@@ -44,8 +51,7 @@ def plot_curves(path: Path, records: list[dict[str, Any]]) -> None:
     right.set(xlabel="epoch", ylabel="wrong test images, %", title=f"Test error: {error[-1]:.2f} % at the end")
     right.set_ylim(bottom=0)
     right.grid(alpha=0.3)
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    save_figure(figure, path)
 
 
 def plot_confusion(path: Path, confusion: np.ndarray, classes: list[str]) -> None:
@@ -63,8 +69,7 @@ def plot_confusion(path: Path, confusion: np.ndarray, classes: list[str]) -> Non
         for row, column in np.argwhere(confusion > 0):
             colour = "white" if share[row, column] > 0.5 else "black"
             axes.text(column, row, int(confusion[row, column]), ha="center", va="center", color=colour, fontsize=8)
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    save_figure(figure, path)
 
 
 def plot_mistakes(path: Path, evaluation: Evaluation, images: Images, classes: list[str]) -> None:
@@ -81,8 +86,7 @@ def plot_mistakes(path: Path, evaluation: Evaluation, images: Images, classes: l
         pixels = images[[row]]["pixels"][0].numpy()
         axis.imshow(pixels.squeeze(), cmap="gray", vmin=0, vmax=255)
         axis.set_title(f"{classes[label]} read as {classes[prediction]} ({probability:.0%})\nrow {row}", fontsize=8)
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    save_figure(figure, path)
 
 
 def command() -> str:
