@@ -23,6 +23,7 @@ from accelerate.utils import gather_object
 from omegaconf import OmegaConf
 
 from dataset_scripts.core.disk import writing
+from dataset_scripts.core.errors import printable
 from dataset_scripts.core.replace import write_file
 from recipes.core.augment import Prepare
 from recipes.core.config import Data, describe, merge, split_words
@@ -84,7 +85,7 @@ def run(accelerator: Accelerator, config: Evaluate, path: Path) -> None:
     write_file(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
     print(
         f"{result.count:,} images: top-1 {result.accuracy:.2%}, top-5 {result.top5:.2%}, cross-entropy {result.loss:.4f}, "
-        f"calibration error {result.ece:.4f}: see {folder}"
+        f"calibration error {result.ece:.4f}: see {printable(folder)}"
     )
 
 

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from dataset_scripts.core.disk import writing
+from dataset_scripts.core.errors import printable
 from dataset_scripts.core.replace import write_file
 from recipes.core import flow_report
 from recipes.core.augment import Prepare
@@ -69,7 +70,7 @@ def write(
     """The results, in the run folder."""
     picture = (folder / PICTURES / f"{metrics['samples']:012d}.png").read_bytes()
     flow_report.write_run(folder, learner, metrics, picture, records)
-    return f"squared error {result.loss:.4f} on {result.count:,} test images: see {folder}/samples.png"
+    return f"squared error {result.loss:.4f} on {result.count:,} test images: see {printable(folder)}/samples.png"
 
 
 def sample(path: str, config: Sample) -> None:
@@ -92,7 +93,7 @@ def sample(path: str, config: Sample) -> None:
     generator, out = generator.to(accelerator.device), Path(config.out)
     write_samples(accelerator, generator, labels, classes, config.seed, config.batch, out)
     if accelerator.is_main_process:
-        print(f"{config.count:,} images of {len(set(labels.tolist()))} classes: see {out}")
+        print(f"{config.count:,} images of {len(set(labels.tolist()))} classes: see {printable(out)}")
     finish(accelerator)
 
 

@@ -33,7 +33,7 @@ pixels = generator(noise, labels)  # uint8 (16, 3, {size}, {size})
 
 | | |
 |---|---|
-| data | `{dataset}`, {train_images:,} training and {test_images:,} test images, {class_count} classes |
+| data | {dataset_code}, {train_images:,} training and {test_images:,} test images, {class_count} classes |
 | images | {channels} × {size} × {size} |
 | model | {model}; {parameters:,} parameters |
 | drawing | midpoint rule of {steps} steps, guidance {guidance} |
@@ -42,9 +42,9 @@ pixels = generator(noise, labels)  # uint8 (16, 3, {size}, {size})
 
 Made by
 
-```
+{fence}
 {command}
-```
+{fence}
 
 with all options in [config.yaml](config.yaml). The numbers: [metrics.json](metrics.json), [log.jsonl](log.jsonl);
 the loss: [curves.png](curves.png).

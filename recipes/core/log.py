@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 from tqdm import tqdm
 
 from dataset_scripts.core.disk import writing
+from dataset_scripts.core.errors import printable
 from dataset_scripts.core.replace import write_file
 from recipes.core.config import Training, to_yaml
 from recipes.core.learner import Learner
@@ -130,14 +131,14 @@ def announce(learner: Learner, steps: int, folder: Path, found: Path | None) -> 
     parameters = sum(parameter.numel() for parameter in learner.model.parameters())
     mode = "exact" if config.exact else "DDP" if world > 1 else "one process"
     print(
-        f"data       {data.path}: {len(splits.train):,} training and {len(splits.test):,} test images, "
+        f"data       {printable(data.path)}: {len(splits.train):,} training and {len(splits.test):,} test images, "
         f"{len(splits.classes)} classes\n"
         f"input      {data.channels} × {data.size} × {data.size} ({data.resize}), mean {data.mean}, std {data.std}\n"
         f"model      {learner.name}, {parameters:,} parameters\n"
         f"weights    {learner.fingerprint}, equal on {world} of {world} processes (init.method={config.init.method})\n"
         f"device     {world} × {learner.accelerator.device.type}, precision {config.precision}, {mode}\n"
         f"batch      {config.batch} = {world} processes × {config.accumulate} parts × {learner.micro}, {steps:,} updates\n"
-        f"folder     {folder}" + (f", going on after {int(found.name):,} images" if found else "") + "\n",
+        f"folder     {printable(folder)}" + (f", going on after {int(found.name):,} images" if found else "") + "\n",
         flush=True,
     )
 

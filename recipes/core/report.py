@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import sys
 from importlib.metadata import version
@@ -14,6 +15,7 @@ import numpy as np
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
+from dataset_scripts.core.markdown import code, markdown
 from dataset_scripts.core.replace import new_file, write_file
 from recipes.core.classifier import Classifier
 from recipes.core.evaluation import Evaluation
@@ -117,7 +119,7 @@ model, info = load_model("{here}")  # float32 (B, {channels}, {size}, {size}) to
 
 | | |
 |---|---|
-| data | `{dataset}`, {train_images:,} training and {test_images:,} test images, {class_count} classes |
+| data | {dataset_code}, {train_images:,} training and {test_images:,} test images, {class_count} classes |
 | input | {channels} × {size} × {size}, values in 0..1, minus {mean}, divided by {std} |
 | model | `{model}`, {parameters:,} parameters |
 | weights | `model.safetensors`, fingerprint `{weights}` |
@@ -125,9 +127,9 @@ model, info = load_model("{here}")  # float32 (B, {channels}, {size}, {size}) to
 
 Made by
 
-```
+{fence}
 {command}
-```
+{fence}
 
 with all options in [config.yaml](config.yaml). The numbers: [metrics.json](metrics.json), [log.jsonl](log.jsonl);
 the pictures: [confusion.png](confusion.png), [mistakes.png](mistakes.png).
@@ -143,20 +145,22 @@ def write_results(folder: Path, learner: Learner, metrics: dict[str, Any], card:
         card: a text with places for the metrics, for what is known of every training, and for `own`.
     """
     splits = learner.splits
-    data = splits.data
+    data, typed = splits.data, command()
     write_file(folder / "model.safetensors", weights_of(learner.tested))
     text = card.format(
         **metrics,
         **own,
         here=HERE,
         model=learner.name,
-        dataset=data.path,
+        dataset=markdown(data.path),
+        dataset_code=code(data.path),
         train_images=len(splits.train),
         class_count=len(splits.classes),
-        classes=", ".join(splits.classes),
+        classes=", ".join(map(markdown, splits.classes)),
         channels=data.channels,
         size=data.size,
-        command=command(),
+        command=typed,
+        fence="`" * max(3, 1 + max(map(len, re.findall("`+", typed)), default=0)),
         versions=", ".join(f"{name} {version(name)}" for name in ("torch", "torchvision", "accelerate", "datasets")),
     )
     write_file(folder / "README.md", text)
