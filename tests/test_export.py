@@ -387,7 +387,7 @@ def test_what_cannot_be_exported_is_refused(photos, tmp_path):
         export(odd, out)
     images = datasets.load_dataset("imagefolder", data_dir=str(photos), split="train", cache_dir=str(tmp_path / "cache"))
     (photos / "train/cat/01.png").unlink()
-    with pytest.raises(DataError, match="cat/01.png cannot be read or written: No such file"):
+    with pytest.raises(DataError, match="cat/01.png cannot be read: No such file"):
         export(images, out)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "photos"]
 
@@ -418,7 +418,7 @@ def test_a_killed_export_leaves_nothing_half_written(tmp_path):
         export("digits", out, overwrite=True)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert contents(out) == before and any(".out.partial-" in path.name for path in tmp_path.iterdir())
+    assert contents(out) == before and any(path.name == ".out.partial" for path in tmp_path.iterdir())
     export("digits", out, overwrite=True)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert len(datasets.load_dataset(str(out), split="train")) == 1438

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import sys
 from importlib.metadata import version
@@ -14,13 +15,21 @@ import numpy as np
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
+from dataset_scripts.core.markdown import code, markdown
+from dataset_scripts.core.replace import new_file, write_file
 from recipes.core.classifier import Classifier
 from recipes.core.evaluation import Evaluation
 from recipes.core.export import weights_of
-from recipes.core.files import write_file
 from recipes.core.hub import HERE
 from recipes.core.images import Images
 from recipes.core.learner import Learner
+
+
+def save_figure(figure: plt.Figure, path: Path) -> None:
+    """Writes a figure as a PNG, and forgets it."""
+    with new_file(path) as file:
+        figure.savefig(file, format="png", dpi=120)
+    plt.close(figure)
 
 
 def plot_loss(axes: plt.Axes, records: list[dict[str, Any]], what: str) -> None:
@@ -44,8 +53,7 @@ def plot_curves(path: Path, records: list[dict[str, Any]]) -> None:
     right.set(xlabel="epoch", ylabel="wrong test images, %", title=f"Test error: {error[-1]:.2f} % at the end")
     right.set_ylim(bottom=0)
     right.grid(alpha=0.3)
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    save_figure(figure, path)
 
 
 def plot_confusion(path: Path, confusion: np.ndarray, classes: list[str]) -> None:
@@ -63,8 +71,7 @@ def plot_confusion(path: Path, confusion: np.ndarray, classes: list[str]) -> Non
         for row, column in np.argwhere(confusion > 0):
             colour = "white" if share[row, column] > 0.5 else "black"
             axes.text(column, row, int(confusion[row, column]), ha="center", va="center", color=colour, fontsize=8)
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    save_figure(figure, path)
 
 
 def plot_mistakes(path: Path, evaluation: Evaluation, images: Images, classes: list[str]) -> None:
@@ -81,8 +88,7 @@ def plot_mistakes(path: Path, evaluation: Evaluation, images: Images, classes: l
         pixels = images[[row]]["pixels"][0].numpy()
         axis.imshow(pixels.squeeze(), cmap="gray", vmin=0, vmax=255)
         axis.set_title(f"{classes[label]} read as {classes[prediction]} ({probability:.0%})\nrow {row}", fontsize=8)
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    save_figure(figure, path)
 
 
 def command() -> str:
@@ -113,7 +119,7 @@ model, info = load_model("{here}")  # float32 (B, {channels}, {size}, {size}) to
 
 | | |
 |---|---|
-| data | `{dataset}`, {train_images:,} training and {test_images:,} test images, {class_count} classes |
+| data | {dataset_code}, {train_images:,} training and {test_images:,} test images, {class_count} classes |
 | input | {channels} × {size} × {size}, values in 0..1, minus {mean}, divided by {std} |
 | model | `{model}`, {parameters:,} parameters |
 | weights | `model.safetensors`, fingerprint `{weights}` |
@@ -121,9 +127,9 @@ model, info = load_model("{here}")  # float32 (B, {channels}, {size}, {size}) to
 
 Made by
 
-```
+{fence}
 {command}
-```
+{fence}
 
 with all options in [config.yaml](config.yaml). The numbers: [metrics.json](metrics.json), [log.jsonl](log.jsonl);
 the pictures: [confusion.png](confusion.png), [mistakes.png](mistakes.png).
@@ -139,20 +145,22 @@ def write_results(folder: Path, learner: Learner, metrics: dict[str, Any], card:
         card: a text with places for the metrics, for what is known of every training, and for `own`.
     """
     splits = learner.splits
-    data = splits.data
+    data, typed = splits.data, command()
     write_file(folder / "model.safetensors", weights_of(learner.tested))
     text = card.format(
         **metrics,
         **own,
         here=HERE,
         model=learner.name,
-        dataset=data.path,
+        dataset=markdown(data.path),
+        dataset_code=code(data.path),
         train_images=len(splits.train),
         class_count=len(splits.classes),
-        classes=", ".join(splits.classes),
+        classes=", ".join(map(markdown, splits.classes)),
         channels=data.channels,
         size=data.size,
-        command=command(),
+        command=typed,
+        fence="`" * max(3, 1 + max(map(len, re.findall("`+", typed)), default=0)),
         versions=", ".join(f"{name} {version(name)}" for name in ("torch", "torchvision", "accelerate", "datasets")),
     )
     write_file(folder / "README.md", text)
