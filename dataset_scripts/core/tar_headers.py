@@ -83,9 +83,8 @@ def _header(file: BinaryIO) -> bytes | None:
     header = _block(file)
     if not header.strip(b"\0"):
         return None
-    told, field = _number(header[148:156]), header[:148] + b" " * 8 + header[156:]
-    total = sum(field)
-    if told not in (total, total - 256 * sum(byte > 127 for byte in field)):  # some summed signed bytes
+    told, total = _number(header[148:156]), sum(header) - sum(header[148:156]) + 8 * ord(" ")
+    if told != total and told != total - 256 * sum(byte > 127 for byte in header[:148] + header[156:]):  # signed, in some
         raise ValueError("it is cut off or damaged: bad checksum")
     return header
 
