@@ -1,0 +1,35 @@
+"""Names from data as text of Markdown: whatever they hold, a reader sees it and nothing else comes of it."""
+
+import re
+
+from dataset_scripts.core.errors import printable
+
+# What no Markdown, no table and no linker of bare addresses makes anything of. It begins and ends with a letter or digit.
+HARMLESS = re.compile(r"[^\W_](?:(?:[^\W_]|[ ,'\"/()+%-]|\.(?=[ 0-9])|(?<=[^\W_])_(?=[^\W_]))*[^\W_)+%])?")
+
+
+def markdown(text: str) -> str:
+    r"""A text that Markdown shows as it is, in a sentence or a cell of a table: `cat`, `` `![x](y)` ``, `a\|b`.
+
+    Line breaks become spaces. What could be markup stands in a code span, where nothing is; bars, which would end a cell
+    there too, stand between spans.
+    """
+    return r"\|".join(_piece(piece) for piece in printable(text).split("|"))
+
+
+def code(text: str) -> str:
+    """A text as code, such as the name of a column."""
+    return r"\|".join(_span(piece) for piece in printable(text).split("|"))
+
+
+def _piece(text: str) -> str:
+    return text if not text.strip() or HARMLESS.fullmatch(text.strip()) else _span(text)
+
+
+def _span(text: str) -> str:
+    if not text:
+        return ""
+    longest = max(map(len, re.findall("`+", text)), default=0)
+    fence = "`" * next(length for length in range(1, longest + 2) if not re.search(f"(?<!`)`{{{length}}}(?!`)", text))
+    pad = " " if "`" in (text[0], text[-1]) or (text[0] == text[-1] == " " and text.strip()) else ""
+    return f"{fence}{pad}{text}{pad}{fence}"
