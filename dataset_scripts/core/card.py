@@ -14,7 +14,7 @@ from huggingface_hub import DatasetCardData
 from dataset_scripts.core.card_info import class_labels, info_entries, row_totals, valid_splits
 from dataset_scripts.core.card_rules import hub_names, size_category, task_category, texts_of
 from dataset_scripts.core.card_script import Facts, all_facts, facts_of, named_script
-from dataset_scripts.core.card_text import between, first_table, plain_lines, read_card, split_card
+from dataset_scripts.core.card_text import first_table, marked, plain_lines, read_card, split_card
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.markdown import code, markdown
 from dataset_scripts.core.safe_yaml import compose_yaml, load_yaml
@@ -98,8 +98,8 @@ def _refreshed(text: str, card: Path, facts: list[Facts]) -> str:
         raise DataError(f"{card}: other keys of its header refer to {' or '.join(new)} by & and *: write them out first")
     body = parts.body
     for part, table in (("columns", _columns_table), ("splits", _splits_table)):
-        if place := between(body, f"<!-- {part} -->\n", f"<!-- /{part} -->"):
-            body = body[: place[0]] + table(info, body[slice(*place)]) + body[place[1] :]
+        if lines := marked(body, part):
+            body = body[: lines.start] + table(info, body[lines]) + body[lines.stop :]
     plain = "".join(parts._replace(header=header, body=body))
     return plain.replace("\n", "\r\n") if "\r\n" in text else plain
 

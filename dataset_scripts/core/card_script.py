@@ -144,9 +144,9 @@ def _tables(info: datasets.DatasetInfo, body: str, start: int) -> Iterator[Fault
         if counted != rows:
             yield ("line", start + line), f"{_listed(counted)}, but {_listed(rows)} in the script: change the table"
     line, _, table = first_table(body, "column")
-    quoted = {code(column).strip("`"): column for column in info.features or {}}
-    told = {quoted.get(cell, cell.replace("`", "").partition(".")[0]) for cell in table}
-    if info.features and table and told != set(info.features):
+    known = {code(column).strip("`") for column in info.features or {}}
+    told = {cell if cell in known else cell.replace("`", "").partition(".")[0] for cell in table}
+    if info.features and table and told != known:
         listed = ", ".join(info.features)
         yield ("line", start + line), f"the columns are {', '.join(table)}, but {listed} in the script: change the table"
 

@@ -70,11 +70,11 @@ def plain_lines(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def between(text: str, start: str, end: str) -> tuple[int, int] | None:
-    """Where the text between two marks lies; None where one is missing."""
-    first = text.find(start)
-    last = text.find(end, first + len(start)) if first >= 0 else -1
-    return (first + len(start), last) if last >= 0 else None
+def marked(body: str, part: str) -> slice | None:
+    """Where the lines between the lines `<!-- part -->` and `<!-- /part -->` are; None if one of these is missing."""
+    start = f"\n{body}".find(f"\n<!-- {part} -->\n") + len(f"<!-- {part} -->\n")
+    end = body.find(f"\n<!-- /{part} -->", start - 1) + 1 if start >= len(f"<!-- {part} -->\n") else 0
+    return slice(start, end) if end else None
 
 
 def check_text(text: str, body: str, start: int) -> Iterator[Fault]:
@@ -86,8 +86,10 @@ def check_text(text: str, body: str, start: int) -> Iterator[Fault]:
     for found in MACHINE_PATH.finditer(text):
         line, counted = line + text.count("\n", counted, found.start()), found.start()
         yield ("line", line), f"{found[0]} is a path of one machine: write such as path/to/data"
+    lines = body.splitlines()
     for part in ("columns", "splits"):
-        if body.count(f"<!-- {part} -->") != body.count(f"<!-- /{part} -->") or body.count(f"<!-- {part} -->") > 1:
+        begun, ended = lines.count(f"<!-- {part} -->"), lines.count(f"<!-- /{part} -->")
+        if begun != ended or begun > 1:
             yield ("line", start), f"<!-- {part} --> needs its <!-- /{part} -->, each once"
 
 
