@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dataset_scripts.core.errors import DataError, reading
+from dataset_scripts.core.errors import reading
 
 MAX_DEPTH = 32  # Arrow, and what is written with it, recurses into nested values
 # Strings, whose brackets do not count; one ends at a line break, where no string of json goes on. Possessive: linear.

@@ -8,6 +8,7 @@ from typing import Any
 
 import datasets
 
+from dataset_scripts.core.disk import disk_fault
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.faults import Faults
 from dataset_scripts.core.files import Files, walk
@@ -130,6 +131,8 @@ def load_dataset(
             storage_options=storage_options,
         )
     except datasets.exceptions.DatasetGenerationError as error:
+        if fault := disk_fault(error, builder.cache_dir):
+            raise fault from error
         if isinstance(error.__cause__, DataError):  # the line that names the file, without the chain around it
             raise error.__cause__ from None
         raise
