@@ -20,7 +20,7 @@ class DataError(ValueError):
 
 
 class TrustError(PermissionError):
-    """A script that was found, not named, and is therefore not run; the message is one printable line."""
+    """Code that is not run: a script that was found, not named, or a copy that others could have changed."""
 
     def __init__(self, message: object = ""):
         super().__init__(printable(message))

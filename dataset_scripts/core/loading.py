@@ -48,11 +48,12 @@ def load_dataset(
     `path` is, in this order:
 
     1. the name of a script that comes with this package (`"digits"`); a local one of that name is `"./digits"`;
-    2. a loading script: `x.py`, `x` with `x.py` beside it, or a folder `x/` that holds `x/x.py`;
+    2. a loading script: `x.py`, a folder `x/` that holds `x/x.py`, or `x` with `x.py` beside it if there is no `x`;
     3. a local folder, archive or file of images: its layout is detected, and said;
     4. all that `datasets.load_dataset` takes: a Hub id, `"parquet"`, `"imagefolder"`, an exported folder …
 
-    Code is run from a local `.py` that you name and from this package only; nothing from the Hub is ever executed.
+    Code is run from this package, from a `.py` that you name, and from a folder of nothing but code and documents; nothing
+    from the Hub is ever executed.
 
     Args:
         transform: called on every row or batch that is read. The default makes each image a float32 tensor
@@ -70,7 +71,7 @@ def load_dataset(
 
     Raises:
         DataError: the path, the data or an option cannot be read as asked.
-        TrustError: a script lies in the data and was not asked for.
+        TrustError: a script lies in the data and was not asked for, or others can write to the folder of its copies.
     """
     if num_proc is not None and streaming:
         raise DataError("num_proc builds a dataset in parallel; with streaming=True use DataLoader(num_workers=…)")
