@@ -3,7 +3,6 @@
 import io
 import lzma
 import os
-import posixpath
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
