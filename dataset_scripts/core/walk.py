@@ -31,21 +31,21 @@ def walk(root: Path) -> Iterator[os.DirEntry]:
         if entry is None:
             stack.pop()
             continue
+        is_link = entry.is_symlink()
+        real = _target(entry, root, top) if is_link else os.path.join(stack[-1][1], entry.name)
         try:
-            is_link, is_folder, is_file = entry.is_symlink(), entry.is_dir(), entry.is_file()
+            is_folder, is_file = entry.is_dir(), entry.is_file()
         except OSError as error:
-            raise DataError(f"{entry.path} cannot be followed ({error.strerror}): remove it from {root}") from error
-        if is_link:
-            real = _target(entry, root, top)
-            if is_folder and real in (folder for _, folder, _ in stack):
+            raise DataError(f"{entry.path} cannot be looked at ({error.strerror}): make it readable") from error
+        if is_link and is_folder:
+            if real in (folder for _, folder, _ in stack):
                 raise DataError(f"{entry.path} is a link to a folder that contains it ({real}): remove the link")
-            if is_folder and stack[-1][2]:
+            if stack[-1][2]:
                 nested[real] = nested.get(real, 0) + 1
                 if nested[real] > MAX_NESTED:
                     raise DataError(f"{entry.path} is one of too many links in linked folders to {real}: remove links")
         if is_folder:
-            path = real if is_link else os.path.join(stack[-1][1], entry.name)
-            stack.append((_entries(entry.path, root), path, is_link or stack[-1][2]))
+            stack.append((_entries(entry.path, root), real, is_link or stack[-1][2]))
         elif is_file:
             yield entry
         else:
