@@ -12,9 +12,11 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 
 from recipes.core.files import write_file
+from recipes.core.foreign import read_json, read_tensors
 from recipes.core.runtime import UserError
 
 MANIFEST = "manifest.json"
+FILES = ("state.pt", "progress.json")  # what the manifest lists
 
 
 def save(folder: Path, samples: int, tensors: dict[str, Any], progress: dict[str, Any], keep: int) -> None:
@@ -37,7 +39,7 @@ def save(folder: Path, samples: int, tensors: dict[str, Any], progress: dict[str
         file.flush()
         os.fsync(file.fileno())
     write_file(partial / "progress.json", json.dumps(progress))
-    write_file(partial / MANIFEST, json.dumps({name: digest(partial / name) for name in ("state.pt", "progress.json")}))
+    write_file(partial / MANIFEST, json.dumps({name: digest(partial / name) for name in FILES}))
     target = checkpoints / f"{samples:012d}"
     sync(partial)
     if target.exists():
@@ -80,9 +82,9 @@ def find(folder: Path) -> list[Path]:
 def is_sound(checkpoint: Path) -> bool:
     """Whether every file of the manifest is there with its sha256."""
     try:
-        manifest = json.loads((checkpoint / MANIFEST).read_text())
-        return bool(manifest) and all(digest(checkpoint / name) == expected for name, expected in manifest.items())
-    except (OSError, ValueError, AttributeError):
+        manifest = read_json(checkpoint / MANIFEST)
+        return manifest.keys() == set(FILES) and all(digest(checkpoint / name) == manifest[name] for name in FILES)
+    except (OSError, UserError):
         return False
 
 
@@ -98,10 +100,10 @@ def load(checkpoint: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Reads the tensors, to the CPU, and the progress.
 
     Raises:
-        UserError: it was written by a program that stored something else than tensors and plain values.
+        UserError: it holds something else than tensors and plain values, or is damaged.
     """
-    try:
-        tensors = torch.load(checkpoint / "state.pt", map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise UserError(f"{checkpoint}/state.pt cannot be read: {error}") from error
-    return tensors, json.loads((checkpoint / "progress.json").read_text())
+    path = checkpoint / "state.pt"
+    tensors = read_tensors(path, f"{path} cannot be read")
+    if not isinstance(tensors, dict):
+        raise UserError(f"{path} holds no state dicts")
+    return tensors, read_json(checkpoint / "progress.json")
