@@ -3,6 +3,7 @@
 import reprlib
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
@@ -12,6 +13,7 @@ from dataset_scripts.core.errors import DataError, reason
 BATCH = 1 << 12  # objects that are Python's at once
 FREE_CELLS = 1 << 20
 CELLS_A_BYTE = 4
+_SPARSE = "there are too many fields for so few values: most of them are said nowhere, so that this is no table"
 _SCALARS = {str: pa.string(), bool: pa.bool_(), int: pa.int64(), float: pa.float64(), type(None): pa.null()}
 
 
@@ -24,12 +26,14 @@ class Fields:
         rows: their number.
         items: how many items all their lists hold.
         columns: how many columns of plain values Arrow keeps for them: with a value a row, and with one an item.
+        full: whether there were too many; what has new fields, or objects in them, is refused from then on.
     """
 
     def __init__(self):
         self.kinds: dict[str, pa.DataType] = {}
         self.size = self.rows = self.items = 0
         self.columns = [0, 0]
+        self.full = False
         self._named_in: dict[str, str] = {}
 
     def add(self, fields: Any, where: str, size: int) -> dict[str, Any]:
@@ -52,30 +56,39 @@ class Fields:
                 if known is None:
                     new[name] = kind
                 elif known != kind and kind != pa.null():
-                    schemas = [pa.schema([(name, each)]) for each in (known, kind)]
-                    new[name] = pa.unify_schemas(schemas, promote_options="permissive").field(0).type
+                    if self.full and pa.types.is_nested(kind):
+                        raise ValueError("there are too many fields before it")
+                    new[name] = _common(known, kind)
             except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
                 other = f", and not as in {self._named_in[name]}" if name in self._named_in else ""
-                raise DataError(f"{where}: the field {short(name)} is {short(value)}{other}: {reason(error)}") from error
+                raise DataError(f"{where}: the field {short(name)} is {brief(value)}{other}: {reason(error)}") from error
         items = self.items + sum(map(_items, fields.values()))
         columns = [self.columns[place] + sum(_leaves(kind)[place] - _leaves(self.kinds.get(name))[place] for name, kind in new.items())
                    for place in (0, 1)]  # fmt: skip
-        if new or items:
-            _check_cells(columns, self.rows + 1, items, self.size + size, where)
+        if new or items > self.items:
+            self.full = self.full or not _is_table(columns, self.rows + 1, items, self.size + size)
+        if self.full and (new or items > self.items):
+            raise DataError(f"{where}: {_SPARSE}")
         self._named_in |= {name: where for name, kind in new.items() if kind != pa.null()}
         self.kinds |= new
         self.columns, self.items, self.rows, self.size = columns, items, self.rows + 1, self.size + size
         return fields
 
     def check(self, where: str) -> None:
-        """Raises DataError if the objects together have too many columns for their size."""
-        _check_cells(self.columns, self.rows, self.items, self.size, where)
+        """Raises DataError if the objects together have too many fields for their size."""
+        if not _is_table(self.columns, self.rows, self.items, self.size):
+            raise DataError(f"{where}: {_SPARSE}")
 
 
-def _check_cells(columns: list[int], rows: int, items: int, size: int, where: str) -> None:
-    if rows * columns[0] + items * columns[1] > FREE_CELLS + CELLS_A_BYTE * size:
-        raise DataError(f"{where}: {max(rows, items):,} values of {sum(columns):,} fields, most of which are nowhere said: "
-                        "that is no table")  # fmt: skip
+def _is_table(columns: list[int], rows: int, items: int, size: int) -> bool:
+    return rows * columns[0] + items * columns[1] <= FREE_CELLS + CELLS_A_BYTE * size
+
+
+@lru_cache(maxsize=1 << 10)
+def _common(first: pa.DataType, second: pa.DataType) -> pa.DataType:
+    """The type that holds the values of both."""
+    schemas = [pa.schema([("", kind)]) for kind in (first, second)]
+    return pa.unify_schemas(schemas, promote_options="permissive").field(0).type
 
 
 def table_of(
@@ -118,12 +131,17 @@ def _batch(rows: list[dict[str, Any]], kinds: dict[str, pa.DataType], where: str
 
 
 def short(value: Any) -> str:
-    """A value for a message, however large or deep it is."""
-    return value[:100] if isinstance(value, str) else _REPR.repr(value)
+    """A text as it is, and other values as in Python, for a message, however large or deep they are."""
+    return value[:100] if isinstance(value, str) else brief(value)
 
 
-_REPR = reprlib.Repr()
-_REPR.maxstring = _REPR.maxother = 60
+def brief(value: Any) -> str:
+    """A value as it is written in Python, for a message, however large or deep it is."""
+    return _BRIEF.repr(value)
+
+
+_BRIEF = reprlib.Repr()
+_BRIEF.maxstring = _BRIEF.maxother = 60
 
 
 def _items(value: Any) -> int:

@@ -137,6 +137,11 @@ def _read_csv(
     for message in odd:
         with faults:
             raise DataError(message)
+    last = table.slice(len(table) - 1).to_pylist() if len(table) else [{}]
+    if any(isinstance(value, str) and "\n" in value for value in last[0].values()):
+        file.seek(0)
+        if sum(block.count(b'"') for block in iter(lambda: file.read(1 << 20), b"")) % 2:
+            raise DataError(f"{where}: a quote in its row {len(table)} has no end")
     return table
 
 

@@ -81,29 +81,36 @@ def head(files: Files, path: str) -> dict[str, list[str]]:
     text = content.decode("utf-8-sig", "replace")
     lines = [line for line in text.splitlines() if line.strip()]
     lines = lines[:-1] if len(content) == PEEK else lines  # the last one is cut off
-    suffix = path.lower().rpartition(".")[2]
     try:
         with reading(path):
-            rows = list(itertools.islice(_head_rows(lines, text, suffix, path), HEAD_ROWS))
-    except DataError:  # it is told where the file is read, unless it is none of ours
+            rows = list(itertools.islice(_head_rows(path, text, lines), HEAD_ROWS))
+    except DataError:  # told where the table is read, unless it is none of ours
         return {}
     rows = [row for row in rows if isinstance(row, dict)]
     columns = dict.fromkeys(name for row in rows for name in row if name is not None)
     return {name: [str(row[name]) for row in rows if row.get(name) is not None] for name in columns}
 
 
-def _head_rows(lines: list[str], text: str, suffix: str, path: str) -> Iterator[Any]:
-    """The first rows of a table, in what of it is known: dicts, or something else where it is no table."""
+def _head_rows(path: str, text: str, lines: list[str]) -> Iterator[Any]:
+    """The first rows of a table of which the first lines are known: dicts, or something else where it is no table."""
+    suffix = path.lower().rpartition(".")[2]
     if suffix in ("csv", "tsv"):
         yield from csv.DictReader(lines, delimiter=delimiter(path, lines[0] if lines else ""))
     elif suffix == "jsonl":
-        yield from (parse_json(line.encode(), path) for line in lines)
+        yield from map(_json_or_none, lines)
     elif suffix == "txt":
         yield from ({"file_name": found["file_name"]} for line in lines if (found := re.match(LINE, line.strip())))
     elif text.lstrip().startswith("["):
-        yield from (parse_json(match[0].encode(), path) for match in re.finditer(r"\{[^{}]*\}", text))
+        yield from (_json_or_none(match[0]) for match in re.finditer(r"\{[^{}]*\}", text))
     else:
         yield from ({"file_name": match[1]} for match in re.finditer(r'"([^"]+)"\s*:\s*["\d]', text))
+
+
+def _json_or_none(text: str) -> Any:
+    try:
+        return parse_json(text.encode(), "")
+    except DataError:  # told where the table is read
+        return None
 
 
 def image_columns(places: Places, heads: dict[str, dict[str, list[str]]]) -> dict[str, str]:

@@ -16,7 +16,7 @@ from dataset_scripts.core.splits import SPLITS
 from dataset_scripts.core.tables import check_text, read_table
 
 ENDINGS = "|".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))
-LINE = rf"^(?P<file_name>.*?\.(?i:{ENDINGS})|[^\s,;]+)(?:\s*[\s,;]\s*(?P<label>.*))?$"  # of a list: a path, then a label
+LINE = rf"(?s)^(?P<file_name>.*?\.(?i:{ENDINGS})|[^\s,;]+)(?:\s*[\s,;]\s*(?P<label>.*))?$"  # of a list: a path, then a label
 FOLDER = "\0folder"  # a column: the folders of images that a list names without labels
 
 
