@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from dataset_scripts.core.decode import encode_image
 from dataset_scripts.core.errors import DataError, reading, reason
+from dataset_scripts.core.faults import Faults
 from dataset_scripts.core.features import List
 from dataset_scripts.core.files import Files, Reader, name_of
 from dataset_scripts.core.layout import LayoutBuilder, LayoutConfig, Rows
@@ -71,22 +72,7 @@ class ArrayBuilder(LayoutBuilder):
         return {**super().__getstate__(), "_opened": (None, None)}  # a worker opens files by itself
 
     def readable(self, items: Iterable[Any], read: Callable[[Any], Any]) -> list[Any]:
-        """What `read` gives of each file; `on_error="skip"` leaves out those that it raises a DataError for, if others remain.
-
-        Raises:
-            DataError: the last fault, if there is nothing else.
-        """
-        found, fault = [], None
-        for item in items:
-            with self.faults:
-                try:
-                    found.append(read(item))
-                except DataError as error:
-                    fault = error
-                    raise
-        if fault and not found:
-            raise fault
-        return found
+        return readable(self.faults, items, read)
 
     def assemble(
         self, files: Files, splits: dict[str, list[Part]], names: dict[str, list[str] | None], first: int = 0
@@ -154,6 +140,25 @@ class ArrayBuilder(LayoutBuilder):
             return {"image": {"bytes": encode_image(array), "path": None}}
         except Exception as error:
             raise DataError(f"{where}: {reason(error)}") from error
+
+
+def readable(faults: Faults, items: Iterable[Any], read: Callable[[Any], Any]) -> list[Any]:
+    """What `read` gives of each file; `on_error="skip"` leaves out those that it raises a DataError for, if others remain.
+
+    Raises:
+        DataError: the last fault, if there is nothing else.
+    """
+    found, fault = [], None
+    for item in items:
+        with faults:
+            try:
+                found.append(read(item))
+            except DataError as error:
+                fault = error
+                raise
+    if fault and not found:
+        raise fault
+    return found
 
 
 def check_count(files: Files, part: Part, labels_in: str, count: int, column: str = "label") -> None:
