@@ -8,6 +8,7 @@ import argparse
 import logging
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -74,6 +75,7 @@ def run(args: argparse.Namespace, work: Path) -> int:
         try:
             run_all(args.seed, batches, args.processes, work, report.add)
         except KeyboardInterrupt:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
             print("stopped: what follows is about the executions until now", file=sys.stderr)
         report.finish(time.perf_counter() - began)
     print(report.table())
