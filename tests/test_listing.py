@@ -242,17 +242,20 @@ def test_names_that_are_too_long_and_folders_that_go(tmp_path):
         os.chdir(here)
     with pytest.raises(DataError, match=r"cannot be listed \(File name too long\)"):
         Files.of(deep)
-    shutil.rmtree(deep)
-    os.makedirs(deep)
+    subprocess.run(["rm", "-r", deep], check=True)
+    deep.mkdir()
     for _ in range(4):  # deeper than Python calls
         os.renames(deep, tmp_path / "deeper" / "/".join("a" * 300))
         os.rename(tmp_path / "deeper", deep)
     (deep / "x.png").write_text("x")
-    assert Files.of(deep).paths == ["x.png"]
+    try:
+        assert Files.of(deep).paths == ["x.png"]
+    finally:  # which pytest could not clean up
+        subprocess.run(["rm", "-r", deep], check=True)
 
 
 def test_a_folder_that_goes_while_it_is_listed(tmp_path):
-    for number in range(3000):
+    for number in range(1000):
         (tmp_path / f"photos/{number:04}").mkdir(parents=True)
         (tmp_path / f"photos/{number:04}/x.png").write_text("x")
     remove = subprocess.Popen([sys.executable, "-c", "import shutil, sys; shutil.rmtree(sys.argv[1])", tmp_path / "photos"])

@@ -64,19 +64,26 @@ class _Lzma:
 def unpack(blocks: Iterable[bytes], method: int, size: int) -> bytes:
     """What compressed blocks hold, where they say that this is `size` bytes.
 
+    It takes `size` bytes and a few MB in memory, and with LZMA what its window says, which is at most `size`, too.
+
     Raises:
         ValueError: they hold fewer or more, of which no more than one byte is made; or the method is not known.
     """
     makers = {STORED: _Stored, DEFLATED: _Deflate, BZIP2: bz2.BZ2Decompressor, LZMA: lambda: _Lzma(size)}
     if method not in makers:
         raise ValueError(f"it is compressed in a way that is not read (method {method}): pack it again, as zip does by default")
-    stream, blocks, content = makers[method](), iter(blocks), io.BytesIO()
+    stream, blocks = makers[method](), iter(blocks)
+    content, made = io.BytesIO(bytes(size)), 0  # zeros that take no memory before they are written to
     most = size + (method != LZMA)  # where LZMA ends, the size says alone
-    while not stream.eof and content.tell() < most:
+    while not stream.eof and made < most:
         block = next(blocks, None) if stream.needs_input else b""
         if block is None:
             break
-        content.write(stream.decompress(block, min(PIECE, most - content.tell())))
-    if content.tell() != size:
-        raise ValueError(f"it holds {'more' if content.tell() > size else 'less'} than the {size:,} bytes that the directory says")
+        piece = stream.decompress(block, min(PIECE, most - made))
+        made += len(piece)
+        if made > size:
+            raise ValueError(f"it holds more than the {size:,} bytes that the directory says")
+        content.write(piece)
+    if made < size:
+        raise ValueError(f"it holds less than the {size:,} bytes that the directory says")
     return content.getvalue()
