@@ -188,8 +188,12 @@ def _sure(
     return counts | measure(one, two, options)
 
 
+def make_folder(out: str | None) -> Path:
+    with writing(out or "runs"):
+        return report.make_folder(out)
+
+
 def write(folder: Path, result: Result, options: dict[str, Any]) -> None:
-    """Writes the report; the error of a full disk names the disk."""
     with writing(folder):
         report.write(folder, result.metrics, result.details, options, result.inputs, result.features)
 
@@ -202,7 +206,7 @@ def main() -> None:
         warnings.showwarning = lambda message, *where: print(f"fidelity.py: {message}", file=sys.stderr)
         quiet_other_ranks()
         with ranks_of(options["cuda"]) as ranks:
-            folder = ranks.share(lambda: report.make_folder(own.out))
+            folder = ranks.share(lambda: make_folder(own.out))
             result = evaluate(options, ranks)
             ranks.on_main(lambda: write(folder, result, options))
             if ranks.main:

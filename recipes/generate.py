@@ -7,7 +7,7 @@
     python recipes/generate.py --help                                              # all options
 
 Training is that of `recipes/train.py`: batches are global, and a run that was stopped or killed goes on by the same
-command. Noise and time of an image depend on seed, epoch and row, sample number i on seed and i, so any number of
+command, also one of `sample`, whose folder has its name when it is whole. Noise and time of an image depend on seed, epoch and row, sample number i on seed and i, so any number of
 processes sees, and draws, the same. `recipes.load_generator` loads what was trained, `recipes/fidelity.py` measures it.
 """
 

@@ -101,10 +101,13 @@ def new_folder(
         resume: go on with what an interrupted process left, and leave it if the `with` raises.
 
     Raises:
-        DataError: another process writes it, or it cannot be written; a DiskError if the disk is full.
+        DataError: another process writes it, a disk is mounted there, or it cannot be written; a DiskError if the disk is
+            full.
     """
     path = Path(os.path.realpath(path))
-    partial, old = beside(path, "partial"), beside(path, "old")
+    if path.is_mount():
+        raise DataError(f"{path} is where a disk is mounted, which cannot be replaced: name a folder in it")
+    partial, old = beside(path, "partial"), beside(path, "replaced")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     with alone(path):
@@ -134,7 +137,7 @@ def _take_name(partial: Path, path: Path) -> None:
     if path.exists():
         os.chmod(partial, stat.S_IMODE(path.stat().st_mode))
         if not _exchange(partial, path):
-            old = beside(path, "old")
+            old = beside(path, "replaced")
             os.rename(path, old)
             try:
                 os.rename(partial, path)
@@ -166,13 +169,13 @@ def _exchange(one: Path, other: Path) -> bool:
 def recover(path: str | os.PathLike) -> None:
     """Puts back the folder that `new_folder` was replacing when its process was killed."""
     path = Path(os.path.realpath(path))
-    if beside(path, "old").exists():
+    if beside(path, "replaced").exists():
         with alone(path), writing(path):
             _put_back(path)
 
 
 def _put_back(path: Path) -> None:
-    old = beside(path, "old")
+    old = beside(path, "replaced")
     if old.exists() and not path.exists():
         os.rename(old, path)
     remove(old)
