@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 
 import datasets
 import pytest
@@ -173,6 +174,26 @@ def test_what_a_killed_process_left_in_its_scratch_folder_is_gone(tmp_path):
     with scratch(tmp_path / "s") as folder:
         assert not os.listdir(folder)
     assert not os.listdir(tmp_path)
+
+
+def test_workers_that_outlive_a_killed_process_hold_nothing(tmp_path):
+    read, write = os.pipe()
+
+    def killed():
+        with scratch(tmp_path / "s"):
+            if (worker := os.fork()) == 0:
+                os.write(write, b"forked")
+                time.sleep(60)
+            os.read(read, 6)
+            (tmp_path / "worker").write_text(str(worker))
+            kill()
+
+    assert in_child(killed) == -signal.SIGKILL
+    try:
+        with scratch(tmp_path / "s"):
+            pass
+    finally:
+        os.kill(int((tmp_path / "worker").read_text()), signal.SIGKILL)
 
 
 def fail(number):
