@@ -1,9 +1,15 @@
 """Downloads from a real HTTP server that breaks off, lies, serves wrong bytes and recovers."""
 
+import contextlib
 import hashlib
 import multiprocessing
+import os
+import socket
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -155,3 +161,144 @@ def test_processes_wait_for_one(server, tmp_path):
     with multiprocessing.get_context("fork").Pool(4) as pool:
         assert pool.map(fetch, [(source(server, "good"), tmp_path)] * 4) == [len(CONTENT)] * 4
     assert len(server.requests) == 1
+
+
+HEAD = b"HTTP/1.1 200 OK\r\n"
+ANSWERS = {  # what servers, proxies and broken lines send
+    "nothing": b"",
+    "no-http": b"\x16\x03\x01\x00\xff\xfe" * 3,
+    "bad-status": b"HTTP/1.1 abc OK\r\n\r\n",
+    "half-a-header": HEAD + b"Content-Le",
+    "long-line": HEAD + b"X: " + b"x" * 100_000 + b"\r\n\r\n",
+    "many-headers": HEAD + b"X: x\r\n" * 200 + b"\r\n",
+    "bad-length": HEAD + b"Content-Length: many\r\n\r\n" + CONTENT[:50],
+    "negative-length": HEAD + b"Content-Length: -5\r\n\r\n" + CONTENT[:50],
+    "short": HEAD + b"Content-Length: 3000000\r\n\r\n" + CONTENT[:50],
+    "bad-chunk": HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\nabc\r\n",
+    "cut-chunk": HEAD + b"Transfer-Encoding: chunked\r\n\r\nffff\r\nabc",
+    "negative-chunk": HEAD + b"Transfer-Encoding: chunked\r\n\r\n-5\r\nabc",
+    "empty": b"HTTP/1.1 204 No Content\r\n\r\n",
+    "bad-redirect": b"HTTP/1.1 302 Found\r\nLocation: http://[::1/x\r\nContent-Length: 0\r\n\r\n",
+    "odd-redirect": b"HTTP/1.1 302 Found\r\nLocation: http://\xe9\x00 x:99999999/\r\nContent-Length: 0\r\n\r\n",
+    "to-a-file": b"HTTP/1.1 302 Found\r\nLocation: file:///etc/passwd\r\nContent-Length: 0\r\n\r\n",
+    "to-ftp": b"HTTP/1.1 301 Moved\r\nLocation: ftp://127.0.0.1/x.bin\r\nContent-Length: 0\r\n\r\n",
+    "round": b"HTTP/1.1 302 Found\r\nLocation: /round/x.bin\r\nContent-Length: 0\r\n\r\n",
+    "no-range": b"HTTP/1.1 206 Partial Content\r\nContent-Length: 50\r\n\r\n" + CONTENT[:50],
+    "other-range": b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 7-56/3000000\r\nContent-Length: 50\r\n\r\n" + CONTENT[:50],
+    "other-size": b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-49/50\r\nContent-Length: 50\r\n\r\n" + CONTENT[:50],
+    "silent": None,
+}
+
+
+@pytest.fixture
+def raw_server(monkeypatch):
+    """Sends bytes as they are in ANSWERS."""
+    monkeypatch.setattr(module, "PAUSE", 0.01)
+    monkeypatch.setattr(module, "TIMEOUT", 0.3)
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve():
+        while True:
+            try:
+                line, _ = listener.accept()
+            except OSError:
+                return
+            with line:
+                line.settimeout(5)
+                path = line.recv(65536).split(b" ")[1].decode()
+                answer = ANSWERS[path.split("/")[1]]
+                if answer is None:
+                    time.sleep(0.5)
+                else:
+                    with contextlib.suppress(OSError):
+                        line.sendall(answer)
+
+    threading.Thread(target=serve, daemon=True).start()
+    yield SimpleNamespace(server_port=listener.getsockname()[1])
+    listener.close()
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+@pytest.mark.parametrize("known", [True, False])
+def test_whatever_a_server_answers_the_mirror_is_tried(server, raw_server, tmp_path, answer, known):
+    """With a published digest, and with nothing to compare, where the file must at least be whole."""
+    good, bad = source(server, "good"), source(raw_server, answer)
+    changes = {} if known else {"size": None, "digest": None}
+    if known or answer not in ("bad-length", "negative-length", "other-size"):  # then all that comes is the file
+        with pytest.raises(DataError, match=rf"x.bin could not be downloaded \(http://127.0.0.1:\d+/{answer}/x.bin: .*\)\. Where") as caught:
+            download(source(raw_server, answer, **changes), tmp_path / "a")
+        assert len(str(caught.value)) < 1000 and not (tmp_path / "a/x.bin").exists()
+        both = source(server, "good", **changes | {"urls": bad.urls + good.urls})
+        assert download(both, tmp_path / "b").read_bytes() == CONTENT
+
+
+def test_other_schemes_are_refused(tmp_path):
+    (tmp_path / "x.bin").write_bytes(CONTENT)
+    for url in (f"file://{tmp_path}/x.bin", "ftp://127.0.0.1/x.bin", "data:,x", "x.bin"):
+        with pytest.raises(DataError, match="which is neither http nor https"):
+            download(Source("x.bin", (url,)), tmp_path / "cache")
+
+
+@pytest.mark.parametrize("behaviour", ["other-range", "no-range", "other-size"])
+def test_a_server_that_answers_another_range_does_not_mix_up_the_file(server, raw_server, tmp_path, behaviour):
+    tmp_path.joinpath("x.bin.incomplete").write_bytes(CONTENT[:1000])
+    urls = source(raw_server, behaviour).urls + source(server, "good").urls
+    assert download(source(server, "good", urls=urls), tmp_path).read_bytes() == CONTENT
+
+
+def test_what_a_bad_mirror_left_does_not_spoil_a_good_one(server, tmp_path):
+    tmp_path.joinpath("x.bin.incomplete").write_bytes(bytes(1000))
+    assert download(source(server, "good"), tmp_path).read_bytes() == CONTENT
+    assert [bytes_ for _, bytes_ in server.requests] == ["bytes=1000-", None]
+
+
+def flip(path):
+    with open(path, "r+b") as file:
+        file.seek(1000)
+        byte = file.read(1)[0]
+        file.seek(1000)
+        file.write(bytes([byte ^ 1]))
+
+
+def test_a_file_that_changed_in_the_cache_is_fetched_again(server, tmp_path, caplog):
+    wanted = source(server, "good")
+    path = download(wanted, tmp_path)
+    for harm in (flip, lambda path: os.truncate(path, 1000), Path.unlink):
+        before, times = len(server.requests), path.stat()
+        harm(path)
+        if path.exists():
+            os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+        assert download(wanted, tmp_path) == path and path.read_bytes() == CONTENT and len(server.requests) == before + 1
+    assert caplog.text.count("is not what was published any more: it is fetched again") == 2
+    flip(path)
+    with pytest.raises(DataError, match="x.bin could not be downloaded"):
+        download(source(server, "missing"), tmp_path)
+
+
+def test_a_verified_file_is_not_read_each_time(server, tmp_path):
+    """And one that was touched, but is the same, is not fetched again; an older cache has no notes."""
+    wanted = source(server, "good")
+    path = download(wanted, tmp_path)
+    read = path.stat().st_atime_ns
+    os.utime(path, ns=(0, path.stat().st_mtime_ns))  # the next reading sets the time of access
+    (tmp_path / ".x.bin.verified").unlink()
+    assert download(wanted, tmp_path) == path and len(server.requests) == 1 and (tmp_path / ".x.bin.verified").exists()
+    if path.stat().st_atime_ns == 0:
+        pytest.skip("the file system keeps no times of access")
+    os.utime(path, ns=(0, path.stat().st_mtime_ns))
+    download(wanted, tmp_path)
+    os.utime(path, ns=(0, path.stat().st_mtime_ns))
+    (tmp_path / ".x.bin.verified").write_bytes(b"\xff\xfe")
+    assert download(wanted, tmp_path) == path and len(server.requests) == 1
+    status = path.stat()
+    assert download(wanted, tmp_path) == path and path.stat() == status and read
+
+
+def test_a_full_disk_is_one_line(server, tmp_path):
+    os.symlink("/dev/full", tmp_path / "x.bin.incomplete")
+    with pytest.raises(DataError, match=rf"^x.bin cannot be kept in {tmp_path}: the disk is full$"):
+        download(source(server, "good", "good"), tmp_path)
+    assert len(server.requests) == 1  # neither another try nor a mirror helps
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(DataError, match="x.bin cannot be kept in .*/file/sub: Not a directory"):
+        download(source(server, "good"), tmp_path / "file/sub")

@@ -134,7 +134,7 @@ class Redirects(urllib.request.HTTPRedirectHandler):
     """Follows a server to where a file lies, but only by HTTP: never to a file of this machine."""
 
     def redirect_request(self, request, response, code, message, headers, url):
-        _check_scheme(url, f"{request.full_url} leads to {url}")
+        _check_scheme(url, f"{request.full_url}: it leads to {url}")
         return super().redirect_request(request, response, code, message, headers, url)
 
 
@@ -229,5 +229,5 @@ def _write(response: http.client.HTTPResponse, source: Source, partial: Path, st
         file.truncate()
         file.flush()
         os.fsync(file.fileno())
-        if source.size is None and length is not None and file.tell() < start + length:
-            raise EOFError(f"it broke off after {file.tell() - start:,} of {length:,} bytes")
+        if source.size is None and (not file.tell() or file.tell() < start + (length or 0)):
+            raise EOFError(f"it broke off after {file.tell() - start:,} of {length or 1:,} bytes")

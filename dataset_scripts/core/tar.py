@@ -20,6 +20,8 @@ class Member(tarfile.TarInfo):
             raise
         except tarfile.HeaderError as error:
             raise tarfile.ReadError(f"it is cut off or damaged: {error}") from error
+        if member.size < 0:  # would lead back to it
+            raise tarfile.ReadError("it is damaged: a member of less than no bytes")
         if not member.isreg() and member.size > MAX_HEADER:  # is read into memory
             raise tarfile.ReadError(f"it has a header of {member.size} bytes")
         return member
