@@ -50,7 +50,7 @@ class Fields:
             kind, known = _SCALARS.get(type(value)), self.kinds.get(name)
             try:
                 if kind is None:
-                    kind = pa.infer_type([value])
+                    kind = pa.array([value]).type  # also that its numbers fit
                 elif kind is _SCALARS[int] and not -(1 << 63) <= value < 1 << 63:
                     raise OverflowError("it is too large for 64 bits")
                 if known is None:
