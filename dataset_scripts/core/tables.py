@@ -16,7 +16,7 @@ from dataset_scripts.core.fields import short, table_of
 from dataset_scripts.core.files import Files, Reader
 from dataset_scripts.core.layout import Rows
 from dataset_scripts.core.parquet import IMAGE, read_parquet
-from dataset_scripts.core.text_table import check_text, json_lines, read_csv
+from dataset_scripts.core.text_table import json_lines, read_csv
 
 MANY_CLASSES = 10_000
 ODD = r"^/|^[A-Za-z]:|(^|/)\.{0,2}/|/\.{0,2}$|\\"  # names that are not plain relative paths
@@ -36,14 +36,15 @@ def read_table(
         DataError: the file is empty, cut off, not in UTF-8 or no such table; it would take much more memory than its size.
     """
     where, suffix = f"{files.root}/{path}", path.lower().rpartition(".")[2]
-    with reading(f"{where}: cannot be read as a table"), files.open(path) as file:
-        if suffix == "parquet":
-            table = read_parquet(file, where, len(files.paths) if isinstance(files, Files) else None)
-        elif suffix == "jsonl":
-            table = table_of(json_lines(file, where, faults), where, faults)
+    with reading(f"{where}: cannot be read as a table"):
+        if suffix in ("csv", "tsv"):
+            table = read_csv(files, path, text_columns, faults)
         else:
-            check_text(file, where)
-            table = read_csv(file, path, text_columns, where, faults)
+            with files.open(path) as file:
+                if suffix == "parquet":
+                    table = read_parquet(file, where, len(files.paths) if isinstance(files, Files) else None)
+                else:
+                    table = table_of(json_lines(file, where, faults), where, faults)
         twice = next((column for column, count in Counter(table.column_names).items() if count > 1), None)
         if twice is not None:
             raise DataError(f"{where} has two columns {short(twice)!r}: rename one")

@@ -1,7 +1,7 @@
 """Tables of text: the rows of csv and tsv, the lines of jsonl, none of them without end."""
 
 import codecs
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, BinaryIO
 
@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.csv
 
 from dataset_scripts.core.errors import DataError
-from dataset_scripts.core.fields import short
+from dataset_scripts.core.fields import brief
+from dataset_scripts.core.files import Reader
 from dataset_scripts.core.json_text import parse_json
 
 BLOCK = 1 << 16  # bytes of a csv that are read at once
@@ -73,42 +74,45 @@ def json_lines(file: BinaryIO, where: str, faults: AbstractContextManager | None
 
 
 def read_csv(
-    file: BinaryIO, path: str, text_columns: Collection[str], where: str, faults: AbstractContextManager | None
+    files: Reader, path: str, text_columns: Collection[str], faults: AbstractContextManager | None = None
 ) -> pa.Table:
-    """Reads a csv or tsv that `check_text` has seen; `text_columns` stay text, and a row's fault is raised in `faults`.
+    """Reads a csv or tsv; `text_columns` stay text, and a row's fault is raised in `faults`.
 
     Raises:
-        DataError: too many columns, or a quote without an end.
+        DataError: what `check_text` refuses, too many columns, or a quote without an end.
         pyarrow.ArrowException: no such table.
     """
-    line = file.readline(BLOCK).decode("utf-8", "replace")
-    mark = delimiter(path, line)
+    where, odd = f"{files.root}/{path}", []
+    with files.open(path) as file:
+        check_text(file, where)
+        mark = delimiter(path, line := file.readline(BLOCK).decode("utf-8", "replace"))
     if line.count(mark) >= MAX_COLUMNS:
         raise DataError(f"{where}: its first line has more than {MAX_COLUMNS:,} columns")
-    odd = []
 
     def on_odd_row(row: pa.csv.InvalidRow) -> str:
-        if getattr(faults, "skip", False):
-            odd.append(f"{where}: {row.actual_columns} values, not {row.expected_columns}, in the row {short(row.text)!r}")
-            return "skip"
-        return "error"
+        odd.append(f"{where}: {row.actual_columns} values, not {row.expected_columns}, in the row {brief(row.text)}")
+        return "skip" if getattr(faults, "skip", False) else "error"
 
-    parsing = pa.csv.ParseOptions(delimiter=mark, newlines_in_values=True, invalid_row_handler=on_odd_row)
-    types = pa.csv.ConvertOptions(column_types=dict.fromkeys(text_columns, pa.string()))
-    try:  # block by block, which takes half the memory; the first one tells the types
-        file.seek(0)
-        table = pa.csv.open_csv(file, pa.csv.ReadOptions(block_size=BLOCK), parsing, types).read_all()
-    except pa.ArrowException:  # a later one does not have them, or there is a fault: all values are looked at
-        file.seek(0)
+    def read(reader: Callable, block: int) -> pa.Table:
         odd.clear()
-        table = pa.csv.read_csv(file, pa.csv.ReadOptions(block_size=MAX_LINE), parsing, types)
+        parsing = pa.csv.ParseOptions(delimiter=mark, newlines_in_values=True, invalid_row_handler=on_odd_row)
+        types = pa.csv.ConvertOptions(column_types=dict.fromkeys(text_columns, pa.string()))
+        with files.open(path) as file:  # not one that another reader had: its threads read on behind an exception
+            found = reader(file, pa.csv.ReadOptions(block_size=block, use_threads=False), parsing, types)
+            return found if isinstance(found, pa.Table) else found.read_all()
+
+    try:  # block by block, which takes half the memory; the first one tells the types
+        table = read(pa.csv.open_csv, BLOCK)
+    except pa.ArrowException:  # a later one does not have them, or there is a fault: all values are looked at
+        table = read(pa.csv.read_csv, MAX_LINE)
     for message in odd:
-        with faults:
+        with faults or nullcontext():
             raise DataError(message)
     last = table.slice(len(table) - 1).to_pylist() if len(table) else [{}]
     if any(isinstance(value, str) and "\n" in value for value in last[0].values()):
-        file.seek(0)
-        if sum(block.count(b'"') for block in iter(lambda: file.read(1 << 20), b"")) % 2:
+        with files.open(path) as file:
+            quotes = sum(block.count(b'"') for block in iter(lambda: file.read(1 << 20), b""))
+        if quotes % 2:
             raise DataError(f"{where}: a quote in its row {len(table)} has no end")
     return table
 
