@@ -6,6 +6,7 @@ import datasets
 import pyarrow as pa
 
 from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.fields import brief
 from dataset_scripts.core.files import Files, folder_of, name_of, stem_of
 from dataset_scripts.core.layout import Rows
 from dataset_scripts.core.published import PublishedSet, Source
@@ -69,7 +70,7 @@ class Ade20k(PublishedSet, MaskPairs):
         for where, line in self._table(files, "sceneCategories.txt"):
             words = line.split()
             if len(words) != 2:
-                raise DataError(f"{where}: {line!r} is not the name of an image and its scene")
+                raise DataError(f"{where}: {brief(line)} is not the name of an image and its scene")
             scenes[words[0]] = words[1]
         return scenes
 
@@ -79,6 +80,6 @@ class Ade20k(PublishedSet, MaskPairs):
         for where, line in self._table(files, "objectInfo150.txt")[1:]:
             cells = line.split("\t")
             if len(cells) < 5 or cells[0].strip() != str(len(names) + 1):
-                raise DataError(f"{where}: {line!r} is not the class {len(names) + 1} with its name in the last cell")
+                raise DataError(f"{where}: {brief(line)} is not the class {len(names) + 1} with its name in the last cell")
             names.append(f"{len(names) + 1} {cells[-1].split(',')[0].strip()}")
         return names

@@ -6,7 +6,7 @@ import datasets
 import numpy as np
 import pyarrow as pa
 
-from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.features import List
 from dataset_scripts.core.files import Files, folder_of, name_of
 from dataset_scripts.core.layout import LayoutBuilder, Rows
@@ -50,7 +50,7 @@ class Celeba(PublishedSet, LayoutBuilder):
         folder = next((folder_of(path) for path in files.images if name_of(folder_of(path)) == IMAGES), IMAGES)
         path = places.get(SPLITS, SPLITS)
         names, parts, _ = read_list(files, path, header=False)
-        images = resolve_names(files, path, pa.array(names), "image", folder)
+        images = resolve_names(files, path, pa.array(names, pa.string()), "image", folder, self.faults)
         path = places.get(ATTRIBUTES, ATTRIBUTES)
         listed, values, columns = read_list(files, path, header=True)
         values = in_order_of(names, listed, values, f"{files.root}/{path}")
@@ -65,11 +65,13 @@ class Celeba(PublishedSet, LayoutBuilder):
         if LANDMARKS in places:
             listed, values, _ = read_list(files, places[LANDMARKS], header=True)
             features["landmarks"] = List(List(datasets.Value("int64"), length=2), length=5)
+            if values.shape[1] != 10:
+                raise DataError(f"{files.root}/{places[LANDMARKS]}: a line has {values.shape[1]} numbers, not x and y of five points")
             points = in_order_of(names, listed, values, f"{files.root}/{places[LANDMARKS]}").reshape(-1)
             known["landmarks"] = pa.FixedSizeListArray.from_arrays(pa.FixedSizeListArray.from_arrays(pa.array(points), 2), 5)
         rows = {}
         for number, split in enumerate(("train", "validation", "test")):
-            chosen = pa.array(np.flatnonzero(parts[:, 0] == number))
+            chosen = pa.array(np.flatnonzero((parts[:, 0] == number) & images.is_valid().to_numpy(zero_copy_only=False)))
             rows[split] = Rows(
                 images.take(chosen).to_pylist(), {name: column.take(chosen) for name, column in known.items()}
             )
@@ -103,8 +105,11 @@ def read_list(files: Files, path: str, header: bool) -> tuple[list[str], np.ndar
             )
         names.append(name)
     if header and lines[0].strip() != str(len(names)):
-        raise DataError(f"{files.root}/{path} lists {len(names)} images, its first line says {lines[0].strip()}")
-    return names, np.array(rows), lines[1].split() if header else []
+        raise DataError(f"{files.root}/{path} lists {len(names)} images, its first line says {lines[0].strip()[:40]}")
+    if not rows:
+        raise DataError(f"{files.root}/{path} lists no images")
+    with reading(f"{files.root}/{path}"):  # numbers of more than 64 bits
+        return names, np.array(rows, np.int64), lines[1].split() if header else []
 
 
 def in_order_of(names: Sequence[str], listed: Sequence[str], values: np.ndarray, where: str) -> np.ndarray:

@@ -14,7 +14,8 @@ BATCH = 1 << 12  # objects that are Python's at once
 FREE_CELLS = 1 << 20
 CELLS_A_BYTE = 4
 _SPARSE = "there are too many fields for so few values: most of them are said nowhere, so that this is no table"
-_SCALARS = {str: pa.string(), bool: pa.bool_(), int: pa.int64(), float: pa.float64(), type(None): pa.null()}
+_INT = pa.int64()
+_SCALARS = {str: pa.string(), bool: pa.bool_(), int: _INT, float: pa.float64(), type(None): pa.null()}
 
 
 class Fields:
@@ -45,34 +46,42 @@ class Fields:
         """
         if not isinstance(fields, dict):
             raise DataError(f"{where}: it is a {type(fields).__name__}, not an object with fields: {short(fields)}")
-        new = {}
+        new, items = {}, self.items
         for name, value in fields.items():
             kind, known = _SCALARS.get(type(value)), self.kinds.get(name)
+            if kind is known is not None and (kind is not _INT or -(1 << 63) <= value < 1 << 63):
+                continue  # most are so
+            items += 0 if kind else _items(value)
             try:
-                if kind is None:
-                    kind = pa.infer_type([value])
-                elif kind is _SCALARS[int] and not -(1 << 63) <= value < 1 << 63:
-                    raise OverflowError("it is too large for 64 bits")
-                if known is None:
-                    new[name] = kind
-                elif known != kind and kind != pa.null():
-                    if self.full and pa.types.is_nested(kind):
-                        raise ValueError("there are too many fields before it")
-                    new[name] = _common(known, kind)
+                new[name] = self._kind(value, kind, known)
             except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
                 other = f", and not as in {self._named_in[name]}" if name in self._named_in else ""
                 raise DataError(f"{where}: the field {short(name)} is {brief(value)}{other}: {reason(error)}") from error
-        items = self.items + sum(map(_items, fields.values()))
-        columns = [self.columns[place] + sum(_leaves(kind)[place] - _leaves(self.kinds.get(name))[place] for name, kind in new.items())
-                   for place in (0, 1)]  # fmt: skip
-        if new or items > self.items:
-            self.full = self.full or not _is_table(columns, self.rows + 1, items, self.size + size)
-        if self.full and (new or items > self.items):
-            raise DataError(f"{where}: {_SPARSE}")
+        columns = self.columns
+        if new:
+            new = {name: kind for name, kind in new.items() if kind != self.kinds.get(name)}
+            grown = [(_leaves(kind), _leaves(self.kinds.get(name))) for name, kind in new.items()]
+            columns = [columns[place] + sum(after[place] - before[place] for after, before in grown) for place in (0, 1)]
+            if new or items > self.items:
+                self.full = self.full or not _is_table(columns, self.rows + 1, items, self.size + size)
+                if self.full:
+                    raise DataError(f"{where}: {_SPARSE}")
         self._named_in |= {name: where for name, kind in new.items() if kind != pa.null()}
         self.kinds |= new
         self.columns, self.items, self.rows, self.size = columns, items, self.rows + 1, self.size + size
         return fields
+
+    def _kind(self, value: Any, kind: pa.DataType | None, known: pa.DataType | None) -> pa.DataType:
+        """The type that holds a value, of type `kind` if it is a plain one, and those before it."""
+        if kind is _INT and not -(1 << 63) <= value < 1 << 63:
+            raise OverflowError("it is too large for 64 bits")
+        if kind is None:
+            kind = pa.array([value]).type  # also that its numbers fit
+            if self.full and known != kind:
+                raise ValueError("there are too many fields before it")
+        if known is None or known == kind:
+            return kind
+        return known if kind == pa.null() else _common(known, kind)
 
     def check(self, where: str) -> None:
         """Raises DataError if the objects together have too many fields for their size."""

@@ -30,7 +30,7 @@ def read_parquet(file: BinaryIO, where: str, most_rows: int | None = None) -> pa
     file.seek(0)
     footer = pq.read_metadata(file)
     if most_rows is not None and not 0 <= footer.num_rows <= most_rows:
-        raise DataError(f"{where}: it has {footer.num_rows:,} rows, but there are {most_rows:,} files, each of which has one at most")
+        raise DataError(f"{where}: it has {footer.num_rows:,} rows, but there are {most_rows:,} files: each has one at most")
     said = 0
     for group in map(footer.row_group, range(footer.num_row_groups)):
         for number in range(group.num_columns):
@@ -38,19 +38,21 @@ def read_parquet(file: BinaryIO, where: str, most_rows: int | None = None) -> pa
             width = max(8, footer.schema.column(number).length or 0)
             said += max(column.total_uncompressed_size, column.num_values * width, most * (column.num_values < 0))
     if said > most:
-        raise DataError(f"{where}: its values take {said:,} bytes, much more than the file: that is no table of images")
-    texts = [column.path for column in map(footer.schema.column, range(footer.num_columns)) if column.physical_type == "BYTE_ARRAY"]
+        raise DataError(f"{where}: its values take {said:,} bytes, much more than the file")
+    leaves = map(footer.schema.column, range(footer.num_columns))
+    texts = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
     file.seek(0)
     table = pq.ParquetFile(file, read_dictionary=texts, arrow_extensions_enabled=False).read()
     if sum(_size(chunk) for column in table.columns for chunk in column.chunks) > most:
-        raise DataError(f"{where}: its values take more than {most:,} bytes, much more than the file: that is no table of images")
+        raise DataError(f"{where}: its values take more than {most:,} bytes, much more than the file")
     table = table.cast(pa.schema([(field.name, _plain(field.type)) for field in table.schema]))
     for number, field in enumerate(table.schema):
-        if pa.types.is_struct(field.type) and set(field.type.names) == {"bytes", "path"} and field.type.field("bytes").type == pa.binary():
+        names = set(field.type.names) if pa.types.is_struct(field.type) else ()
+        if names == {"bytes", "path"} and field.type.field("bytes").type == pa.binary():
             column = table.column(number)
             lost = pc.index(pc.and_(column.is_valid(), pc.is_null(pc.struct_field(column, "bytes"))), True).as_py()
             if lost >= 0:
-                raise DataError(f"{where}, row {lost + 1}: the image in {field.name} has no bytes, and files elsewhere are not opened")
+                raise DataError(f"{where}, row {lost + 1}: the image in {field.name} has no bytes, and no file elsewhere is opened")
             names = pc.replace_substring_regex(pc.struct_field(column, "path").cast(pa.string()), r"^.*[/\\]", "")
             images = [pa.StructArray.from_arrays([*parts], fields=list(IMAGE), mask=parts[0].is_null()) for parts in zip(
                 pc.struct_field(column, "bytes").chunks, names.chunks)]  # fmt: skip
@@ -92,4 +94,4 @@ def _plain(kind: pa.DataType) -> pa.DataType:
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    return any(test(kind) for test in (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_large_binary))
+    return kind in (pa.string(), pa.large_string(), pa.binary(), pa.large_binary())

@@ -122,8 +122,8 @@ def decode_codes(codes: list[Any], size: tuple[int, int], where: str) -> np.ndar
         DataError: a code is none, or of another size than the image; the masks would have more than MAX_PIXELS.
     """
     if len(codes) * size[0] * size[1] > MAX_PIXELS:
-        raise DataError(f"{where}: {len(codes)} masks of {size[1]} x {size[0]} pixels are more than {MAX_PIXELS:,}: read the codes "
-                        "by transform=None, and decode some")  # fmt: skip
+        raise DataError(f"{where}: {len(codes)} masks of {size[1]} x {size[0]} pixels are more than {MAX_PIXELS:,}: "
+                        "read the codes by transform=None, and decode some")  # fmt: skip
     masks = np.zeros((len(codes), *size), bool)
     for number, code in enumerate(codes):
         try:

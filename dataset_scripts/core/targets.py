@@ -24,7 +24,8 @@ def mask_tensor(mask: Any) -> tv_tensors.Mask:
     """
     array = np.asarray(mask)
     if array.ndim != 2:
-        raise TypeError(f"a mask holds one id a pixel, not {array.shape[-1]} channels: load it as an image, or map its colours to ids")
+        channels = array.shape[-1]
+        raise TypeError(f"a mask holds one id a pixel, not {channels} channels: load it as an image, or map its colours to ids")
     return tv_tensors.Mask(torch.from_numpy(array.astype(np.int64)))
 
 

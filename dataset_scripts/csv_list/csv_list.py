@@ -20,7 +20,8 @@ from dataset_scripts.core.files import Files, folder_of, is_image, name_of, stem
 from dataset_scripts.core.json_text import parse_json
 from dataset_scripts.core.layout import LayoutBuilder, LayoutConfig, Rows
 from dataset_scripts.core.splits import SPLITS, split_in
-from dataset_scripts.core.tables import as_class_label, delimiter, free_name
+from dataset_scripts.core.tables import as_class_label, free_name
+from dataset_scripts.core.text_table import delimiter
 from dataset_scripts.csv_list.names import Places
 from dataset_scripts.csv_list.rows import FOLDER, LINE, check_overlap, class_names, is_class, is_multi_label, is_splits, read_rows
 

@@ -13,7 +13,8 @@ from dataset_scripts.core.fields import short, table_of
 from dataset_scripts.core.files import IMAGE_SUFFIXES, Files
 from dataset_scripts.core.json_stream import Element, records
 from dataset_scripts.core.splits import SPLITS
-from dataset_scripts.core.tables import check_text, read_table
+from dataset_scripts.core.tables import read_table
+from dataset_scripts.core.text_table import check_text
 
 ENDINGS = "|".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))
 LINE = rf"(?s)^(?P<file_name>.*?\.(?i:{ENDINGS})|[^\s,;]+)(?:\s*[\s,;]\s*(?P<label>.*))?$"  # of a list: a path, then a label

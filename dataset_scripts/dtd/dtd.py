@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import datasets
 import pyarrow as pa
 
-from dataset_scripts.core.layout import LayoutBuilder, LayoutConfig, Rows
+from dataset_scripts.core.layout import LayoutBuilder, LayoutConfig
 from dataset_scripts.core.published import PublishedSet, Source
-from dataset_scripts.core.tables import resolve_names
+from dataset_scripts.core.tables import resolve_names, rows_of
 
 published = Source.at("https://www.robots.ox.ac.uk/~vgg/data/dtd/download/")
 LISTS = {"train": "train", "validation": "val", "test": "test"}
@@ -47,9 +47,9 @@ class Dtd(PublishedSet, LayoutBuilder):
         label = datasets.ClassLabel(names=sorted({name.split("/")[0] for split in names.values() for name in split}))
         rows = {}
         for split, path in lists.items():
-            images = resolve_names(files, path, pa.array(names[split]), "image", f"{top}images")
+            images = resolve_names(files, path, pa.array(names[split], pa.string()), "image", f"{top}images", self.faults)
             labels = label.str2int([name.split("/")[0] for name in names[split]])
-            rows[split] = Rows(images.to_pylist(), {"label": pa.array(labels)})
+            rows[split] = rows_of(images, {"label": pa.array(labels, pa.int64())})
         return datasets.Features(image=datasets.Image(), label=label), rows
 
     def read(self, files, path):

@@ -6,10 +6,11 @@ import datasets
 import pyarrow as pa
 
 from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.fields import brief, short
 from dataset_scripts.core.files import name_of
-from dataset_scripts.core.layout import LayoutBuilder, LayoutConfig, Rows
+from dataset_scripts.core.layout import LayoutBuilder, LayoutConfig
 from dataset_scripts.core.published import PublishedSet, Source
-from dataset_scripts.core.tables import resolve_names
+from dataset_scripts.core.tables import resolve_names, rows_of
 
 published = Source.at("https://www.robots.ox.ac.uk/~vgg/data/fgvc-aircraft/archives/")
 CLASS_LISTS = {"variant": "variants.txt", "family": "families.txt", "manufacturer": "manufacturers.txt"}
@@ -49,17 +50,22 @@ class FgvcAircraft(PublishedSet, LayoutBuilder):
         class_list = next((path for path in files.paths if name_of(path) == last), f"data/{last}")
         data = class_list.removesuffix(last)
         classes = files.read(class_list).decode("utf-8", "replace").splitlines()
-        label = datasets.ClassLabel(names=[name.strip() for name in classes if name.strip()])
+        classes = [name.strip() for name in classes if name.strip()]
+        if len(set(classes)) < len(classes):
+            raise DataError(f"{files.root}/{class_list}: two classes have one name")
+        label = datasets.ClassLabel(names=classes)
         numbers, rows = {name: number for number, name in enumerate(label.names)}, {}
         for split, name in LISTS.items():
             path = f"{data}images_{self.config.name}_{name}.txt"
             text = files.read(path).decode("utf-8", "replace")
             lines = [line.strip().partition(" ") for line in text.splitlines() if line.strip()]  # a class has spaces too
             for row, (image, _, said) in enumerate(lines):
-                if said not in numbers:
-                    raise DataError(f"{files.root}/{path}, row {row + 1}: {said!r} of image {image} is not in {class_list}")
-            images = resolve_names(files, path, pa.array([f"{image}.jpg" for image, *_ in lines]), "image", f"{data}images")
-            rows[split] = Rows(images.to_pylist(), {"label": pa.array([numbers[said] for *_, said in lines])})
+                with self.faults:
+                    if said not in numbers:
+                        raise DataError(f"{files.root}/{path}, row {row + 1}: {brief(said)} of image {short(image)} is not in {class_list}")
+            names = pa.array([f"{image}.jpg" for image, *_ in lines], pa.string())
+            images = resolve_names(files, path, names, "image", f"{data}images", self.faults)
+            rows[split] = rows_of(images, {"label": pa.array([numbers.get(said) for *_, said in lines], pa.int64())})
         return datasets.Features(image=datasets.Image(), label=label), rows
 
     def read(self, files, path):

@@ -5,9 +5,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dataset_scripts.core.errors import DataError
-from dataset_scripts.core.layout import LayoutBuilder, Rows
+from dataset_scripts.core.fields import short
+from dataset_scripts.core.layout import LayoutBuilder
 from dataset_scripts.core.published import PublishedSet, Source
-from dataset_scripts.core.tables import resolve_names
+from dataset_scripts.core.tables import resolve_names, rows_of
 
 published = Source.at("http://data.vision.ee.ethz.ch/cvl/")
 CLASS_LIST = "meta/classes.txt"
@@ -33,16 +34,19 @@ class Food101(PublishedSet, LayoutBuilder):
     def index(self, files):
         top = files.above(CLASS_LIST)
         classes = files.read(top + CLASS_LIST).decode("utf-8", "replace").split()
+        if len(set(classes)) < len(classes):
+            raise DataError(f"{files.root}/{top}{CLASS_LIST}: two classes have one name")
         rows = {}
         for split in ("train", "test"):
             path = f"{top}meta/{split}.txt"
-            names = pa.array(files.read(path).decode("utf-8", "replace").split())
-            images = resolve_names(files, path, pc.binary_join_element_wise(names, "jpg", "."), "image", f"{top}images")
-            labels = pc.index_in(pc.replace_substring_regex(names, "/.*", ""), pa.array(classes)).cast(pa.int64())
-            if labels.null_count:
-                stray = names.filter(pc.is_null(labels))[0]
-                raise DataError(f"{files.root}/{path}: {stray} is of no class in {top}{CLASS_LIST}")
-            rows[split] = Rows(images.to_pylist(), {"label": labels})
+            names = pa.array(files.read(path).decode("utf-8", "replace").split(), pa.string())
+            paths = pc.binary_join_element_wise(names, "jpg", ".")
+            images = resolve_names(files, path, paths, "image", f"{top}images", self.faults)
+            labels = pc.index_in(pc.replace_substring_regex(names, "(?s)/.*", ""), pa.array(classes, pa.string())).cast(pa.int64())
+            for stray in names.filter(pc.is_null(labels)).to_pylist():
+                with self.faults:
+                    raise DataError(f"{files.root}/{path}: {short(stray)} is of no class in {top}{CLASS_LIST}")
+            rows[split] = rows_of(images, {"label": labels})
         return datasets.Features(image=datasets.Image(), label=datasets.ClassLabel(names=classes)), rows
 
     def read(self, files, path):

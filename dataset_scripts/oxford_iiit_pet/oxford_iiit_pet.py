@@ -40,11 +40,13 @@ class OxfordIiitPet(PublishedSet, LayoutBuilder):
         for split, name in LISTS.items():
             path = f"{top}annotations/{name}"
             names, labels, species = read_list(files, path, breeds)
-            images = resolve_names(files, path, pc.binary_join_element_wise(names, "jpg", "."), "image", f"{top}images")
-            masks = pc.binary_join_element_wise(names, "png", ".")
-            masks = resolve_names(files, path, masks, "mask", f"{top}annotations/trimaps")
-            samples = list(zip(images.to_pylist(), masks.to_pylist(), strict=True))
-            rows[split] = Rows(samples, {"label": pa.array(labels), "species": pa.array(species)})
+            paths = [pc.binary_join_element_wise(names, suffix, ".") for suffix in ("jpg", "png")]
+            images = resolve_names(files, path, paths[0], "image", f"{top}images", self.faults)
+            masks = resolve_names(files, path, paths[1], "mask", f"{top}annotations/trimaps", self.faults)
+            kept = pc.and_(images.is_valid(), masks.is_valid())
+            samples = list(zip(images.filter(kept).to_pylist(), masks.filter(kept).to_pylist(), strict=True))
+            columns = {"label": pa.array(labels, pa.int64()), "species": pa.array(species, pa.int64())}
+            rows[split] = Rows(samples, {name: column.filter(kept) for name, column in columns.items()})
         if sorted(breeds) != list(range(len(breeds))):
             raise DataError(f"{files.root}/{top}annotations: the numbers of the classes are not 1 to {len(breeds)}")
         features = datasets.Features(
@@ -71,7 +73,7 @@ def read_list(files: Files, path: str, breeds: dict[int, str]) -> tuple[pa.Array
     """
     names, labels, species = [], [], []
     for row, line in enumerate(files.read(path).decode("utf-8", "replace").splitlines()):
-        where = f"{files.root}/{path}, row {row + 1}: {line!r}"
+        where = f"{files.root}/{path}, row {row + 1}: {line[:100]!r}"
         try:
             name, *numbers = line.split()
             label, kind, _ = (int(number) - 1 for number in numbers)
@@ -83,4 +85,4 @@ def read_list(files: Files, path: str, breeds: dict[int, str]) -> tuple[pa.Array
         names.append(name)
         labels.append(label)
         species.append(kind)
-    return pa.array(names), labels, species
+    return pa.array(names, pa.string()), labels, species

@@ -36,15 +36,16 @@ class TinyImagenet(PublishedSet, LayoutBuilder):
         train = [path for path in files.images if path.startswith(f"{top}train/")]
         test = [path for path in files.images if path.startswith(f"{top}test/")]
         listed = lines_of(files, top + VALIDATION, 2)
-        names = pa.array([name for name, _ in listed])
-        validation = resolve_names(files, top + VALIDATION, names, "image", f"{top}val/images")
+        names = pa.array([name for name, _ in listed], pa.string())
+        validation = resolve_names(files, top + VALIDATION, names, "image", f"{top}val/images", self.faults)
         said = {"train": [path[len(top) :].split("/")[1] for path in train], "validation": [wnid for _, wnid in listed]}
         numbers, labels = {wnid: number for number, wnid in enumerate(wnids)}, {"test": pa.nulls(len(test), pa.int64())}
         for split, classes in said.items():
             stray = next((wnid for wnid in classes if wnid not in numbers), None)
             if stray is not None:
                 raise DataError(f"{files.root}: the class {stray} of {split} images is not in {top}wnids.txt")
-            labels[split] = pa.array([numbers[wnid] for wnid in classes])
+            labels[split] = pa.array([numbers[wnid] for wnid in classes], pa.int64())
+        labels["validation"], validation = (column.filter(validation.is_valid()) for column in (labels["validation"], validation))
         images = {"train": train, "validation": validation.to_pylist(), "test": test}
         label = datasets.ClassLabel(names=class_names({wnid: words.get(wnid, wnid) for wnid in wnids}))
         rows = {split: Rows(paths, {"label": labels[split]}) for split, paths in images.items()}

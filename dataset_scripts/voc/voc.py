@@ -9,6 +9,7 @@ import datasets
 from dataset_scripts.core.decode import Frame
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.features import List
+from dataset_scripts.core.fields import short
 from dataset_scripts.core.files import Files, is_image, name_of, without_suffix
 from dataset_scripts.core.layout import LayoutBuilder, LayoutConfig, Rows
 from dataset_scripts.core.masks import fit_mask
@@ -173,17 +174,18 @@ class Voc(LayoutBuilder):
         for source, line, key, name in rows:
             with self.faults:
                 where = f"{files.root}/{source}" + (f", line {line}" if line else "")
+                said = short(name)
                 if key in twice:
                     first, second = twice[key]
-                    raise DataError(f"{where}: {name} may be {first} or {second}: rename or remove one")
+                    raise DataError(f"{where}: {said} may be {first} or {second}: rename or remove one")
                 if key in seen:
-                    raise DataError(f"{where}: {name} is listed twice")
+                    raise DataError(f"{where}: {said} is listed twice")
                 if key not in found["image"]:
-                    raise DataError(f"{where}: there is no image {name}")
+                    raise DataError(f"{where}: there is no image {said}")
                 seen.add(key)
                 for kind in kinds:
                     if kind not in lacking and key not in found[kind]:
-                        raise DataError(f"{where}: {name} has no {kind.replace('_', ' ')} file")
+                        raise DataError(f"{where}: {said} has no {kind.replace('_', ' ')} file")
                 samples.append((name, found["image"][key], *(found[kind].get(key) for kind in kinds)))
         return samples
 

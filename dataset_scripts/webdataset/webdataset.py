@@ -100,6 +100,8 @@ class Webdataset(LayoutBuilder):
         self.images = [kind for kind in self.kinds if kind not in SIDECARS]  # in the order of the members
         if not self.images:
             raise DataError(f"{files.root}: less than half of the {count} samples have an image")
+        with reading(f"{files.root}: the names of its images"):
+            "".join(self.images).encode()
         self.most = max([most_classes(count), *map(len, name_lists(files).values())])  # classes
         fields = Fields()
         tables = {prefix: self._table(prefix, archive, fields) for prefix, archive in tars.items()}

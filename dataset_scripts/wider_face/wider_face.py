@@ -8,6 +8,7 @@ import numpy as np
 
 from dataset_scripts.core.decode import Frame
 from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.fields import brief, short
 from dataset_scripts.core.files import Files, name_of, without_suffix
 from dataset_scripts.core.layout import LayoutBuilder, Rows
 from dataset_scripts.core.objects import fit_boxes, object_features
@@ -98,7 +99,7 @@ class WiderFace(PublishedSet, LayoutBuilder):
                 first = place + 1
                 place = first + max(int(count), 1) if COUNT.fullmatch(count) else len(lines) + 1
                 if place > len(lines):
-                    raise DataError(f"{files.root}/{source}, line {first}: {count} is not the number of faces that follow")
+                    raise DataError(f"{files.root}/{source}, line {first}: {short(count)} is not the number of faces that follow")
                 faces = lines[first:place]
                 if int(count) == 0:
                     if set(faces[0].split()) != {"0"}:
@@ -109,7 +110,7 @@ class WiderFace(PublishedSet, LayoutBuilder):
                     path = images.pop(image, None)
                     if path is None:
                         raise DataError(
-                            f"{files.root}/{source}, line {number}: there is no image {image}, or a line before has it"
+                            f"{files.root}/{source}, line {number}: there is no image {short(image)}, or a line before has it"
                         )
                     samples.append((image, path, source, first + 1, faces))
         if images:
@@ -136,7 +137,7 @@ def read_faces(lines: list[str], frame: Frame, where: list[str]) -> dict[str, li
     """
     for line, place in zip(lines, where):
         if not FACE.fullmatch(line):
-            raise DataError(f"{place}: {line!r} is not x, y, width, height and {', '.join(ATTRIBUTES)}, as whole numbers")
+            raise DataError(f"{place}: {brief(line)} is not x, y, width, height and {', '.join(ATTRIBUTES)}, as whole numbers")
     values = np.array([line.split() for line in lines], np.int64).reshape(-1, 4 + len(ATTRIBUTES))
     objects = {"category": [0] * len(lines)}
     for column, (name, meanings) in enumerate(ATTRIBUTES.items(), 4):

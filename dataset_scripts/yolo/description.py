@@ -159,7 +159,7 @@ class Description:
         shape = self.said.get("kpt_shape")
         if shape is None:
             return None
-        if not isinstance(shape, list) or len(shape) != 2 or not isinstance(shape[0], int) or shape[0] < 1 or shape[1] not in (2, 3):
+        if not isinstance(shape, list) or len(shape) != 2 or type(shape[0]) is not int or shape[0] < 1 or shape[1] not in (2, 3):
             raise DataError(f"{self.where}: kpt_shape is not [how many, 2 or 3]")
         return shape[0], shape[1]
 
