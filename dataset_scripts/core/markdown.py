@@ -4,8 +4,9 @@ import re
 
 from dataset_scripts.core.errors import printable
 
-# What no Markdown, no table and no linker of bare addresses makes anything of. It begins and ends with a letter or digit.
-HARMLESS = re.compile(r"[^\W_](?:(?:[^\W_]|[ ,'\"/()+%-]|\.(?=[ 0-9])|(?<=[^\W_])_(?=[^\W_]))*[^\W_)+%])?")
+# What no Markdown, no table and no linker of bare addresses makes anything of: it begins with a letter or a digit, and of
+# the characters of ASCII has few others.
+HARMLESS = re.compile(r"[^\W_](?:[^\W_]|[^\x00-\x7f]|[ ,'\"/()+%-]|\.(?=[ 0-9])|(?<=[^\W_])_(?=[^\W_]))*")
 
 
 def markdown(text: str) -> str:
