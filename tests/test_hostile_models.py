@@ -80,6 +80,8 @@ def test_sound_folders_load(classifier, generator):
     assert model(torch.zeros(2, 1, 8, 8)).shape == (2, 2) and info == CLASSIFIER
     drawn, info = load_generator(generator)
     assert drawn(torch.zeros(2, 64), torch.tensor([0, 1])).shape == (2, 3, 8, 8) and info == GENERATOR
+    drawn, _ = load_generator(write(generator, GENERATOR | {"mean": [0], "std": [1]}))  # whole numbers are numbers too
+    assert drawn(torch.zeros(2, 64), torch.tensor([0, 1])).dtype == torch.uint8
     assert holds_generator(generator) and not holds_generator(classifier)
 
 

@@ -152,6 +152,7 @@ def read_info(folder: Path) -> Info:
         values = info.get(name)
         is_list = isinstance(values, list) and len(values) in (1, info["channels"]) and all(map(_is_number, values))
         check(name, is_list and (name == "mean" or min(values) > 0), f"a list of {info['channels']} numbers")
+        info[name] = [float(value) for value in values]
     if is_flow:
         check("guidance", _is_number(info.get("guidance")), "a number")
         multiple = 2 ** (info["depth"] - 1)
