@@ -22,7 +22,8 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 
 from recipes.core.augment import Prepare
-from recipes.core.config import Data, describe, merge, read_options, split_words
+from recipes.core.config import Data, describe, merge, split_words
+from recipes.core.config_files import read_options
 from recipes.core.data import load_test
 from recipes.core.evaluation import Evaluation, evaluate
 from recipes.core.export import load_model, run_of

@@ -1,4 +1,4 @@
-"""Model folders, checkpoints, features and configs of strangers: any bytes give a result or a line, in bounded time and memory."""
+"""Model folders, checkpoints, features and configs of strangers: any bytes give a result or a line, in bounded memory."""
 
 import json
 import os
@@ -20,7 +20,8 @@ import torch
 from dataset_scripts.core.markdown import markdown
 from recipes import load_generator, load_model
 from recipes.core import checkpoint
-from recipes.core.config import Model, Train, Unet, merge, read_config, read_options
+from recipes.core.config import Model, Train, Unet, merge, read_config
+from recipes.core.config_files import read_options
 from recipes.core.export import FLOW, holds_generator
 from recipes.core.hub import push_model
 from recipes.core.log import read_record
@@ -32,9 +33,15 @@ from recipes.fidelity_core.precomputed import read
 from recipes.fidelity_core.weights import _check_tensors
 
 CLASSIFIER = {
-    "architecture": "resnet8", "width": 4, "labels": ["cat", "dog"], "channels": 1, "size": 8, "resize": "whole",
-    "mean": [0.5], "std": [0.25],
-}  # fmt: skip
+    "architecture": "resnet8",
+    "width": 4,
+    "labels": ["cat", "dog"],
+    "channels": 1,
+    "size": 8,
+    "resize": "whole",
+    "mean": [0.5],
+    "std": [0.25],
+}
 GENERATOR = CLASSIFIER | {"architecture": FLOW, "width": 4, "depth": 2, "blocks": 1, "guidance": 1.5, "steps": 2}
 
 
@@ -87,18 +94,39 @@ def test_sound_folders_load(classifier, generator):
 
 ABSURD = [None, True, "4", -1, 0, 1.5, float("nan"), float("inf"), 10**9, 10**400, [], {}, [1], "\x1b[31m\n"]
 WRONG = {
-    "architecture": [*ABSURD, "resnet99999998", "resnet1208", "resnet" + "9" * 10_000, "resnet²", "resnet٨", "../evil", "timm/hf-hub:a/b",
-                     "timm/local-dir:/tmp", "timm/resnet50.evil", "timm/", "quantized_resnet18", "fcos_resnet50_fpn", "vit_h_14"],
-    "width": ABSURD, "channels": [*ABSURD, 2, 4], "size": ABSURD,
+    "architecture": [
+        *ABSURD,
+        "resnet99999998",
+        "resnet1208",
+        "resnet" + "9" * 10_000,
+        "resnet²",
+        "resnet٨",
+        "../evil",
+        "timm/hf-hub:a/b",
+        "timm/local-dir:/tmp",
+        "timm/resnet50.evil",
+        "timm/",
+        "quantized_resnet18",
+        "fcos_resnet50_fpn",
+        "vit_h_14",
+    ],
+    "width": ABSURD,
+    "channels": [*ABSURD, 2, 4],
+    "size": ABSURD,
     "labels": [*ABSURD, [[]], ["a", 1], ["a"] * 1_000_001, ["a"] * 1_000_000, "ab", {"a": 1}],
     "mean": [*ABSURD[:-4], "0.5", [None], ["a"], [float("nan")], [float("inf")], [0.1, 0.2], [10**400], [[0.5]]],
     "std": [*ABSURD[:-4], [0], [-1.0], [float("nan")], [1e300], [0.1, 0.2]],
     "resize": [1, "both", [], {}],
-}  # fmt: skip
+}
 WRONG_FLOW = {
-    "width": [*ABSURD, 3, 5], "depth": [*ABSURD, 11, 5], "blocks": [*ABSURD, 65], "steps": ABSURD,
-    "guidance": [None, True, "a", float("nan"), float("inf"), 10**400, []], "labels": [["a"] * 1_000_000], "size": [7, 10**6],
-}  # fmt: skip
+    "width": [*ABSURD, 3, 5],
+    "depth": [*ABSURD, 11, 5],
+    "blocks": [*ABSURD, 65],
+    "steps": ABSURD,
+    "guidance": [None, True, "a", float("nan"), float("inf"), 10**400, []],
+    "labels": [["a"] * 1_000_000],
+    "size": [7, 10**6],
+}
 
 
 @pytest.mark.parametrize("name", WRONG)
@@ -120,8 +148,20 @@ def test_a_description_of_a_generator_that_cannot_be(generator, name):
 
 
 def test_descriptions_that_are_no_json(classifier):
-    for text in ("", "null", "[]", "[" * 100_000, '{"a": ' * 100_000, "{", '"\\ud800"', "9" * 10_000, '{"size": ' + "9" * 5000 + "}", "{}",
-                 "\0", '{"labels": 1e999}'):  # fmt: skip
+    for text in (
+        "",
+        "null",
+        "[]",
+        "[" * 100_000,
+        '{"a": ' * 100_000,
+        "{",
+        '"\\ud800"',
+        "9" * 10_000,
+        '{"size": ' + "9" * 5000 + "}",
+        "{}",
+        "\0",
+        '{"labels": 1e999}',
+    ):
         write(classifier, text)
         assert "config.json" in refusal(load_model, classifier)
         assert not holds_generator(classifier)
@@ -138,8 +178,13 @@ def test_descriptions_that_are_no_json(classifier):
 
 
 def test_weights_that_disagree_with_the_description(classifier, generator):
-    for change in ({"width": 4096}, {"labels": ["a"] * 100_000}, {"architecture": "resnet1202"}, {"architecture": "cifarnet", "width": 4096},
-                   {"architecture": "vit_h_14", "channels": 3, "mean": [0.5] * 3, "std": [0.5] * 3}):  # fmt: skip
+    for change in (
+        {"width": 4096},
+        {"labels": ["a"] * 100_000},
+        {"architecture": "resnet1202"},
+        {"architecture": "cifarnet", "width": 4096},
+        {"architecture": "vit_h_14", "channels": 3, "mean": [0.5] * 3, "std": [0.5] * 3},
+    ):
         write(classifier, CLASSIFIER | change)
         assert "config.json and weights differ" in refusal(load_model, classifier, limit=20)
     for change in ({"width": 1024}, {"depth": 3, "blocks": 64}, {"labels": ["a"] * 100_000}):
@@ -148,7 +193,15 @@ def test_weights_that_disagree_with_the_description(classifier, generator):
     write(classifier, CLASSIFIER)
     good = (classifier / "model.safetensors").read_bytes()
     header = b'{"stem.weight":{"dtype":"F32","shape":[999999999,999999999],"data_offsets":[0,4]}}'
-    for content in (b"", b"\0" * 8, b"\xff" * 100, good[:-1], good[:20], good + b"\0", len(header).to_bytes(8, "little") + header + b"\0" * 4):
+    for content in (
+        b"",
+        b"\0" * 8,
+        b"\xff" * 100,
+        good[:-1],
+        good[:20],
+        good + b"\0",
+        len(header).to_bytes(8, "little") + header + b"\0" * 4,
+    ):
         (classifier / "model.safetensors").write_bytes(content)
         assert str(classifier) in refusal(load_model, classifier)
 
@@ -164,11 +217,18 @@ def checkpoints(folder):
     torch.save({"ema": None, "model": state}, folder / "good.pt")
     good = (folder / "good.pt").read_bytes()
     for name, value in {
-        "code": {"model": Exploit()}, "list": [state], "none": None, "text": "a", "missing": {"ema": None}, "numbers": {"model": {"a": 1}, "ema": 0},
-        "keys": {"model": {1: torch.ones(1)}, "ema": None}, "view": {"model": {"a": torch.zeros(1).expand(10**12)}, "ema": None},
-        "sparse": {"model": {"a": torch.eye(3).to_sparse()}, "ema": None}, "meta": {"model": {"a": torch.empty(10**12, device="meta")}, "ema": None},
+        "code": {"model": Exploit()},
+        "list": [state],
+        "none": None,
+        "text": "a",
+        "missing": {"ema": None},
+        "numbers": {"model": {"a": 1}, "ema": 0},
+        "keys": {"model": {1: torch.ones(1)}, "ema": None},
+        "view": {"model": {"a": torch.zeros(1).expand(10**12)}, "ema": None},
+        "sparse": {"model": {"a": torch.eye(3).to_sparse()}, "ema": None},
+        "meta": {"model": {"a": torch.empty(10**12, device="meta")}, "ema": None},
         "complex": {"model": {key: value.to(torch.complex64)[..., None] for key, value in state.items()}, "ema": None},
-    }.items():  # fmt: skip
+    }.items():
         torch.save(value, folder / f"{name}.pt")
     torch.save({"model": state, "ema": None}, folder / "old.pt", _use_new_zipfile_serialization=False)
     (folder / "empty.pt").write_bytes(b"")
@@ -237,21 +297,43 @@ def test_features_and_statistics_that_cannot_be(tmp_path):
     for kind in (">f4", "<f2", "f8", np.longdouble):
         assert read(npz(path, features=rows.astype(kind))).arrays["features"].sum() == 12
     assert read(npz(path, a=np.zeros((2, 3, 4), np.uint8))) is None and read(npz(path, a=np.array(["x"]))) is None
-    for arrays in ({"a": np.zeros((0, 3))}, {"a": np.zeros((3, 0))}, {"a": rows * np.nan}, {"a": rows * np.inf}, {"a": rows * 1e200},
-                   {"mu": np.ones(3)}, {"sigma": rows}, {"mu": np.ones(3), "sigma": rows}, {"mu": np.ones((3, 1)), "sigma": np.eye(3)},
-                   {"mu": np.ones(0), "sigma": np.ones((0, 0))}):  # fmt: skip
+    for arrays in (
+        {"a": np.zeros((0, 3))},
+        {"a": np.zeros((3, 0))},
+        {"a": rows * np.nan},
+        {"a": rows * np.inf},
+        {"a": rows * 1e200},
+        {"mu": np.ones(3)},
+        {"sigma": rows},
+        {"mu": np.ones(3), "sigma": rows},
+        {"mu": np.ones((3, 1)), "sigma": np.eye(3)},
+        {"mu": np.ones(0), "sigma": np.ones((0, 0))},
+    ):
         assert str(path) in refusal(read, npz(path, **arrays))
     for shape in ("(100000000000,)", "(10, -1)", "(999999, 999999)", "(1" + "0" * 30 + ", 1)"):
         header = "{'descr': '<f8', 'fortran_order': False, 'shape': " + shape + ", }"
         assert str(path) in refusal(read, stated(path, header))
-    for header in ("[" * 100, "{'descr': '<f8'}", "__import__('os').system('id')", "{'descr': 'x', 'fortran_order': 1, 'shape': (1,)}"):
+    for header in (
+        "[" * 100,
+        "{'descr': '<f8'}",
+        "__import__('os').system('id')",
+        "{'descr': 'x', 'fortran_order': 1, 'shape': (1,)}",
+    ):
         assert str(path) in refusal(read, stated(path, header))
     np.savez(path, a=np.array([Exploit()], dtype=object), b=rows)
     assert list(read(path).arrays) == ["b"]  # an object would be unpickled: it is left where it is
     np.savez_compressed(path, a=np.zeros((10_000, 10_000)))
     assert "for which the file is too small" in refusal(read, path)
     good = npz(path, features=rows).read_bytes()
-    for content in (b"", b"PK", good[:100], good[:-10], pickle.dumps(Exploit()), os.urandom(500), good.replace(b"\0\0\xf0?", b"\0\0\xf0@", 1)):
+    for content in (
+        b"",
+        b"PK",
+        good[:100],
+        good[:-10],
+        pickle.dumps(Exploit()),
+        os.urandom(500),
+        good.replace(b"\0\0\xf0?", b"\0\0\xf0@", 1),
+    ):
         path.write_bytes(content)
         assert str(path) in refusal(read, path)
     weights = tmp_path / "features.safetensors"
@@ -270,19 +352,57 @@ def test_configs_that_cannot_be(tmp_path, monkeypatch):
     monkeypatch.setenv("SECRET", "hunter2")
     path = tmp_path / "my.yaml"
     for text in (
-        "data: {path: '${oc.env:SECRET}'}", "data: ${oc.env:SECRET}", "epochs: ${batch}", "log_with: ['${oc.env:SECRET}']", BOMB, "a: &a [*a]",
-        "batch: " + "9" * 10_000, "[" * 100_000, "- a", "a", "a: [", "\0", "batch: 0", "epochs: .nan", "optim: {lr: .inf}", "seed: 99999999999999999999",
-        "data: {mean: [.nan]}", "data: 1", "1: 2", "? [a]\n: b", "batch: !!python/object/apply:os.getcwd []", "batch: 1\nbatch: 2", "accumulate: -1",
-        "data: {size: 0}", "model: null", "batch: [1]", "data: {path: 2020-13-45, size: a}", "ddp: {bucket_mb: 0}",
-    ):  # fmt: skip
+        "data: {path: '${oc.env:SECRET}'}",
+        "data: ${oc.env:SECRET}",
+        "epochs: ${batch}",
+        "log_with: ['${oc.env:SECRET}']",
+        BOMB,
+        "a: &a [*a]",
+        "batch: " + "9" * 10_000,
+        "[" * 100_000,
+        "- a",
+        "a",
+        "a: [",
+        "\0",
+        "batch: 0",
+        "epochs: .nan",
+        "optim: {lr: .inf}",
+        "seed: 99999999999999999999",
+        "data: {mean: [.nan]}",
+        "data: 1",
+        "1: 2",
+        "? [a]\n: b",
+        "batch: !!python/object/apply:os.getcwd []",
+        "batch: 1\nbatch: 2",
+        "accumulate: -1",
+        "data: {size: 0}",
+        "model: null",
+        "batch: [1]",
+        "data: {path: 2020-13-45, size: a}",
+        "ddp: {bucket_mb: 0}",
+    ):
         path.write_text(text)
         said = refusal(read_config, Train, [str(path)], "digits")
         assert "hunter2" not in said and ("config" in said or str(path) in said), (text, said)
     for content in (b"\xff\xfea", bytes(range(256))):
         path.write_bytes(content)
         assert str(path) in refusal(read_config, Train, [str(path)], "digits")
-    for option in ("data.path=${oc.env:SECRET}", "batch=0", "epochs=nan", "a=[[[", "=1", "batch=" + "9" * 10_000, "a=" + "[" * 5000, "[=1", ".=1",
-                   "batch=0x" + "f" * 5000, "data=1", "data.mean=[.inf]", "a.b.c=1", "batch=\x1b[31m"):  # fmt: skip
+    for option in (
+        "data.path=${oc.env:SECRET}",
+        "batch=0",
+        "epochs=nan",
+        "a=[[[",
+        "=1",
+        "batch=" + "9" * 10_000,
+        "a=" + "[" * 5000,
+        "[=1",
+        ".=1",
+        "batch=0x" + "f" * 5000,
+        "data=1",
+        "data.mean=[.inf]",
+        "a.b.c=1",
+        "batch=\x1b[31m",
+    ):
         assert "hunter2" not in refusal(merge, Train, {}, [option])
     path.write_text("data: {path: 2020-01-01, mean: [1e-1]}\noptim: {lr: 1e-3}\nepochs: 3\n")
     config, _ = read_config(Train, [str(path)], "digits")
@@ -306,7 +426,9 @@ def test_commands_end_in_one_line(root, classifier, tmp_path):
     command = [sys.executable, root / "recipes/evaluate.py", classifier, "cpu=true"]
     result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=os.environ | {"SECRET": "hunter2"})
     (line,) = [line for line in result.stderr.splitlines() if "error" in line]
-    assert result.returncode == 1 and "Traceback" not in result.stderr and "\x1b" not in line and str(classifier) in line, result.stderr
+    assert result.returncode == 1 and "Traceback" not in result.stderr and "\x1b" not in line and str(classifier) in line, (
+        result.stderr
+    )
     assert "hunter2" not in result.stderr
 
 
@@ -329,8 +451,19 @@ def test_names_do_not_lead_out_of_the_card_of_a_run(root, save_image, tmp_path):
         for part, count in (("train", 4), ("test", 1)):
             for number in range(count):
                 save_image(tmp_path / "[photos](x)" / part / name / f"{number}.png", (8, 8))
-    command = [sys.executable, "recipes/train.py", "digits", f"data.path={tmp_path / '[photos](x)'}", "batch=8", "epochs=1", "cpu=true",
-               "model.name=resnet8", "model.width=4", f"out={tmp_path / 'run'}", "augment.pad=0"]  # fmt: skip
+    command = [
+        sys.executable,
+        "recipes/train.py",
+        "digits",
+        f"data.path={tmp_path / '[photos](x)'}",
+        "batch=8",
+        "epochs=1",
+        "cpu=true",
+        "model.name=resnet8",
+        "model.width=4",
+        f"out={tmp_path / 'run'}",
+        "augment.pad=0",
+    ]
     result = subprocess.run(command, cwd=root, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr[-3000:]
     text = (tmp_path / "run/README.md").read_text()

@@ -70,8 +70,8 @@ def build_network(config: Model, channels: int, classes: int) -> nn.Module:
     if depth is None or not 8 <= int(depth[1]) <= DEEPEST or (int(depth[1]) - 2) % 6:
         close = ", ".join(difflib.get_close_matches(name, available)) or "resnet18, convnext_tiny, vit_b_16, …"
         raise UserError(
-            f"no model.name={name[:200]}: choose resnet8, resnet14, resnet20, …, cifarnet, a classifier of torchvision ({close}), "
-            "or timm/NAME"
+            f"no model.name={name[:200]}: choose resnet8, resnet14, resnet20, …, cifarnet, a classifier of torchvision "
+            f"({close}), or timm/NAME"
         )
     return SmallResNet((int(depth[1]) - 2) // 6, channels, classes, config.width)
 
