@@ -11,7 +11,7 @@ import yaml
 from datasets.info import DatasetInfosDict
 from huggingface_hub import DatasetCardData
 
-from dataset_scripts.core.card_info import class_labels, info_entries, row_totals, valid_splits
+from dataset_scripts.core.card_info import info_entries, row_totals, valid_splits
 from dataset_scripts.core.card_rules import hub_names, size_category, task_category, texts_of
 from dataset_scripts.core.card_script import Facts, all_facts, facts_of, named_script
 from dataset_scripts.core.card_text import first_table, marked, plain_lines, read_card, split_card
