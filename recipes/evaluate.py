@@ -21,13 +21,15 @@ import pyarrow.parquet as pq
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 
+from dataset_scripts.core.disk import writing
+from dataset_scripts.core.errors import printable
+from dataset_scripts.core.replace import write_file
 from recipes.core.augment import Prepare
 from recipes.core.config import Data, describe, merge, split_words
 from recipes.core.config_files import read_options
 from recipes.core.data import load_test
 from recipes.core.evaluation import Evaluation, evaluate
 from recipes.core.export import load_model, run_of
-from recipes.core.files import write_file
 from recipes.core.report import plot_confusion
 from recipes.core.runtime import UserError, finish, one_line_errors, quiet_other_ranks, start
 
@@ -73,7 +75,8 @@ def run(accelerator: Accelerator, config: Evaluate, path: Path) -> None:
     if not accelerator.is_main_process:
         return
     folder = Path(config.out) if config.out else path / "evaluation"
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     file = io.BytesIO()
     pq.write_table(table, file)
     write_file(folder / "predictions.parquet", file.getvalue())
@@ -82,7 +85,7 @@ def run(accelerator: Accelerator, config: Evaluate, path: Path) -> None:
     write_file(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
     print(
         f"{result.count:,} images: top-1 {result.accuracy:.2%}, top-5 {result.top5:.2%}, cross-entropy {result.loss:.4f}, "
-        f"calibration error {result.ece:.4f}: see {folder}"
+        f"calibration error {result.ece:.4f}: see {printable(folder)}"
     )
 
 

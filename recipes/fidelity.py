@@ -13,8 +13,11 @@ goes on from there. From Python: `fidelity.calculate_metrics(input1=…, input2=
 import sys
 import warnings
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from dataset_scripts.core.disk import writing
+from dataset_scripts.core.errors import printable
 from recipes.core.runtime import UserError, finish, one_line_errors, quiet_other_ranks, start
 from recipes.fidelity_core import extractors, metrics, ppl, report, uncertainty
 from recipes.fidelity_core.extraction import features_of
@@ -185,6 +188,16 @@ def _sure(
     return counts | measure(one, two, options)
 
 
+def make_folder(out: str | None) -> Path:
+    with writing(out or "runs"):
+        return report.make_folder(out)
+
+
+def write(folder: Path, result: Result, options: dict[str, Any]) -> None:
+    with writing(folder):
+        report.write(folder, result.metrics, result.details, options, result.inputs, result.features)
+
+
 def main() -> None:
     with one_line_errors("fidelity.py"):
         given, own = parse(sys.argv[1:], __doc__)
@@ -193,13 +206,11 @@ def main() -> None:
         warnings.showwarning = lambda message, *where: print(f"fidelity.py: {message}", file=sys.stderr)
         quiet_other_ranks()
         with ranks_of(options["cuda"]) as ranks:
-            folder = ranks.share(lambda: report.make_folder(own.out))
+            folder = ranks.share(lambda: make_folder(own.out))
             result = evaluate(options, ranks)
-            ranks.on_main(
-                lambda: report.write(folder, result.metrics, result.details, options, result.inputs, result.features)
-            )
+            ranks.on_main(lambda: write(folder, result, options))
             if ranks.main:
-                print(report.as_json(result.metrics) if own.json else f"{report.table(result.metrics)}\n\n{folder}")
+                print(report.as_json(result.metrics) if own.json else f"{report.table(result.metrics)}\n\n{printable(folder)}")
         finish(accelerator)
 
 

@@ -7,7 +7,7 @@
     python recipes/generate.py --help                                              # all options
 
 Training is that of `recipes/train.py`: batches are global, and a run that was stopped or killed goes on by the same
-command. Noise and time of an image depend on seed, epoch and row, sample number i on seed and i, so any number of
+command, also one of `sample`, whose folder has its name when it is whole. Noise and time of an image depend on seed, epoch and row, sample number i on seed and i, so any number of
 processes sees, and draws, the same. `recipes.load_generator` loads what was trained, `recipes/fidelity.py` measures it.
 """
 
@@ -18,12 +18,14 @@ from typing import Any
 
 import numpy as np
 
+from dataset_scripts.core.disk import writing
+from dataset_scripts.core.errors import printable
+from dataset_scripts.core.replace import write_file
 from recipes.core import flow_report
 from recipes.core.augment import Prepare
 from recipes.core.config import Augment, Generate, describe, merge, read_config, split_words
 from recipes.core.data import load_splits
 from recipes.core.export import load_generator
-from recipes.core.files import write_file
 from recipes.core.flow_learner import FlowLearner, FlowResult, evaluate_flow
 from recipes.core.generator import Generator
 from recipes.core.loop import start_training, train
@@ -56,7 +58,8 @@ def test(learner: FlowLearner, folder: Path, seen: int) -> FlowResult:
     generator = Generator(learner.tested, data.channels, data.size, data.mean, data.std, flow.guidance, flow.steps)
     picture = draw_picture(accelerator, generator.to(accelerator.device), len(splits.classes), config.seed)
     if accelerator.is_main_process:
-        (folder / PICTURES).mkdir(exist_ok=True)
+        with writing(folder):
+            (folder / PICTURES).mkdir(exist_ok=True)
         write_file(folder / PICTURES / f"{seen:012d}.png", picture)
     return result
 
@@ -67,7 +70,7 @@ def write(
     """The results, in the run folder."""
     picture = (folder / PICTURES / f"{metrics['samples']:012d}.png").read_bytes()
     flow_report.write_run(folder, learner, metrics, picture, records)
-    return f"squared error {result.loss:.4f} on {result.count:,} test images: see {folder}/samples.png"
+    return f"squared error {result.loss:.4f} on {result.count:,} test images: see {printable(folder)}/samples.png"
 
 
 def sample(path: str, config: Sample) -> None:
@@ -90,7 +93,7 @@ def sample(path: str, config: Sample) -> None:
     generator, out = generator.to(accelerator.device), Path(config.out)
     write_samples(accelerator, generator, labels, classes, config.seed, config.batch, out)
     if accelerator.is_main_process:
-        print(f"{config.count:,} images of {len(set(labels.tolist()))} classes: see {out}")
+        print(f"{config.count:,} images of {len(set(labels.tolist()))} classes: see {printable(out)}")
     finish(accelerator)
 
 

@@ -11,13 +11,15 @@ import datasets
 from dataset_scripts import __version__
 from dataset_scripts.core.card import new_card, refresh_card
 from dataset_scripts.core.card_check import check_card
-from dataset_scripts.core.errors import DataError, TrustError
+from dataset_scripts.core.disk import disk_fault, flush_output
+from dataset_scripts.core.errors import DataError, TrustError, printable
 from dataset_scripts.core.export import export
 from dataset_scripts.core.loading import make_builder
 from dataset_scripts.core.new import new_script
 from dataset_scripts.core.preview import preview
 from dataset_scripts.core.published import PublishedSet
 from dataset_scripts.core.push import push
+from dataset_scripts.core.replace import write_file
 from dataset_scripts.core.script import PACKAGE, bundled_names, find_script
 from dataset_scripts.core.verify import verify
 
@@ -39,12 +41,17 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs a command; returns the exit status: 0 well, 1 the data are not, 2 it could not be done."""
     options = _parser().parse_args(arguments)
     try:
-        return options.run(options)
-    except (DataError, TrustError, OSError, datasets.exceptions.DatasetsError) as error:
-        print(f"dataset-scripts: {error}", file=sys.stderr)
-        return 2
+        status = options.run(options)
+        flush_output()
+        return status
     except KeyboardInterrupt:
         return 130
+    except Exception as error:
+        full = disk_fault(error, datasets.config.HF_DATASETS_CACHE)  # what names no file of its own was written there
+        if full is None and not isinstance(error, (DataError, TrustError, OSError, datasets.exceptions.DatasetsError)):
+            raise
+        print(f"dataset-scripts: {printable(full or error)}", file=sys.stderr)
+        return 2
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -176,15 +183,15 @@ def run_info(options: argparse.Namespace) -> int:
 
 def run_new(options: argparse.Namespace) -> int:
     script = new_script(options.folder, options.data)
-    print(f"wrote {script}, README.md and test_{script.name} beside it. The one line that loads it:\n")
-    print(f'    load_dataset("{options.folder}", split="train")')
+    print(f"wrote {printable(script)}, README.md and test_{script.name} beside it. The one line that loads it:\n")
+    print(f'    load_dataset("{printable(options.folder)}", split="train")')
     return 0
 
 
 def run_preview(options: argparse.Namespace) -> int:
     loading = {"name": options.name, "data_dir": options.data_dir, "num_proc": options.num_proc}
     for path in preview(options.path, options.out, rows=options.rows, seed=options.seed, **loading):
-        print(path)
+        print(printable(path))
     return 0
 
 
@@ -194,25 +201,26 @@ def run_verify(options: argparse.Namespace) -> int:
         print(json.dumps(report, indent=2))
         return 0 if report["ok"] else 1
     for name, state in report["files"].items():
-        print(f"{name:40} {state}")
+        print(f"{printable(name):40} {printable(state)}")
     for split, rows in report["rows"].items():
         expected = "" if rows["published"] is None else f", published {rows['published']:,}"
-        print(f"{split:12} {rows['found']:,} rows{expected}")
+        print(f"{printable(split):12} {rows['found']:,} rows{expected}")
         counts = report["classes"].get(split)
         if counts:
-            least, most = min(counts, key=counts.get), max(counts, key=counts.get)
-            print(f"{'':12} {len(counts)} classes of {counts[least]:,} ({least}) to {counts[most]:,} ({most}) rows")
+            ends = [f"{counts[name]:,} ({printable(name)})" for name in (min(counts, key=counts.get), max(counts, key=counts.get))]
+            print(f"{'':12} {len(counts)} classes of {' to '.join(ends)} rows")
     for line in report["unreadable"]:
-        print(line)
+        print(printable(line))
     print("everything is as published" if report["ok"] and report["files"] else "sound" if report["ok"] else "not as it should be")
     return 0 if report["ok"] else 1
 
 
 def run_export(options: argparse.Namespace) -> int:
-    print(export(
+    out = export(
         options.path, options.out, name=options.name, split=options.split, data_dir=options.data_dir,
         num_proc=options.num_proc, max_shard_size=options.max_shard_size, overwrite=options.overwrite,
-    ))  # fmt: skip
+    )  # fmt: skip
+    print(printable(out))
     return 0
 
 
@@ -228,8 +236,8 @@ def run_card(options: argparse.Namespace) -> int:
     card = script.path.with_name("README.md")
     text = refresh_card(options.path, options.data_dir, options.name) if card.exists() else new_card(
         options.path, options.data_dir, options.name)  # fmt: skip
-    card.write_text(text, encoding="utf-8", newline="")
-    print(card)
+    write_file(card, text)
+    print(printable(card))
     return 0
 
 
@@ -239,7 +247,7 @@ def run_check(options: argparse.Namespace) -> int:
         script = card if card in bundled_names() else None
         path = PACKAGE / card / "README.md" if script else Path(card)
         for fault in check_card(path, script):
-            print(f"{path}, {fault}")
+            print(printable(f"{path}, {fault}"))
             faults += 1
     return 1 if faults else 0
 

@@ -1,13 +1,9 @@
 """A dataset for people without this package: Parquet files and a card that stock `datasets` loads, from disk or the Hub."""
 
-import contextlib
 import json
 import logging
 import os
 import re
-import shutil
-import tempfile
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,12 +14,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from datasets.table import embed_table_storage
-from filelock import FileLock, Timeout
 from tqdm import tqdm
 
+from dataset_scripts.core.disk import writing
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.export_card import card_header, own_card, pictures, write_card
+from dataset_scripts.core.images import Origin, check_paths
 from dataset_scripts.core.loading import load_dataset
+from dataset_scripts.core.replace import new_file, new_folder, recover
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +38,7 @@ def export(
     name: str | None = None,
     split: Any = None,
     data_dir: str | None = None,
+    image_dir: str | os.PathLike | None = None,
     num_proc: int | None = None,
     max_shard_size: int | str = "500MB",
     overwrite: bool = False,
@@ -51,8 +50,8 @@ def export(
     kept. `datasets.load_dataset(out)` gives the same rows without this package; `dataset_scripts.load_dataset(out)`
     gives them as tensors. The same rows give the same bytes, whatever `num_proc`, with one version of pyarrow.
 
-    `out` appears when it is whole; a process that is killed leaves a hidden `.<out>.partial-…` beside it, which the
-    next export to `out` removes.
+    `out` appears when it is whole, and an earlier export stays until then; a process that is killed leaves a hidden
+    `.<out>.partial` beside it, which the next export to `out` removes.
 
     The card takes its header and text from the set's own card or that of your script or folder, less what is about
     this package, with the pictures beside it; where there is none it says what the columns are, and no licence.
@@ -60,6 +59,8 @@ def export(
     Args:
         source: what `load_dataset` takes, or a `datasets.Dataset` or `DatasetDict`; a transform on it is left off.
         split: these rows only; `"train[:10%]"` is written as `train`, and `"train+test"` too.
+        image_dir: of a Dataset whose rows name their images by path and do not hold the bytes: the folder that these images
+            have to lie in. Whoever made the data chose the paths, and could have chosen your files.
         num_proc: processes that load, and threads that write.
         max_shard_size: bytes of a file's values before compression, a number or `"500MB"`, `"2GiB"`; a larger row stands
             alone, and an image known by its web address counts as 1 MB.
@@ -70,22 +71,26 @@ def export(
         `out`.
 
     Raises:
-        DataError: `out` is in the way, or the source cannot be read, is streamed, or has a split without rows.
+        DataError: `out` is in the way or its disk is full, or the source cannot be read, is streamed, names images
+            elsewhere, or has a split without rows.
     """
     limit = _bytes(max_shard_size)
     out = Path(out).expanduser().absolute()
+    recover(out)
     _refuse(out, overwrite)
     options = {"name": name, "data_dir": data_dir, "num_proc": num_proc, **load_kwargs}
-    parts = _load(source, split, options)
+    parts = _load(source, split, options, image_dir)
     features = _features(parts)
-    with _whole(out, overwrite) as folder:
-        (folder / "data").mkdir()
+    own = own_card(source, data_dir, load_kwargs.get("trust_script", False), parts)
+    with new_folder(out, lambda: _refuse(out, overwrite)) as folder:
+        with writing(out):
+            (folder / "data").mkdir()
         infos = datasets.splits.SplitDict()
         for part, rows in parts.items():
             size = _write(rows, part, features, folder / "data", limit, num_proc or 1)
             infos.add(datasets.SplitInfo(part, size, len(rows)))
-        own = own_card(source, data_dir, load_kwargs.get("trust_script", False), parts)
-        write_card(own, out.name, features, infos, folder)
+        with writing(out):
+            write_card(own, out.name, features, infos, folder)
     return out
 
 
@@ -109,39 +114,14 @@ def _refuse(out: Path, overwrite: bool) -> None:
         raise DataError(f"{out} is an earlier export: name another folder, or pass overwrite=True")
 
 
-@contextlib.contextmanager
-def _whole(out: Path, overwrite: bool) -> Iterator[Path]:
-    """A folder that is renamed to `out` at the end of the `with`, and removed where that raises."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    prefix = f".{out.name}.partial-"
-    lock = FileLock(out.parent / f".{out.name}.lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise DataError(f"{out} is being written by another process") from None
-    try:
-        for path in out.parent.iterdir():
-            if path.name.startswith(prefix):  # of a process that was killed
-                shutil.rmtree(path)
-        with tempfile.TemporaryDirectory(prefix=prefix, dir=out.parent) as temporary:
-            folder = Path(temporary, "new")
-            folder.mkdir()
-            yield folder
-            _refuse(out, overwrite)
-            if out.exists():
-                os.rename(out, Path(temporary, "old"))
-            os.rename(folder, out)
-    finally:
-        Path(lock.lock_file).unlink(missing_ok=True)
-        lock.release()
-
-
-def _load(source: Any, split: Any, options: dict[str, Any]) -> dict[str, datasets.Dataset]:
+def _load(source: Any, split: Any, options: dict[str, Any], image_dir: Any) -> dict[str, datasets.Dataset]:
     """The splits by the names of their files."""
     if isinstance(source, (str, os.PathLike)):
         refused = sorted({"transform", "streaming"} & options.keys())
         if refused:
             raise DataError(f"export() writes rows as they are stored: leave {refused[0]} out")
+        if image_dir is not None:
+            raise DataError("image_dir is for a Dataset that you made: data that load_dataset reads name their own files only")
         data = load_dataset(os.fspath(source), split=split, transform=None, **options)
     else:
         given = [name for name, value in (options | {"split": split}).items() if value is not None and name != "num_proc"]
@@ -159,6 +139,12 @@ def _load(source: Any, split: Any, options: dict[str, Any]) -> dict[str, dataset
             raise DataError(f"export() takes a path, a datasets.Dataset or a DatasetDict, not {type(rows).__name__}")
         if not len(rows):
             raise DataError(f"the split {part} has no rows, and datasets cannot load an empty one: leave it out")
+        if data is source:
+            origin = Origin((os.path.abspath(os.path.expanduser(image_dir)),) if image_dir else ())
+            try:
+                check_paths({name: rows.data.column(name) for name in rows.features}, rows.features, origin)
+            except DataError as error:
+                raise DataError(f"{error}; if they are yours, pass image_dir=…, the folder that they lie in") from None
     return parts
 
 
@@ -206,9 +192,10 @@ def _write(rows: datasets.Dataset, split: str, features: datasets.Features, fold
         path = folder / f"{split}-{shard:05d}-of-{len(shards):05d}.parquet"
         # Chunks are cut where the content says so, and an upload of changed rows sends only what has changed.
         options = {"use_dictionary": False, "use_content_defined_chunking": True, "write_page_index": True}
-        with pq.ParquetWriter(path, schema, **options) as file:
+        with new_file(path) as output, pq.ParquetWriter(output, schema, **options) as file:
             for first, last in _cuts(sizes[start:stop], ROW_GROUP):
                 file.write_table(table(start + first, start + last), row_group_size=last - first)
+                output.check()
                 bar.update(int(sizes[start + first : start + last].sum()))
 
     pool = ThreadPoolExecutor(threads)
@@ -221,7 +208,7 @@ def _write(rows: datasets.Dataset, split: str, features: datasets.Features, fold
             for _ in pool.map(write, range(len(shards))):
                 pass
     except OSError as error:
-        raise DataError(f"{error.filename or split} cannot be read or written: {error.strerror or error}") from error
+        raise DataError(f"{error.filename or split} cannot be read: {error.strerror or error}") from error
     finally:
         pool.shutdown(cancel_futures=True)
     return int(sizes.sum())

@@ -10,6 +10,7 @@ from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.files import Files
 from dataset_scripts.core.layouts import detect
 from dataset_scripts.core.loading import load_dataset
+from dataset_scripts.core.replace import new_folder, scratch, write_file
 from dataset_scripts.core.script import bundled_names
 
 SCRIPT = '''\
@@ -52,6 +53,7 @@ def test_rows_are_tensors(sets):
             assert image.ndim == 3 and image.min() >= 0 and image.max() <= 1
 '''
 
+
 def new_script(folder: Path, data: Path) -> Path:
     """Looks at data and writes a script, a card and a test that read it.
 
@@ -63,13 +65,12 @@ def new_script(folder: Path, data: Path) -> Path:
         The script.
 
     Raises:
-        DataError: the folder exists, its name is no Python name or taken, or no layout fits the data.
+        DataError: the folder exists or cannot be written, its name is no Python name or taken, or no layout fits the data.
     """
     name = folder.name
     if not name.isidentifier() or keyword.iskeyword(name) or name in bundled_names():
         raise DataError(f"{name!r} cannot name a script: take letters, digits and _, and no name that comes with the package")
-    if folder.exists():
-        raise DataError(f"{folder} exists already: remove it, or choose another name")
+    _refuse(folder)
     if not data.exists():
         raise DataError(f"there is no {data}")
     files = Files.of(data)
@@ -87,8 +88,16 @@ def new_script(folder: Path, data: Path) -> Path:
         "data": relative,
     }
     rows = {split: len(part) for split, part in sets.items()}
-    folder.mkdir(parents=True)
-    (folder / f"{name}.py").write_text(SCRIPT.format(**values), encoding="utf-8")
-    (folder / "README.md").write_text(new_card(str(folder / f"{name}.py")), encoding="utf-8", newline="")
-    (folder / f"test_{name}.py").write_text(TEST.format(**values, rows=rows, columns=list(features)), encoding="utf-8")
+    script, test = SCRIPT.format(**values), TEST.format(**values, rows=rows, columns=list(features))
+    with new_folder(folder, lambda: _refuse(folder)) as made:
+        with scratch(made / name) as draft:  # the card is that of a script of this name, which has none yet
+            write_file(draft / f"{name}.py", SCRIPT.format(**values | {"data": str(data.resolve())}))
+            card = new_card(str(draft / f"{name}.py"))
+        for file, text in ((f"{name}.py", script), ("README.md", card), (f"test_{name}.py", test)):
+            write_file(made / file, text)
     return folder / f"{name}.py"
+
+
+def _refuse(folder: Path) -> None:
+    if folder.exists():
+        raise DataError(f"{folder} exists already: remove it, or choose another name")

@@ -11,9 +11,11 @@ import datasets
 import PIL.Image
 
 from dataset_scripts.core.census import report
+from dataset_scripts.core.disk import writing
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.loading import load_dataset
 from dataset_scripts.core.page import html_page
+from dataset_scripts.core.replace import write_file
 from dataset_scripts.core.roles import Roles
 from dataset_scripts.core.sheet import contact_sheet, group_sheet
 
@@ -55,7 +57,7 @@ def preview(
         Roles.of(part)  # no image column is said before anything is drawn
     sheet = contact_sheet(loaded, rows, columns, seed)
     if files.keys() == {"png"}:
-        _write(files["png"], _png(sheet))
+        write_file(files["png"], _png(sheet))
         return [files["png"]]
     return write_report(out, report(loaded, num_proc=load_kwargs.get("num_proc")), sheet, loaded, title=str(path))
 
@@ -84,15 +86,15 @@ def write_report(
     """
     files = _files_of(out)
     if "png" in files:
-        _write(files["png"], _png(sheet))
+        write_file(files["png"], _png(sheet))
     if "html" in files:
         found = numbers["overlaps"]["exact"] + numbers["overlaps"]["near"]
         rest = numbers["duplicates"]["exact"] + numbers["duplicates"]["near"]
         found += [group for group in rest if group not in found]
         groups = _png(group_sheet(found[:GROUPS], splits)) if found else None
-        _write(files["html"], html_page(title, numbers, _png(sheet), groups).encode())
+        write_file(files["html"], html_page(title, numbers, _png(sheet), groups))
     if "json" in files:
-        _write(files["json"], (json.dumps(numbers, indent=2) + "\n").encode())
+        write_file(files["json"], json.dumps(numbers, indent=2) + "\n")
     return list(files.values())
 
 
@@ -106,10 +108,8 @@ def _files_of(out: str | os.PathLike) -> dict[str, Path]:
             f"out={str(out)!r} should end in .png (the contact sheet) or .html (the report), or be a folder (both, and json)"
         )
     folder = path if is_folder else path.parent
-    try:
+    with writing(out):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"out={str(out)!r} cannot be written: {error.strerror}: {error.filename}") from error
     if not os.access(folder, os.W_OK):
         raise DataError(f"out={str(out)!r} cannot be written: no permission to write in {folder}")
     if is_folder:
@@ -121,14 +121,3 @@ def _png(picture: PIL.Image.Image) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, "PNG")
     return buffer.getvalue()
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Writes a file whole or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_bytes(content)
-        os.replace(partial, path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise DataError(f"{path} cannot be written: {error.strerror}") from error

@@ -2,15 +2,17 @@
 
 import os
 import re
-import tempfile
 from pathlib import Path
 from typing import Any
+
+import datasets
 
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.export import export
 from dataset_scripts.core.export_card import PLACEHOLDER, card_header
 from dataset_scripts.core.files import walk
 from dataset_scripts.core.hub import check_can_write, upload
+from dataset_scripts.core.replace import scratch
 
 
 def push(
@@ -30,7 +32,8 @@ def push(
     repository's `data/` that are not of this dataset are removed by its commit, as the card's patterns would read them too.
 
     Args:
-        source: a folder that `export` wrote, or what `export` takes; that is written to a temporary folder first.
+        source: a folder that `export` wrote, or what `export` takes; that is written to the cache of `datasets` first, and
+            gone afterwards (after a kill, with the next push to this repository).
         private: of a repository that does not exist yet; one that exists and is public is refused.
         token: a Hub token that may write; by default the one of `hf auth login` or `HF_TOKEN`.
         revision: the branch, made where it does not exist.
@@ -46,8 +49,8 @@ def push(
     check_can_write(repo_id, token, "dataset")
     folder = Path(source).expanduser() if isinstance(source, (str, os.PathLike)) else None
     if folder is None or not any(folder.glob("data/*.parquet")):
-        with tempfile.TemporaryDirectory() as temporary:
-            folder = export(source, Path(temporary, repo_id.split("/")[-1]), num_proc=num_proc, **export_kwargs)
+        with scratch(Path(datasets.config.HF_DATASETS_CACHE, "push", repo_id.replace("/", "--"))) as temporary:
+            folder = export(source, temporary / repo_id.split("/")[-1], num_proc=num_proc, **export_kwargs)
             return push(folder, repo_id, private=private, token=token, revision=revision, commit_message=commit_message)
     if export_kwargs:
         raise DataError(f"{folder} is exported already: {', '.join(export_kwargs)} came too late; leave it out")

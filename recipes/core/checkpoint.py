@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +9,7 @@ import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 
-from recipes.core.files import write_file
+from dataset_scripts.core.replace import delete, new_file, new_folder, tidy, write_file
 from recipes.core.foreign import read_json, read_tensors
 from recipes.core.runtime import UserError
 
@@ -28,45 +26,22 @@ def save(folder: Path, samples: int, tensors: dict[str, Any], progress: dict[str
     Args:
         tensors: state dicts, of tensors and plain values.
         progress: numbers and texts, for json.
+
+    Raises:
+        DataError: it cannot be written.
     """
-    checkpoints = folder / "checkpoints"
-    checkpoints.mkdir(exist_ok=True)
-    partial = checkpoints / ".partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    with open(partial / "state.pt", "wb") as file:
-        torch.save(tensors, file)
-        file.flush()
-        os.fsync(file.fileno())
-    write_file(partial / "progress.json", json.dumps(progress))
-    write_file(partial / MANIFEST, json.dumps({name: digest(partial / name) for name in FILES}))
-    target = checkpoints / f"{samples:012d}"
-    sync(partial)
-    if target.exists():
-        remove(target)
-    os.replace(partial, target)
-    sync(checkpoints)
+    target = folder / "checkpoints" / f"{samples:012d}"
+    with new_folder(target) as partial:
+        with new_file(partial / "state.pt") as file:
+            torch.save(tensors, file)
+        write_file(partial / "progress.json", json.dumps(progress))
+        listed = {name: digest(partial / name) for name in ("state.pt", "progress.json")}
+        write_file(partial / MANIFEST, json.dumps(listed))
+    tidy(target.parent)
     paths = find(folder)
     place = paths.index(target)
     for other in paths[: max(0, place + 1 - keep)] + paths[place + 1 :]:  # later ones are damaged: this run began before them
-        remove(other)
-
-
-def remove(path: Path) -> None:
-    """Deletes a checkpoint, first its name: a kill half-way leaves none that lacks a file."""
-    old = path.with_name(".old")
-    shutil.rmtree(old, ignore_errors=True)
-    os.replace(path, old)
-    shutil.rmtree(old)
-
-
-def sync(folder: Path) -> None:
-    """Brings the names in a folder to the disk."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        delete(other)
 
 
 def digest(path: Path) -> str:

@@ -5,9 +5,9 @@ from typing import Any
 
 from matplotlib import pyplot as plt
 
-from recipes.core.files import write_file
+from dataset_scripts.core.replace import write_file
 from recipes.core.flow_learner import FlowLearner
-from recipes.core.report import plot_loss, write_results
+from recipes.core.report import plot_loss, save_figure, write_results
 
 CARD = """\
 ---
@@ -42,9 +42,9 @@ pixels = generator(noise, labels)  # uint8 (16, 3, {size}, {size})
 
 Made by
 
-```
+{fence}
 {command}
-```
+{fence}
 
 with all options in [config.yaml](config.yaml). The numbers: [metrics.json](metrics.json), [log.jsonl](log.jsonl);
 the loss: [curves.png](curves.png).
@@ -61,7 +61,6 @@ def write_run(
     write_file(folder / "samples.png", picture)
     figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
     plot_loss(axes, records, "squared error of the velocity")
-    figure.savefig(folder / "curves.png", dpi=120)
-    plt.close(figure)
+    save_figure(figure, folder / "curves.png")
     own = {"noise_size": data.channels * data.size**2, "steps": flow.steps, "guidance": flow.guidance}
     write_results(folder, learner, metrics, CARD, **own)

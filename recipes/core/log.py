@@ -14,8 +14,10 @@ from accelerate import Accelerator
 from omegaconf import OmegaConf
 from tqdm import tqdm
 
+from dataset_scripts.core.disk import writing
+from dataset_scripts.core.errors import printable
+from dataset_scripts.core.replace import write_file
 from recipes.core.config import Training, to_yaml
-from recipes.core.files import naming, write_file
 from recipes.core.foreign import read_text, reading
 from recipes.core.learner import Learner
 from recipes.core.run_folder import flatten
@@ -76,7 +78,8 @@ class Log:
             raise UserError(f"{path} is cut: it has {len(kept)} lines, and the checkpoint {count}: {BEGIN_AGAIN}")
         if count:
             write_file(path, "".join(kept))
-        self.file = open(path, "a" if count else "w", encoding="utf-8")
+        with writing(path):
+            self.file = open(path, "a" if count else "w", encoding="utf-8")
 
     def write(self, kind: str, samples: int, epoch: float, **values: float) -> None:
         self.count += 1
@@ -84,7 +87,7 @@ class Log:
         if self.accelerator.is_main_process:
             record = {"kind": kind, "samples": samples, "epoch": epoch, **values}
             self.records.append(record)
-            with naming(self.path):
+            with writing(self.path):
                 self.file.write(json.dumps(record) + "\n")
                 self.file.flush()
 
@@ -144,14 +147,14 @@ def announce(learner: Learner, steps: int, folder: Path, found: Path | None) -> 
     parameters = sum(parameter.numel() for parameter in learner.model.parameters())
     mode = "exact" if config.exact else "DDP" if world > 1 else "one process"
     print(
-        f"data       {data.path}: {len(splits.train):,} training and {len(splits.test):,} test images, "
+        f"data       {printable(data.path)}: {len(splits.train):,} training and {len(splits.test):,} test images, "
         f"{len(splits.classes)} classes\n"
         f"input      {data.channels} × {data.size} × {data.size} ({data.resize}), mean {data.mean}, std {data.std}\n"
         f"model      {learner.name}, {parameters:,} parameters\n"
         f"weights    {learner.fingerprint}, equal on {world} of {world} processes (init.method={config.init.method})\n"
         f"device     {world} × {learner.accelerator.device.type}, precision {config.precision}, {mode}\n"
         f"batch      {config.batch} = {world} processes × {config.accumulate} parts × {learner.micro}, {steps:,} updates\n"
-        f"folder     {folder}" + (f", going on after {int(found.name):,} images" if found else "") + "\n",
+        f"folder     {printable(folder)}" + (f", going on after {int(found.name):,} images" if found else "") + "\n",
         flush=True,
     )
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import sys
 from importlib.metadata import version
@@ -16,13 +17,20 @@ import matplotlib.pyplot as plt
 
 from dataset_scripts.core.errors import printable
 from dataset_scripts.core.markdown import code, markdown
+from dataset_scripts.core.replace import new_file, write_file
 from recipes.core.classifier import Classifier
 from recipes.core.evaluation import Evaluation
 from recipes.core.export import weights_of
-from recipes.core.files import write_file
 from recipes.core.hub import HERE
 from recipes.core.images import Images
 from recipes.core.learner import Learner
+
+
+def save_figure(figure: plt.Figure, path: Path) -> None:
+    """Writes a figure as a PNG, and forgets it."""
+    with new_file(path) as file:
+        figure.savefig(file, format="png", dpi=120)
+    plt.close(figure)
 
 
 def plot_loss(axes: plt.Axes, records: list[dict[str, Any]], what: str) -> None:
@@ -46,8 +54,7 @@ def plot_curves(path: Path, records: list[dict[str, Any]]) -> None:
     right.set(xlabel="epoch", ylabel="wrong test images, %", title=f"Test error: {error[-1]:.2f} % at the end")
     right.set_ylim(bottom=0)
     right.grid(alpha=0.3)
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    save_figure(figure, path)
 
 
 def as_labels(classes: list[str]) -> list[str]:
@@ -70,8 +77,7 @@ def plot_confusion(path: Path, confusion: np.ndarray, classes: list[str]) -> Non
         for row, column in np.argwhere(confusion > 0):
             colour = "white" if share[row, column] > 0.5 else "black"
             axes.text(column, row, int(confusion[row, column]), ha="center", va="center", color=colour, fontsize=8)
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    save_figure(figure, path)
 
 
 def plot_mistakes(path: Path, evaluation: Evaluation, images: Images, classes: list[str]) -> None:
@@ -89,8 +95,7 @@ def plot_mistakes(path: Path, evaluation: Evaluation, images: Images, classes: l
         axis.imshow(pixels.squeeze(), cmap="gray", vmin=0, vmax=255)
         title = f"{names[label]} read as {names[prediction]} ({probability:.0%})\nrow {row}"
         axis.set_title(title, fontsize=8, parse_math=False)
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    save_figure(figure, path)
 
 
 def command() -> str:
@@ -129,9 +134,9 @@ model, info = load_model("{here}")  # float32 (B, {channels}, {size}, {size}) to
 
 Made by
 
-```
+{fence}
 {command}
-```
+{fence}
 
 with all options in [config.yaml](config.yaml). The numbers: [metrics.json](metrics.json), [log.jsonl](log.jsonl);
 the pictures: [confusion.png](confusion.png), [mistakes.png](mistakes.png).
@@ -147,7 +152,7 @@ def write_results(folder: Path, learner: Learner, metrics: dict[str, Any], card:
         card: a text with places for the metrics, for what is known of every training, and for `own`.
     """
     splits = learner.splits
-    data = splits.data
+    data, typed = splits.data, command()
     write_file(folder / "model.safetensors", weights_of(learner.tested))
     text = card.format(
         **metrics,
@@ -162,7 +167,8 @@ def write_results(folder: Path, learner: Learner, metrics: dict[str, Any], card:
         classes=", ".join(map(markdown, splits.classes)),
         channels=data.channels,
         size=data.size,
-        command=printable(command()),
+        command=typed,
+        fence="`" * max(3, 1 + max(map(len, re.findall("`+", typed)), default=0)),
         versions=", ".join(f"{name} {version(name)}" for name in ("torch", "torchvision", "accelerate", "datasets")),
     )
     write_file(folder / "README.md", text)

@@ -6,6 +6,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from omegaconf import OmegaConf
 
+from dataset_scripts.core.disk import writing
 from recipes.core import checkpoint
 from recipes.core.config import to_yaml
 from recipes.core.config_files import read_options
@@ -57,7 +58,8 @@ def open_run_folder(out: str | None, name: str, config: Any) -> tuple[Path, File
             raise UserError(f"out={out} holds a finished run: choose another folder, or delete it")
         if checkpoint.find(folder) and (changed := difference(folder, config)):
             raise UserError(f"out={out} holds an unfinished run with another {changed}: choose another folder, or delete it")
-        folder.mkdir(parents=True, exist_ok=True)
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
         held = lock(folder, PATIENCE)
         if held is None:
             raise UserError(f"out={out} is in use by a run that is going on")
@@ -76,20 +78,22 @@ def next_free(name: str) -> Path:
     number = 1
     while True:
         folder = Path("runs") / f"{name}-{number}"
-        try:
-            folder.mkdir(parents=True)
-            return folder
-        except FileExistsError:
-            number += 1
+        with writing(folder):
+            try:
+                folder.mkdir(parents=True)
+                return folder
+            except FileExistsError:
+                number += 1
 
 
 def lock(folder: Path, timeout: float) -> FileLock | None:
     """Holds a folder; None where another process holds it for longer than `timeout` seconds."""
     held = FileLock(folder / ".lock")
-    try:
-        held.acquire(timeout=timeout)
-    except Timeout:
-        return None
+    with writing(folder):
+        try:
+            held.acquire(timeout=timeout)
+        except Timeout:
+            return None
     return held
 
 

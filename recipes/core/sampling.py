@@ -1,29 +1,39 @@
 """Samples of a generator by number, drawn by all ranks; as files, and as a picture of all classes."""
 
+import contextlib
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import PIL.Image
+import safetensors.torch
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from tqdm import tqdm
 
-from recipes.core.files import write_file
+from dataset_scripts.core.disk import writing
+from dataset_scripts.core.replace import new_folder, remove, write_file
 from recipes.core.flow import draw_noise
 from recipes.core.generator import Generator
 from recipes.core.reduce import from_main
 from recipes.core.runtime import UserError
 
+IDENTITY = ".samples"  # the file that says which samples an unfinished folder holds
 SAMPLE = 0x5A3  # sets random numbers apart
 COLUMNS, ROWS, BATCH = 8, 20, 16  # of the picture
 
 
 def draw(
-    accelerator: Accelerator, generator: Generator, labels: np.ndarray, seed: int, batch: int
+    accelerator: Accelerator,
+    generator: Generator,
+    labels: np.ndarray,
+    seed: int,
+    batch: int,
+    wanted: Callable[[int], bool] = lambda number: True,
 ) -> Iterator[tuple[int, np.ndarray]]:
     """The samples of this rank: their numbers, and pixels as uint8 (S, S, C).
 
@@ -33,14 +43,18 @@ def draw(
     Args:
         generator: on the device of this rank.
         labels: int64 (N,), of samples 0 … N - 1.
+        wanted: which samples; a batch is drawn if one of its samples is.
     """
     starts = range(accelerator.process_index * batch, len(labels), accelerator.num_processes * batch)
     for start in tqdm(starts, desc="draw", unit="batch", leave=False, disable=not accelerator.is_main_process):
         numbers = np.arange(start, start + batch)
+        places = [place for place, number in enumerate(numbers.tolist()) if number < len(labels) and wanted(number)]
+        if not places:
+            continue
         noise = draw_noise(numbers, (generator.noise_size,), seed, SAMPLE)
-        wanted = torch.from_numpy(labels[numbers % len(labels)])
-        pixels = generator(noise.to(accelerator.device), wanted.to(accelerator.device))[:, : generator.channels]
-        yield from zip(numbers[numbers < len(labels)].tolist(), pixels.permute(0, 2, 3, 1).cpu().numpy())
+        classes = torch.from_numpy(labels[numbers % len(labels)])
+        pixels = generator(noise.to(accelerator.device), classes.to(accelerator.device))[:, : generator.channels]
+        yield from zip(numbers[places].tolist(), pixels.permute(0, 2, 3, 1).cpu().numpy()[places])
 
 
 def draw_picture(accelerator: Accelerator, generator: Generator, classes: int, seed: int) -> bytes:
@@ -63,24 +77,49 @@ def write_samples(
 ) -> None:
     """Writes sample i as `out/00000i.png`, and `metadata.csv` with their classes: together a folder for `load_dataset`.
 
+    The folder has its name when it is whole. What an interrupted call has written stays in `.<out>.partial` beside it; the
+    next call of the same samples goes on with it, one of others begins anew.
+
     Raises:
         UserError: the folder holds something.
+        DataError: another process writes it, or it cannot be written.
     """
 
-    def make() -> None:
-        out.mkdir(parents=True, exist_ok=True)
-        if any(out.iterdir()):
+    def check() -> None:
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise UserError(f"out={out} is not empty: choose another folder, or delete it")
 
-    from_main(make)
-    for number, pixels in draw(accelerator, generator, labels, seed, batch):
-        write_file(out / name_of(number), encode(pixels))
+    with contextlib.ExitStack() as stack:  # of the main process: it holds the folder, and names it at the end
+        identity = describe(generator, labels, classes, seed, batch, accelerator.device.type)
+        folder = from_main(lambda: begin(stack.enter_context(new_folder(out, check, resume=True)), identity))
+        for number, pixels in draw(accelerator, generator, labels, seed, batch, lambda i: not (folder / name_of(i)).exists()):
+            write_file(folder / name_of(number), encode(pixels))
+        accelerator.wait_for_everyone()
+        if accelerator.is_main_process:
+            text = io.StringIO()
+            table = csv.writer(text, lineterminator="\n")
+            table.writerows([("file_name", "label"), *((name_of(i), classes[label]) for i, label in enumerate(labels))])
+            write_file(folder / "metadata.csv", text.getvalue())
+            (folder / IDENTITY).unlink()
     accelerator.wait_for_everyone()
-    if accelerator.is_main_process:
-        text = io.StringIO()
-        table = csv.writer(text, lineterminator="\n")
-        table.writerows([("file_name", "label"), *((name_of(i), classes[label]) for i, label in enumerate(labels))])
-        write_file(out / "metadata.csv", text.getvalue())
+
+
+def describe(generator: Generator, labels: np.ndarray, classes: list[str], *drawing: int | str) -> str:
+    """All that samples depend on, as a digest."""
+    state = {name: tensor.cpu().contiguous() for name, tensor in generator.state_dict().items()}
+    options = (generator.guidance, generator.steps, generator.mean.tolist(), generator.std.tolist(), classes, drawing)
+    return sha256(b"".join([safetensors.torch.save(state), labels.tobytes(), repr(options).encode()])).hexdigest()
+
+
+def begin(folder: Path, identity: str) -> Path:
+    """Empties a folder of other samples, or of unknown ones."""
+    known = folder / IDENTITY
+    if not known.is_file() or known.read_text() != identity:
+        with writing(folder):
+            for path in folder.iterdir():
+                remove(path)
+        write_file(known, identity)
+    return folder
 
 
 def name_of(number: int) -> str:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 import uuid
@@ -13,6 +12,8 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
 
+from dataset_scripts.core.disk import writing
+from dataset_scripts.core.replace import tidy, write_file
 from recipes.core.runtime import UserError
 
 WHOLE = "features.safetensors"
@@ -63,7 +64,8 @@ class Store:
         """Keeps the features of some batches: number of the batch -> layer -> (B, d)."""
         tensors = {f"{number}/{layer}": value for number, layers in features.items() for layer, value in layers.items()}
         if tensors:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            with writing(self.folder):
+                self.folder.mkdir(parents=True, exist_ok=True)
             _save(tensors, self.folder / f"shard-{uuid.uuid4().hex}.safetensors", self.key)
 
     def merge(self, batches: int, count: int) -> dict[str, torch.Tensor]:
@@ -93,6 +95,7 @@ class Store:
             _save(whole, self.folder / WHOLE, self.key)
             for path, _ in shards:
                 path.unlink(missing_ok=True)
+            tidy(self.folder)
         return whole
 
     def remove(self) -> None:
@@ -117,9 +120,4 @@ def temporary(root: Path) -> Path:
 
 
 def _save(tensors: dict[str, torch.Tensor], path: Path, key: str) -> None:
-    """Writes a file whole or not at all."""
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    safetensors.torch.save_file({name: value.contiguous() for name, value in tensors.items()}, partial, {"key": key})
-    with open(partial, "rb") as file:
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+    write_file(path, safetensors.torch.save({name: value.contiguous() for name, value in tensors.items()}, {"key": key}))

@@ -1,0 +1,69 @@
+"""Places that one process writes at a time."""
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+
+from dataset_scripts.core.disk import writing
+from dataset_scripts.core.errors import DataError
+
+try:
+    import fcntl
+except ImportError:  # Windows, where nothing keeps two processes from writing the same
+    fcntl = None
+
+LONGEST = 255  # bytes of a name
+
+
+def beside(path: Path, kind: str) -> Path:
+    """A hidden neighbour of `path` on the same disk."""
+    name = f".{path.name}.{kind}"
+    return path.with_name(name if len(os.fsencode(name)) <= LONGEST else f".{sha256(os.fsencode(path.name)).hexdigest()}.{kind}")
+
+
+@contextlib.contextmanager
+def alone(path: Path, patience: float = 0, lock: Path | None = None) -> Iterator[None]:
+    """Holds `path` for this process; the system lets go of it if the process is killed.
+
+    Raises:
+        DataError: another process holds it for longer than `patience` seconds.
+    """
+    lock, end = lock or beside(path, "lock"), time.monotonic() + patience
+    with writing(path):
+        while (descriptor := _try_lock(lock)) is None:
+            if time.monotonic() >= end:
+                raise DataError(f"{path} is being written by another process")
+            time.sleep(0.02)
+    _held.add(descriptor)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            lock.unlink()
+        _held.discard(descriptor)
+        os.close(descriptor)
+
+
+_held: set[int] = set()  # locks of this process: a worker that outlives it would go on holding them
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: [os.close(_held.pop()) for _ in list(_held)])
+
+
+def _try_lock(lock: Path) -> int | None:
+    """Makes and locks a file; None if another process holds it, or deleted it meanwhile, as holders do at the end."""
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        if fcntl is not None:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(descriptor), os.stat(lock)):
+            return descriptor
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    except BaseException:
+        os.close(descriptor)
+        raise
+    os.close(descriptor)
+    return None
