@@ -25,7 +25,8 @@ from dataset_scripts.core.disk import writing
 from dataset_scripts.core.errors import printable
 from dataset_scripts.core.replace import write_file
 from recipes.core.augment import Prepare
-from recipes.core.config import Data, describe, merge, read_options, split_words
+from recipes.core.config import Data, describe, merge, split_words
+from recipes.core.config_files import read_options
 from recipes.core.data import load_test
 from recipes.core.evaluation import Evaluation, evaluate
 from recipes.core.export import load_model, run_of

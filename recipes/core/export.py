@@ -74,7 +74,7 @@ def load_model(path: str | Path, revision: str | None = None) -> tuple[nn.Module
 
     def build(info: Info) -> nn.Module:
         if info["architecture"] == FLOW:
-            raise UserError(f"{path} is a generator, which load_generator loads")
+            raise UserError("it is a generator, which load_generator loads")
         return build_model(Model(name=info["architecture"], width=info["width"]), info["channels"], len(info["labels"]))
 
     return load(path, revision, build)
@@ -97,7 +97,7 @@ def load_generator(path: str | Path, revision: str | None = None) -> tuple[Gener
 
     def build(info: Info) -> nn.Module:
         if info["architecture"] != FLOW:
-            raise UserError(f"{path} is a classifier ({info['architecture']}), which load_model loads")
+            raise UserError(f"it is a classifier ({info['architecture']}), which load_model loads")
         unet = Unet(info["width"], info["depth"], info["blocks"])
         return UNet(unet, info["channels"], len(info["labels"]))
 
@@ -142,7 +142,8 @@ def read_info(folder: Path) -> Info:
         value = info.get(name)
         check(name, type(value) is int and 1 <= value <= most, f"a whole number from 1 to {most:,}")
     check("channels", info["channels"] != 2, "1 or 3")
-    check("architecture", isinstance(info.get("architecture"), str), "a name")
+    name = info.get("architecture")
+    check("architecture", isinstance(name, str) and 0 < len(name) <= 200, "a name")
     check("resize", info.get("resize") in ("whole", "crop", None), "whole or crop")
     labels = info.get("labels")
     is_list = isinstance(labels, list) and all(isinstance(label, str) for label in labels)
@@ -151,6 +152,7 @@ def read_info(folder: Path) -> Info:
         values = info.get(name)
         is_list = isinstance(values, list) and len(values) in (1, info["channels"]) and all(map(_is_number, values))
         check(name, is_list and (name == "mean" or min(values) > 0), f"a list of {info['channels']} numbers")
+        info[name] = [float(value) for value in values]
     if is_flow:
         check("guidance", _is_number(info.get("guidance")), "a number")
         multiple = 2 ** (info["depth"] - 1)
@@ -181,10 +183,13 @@ def load(path: str | Path, revision: str | None, build: Callable[[Info], nn.Modu
         with reading(file):
             weights = weights["ema"] or weights["model"]
     weights = state_dict(weights, str(file))
-    with reading(f"{path}: the model cannot be read"):
-        check_shapes(build, info, weights)
-        model = build(info)
-        model.load_state_dict(weights)
+    try:
+        with reading("the model cannot be read"):
+            check_shapes(build, info, weights)
+            model = build(info)
+            model.load_state_dict(weights)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
     return model.eval(), info
 
 

@@ -6,6 +6,7 @@ import huggingface_hub
 from huggingface_hub.errors import HfHubHTTPError
 
 from dataset_scripts.core.hub import check_can_write, reason, upload
+from recipes.core.foreign import read_text
 from recipes.core.runtime import UserError
 
 HERE = "path/to/this/folder"  # what a card calls its model, until it has a name on the Hub
@@ -40,6 +41,9 @@ def push_model(
     if missing:
         raise UserError(f"{folder} is not the folder of a finished run: {missing[0]} is missing")
     files = {path.name: path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")}
+    if linked := next((path for path in files.values() if path.resolve().parent != folder.resolve()), None):
+        raise UserError(f"{linked} is a link to {linked.resolve()}, outside of the folder: copy the file")
+    text = read_text(folder / "README.md")
     return upload(
         files,
         repo_id,
@@ -48,7 +52,7 @@ def push_model(
         token=token,
         revision=revision,
         message="Upload model",
-        card=lambda name: files["README.md"].read_text("utf-8").replace(HERE, name),
+        card=lambda name: text.replace(HERE, name),
     )
 
 

@@ -70,8 +70,8 @@ def build_network(config: Model, channels: int, classes: int) -> nn.Module:
     if depth is None or not 8 <= int(depth[1]) <= DEEPEST or (int(depth[1]) - 2) % 6:
         close = ", ".join(difflib.get_close_matches(name, available)) or "resnet18, convnext_tiny, vit_b_16, …"
         raise UserError(
-            f"no model.name={name}: choose resnet8, resnet14, resnet20, …, cifarnet, a classifier of torchvision ({close}), "
-            "or timm/NAME"
+            f"no model.name={name[:200]}: choose resnet8, resnet14, resnet20, …, cifarnet, a classifier of torchvision "
+            f"({close}), or timm/NAME"
         )
     return SmallResNet((int(depth[1]) - 2) // 6, channels, classes, config.width)
 
@@ -83,7 +83,7 @@ def build_timm(name: str, channels: int, classes: int) -> nn.Module:
         raise UserError(f"model.name=timm/{name} needs timm: pip install 'dataset_scripts[timm]'") from error
     if name not in {*timm.list_models(), *timm.list_models(include_tags=True)}:  # is_model takes anything behind a dot
         close = ", ".join(difflib.get_close_matches(name, timm.list_models())) or "resnet50, vit_small_patch16_224, …"
-        raise UserError(f"no model.name=timm/{name}: timm has {close}")
+        raise UserError(f"no model.name=timm/{name[:200]}: timm has {close}")
     return timm.create_model(name, pretrained=False, num_classes=classes, in_chans=channels)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
+from dataset_scripts.core.errors import printable
 from dataset_scripts.core.markdown import code, markdown
 from dataset_scripts.core.replace import new_file, write_file
 from recipes.core.classifier import Classifier
@@ -56,9 +57,14 @@ def plot_curves(path: Path, records: list[dict[str, Any]]) -> None:
     save_figure(figure, path)
 
 
+def as_labels(classes: list[str]) -> list[str]:
+    """Names of classes as a plot can show them: in one line, and not longer than is seen."""
+    return [name if len(name) < 60 else f"{name[:60]}…" for name in map(printable, classes)]
+
+
 def plot_confusion(path: Path, confusion: np.ndarray, classes: list[str]) -> None:
     """The confusion matrix; counts are written into it up to 30 classes."""
-    count = len(classes)
+    count, names = len(classes), as_labels(classes)
     side = min(14.0, 3.0 + 0.45 * count)
     figure, axes = plt.subplots(figsize=(side + 0.8, side), layout="constrained")
     share = confusion / np.maximum(1, confusion.sum(axis=1, keepdims=True))
@@ -66,8 +72,8 @@ def plot_confusion(path: Path, confusion: np.ndarray, classes: list[str]) -> Non
     figure.colorbar(picture, label="share of the label's images", shrink=0.8)
     axes.set(xlabel="prediction", ylabel="label", title="Confusion on the test images")
     if count <= 30:
-        axes.set_xticks(range(count), classes, rotation=90 if max(map(len, classes)) > 3 else 0)
-        axes.set_yticks(range(count), classes)
+        axes.set_xticks(range(count), names, rotation=90 if max(map(len, names)) > 3 else 0, parse_math=False)
+        axes.set_yticks(range(count), names, parse_math=False)
         for row, column in np.argwhere(confusion > 0):
             colour = "white" if share[row, column] > 0.5 else "black"
             axes.text(column, row, int(confusion[row, column]), ha="center", va="center", color=colour, fontsize=8)
@@ -76,7 +82,7 @@ def plot_confusion(path: Path, confusion: np.ndarray, classes: list[str]) -> Non
 
 def plot_mistakes(path: Path, evaluation: Evaluation, images: Images, classes: list[str]) -> None:
     """The test images that were misread with the most confidence."""
-    shown = evaluation.mistakes
+    shown, names = evaluation.mistakes, as_labels(classes)
     columns = 5
     rows = max(1, -(-len(shown) // columns))
     figure, axes = plt.subplots(rows, columns, figsize=(9, 0.6 + 2.1 * rows), squeeze=False, layout="constrained")
@@ -87,7 +93,8 @@ def plot_mistakes(path: Path, evaluation: Evaluation, images: Images, classes: l
     for axis, (row, label, prediction, probability) in zip(axes.flat, shown):
         pixels = images[[row]]["pixels"][0].numpy()
         axis.imshow(pixels.squeeze(), cmap="gray", vmin=0, vmax=255)
-        axis.set_title(f"{classes[label]} read as {classes[prediction]} ({probability:.0%})\nrow {row}", fontsize=8)
+        title = f"{names[label]} read as {names[prediction]} ({probability:.0%})\nrow {row}"
+        axis.set_title(title, fontsize=8, parse_math=False)
     save_figure(figure, path)
 
 
@@ -121,7 +128,7 @@ model, info = load_model("{here}")  # float32 (B, {channels}, {size}, {size}) to
 |---|---|
 | data | {dataset_code}, {train_images:,} training and {test_images:,} test images, {class_count} classes |
 | input | {channels} × {size} × {size}, values in 0..1, minus {mean}, divided by {std} |
-| model | `{model}`, {parameters:,} parameters |
+| model | {model_code}, {parameters:,} parameters |
 | weights | `model.safetensors`, fingerprint `{weights}` |
 | versions | {versions} |
 
@@ -151,7 +158,8 @@ def write_results(folder: Path, learner: Learner, metrics: dict[str, Any], card:
         **metrics,
         **own,
         here=HERE,
-        model=learner.name,
+        model=markdown(learner.name),
+        model_code=code(learner.name),
         dataset=markdown(data.path),
         dataset_code=code(data.path),
         train_images=len(splits.train),

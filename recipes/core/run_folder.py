@@ -8,7 +8,8 @@ from omegaconf import OmegaConf
 
 from dataset_scripts.core.disk import writing
 from recipes.core import checkpoint
-from recipes.core.config import read_options, to_yaml
+from recipes.core.config import to_yaml
+from recipes.core.config_files import read_options
 from recipes.core.reduce import from_main
 from recipes.core.runtime import UserError
 

@@ -17,6 +17,7 @@ from accelerate import Accelerator, PartialState
 from accelerate.utils import DistributedDataParallelKwargs, DistributedType, LoggerType, ProjectConfiguration
 
 from dataset_scripts import DataError, TrustError
+from dataset_scripts.core.errors import printable
 
 
 class UserError(DataError):
@@ -171,7 +172,7 @@ def one_line_errors(program: str) -> Iterator[None]:
         cause = str(error).strip()
         if cause.startswith("Caught "):  # DataLoader puts the traceback of a worker into the message
             cause = cause.splitlines()[-1].split(": ", 1)[-1]
-        message = f"{program}: error{f' [rank {rank}]' if world > 1 else ''}: {' '.join(cause.split())}"
+        message = f"{program}: error{f' [rank {rank}]' if world > 1 else ''}: {printable(cause)}"
     except RuntimeError as error:
         if world == 1 or not LOST_PEER.search(str(error)):
             raise

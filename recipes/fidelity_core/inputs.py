@@ -11,6 +11,7 @@ from torch.utils.data import Dataset, IterableDataset
 from torch_fidelity.registry import DATASETS_REGISTRY
 
 from dataset_scripts import DataError, TrustError, load_dataset
+from dataset_scripts.core.errors import reason
 from dataset_scripts.core.transforms import has_image
 from recipes.core.runtime import UserError
 from recipes.fidelity_core import images, precomputed
@@ -134,7 +135,7 @@ def _load(value: str, slot: int, options: dict[str, Any]) -> datasets.Dataset:
     except (DataError, TrustError):
         raise
     except (ValueError, FileNotFoundError) as error:  # what datasets says of an unknown path, split or configuration
-        raise UserError(f"input{slot}={value}: {error}") from error
+        raise UserError(f"input{slot}={value}: {reason(error)}") from error
     if isinstance(rows, datasets.DatasetDict):
         if len(rows) > 1:
             raise UserError(f"input{slot}={value} has the splits {', '.join(rows)}: choose one by input{slot}_split")
