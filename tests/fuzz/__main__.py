@@ -16,7 +16,7 @@ import traceback
 import warnings
 from pathlib import Path
 
-BATCH = 250  # executions of a child
+BATCH = 100  # executions of a child
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1]))
 sys.dont_write_bytecode = True
