@@ -80,8 +80,9 @@ class Report:
             "| " + " | ".join(f"{cell:,}" if isinstance(cell, int) else cell for cell in row) + " |" for row in self.rows()
         ]
         for key, found in sorted(self.findings.items(), key=lambda item: (item[0][1], item[0][3])):
-            lines += [f"\n{found['file']}:{found['line']} {found['function']}: {found['text']}".replace("\n", "\n  "),
-                      f"  {found['count']} times; {self.command(found)}"]  # fmt: skip
+            text = " ".join(found["text"].split())[:300]
+            lines += [f"\n{found['file']}:{found['line']} {found['function']}: {text}"]
+            lines += [f"  {found['count']} times; {self.command(found)}"]
         return "\n".join(lines)
 
     def command(self, found: dict) -> str:
