@@ -80,8 +80,9 @@ def measure(folder: str, way: str, epochs: int, images: int) -> None:
             raise SystemExit(f"{count} rows of {images}")
         processes = [psutil.Process(), *psutil.Process().children()]
         memory = [process.memory_full_info() for process in processes]
-        print(json.dumps({"uss": sum(part.uss for part in memory), "pss": sum(part.pss for part in memory),
-                          "files": sum(process.num_fds() for process in processes), "processes": len(processes)}), flush=True)  # fmt: skip
+        uss, pss = (sum(getattr(part, kind) for part in memory) for kind in ("uss", "pss"))
+        files = sum(process.num_fds() for process in processes)
+        print(json.dumps({"uss": uss, "pss": pss, "files": files}), flush=True)
 
 
 def growth(values: list[int]) -> float:
@@ -119,7 +120,8 @@ def main() -> int:
         uss, pss, files = ([epoch[key] for epoch in epochs] for key in ("uss", "pss", "files"))
         more = files[-1] - files[max(1, len(files) // 5)]
         flat &= growth(uss) <= GROWTH and growth(pss) <= GROWTH and more <= 0
-        print(f"| {name} | {uss[-1] / 1e6:.0f} | {growth(uss):+.1%} | {pss[-1] / 1e6:.0f} | {growth(pss):+.1%} | {files[-1]} | {more:+} |")
+        memory = " | ".join(f"{values[-1] / 1e6:.0f} | {growth(values):+.1%}" for values in (uss, pss))
+        print(f"| {name} | {memory} | {files[-1]} | {more:+} |")
     results = Path(__file__).parent / "results"
     results.mkdir(exist_ok=True)
     (results / "steady.json").write_text(json.dumps(found, indent=1) + "\n")

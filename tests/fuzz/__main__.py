@@ -16,7 +16,7 @@ import traceback
 import warnings
 from pathlib import Path
 
-BATCH = 250  # executions of a child
+BATCH = 100  # executions of a child
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1]))
 sys.dont_write_bytecode = True
@@ -30,7 +30,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--execution", type=int, help="run this one here, with its traceback; -1 is the example as it is")
     parser.add_argument("--replay", type=Path, nargs="*", help="run findings that were kept, by default all, and nothing else")
-    parser.add_argument("--write", type=Path, help="with --execution: leave its files in this folder")
+    parser.add_argument("--write", type=Path, help="with --execution: leave its files in this folder, unread")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--results", type=Path, default=HERE / "results/fuzz.json")
     parser.add_argument("--keep", action="store_true", help="keep the files of new findings under tests/fuzz/findings")
@@ -52,6 +52,12 @@ def run(args: argparse.Namespace, work: Path) -> int:
         print("\n".join(TARGETS))
         return 0 if args.list else 2
     quiet()
+    if args.execution is not None and args.write:
+        from examples import EXAMPLES
+        from processes import Batch, write
+
+        write(Batch(targets[0], []).files(args.seed, args.execution, EXAMPLES[targets[0]].make())[0], args.write)
+        return 0
     prepare(work)
     if args.execution is not None:
         return run_one(args, targets[0], work)
@@ -97,9 +103,8 @@ def run_one(args: argparse.Namespace, target: str, work: Path) -> int:
     files, rng = Batch(target, []).files(args.seed, args.execution, EXAMPLES[target].make())
     folder = work / "set"
     plant(work)
-    for place in [folder, *([args.write] if args.write else [])]:
-        place.mkdir(parents=True)
-        write(files, place)
+    folder.mkdir()
+    write(files, folder)
     os.chdir(folder)
     reached = watch(work)
     try:

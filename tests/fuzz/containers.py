@@ -100,7 +100,9 @@ def tar_members(content: bytes, rng: random.Random, inner: Inner) -> bytes:
     if rng.random() < 0.3:  # a header that says another size
         at = rng.randrange(len(whole) // 512) * 512
         if whole[at + 257 : at + 262] == b"ustar":
-            whole[at + 124 : at + 136] = rng.choice((b"77777777777\0", b"\x80" + b"\xff" * 11, b"\xff" * 12, b"00000000001\0", b"-1".ljust(12)))
+            whole[at + 124 : at + 136] = rng.choice(
+                (b"77777777777\0", b"\x80" + b"\xff" * 11, b"\xff" * 12, b"00000000001\0", b"-1".ljust(12))
+            )
             whole[at + 148 : at + 156] = b" " * 8
             whole[at + 148 : at + 156] = b"%06o\0 " % sum(whole[at : at + 512])
     return bytes(whole)
@@ -136,9 +138,13 @@ def npy_header(content: bytes, rng: random.Random, inner: Inner) -> bytes:
         case 0:
             header["shape"] = tuple([*shape[:-1], rng.choice(INTEGERS)])
         case 1:
-            header["shape"] = tuple(rng.choice([shape[:-1], [*shape, 1], shape[::-1], [0], [*shape, 0], [1] * 70, [-n for n in shape]]))
+            header["shape"] = tuple(
+                rng.choice([shape[:-1], [*shape, 1], shape[::-1], [0], [*shape, 0], [1] * 70, [-n for n in shape]])
+            )
         case 2:
-            header["descr"] = rng.choice(["|O", "<u2", "<f8", "|b1", "<U9", "|S3", "<M8[s]", "|V5", [("a", "<i4")], "<c16", "|u9", "x", 1, ">f2"])
+            header["descr"] = rng.choice(
+                ["|O", "<u2", "<f8", "|b1", "<U9", "|S3", "<M8[s]", "|V5", [("a", "<i4")], "<c16", "|u9", "x", 1, ">f2"]
+            )
         case 3:
             header["fortran_order"] = rng.choice((True, 1, "x", None))
         case 4:

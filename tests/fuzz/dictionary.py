@@ -21,8 +21,36 @@ PATHS = [str(OUTSIDE / "secret.png"), str(OUTSIDE / "secret.txt"), "../secret.pn
 INTEGERS = [0, -1, 1, 2, 127, 128, 255, 256, 65535, 65536, 2**31 - 1, 2**31, -(2**31), 2**32 - 1, 2**32, 2**53 + 1, 2**63 - 1,
             2**63, -(2**63), 2**64 - 1, 10**6, 10**9, 10**30]  # fmt: skip
 FLOATS = [0.5, -0.0, 1e-320, 1e308, -1e39, float("nan"), float("inf"), -float("inf")]
-STRINGS = [*PATHS, "nan", "inf", "-1", "0x10", "1e999", "9" * 30, "٣", "é", "\u202egnp", "\ufeff", "\0", "\x1b[2J", "\ud800", "a\nb",
-           "a/b", "train", "test", "validation", "null", "true", "2020-13-45", "label", "image", "file_name", "{}", "%s", "{0.__class__}"]
+STRINGS = [
+    *PATHS,
+    "nan",
+    "inf",
+    "-1",
+    "0x10",
+    "1e999",
+    "9" * 30,
+    "٣",
+    "é",
+    "\u202egnp",
+    "\ufeff",
+    "\0",
+    "\x1b[2J",
+    "\ud800",
+    "a\nb",
+    "a/b",
+    "train",
+    "test",
+    "validation",
+    "null",
+    "true",
+    "2020-13-45",
+    "label",
+    "image",
+    "file_name",
+    "{}",
+    "%s",
+    "{0.__class__}",
+]
 SCALARS = [*INTEGERS, *FLOATS, *STRINGS, None, True, False, [], {}]
 
 

@@ -90,7 +90,9 @@ def metadata_csv() -> Folder:
 
 @example("metadata_jsonl", "image_folder")
 def metadata_jsonl() -> Folder:
-    rows = [{"file_name": f"{n}.png", "label": "ab"[n % 2], "box": [n, 2.5, None], "more": {"x": n, "y": "é"}} for n in range(3)]
+    rows = [
+        {"file_name": f"{n}.png", "label": "ab"[n % 2], "box": [n, 2.5, None], "more": {"x": n, "y": "é"}} for n in range(3)
+    ]
     table = "".join(json.dumps(row) + "\n" for row in rows)
     return {"train/metadata.jsonl": table.encode()} | {f"train/{n}.png": image(n) for n in range(3)}
 
@@ -246,39 +248,3 @@ def captions_txt() -> Folder:
 def captions_json() -> Folder:
     said = {"caption": "a photo", "score": 0.5, "id": 12, "tags": ["x", "y"], "nsfw": None}
     return {f"{n}.png": image(n) for n in range(3)} | {f"{n}.json": json.dumps(said | {"id": n}).encode() for n in range(3)}
-
-
-ROWS = [("a.png", "cat", 1, 0.5), ("b.png", "dog", 2, -1.25), ("c.png", "cat", 3, 1e9)]
-IMAGES = {f"images/{name}": image(number) for number, (name, *_) in enumerate(ROWS)}
-
-
-def table(separator: str) -> bytes:
-    head = separator.join(("file_name", "label", "count", "score"))
-    return "".join(f"{line}\n" for line in [head, *(separator.join(map(str, row)) for row in ROWS)]).encode()
-
-
-@example("csv_list_csv", "csv_list")
-def csv_list_csv() -> Folder:
-    return IMAGES | {"train.csv": table(",")}
-
-
-@example("csv_list_tsv", "csv_list")
-def csv_list_tsv() -> Folder:
-    return IMAGES | {"train.tsv": table("\t")}
-
-
-@example("csv_list_jsonl", "csv_list")
-def csv_list_jsonl() -> Folder:
-    rows = [dict(zip(("image", "label", "count", "score"), row)) for row in ROWS]
-    return IMAGES | {"train.jsonl": "".join(json.dumps(row) + "\n" for row in rows).encode()}
-
-
-@example("csv_list_json", "csv_list")
-def csv_list_json() -> Folder:
-    rows = [dict(zip(("image", "label", "count", "score"), row)) for row in ROWS]
-    return IMAGES | {"train.json": json.dumps(rows).encode()}
-
-
-@example("csv_list_txt", "csv_list")
-def csv_list_txt() -> Folder:
-    return IMAGES | {"train.txt": b"images/a.png 0\nimages/b.png 1\n", "val.txt": b"images/c.png 1\n"}

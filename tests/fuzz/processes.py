@@ -95,7 +95,9 @@ def write(files: Folder, folder: Path) -> None:
             continue
 
 
-def run(seed: int, batches: list[Batch], processes: int, work: Path, said: Callable[[Batch, list[int], list[dict]], None]) -> None:
+def run(
+    seed: int, batches: list[Batch], processes: int, work: Path, said: Callable[[Batch, list[int], list[dict]], None]
+) -> None:
     """Runs all; `said` gets the counts and findings of each part of a batch."""
     examples = {target: EXAMPLES[target].make() for target in dict.fromkeys(batch.target for batch in batches)}
     todo = deque(batches)
@@ -110,6 +112,7 @@ def run(seed: int, batches: list[Batch], processes: int, work: Path, said: Calla
             if not slot.pid and todo:
                 slot.batch = todo.popleft()
                 slot.counts[:6] = memoryview(bytes(48)).cast("q")
+                slot.counts[AT] = EXAMPLE - 1
                 slot.pid = os.fork()
                 if not slot.pid:
                     try:
@@ -126,7 +129,7 @@ def run(seed: int, batches: list[Batch], processes: int, work: Path, said: Calla
         findings = list(read_findings(slot, os.waitstatus_to_exitcode(status)))
         counts = list(slot.counts[:6])
         place = batch.numbers.index(counts[AT]) + 1 if counts[AT] in batch.numbers else 0
-        if place < len(batch.numbers) and (place or counts[DONE]):
+        if place < len(batch.numbers):
             todo.appendleft(batch.after(place))
         said(batch, counts, findings)
 
@@ -217,7 +220,9 @@ def stop(*_: Any) -> None:
 def check_message(error: BaseException) -> BaseException | None:
     """A message is one line that says something, and that a terminal shows as it is."""
     text = str(error)
-    odd = any(unicodedata.category(sign) in ("Cc", "Cs", "Zl", "Zp") or unicodedata.bidirectional(sign) in TURNS for sign in text)
+    odd = any(
+        unicodedata.category(sign) in ("Cc", "Cs", "Zl", "Zp") or unicodedata.bidirectional(sign) in TURNS for sign in text
+    )
     return Unsound(f"the message is {text[:200]!r}") if odd or not text.strip() else None
 
 

@@ -60,7 +60,14 @@ class Report:
     def rows(self) -> list[tuple]:
         found = Counter(finding["target"] for finding in self.findings.values())
         rows = [
-            (target, count[DONE], count[ROWS], count[ERRORS], found[target], round(1e6 * count[DONE] / max(1, count[MICROSECONDS])))
+            (
+                target,
+                count[DONE],
+                count[ROWS],
+                count[ERRORS],
+                found[target],
+                round(1e6 * count[DONE] / max(1, count[MICROSECONDS])),
+            )
             for target, count in self.counts.items()
         ]
         total = [sum(row[column] for row in rows) for column in range(1, 5)]
@@ -69,10 +76,13 @@ class Report:
     def table(self) -> str:
         head = ("target", "executions", "rows", "errors in one line", "findings", "executions/s")
         lines = ["| " + " | ".join(head) + " |", "|---" + "|---:" * (len(head) - 1) + "|"]
-        lines += ["| " + " | ".join(f"{cell:,}" if isinstance(cell, int) else cell for cell in row) + " |" for row in self.rows()]
+        lines += [
+            "| " + " | ".join(f"{cell:,}" if isinstance(cell, int) else cell for cell in row) + " |" for row in self.rows()
+        ]
         for key, found in sorted(self.findings.items(), key=lambda item: (item[0][1], item[0][3])):
-            lines += [f"\n{found['file']}:{found['line']} {found['function']}: {found['text']}".replace("\n", "\n  "),
-                      f"  {found['count']} times; {self.command(found)}"]  # fmt: skip
+            text = " ".join(found["text"].split())[:300]
+            lines += [f"\n{found['file']}:{found['line']} {found['function']}: {text}"]
+            lines += [f"  {found['count']} times; {self.command(found)}"]
         return "\n".join(lines)
 
     def command(self, found: dict) -> str:
@@ -92,17 +102,19 @@ class Report:
         table = self.table().partition("\n\n")[0]
         said = f"Seed {self.seed}, {self.seconds:,.0f} s on {os.cpu_count()} cores:\n\n{table}"
         text = DOCS.read_text("utf-8")
-        new = re.sub(r"(<!-- executions -->\n).*?(<!-- /executions -->)", lambda m: f"{m[1]}\n{said}\n\n{m[2]}", text, flags=re.DOTALL)
+        new = re.sub(
+            r"(<!-- executions -->\n).*?(<!-- /executions -->)", lambda m: f"{m[1]}\n{said}\n\n{m[2]}", text, flags=re.DOTALL
+        )
         DOCS.write_text(new, "utf-8")
 
     def keep(self) -> None:
         """Writes the files of new findings, and into `open` which there are; a replay only does the latter."""
-        for (kind, file, function, _), found in self.findings.items():
+        for (kind, file, function, line), found in self.findings.items():
             target, number = found["target"], found["execution"]
             if target not in EXAMPLES or "kept" in found:
                 continue
             files, _ = Batch(target, []).files(self.seed, number, EXAMPLES[target].make())
-            path = KEPT / target / f"{kind}-{Path(file).stem}-{re.sub(r'[^a-z_]', '', function)}.json"
+            path = KEPT / target / f"{kind}-{Path(file).stem}-{re.sub(r'[^a-z_]', '', function)}-{line}.json"
             path.parent.mkdir(parents=True, exist_ok=True)
             packed = {name: base64.b64encode(zlib.compress(content, 9)).decode() for name, content in files.items()}
             said = {"target": target, "seed": self.seed, "execution": number, "said": f"{file}: {found['text']}"}

@@ -16,6 +16,7 @@ from typing import Any
 import datasets
 import examples_binary
 import examples_sets
+import examples_tables
 import pyarrow as pa
 from dictionary import SECRET
 from examples import EXAMPLES
@@ -33,9 +34,8 @@ from recipes.core.export import load_generator, load_model
 from recipes.core.runtime import UserError
 from recipes.fidelity_core import precomputed
 
-__all__ = ["ALLOWED", "TARGETS", "Unsound", "execute", "prepare", "examples_binary", "examples_sets"]
-
 ALLOWED = (DataError, TrustError, UserError)
+FILLED = (examples_binary, examples_sets, examples_tables)  # which add to EXAMPLES
 TARGETS = tuple(EXAMPLES)
 LARGE = 1 << 20  # pixels, of what is not decoded any further
 SAMPLE = 4  # tables of a split whose rows are decoded; what a table of many holds is read in any case
