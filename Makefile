@@ -1,13 +1,18 @@
-# Two commands: `make train` and `make test`. Both make the virtual environment first, where it is missing.
+# `make train`, `make test` and `make fuzz`. All make the virtual environment first, if it is missing.
 PYTHON ?= python3
 
-.PHONY: train test
+N ?= 10000
+
+.PHONY: train test fuzz
 
 train: .venv/ready
 	.venv/bin/accelerate launch recipes/train.py $(ARGS)
 
 test: .venv/ready
 	.venv/bin/python -m pytest $(ARGS)
+
+fuzz: .venv/ready
+	.venv/bin/python tests/fuzz --executions $(N) $(ARGS)
 
 .venv/ready: setup.cfg pyproject.toml
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv

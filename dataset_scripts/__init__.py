@@ -11,7 +11,7 @@ import logging
 __version__ = "0.1.0"
 
 from dataset_scripts.core.collate import detection_collate, pad_collate
-from dataset_scripts.core.errors import DataError, TrustError
+from dataset_scripts.core.errors import DataError, Printable, TrustError
 from dataset_scripts.core.loading import load_dataset
 from dataset_scripts.core.stock import disable, enable
 from dataset_scripts.core.transforms import ToTensor
@@ -29,6 +29,8 @@ __all__ = [
 
 # What was detected is said by default, as datasets does; logging.getLogger("dataset_scripts").setLevel silences it.
 _logger = logging.getLogger("dataset_scripts")
-_logger.addHandler(logging.StreamHandler())
+_handler = logging.StreamHandler()
+_handler.setFormatter(Printable())
+_logger.addHandler(_handler)
 _logger.setLevel(logging.INFO)
 _logger.propagate = False

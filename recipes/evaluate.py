@@ -20,13 +20,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from accelerate import Accelerator
 from accelerate.utils import gather_object
-from omegaconf import OmegaConf
 
 from dataset_scripts.core.disk import writing
 from dataset_scripts.core.errors import printable
 from dataset_scripts.core.replace import write_file
 from recipes.core.augment import Prepare
-from recipes.core.config import Data, describe, merge, split_words
+from recipes.core.config import Data, describe, merge, read_options, split_words
 from recipes.core.data import load_test
 from recipes.core.evaluation import Evaluation, evaluate
 from recipes.core.export import load_model, run_of
@@ -103,7 +102,10 @@ def read(argv: list[str]) -> tuple[Evaluate, Path]:
     trained = {}
     if (folder / "config.yaml").is_file() and not any(word.startswith("data.path=") for word in options):
         known = {item.name for item in fields(Data)}
-        trained = {"data": {k: v for k, v in OmegaConf.load(folder / "config.yaml").data.items() if k in known}}
+        data = read_options(folder / "config.yaml").get("data")
+        if not isinstance(data, dict):
+            raise UserError(f"{folder}/config.yaml says nothing of the data: give data.path=…")
+        trained = {"data": {k: v for k, v in data.items() if k in known}}
     return merge(Evaluate, trained, options), path
 
 

@@ -137,9 +137,9 @@ WRONG = {  # message -> files
         "l.png": None, "l.json": b'{"caption": "l", "size": "large"}'
     },
     "m.json holds no caption": {"m.png": None, "m.json": b'{"caption": null}'},
-    "n.json: the field id is '9999": {"n.png": None, "n.json": b'{"caption": "n", "id": 99999999999999999999}'},
+    "n.json: the field id is 9999": {"n.png": None, "n.json": b'{"caption": "n", "id": 99999999999999999999}'},
     "o.json: no json: .*surrogates not allowed": {"o.png": None, "o.json": b'{"caption": "\\ud800"}'},
-    "p.json: no json: maximum recursion": {"p.png": None, "p.json": b"[" * 100000},
+    "p.json: no json: it is nested deeper than 32": {"p.png": None, "p.json": b"[" * 100000},
 }  # fmt: skip
 
 

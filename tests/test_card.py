@@ -115,7 +115,7 @@ def test_a_path_is_read(tmp_path):
         ("\ufeff" + card(), "line 1: begins with a byte order mark"),
         (card("license: mit\ntags: [a\n"), "line 4: the header is no YAML: expected ',' or ']'"),
         (card("license: mit\n\ttags: a\n"), "line 3: the header is no YAML: found character"),
-        (card("date: 2020-13-45\n"), "line 1: the header is no YAML: month must be in 1..12"),
+        (card("date: 2020-13-45\n"), "line 2: the header is no YAML: month must be in 1..12"),
         (card("- a\n"), "line 1: the header has no keys"),
         (card(""), "line 1: the header has no keys"),
         (card(body=""), "line 7: there is no text"),
@@ -308,8 +308,8 @@ def test_dataset_info_of_several_configurations():
 
 
 def test_aliases_in_the_header_do_not_hang():
-    loop = "tags: &a [*a]\n"
-    assert any("tags[0]" in fault for fault in check_card(card(HEADER + loop)))
+    (fault,) = check_card(card(HEADER + "tags: &a [*a]\n"))
+    assert fault.startswith("line 6: the header is no YAML: an alias refers to what it stands in")
 
 
 def test_names_are_those_that_the_libraries_know():
@@ -583,7 +583,7 @@ def test_what_cannot_be_refreshed_says_why(tmp_path, monkeypatch):
     with pytest.raises(DataError, match=r"there is no card .*README.md: write the text of new_card"):
         refresh_card(str(script))
     script.with_name("README.md").write_bytes(b"---\nlicense: mit\n---\n\xff\n")
-    with pytest.raises(DataError, match="README.md is not UTF-8"):
+    with pytest.raises(DataError, match="README.md, line 4: is not UTF-8"):
         refresh_card(str(script))
     with pytest.raises(DataError, match="image_folder: its rows are not at hand: pass data_dir="):
         refresh_card("image_folder")

@@ -258,7 +258,7 @@ def test_a_type_holds_for_the_whole_column(tmp_path, save_image):
     assert table["text"].to_pylist() == [*map(str, range(count)), "a"] and table["number"].to_pylist() == [*range(count), 1.5]
     assert table["late"].to_pylist() == [""] * count + ["x"] and table["whole"].to_pylist() == [*range(count), 7]
     (tmp_path / "list.csv").write_bytes("file,label\n0.png,café\n".encode("latin-1"))
-    with pytest.raises(DataError, match="list.csv: the column label is not in UTF-8: save the file in that encoding"):
+    with pytest.raises(DataError, match="list.csv, line 2: it is not in UTF-8: save the file in that encoding"):
         load_dataset(str(tmp_path))
 
 

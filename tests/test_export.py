@@ -149,7 +149,9 @@ def test_stock_datasets_gives_the_same_rows_without_this_package(photos, coco, m
         expected(load_dataset(str(coco), transform=None)),
         expected({"train": masked}),
     ]
-    folders = [export(source, tmp_path / f"out{n}") for n, source in enumerate(["digits", photos, coco, masked])]
+    sources = ["digits", photos, coco]
+    folders = [export(source, tmp_path / f"out{number}") for number, source in enumerate(sources)]
+    folders.append(export(masked, tmp_path / "out3", image_dir=tmp_path))
     for folder in (photos, coco, tmp_path / "disk"):
         shutil.rmtree(folder)
     assert stock(LOAD, *folders) == want
@@ -167,8 +169,10 @@ def test_ours_gives_tensors(photos, tmp_path):
 def test_files_hold_the_bytes_and_no_path_of_this_machine(photos, masked, tmp_path):
     images = datasets.load_dataset("imagefolder", data_dir=str(photos), split="train", cache_dir=str(tmp_path / "cache"))
     assert images.cast_column("image", datasets.Image(decode=False))[0]["image"]["bytes"] is None  # known by path
-    for number, source in enumerate([photos, images, masked]):
-        folder = export(source, tmp_path / "out" / str(number))
+    with pytest.raises(DataError, match="pass image_dir"):
+        export(images, tmp_path / "out/1", image_dir=tmp_path / "elsewhere")
+    for number, (source, options) in enumerate([(photos, {}), (images, {"image_dir": photos}), (masked, {"image_dir": tmp_path})]):
+        folder = export(source, tmp_path / "out" / str(number), **options)
         assert str(tmp_path) not in (folder / "README.md").read_text()
         for path in (folder / "data").iterdir():
             assert str(tmp_path) not in str(pq.read_table(path).to_pylist())
@@ -388,7 +392,7 @@ def test_what_cannot_be_exported_is_refused(photos, tmp_path):
     images = datasets.load_dataset("imagefolder", data_dir=str(photos), split="train", cache_dir=str(tmp_path / "cache"))
     (photos / "train/cat/01.png").unlink()
     with pytest.raises(DataError, match="cat/01.png cannot be read: No such file"):
-        export(images, out)
+        export(images, out, image_dir=photos)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "photos"]
 
 

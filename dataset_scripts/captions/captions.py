@@ -1,6 +1,5 @@
 """Images with captions in files of their names: cat.png beside cat.txt, cat.caption or cat.json."""
 
-import json
 import logging
 import re
 from dataclasses import dataclass
@@ -11,7 +10,9 @@ import pyarrow as pa
 
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.features import List
+from dataset_scripts.core.fields import Fields
 from dataset_scripts.core.files import Files, Reader, folder_of, is_image, stem_of
+from dataset_scripts.core.json_text import parse_json
 from dataset_scripts.core.layout import LayoutBuilder, LayoutConfig, Rows
 from dataset_scripts.core.pairs import folder_parser, join, name_splits
 
@@ -24,9 +25,8 @@ FIELDS = ("caption", "text", "prompt")  # of a json file, in the order in which 
 COLUMNS = ("image", "caption", "captions")
 SAMPLE = 16  # files that tell whether they are captions
 PEEK = 1 << 12
-NUMBERS = re.compile(r"(?:-?\d+(?:\.\d+)?(?:e-?\d+)?[\s,]+){3}-?\d", re.IGNORECASE)  # four in a row: a box
+NUMBERS = re.compile(r"(?<!\d)(?:-?\d++(?:\.\d++)?(?:e-?\d++)?[\s,]++){3}-?\d", re.IGNORECASE)  # four in a row: a box
 NOTES = re.compile(r"(readme|licen[cs]e|notice|copyright|attribution)s?", re.IGNORECASE)
-SCALARS = {str: pa.string(), bool: pa.bool_(), int: pa.int64(), float: pa.float64(), type(None): pa.null()}
 
 
 @dataclass
@@ -68,8 +68,8 @@ def matches(files):
 
 def has_caption(content: bytes) -> bool:
     try:
-        fields = json.loads(content)
-    except (ValueError, RecursionError):
+        fields = parse_json(content, "")
+    except DataError:
         return False
     return isinstance(fields, dict) and any(isinstance(fields.get(name), str) for name in FIELDS)
 
@@ -115,23 +115,17 @@ def read_text(files: Reader, path: str) -> str:
         raise DataError(f"{files.root}/{path} is not UTF-8 at byte {error.start}: save it as UTF-8") from error
 
 
-def read_fields(files: Reader, path: str) -> dict[str, Any]:
-    """The fields of a json file.
+def read_fields(files: Reader, path: str) -> tuple[dict[str, Any], int]:
+    """The fields of a json file, and its size in bytes.
 
     Raises:
         DataError: it is broken or no object.
     """
-    where = f"{files.root}/{path}"
-    text = read_text(files, path)
-    try:
-        fields = json.loads(text)
-        if "\\u" in text:
-            json.dumps(fields, ensure_ascii=False).encode()  # half a character (\\ud800) is no text
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{where}: no json: {error}") from error
+    where, content = f"{files.root}/{path}", files.read(path)
+    fields = parse_json(content, f"{where}: no json")
     if not isinstance(fields, dict):
         raise DataError(f"{where} holds a {type(fields).__name__}, not an object with a field such as caption")
-    return fields
+    return fields, len(content)
 
 
 class Captions(LayoutBuilder):
@@ -145,15 +139,18 @@ class Captions(LayoutBuilder):
         split_of, rows = folder_parser({}), {}
         sidecars = {key: texts.get(key) or tables.get(key) for key in texts.keys() | tables.keys()}
         sides = [{("", key): paths for key, paths in side.items()} for side in (images, sidecars)]
-        self.kinds, named_in = {}, {}
+        fields = Fields()
         for (_, key), image, _, fault in join(files.root, sides, ("image", "caption")):
             with self.faults:
                 if fault:
                     raise fault
                 text, table = (side.get(key, [None])[0] for side in (texts, tables))
                 if table:
-                    self._add_fields(files, table, named_in)
+                    content, size = read_fields(files, table)
+                    fields.add(content, f"{files.root}/{table}", size)
                 rows.setdefault(split_of(folder_of(image))[1], []).append((image, text, table))
+        fields.check(str(files.root))
+        self.kinds = fields.kinds
         without = [row for split in rows.values() for row in split if row[1] is None]
         self.field = next((name for name in FIELDS[: None if without else 1] if self.kinds.get(name) == pa.string()), None)
         if without and not self.field:
@@ -167,26 +164,9 @@ class Captions(LayoutBuilder):
         rows = name_splits(files.root, rows, lambda row: row[0])
         return datasets.Features(features), {split: Rows(samples) for split, samples in rows.items()}
 
-    def _add_fields(self, files: Files, path: str, named_in: dict[str, str]) -> None:
-        """Makes the types of the columns such that this file fits in too."""
-        for name, value in read_fields(files, path).items():
-            try:
-                kind = SCALARS.get(type(value)) or pa.infer_type([value])
-                if kind == pa.int64():
-                    pa.scalar(value, kind)  # whether it has 64 bits
-                known = self.kinds.setdefault(name, kind)
-                if known != kind:
-                    kinds = [pa.schema([(name, kind)]) for kind in (known, kind)]
-                    self.kinds[name] = pa.unify_schemas(kinds, promote_options="permissive").field(0).type
-            except (pa.ArrowException, OverflowError) as error:
-                other = f", and not as in {files.root}/{named_in[name]}" if name in named_in else ""
-                raise DataError(f"{files.root}/{path}: the field {name} is {str(value)[:40]!r}{other}: {error}") from error
-            if kind != pa.null():
-                named_in.setdefault(name, path)
-
     def read(self, files, sample):
         image, text, table = sample
-        fields = read_fields(files, table) if table else {}
+        fields = read_fields(files, table)[0] if table else {}
         caption = read_text(files, text) if text else fields.get(self.field)
         if not isinstance(caption, str) or not caption.strip():
             raise DataError(f"{files.root}/{text or table} holds no caption")

@@ -1,12 +1,12 @@
 """CIFAR-10 and CIFAR-100, in the version for Python (pickles, read without running code) and the binary one."""
 
-import pickle
 import re
 
 import numpy as np
 
+from dataset_scripts.cifar.batch import load
 from dataset_scripts.core.arrays import ArrayBuilder, Part, choose, keep_only, unpacked
-from dataset_scripts.core.errors import DataError, reading
+from dataset_scripts.core.errors import reading
 from dataset_scripts.core.files import Files, Reader, folder_of, name_of
 from dataset_scripts.core.records import Images, Records
 
@@ -15,11 +15,6 @@ SUFFIXES = ("", ".bin")
 SHAPE = (3, 32, 32)
 SIZE = 3 * 32 * 32
 BATCH = re.compile(r"data_batch_\d+(\.bin)?")
-GLOBALS = {("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")} | {
-    (module, name)
-    for module in ("numpy.core.multiarray", "numpy._core.multiarray", "numpy._core.numeric", "numpy.core.numeric")
-    for name in ("_reconstruct", "scalar", "_frombuffer")
-}
 
 
 def matches(files):
@@ -27,8 +22,9 @@ def matches(files):
     sets = find_sets(files)
     for paths in sets.values():
         first = next(iter(paths.values()))
-        if not first.endswith(".bin") and files.open(first).read(1) != b"\x80":
-            return None
+        with reading(f"{files.root}/{first}"):
+            if not first.endswith(".bin") and files.open(first).read(1) != b"\x80":
+                return None
     return f"the files of {', '.join(sorted(sets))}, such as {first}" if sets else None
 
 
@@ -52,32 +48,36 @@ def find_sets(files: Files) -> dict[str, dict[str, str]]:
     }
 
 
-class Unpickler(pickle.Unpickler):
-    """Reads a pickle of plain containers and numpy arrays; whatever else it names is refused, not called."""
-
-    def find_class(self, module, name):
-        if (module, name) not in GLOBALS:
-            raise DataError(f"it asks to run {module}.{name}, which no CIFAR does: do not trust this file")
-        return super().find_class(module, name)
-
-
 def unpickle(files: Reader, path: str) -> dict:
     """The dict of a batch: `data` (N, 3072) uint8, rows of red, then green, then blue; lists of labels and names."""
-    where = f"{files.root}/{path}"
-    try:
-        with files.open(path) as file:
-            batch = Unpickler(file, encoding="latin1").load()  # strings of Python 2
-        return {key.decode() if isinstance(key, bytes) else str(key): value for key, value in batch.items()}
-    except Exception as error:  # a pickle is a program: it fails with anything
-        raise DataError(f"{where} cannot be read: {error or type(error).__name__}") from error
+    with reading(f"{files.root}/{path} cannot be read"):
+        return {key.decode() if isinstance(key, bytes) else key: value for key, value in load(files.read(path)).items()}
 
 
 def pixels(batch: dict) -> np.ndarray:
     data = batch["data"]
     if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != SIZE:
         kind = getattr(data, "dtype", type(data).__name__)
-        raise ValueError(f"data is {kind} of shape {np.shape(data)}, not uint8 (N, {SIZE})")
+        raise ValueError(f"data is {kind} of shape {getattr(data, 'shape', ())}, not uint8 (N, {SIZE})")
     return data.reshape(-1, *SHAPE)
+
+
+def whole_numbers(values: list | np.ndarray) -> np.ndarray:
+    """Labels; a list is looked at first, for one in another could be as large as it likes."""
+    if isinstance(values, list) and all(type(value) is int for value in values):
+        values = np.array(values)
+    if not isinstance(values, np.ndarray) or values.ndim != 1 or values.dtype.kind not in "iu":
+        raise ValueError("its labels are not whole numbers")
+    return values
+
+
+def texts(values: list[str | bytes]) -> list[str]:
+    """Names of classes; none twice, for a pickle may name one as often as it likes."""
+    if not isinstance(values, list) or not all(isinstance(value, str | bytes) for value in values):
+        raise ValueError("the names of its classes are no texts")
+    if len(set(values)) < len(values):
+        raise ValueError("two of its classes have one name")
+    return [value.decode() if isinstance(value, bytes) else value for value in values]
 
 
 class Cifar(ArrayBuilder):
@@ -87,10 +87,10 @@ class Cifar(ArrayBuilder):
         hundred = not any(map(BATCH.fullmatch, paths))
         columns = {"label": "fine_labels", "coarse_label": "coarse_labels"} if hundred else {"label": "labels"}
         splits = {}
-        for name, path in paths.items():
-            part = self._part(files, path, columns)
+        for part in self.readable(paths.values(), lambda path: self._part(files, path, columns)):
+            name = name_of(part.source[0])
             splits.setdefault("test" if name.startswith("test") else "train", []).append(part)
-        names, described = self._names(files, folder, columns, binary=path.endswith(".bin"))
+        names, described = self._names(files, folder, columns, binary=next(iter(paths)).endswith(".bin"))
         if self.config.classes:
             names["label"] = self.config.classes
         keep_only(files, {*paths.values(), *described})
@@ -106,9 +106,7 @@ class Cifar(ArrayBuilder):
                 values = {column: records[:, len(columns) - 1 - place].copy() for place, column in enumerate(columns)}
                 return Part((path, len(columns)), len(records), values, path)
             batch = unpickle(files, path)
-            values = {column: np.array(batch[key]) for column, key in columns.items()}
-            if any(value.ndim != 1 or value.dtype.kind not in "iu" for value in values.values()):
-                raise ValueError("its labels are not whole numbers")
+            values = {column: whole_numbers(batch[key]) for column, key in columns.items()}
             return Part((path, 0), len(pixels(batch)), values, path)
 
     def _names(self, files: Files, folder: str, columns: dict[str, str], binary: bool) -> tuple[dict, list[str]]:
@@ -123,8 +121,7 @@ class Cifar(ArrayBuilder):
             if path in files.names:
                 described.append(path)
                 with reading(f"{files.root}/{path}"):
-                    found = files.read(path).decode().split() if binary else unpickle(files, path)[key]
-                    names[column] = [name.decode() if isinstance(name, bytes) else str(name) for name in found]
+                    names[column] = files.read(path).decode().split() if binary else texts(unpickle(files, path)[key])
         return names, described
 
     def open_images(self, files, source):

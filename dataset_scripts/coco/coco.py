@@ -1,10 +1,10 @@
 """COCO: boxes, instance masks, keypoints or captions of images, in json files of images, annotations and categories."""
 
-import json
 import logging
 import posixpath
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlparse
 
 import datasets
@@ -12,17 +12,14 @@ import numpy as np
 
 from dataset_scripts.coco.sources import annotation_files, by_split, image_folder
 from dataset_scripts.core.decode import Frame
-from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.features import List
+from dataset_scripts.core.fields import short
 from dataset_scripts.core.files import Files
-from dataset_scripts.core.json_stream import elements
+from dataset_scripts.core.json_stream import Element, elements
+from dataset_scripts.core.json_text import parse_json
 from dataset_scripts.core.layout import LayoutBuilder, LayoutConfig, Rows
-from dataset_scripts.core.objects import (
-    RLE,
-    encode_segmentation,
-    fit_boxes,
-    object_features,
-)
+from dataset_scripts.core.objects import RLE, encode_segmentation, fit_boxes, is_number, object_features
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +55,8 @@ class Coco(LayoutBuilder):
         self.task, sources = self._sources(files)
         self.categories, named_in = {}, {}  # category id -> name, and the file that says so
         tables = {split: self._read_json(files, path, named_in) for split, path in sources.items()}
-        self.places = {number: place for place, number in enumerate(sorted(self.categories))}
+        in_order = sorted(self.categories, key=lambda number: (isinstance(number, str), number))
+        self.places = {number: place for place, number in enumerate(in_order)}
         splits = {split: Rows(self._samples(files, sources[split], split, *table)) for split, table in tables.items()}
         read = {sample[0] for rows in splits.values() for sample in rows.samples}
         if len(read) < len(files.images):
@@ -108,37 +106,54 @@ class Coco(LayoutBuilder):
         where = f"{files.root}/{path}"
         images, annotations = {}, {}
         with files.open(path) as file:
-            for key, text in elements(file, where):
-                if key == "categories":
-                    category = json.loads(text)
-                    number, name = category["id"], category["name"]
-                    if self.categories.setdefault(number, name) != name:
-                        raise DataError(f"{where}: category {number} is {name}, in {named_in[number]} {self.categories[number]}")
-                    named_in[number] = where
-                elif key == "images":
-                    with self.faults:
-                        record = json.loads(text)
-                        number = self._get(record, "id", f"{where}: an image")
+            for element in elements(file, where):
+                with self.faults:
+                    if element.key == "categories":
+                        self._add_category(element, where, named_in)
+                    elif element.key == "images":
+                        number, image = self._image(element, where)
                         if number in images:
-                            raise DataError(f"{where}: image id {number} stands twice")
-                        name = record.get("file_name") or urlparse(record.get("coco_url", "")).path.lstrip("/")  # LVIS
-                        if not name:
-                            raise DataError(f"{where}: image {number} has no file_name")
-                        images[number] = (name.replace("\\", "/"), record.get("width"), record.get("height"))
-                elif key == "annotations":
-                    with self.faults:
-                        number = self._get(json.loads(text), "image_id", f"{where}: an annotation")
-                        annotations.setdefault(number, []).append(text)
+                            raise DataError(f"{where}, line {element.line}: image id {number} stands twice")
+                        images[number] = image
+                    elif element.key == "annotations":
+                        number = self._get(element, "image_id", where)
+                        annotations.setdefault(number, []).append(element.text)
         for number in annotations.keys() - images.keys():
             with self.faults:
                 raise DataError(f"{where}: annotations of image {number}, which is not in its images")
         return images, annotations
 
+    def _add_category(self, element: Element, where: str, named_in: dict) -> None:
+        number, name = self._get(element, "id", where), element.value.get("name")
+        if not isinstance(name, str):
+            raise DataError(f"{where}, line {element.line}: the name of category {number} is {short(name)}, not text")
+        if self.categories.setdefault(number, name) != name:
+            raise DataError(f"{where}: category {number} is {name}, in {named_in[number]} {self.categories[number]}")
+        named_in[number] = where
+
+    def _image(self, element: Element, where: str) -> tuple[int | str, tuple]:
+        """The id of an image, and its file name, width and height, None where they are not said."""
+        number, record = self._get(element, "id", where), element.value
+        place = f"{where}, line {element.line}: image {number}"
+        name = record.get("file_name")
+        if not name and isinstance(url := record.get("coco_url"), str):  # LVIS
+            with reading(place):
+                name = urlparse(url).path.lstrip("/")
+        if not isinstance(name, str) or not name:
+            raise DataError(f"{place} has no file_name" + (f", but {short(name)}" if name else ""))
+        size = record.get("width"), record.get("height")
+        if not all(side is None or is_number(side) for side in size):
+            raise DataError(f"{place} is {short(size[0])} x {short(size[1])}, which is no size in pixels")
+        return number, (name.replace("\\", "/"), *size)
+
     @staticmethod
-    def _get(record: dict, key: str, what: str):
-        if not isinstance(record, dict) or not isinstance(record.get(key), (int, str)):
-            raise DataError(f"{what} has no {key}: {str(record)[:100]}")
-        return record[key]
+    def _get(element: Element, key: str, where: str) -> int | str:
+        """An id: text, or a whole number of 64 bits."""
+        number = element.value.get(key) if isinstance(element.value, dict) else None
+        if type(number) is str or (type(number) is int and -(1 << 63) <= number < 1 << 63):
+            return number
+        what = {"categories": "a category", "images": "an image", "annotations": "an annotation"}[element.key]
+        raise DataError(f"{where}, line {element.line}: {what} has no {key}, a whole number or text: {short(element.value)}")
 
     def _samples(self, files: Files, source: str, split: str, images: dict, annotations: dict) -> list[tuple]:
         where = f"{files.root}/{source}"
@@ -166,25 +181,31 @@ class Coco(LayoutBuilder):
         annotated = (width, height) if width and height else None
         if annotated not in (None, frame.size, frame.stored):
             raise DataError(f"{where}: image {number} is {width} x {height} there, and {frame.size[0]} x {frame.size[1]} in {path}")
-        annotations = json.loads(text)
+        if annotated:
+            annotated = frame.size if annotated == frame.size else frame.stored  # as whole numbers
+        place = f"{where}, image {number}"
+        annotations = parse_json(text, place)
         row = {"image": {"bytes": content, "path": path}, "image_id": str(number) if self.text_ids else number}
         if self.task == "captions":
-            return row | {"captions": [annotation["caption"].strip() for annotation in annotations]}
-        return row | {"objects": self._objects(annotations, frame, annotated, f"{where}, image {number}")}
+            return row | {"captions": [self._caption(annotation, place) for annotation in annotations]}
+        return row | {"objects": self._objects(annotations, frame, annotated, place)}
+
+    @staticmethod
+    def _caption(annotation: dict, where: str) -> str:
+        caption = annotation.get("caption")
+        if not isinstance(caption, str):
+            raise DataError(f"{where}, annotation {short(annotation.get('id'))}: its caption is {short(caption)}, not text")
+        return caption.strip()
 
     def _objects(self, annotations: list[dict], frame: Frame, annotated: tuple | None, where: str) -> dict[str, list]:
-        labels = [f"{where}, annotation {annotation.get('id')}" for annotation in annotations]
-        boxes = []
+        labels = [f"{where}, annotation {short(annotation.get('id'))}" for annotation in annotations]
         for annotation, label in zip(annotations, labels):
-            box = annotation.get("bbox")
-            if not isinstance(box, list) or len(box) != 4 or not all(isinstance(value, (int, float)) for value in box):
-                raise DataError(f"{label}: bbox is {box}, not [x, y, width, height]")
-            if annotation.get("category_id") not in self.places:
-                raise DataError(f"{label}: there is no category {annotation.get('category_id')}")
-            boxes.append(box)
-        fitted = fit_boxes(boxes, frame, annotated, labels)
+            check_annotation(annotation, label)
+            if annotation["category_id"] not in self.places:
+                raise DataError(f"{label}: there is no category {short(annotation['category_id'])}")
+        boxes = [annotation["bbox"] for annotation in annotations]
         objects = {
-            "bbox": list(fitted),
+            "bbox": list(fit_boxes(boxes, frame, annotated, labels)),
             "category": [self.places[annotation["category_id"]] for annotation in annotations],
             "area": [annotation.get("area", box[2] * box[3]) for annotation, box in zip(annotations, boxes)],
             "iscrowd": [bool(annotation.get("iscrowd", 0)) for annotation in annotations],
@@ -196,13 +217,35 @@ class Coco(LayoutBuilder):
                 for annotation, label in zip(annotations, labels)
             ]
         if self.task == "keypoints":
-            objects["keypoints"] = []
-            for annotation, label in zip(annotations, labels):
-                points = annotation.get("keypoints")
-                if not isinstance(points, list) or len(points) % 3:
-                    raise DataError(f"{label}: keypoints are not x, y, visible of each")
-                points = np.array(points, np.float32).reshape(-1, 3)
-                if frame.turns(annotated):
-                    points[:, :2] = np.where(points[:, 2:] > 0, frame.turn_points(points[:, :2]), points[:, :2])
-                objects["keypoints"].append(list(points))
+            objects["keypoints"] = [
+                keypoints(annotation.get("keypoints"), frame, annotated, label) for annotation, label in zip(annotations, labels)
+            ]
         return objects
+
+
+def check_annotation(annotation: dict, where: str) -> None:
+    """Raises DataError if a value that every object has is of another type than COCO's."""
+    box = annotation.get("bbox")
+    if not isinstance(box, list) or len(box) != 4 or not all(map(is_number, box)):
+        raise DataError(f"{where}: bbox is {short(box)}, not [x, y, width, height]")
+    if type(annotation.get("category_id")) not in (int, str):
+        raise DataError(f"{where}: there is no category {short(annotation.get('category_id'))}")
+    number = annotation.get("id")
+    if number is not None and not (type(number) is int and -(1 << 63) <= number < 1 << 63):
+        raise DataError(f"{where}: its id is no whole number of 64 bits")
+    if annotation.get("area") is not None and not is_number(annotation["area"]):
+        raise DataError(f"{where}: area is {short(annotation['area'])}, not a number")
+    if annotation.get("iscrowd") not in (None, 0, 1):
+        raise DataError(f"{where}: iscrowd is {short(annotation['iscrowd'])}, not 0 or 1")
+
+
+def keypoints(points: Any, frame: Frame, annotated: tuple | None, where: str) -> list[np.ndarray]:
+    """(K, 3) float32 x, y, visible in pixels of the decoded image, of 3 K numbers in those of the annotated one."""
+    if not isinstance(points, list) or len(points) % 3 or not all(map(is_number, points)):
+        raise DataError(f"{where}: keypoints are not x, y, visible of each")
+    points = np.array(points, np.float32).reshape(-1, 3)
+    if not np.isfinite(points).all():
+        raise DataError(f"{where}: keypoints are not finite numbers")
+    if frame.turns(annotated):
+        points[:, :2] = np.where(points[:, 2:] > 0, frame.turn_points(points[:, :2]), points[:, :2])
+    return list(points)

@@ -2,6 +2,9 @@
 
 import logging
 import os
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,16 +13,19 @@ import numpy as np
 import pyarrow as pa
 
 from dataset_scripts.core.decode import encode_image
-from dataset_scripts.core.errors import DataError, reading
+from dataset_scripts.core.errors import DataError, reading, reason
+from dataset_scripts.core.faults import Faults
 from dataset_scripts.core.features import List
 from dataset_scripts.core.files import Files, Reader, name_of
 from dataset_scripts.core.layout import LayoutBuilder, LayoutConfig, Rows
 from dataset_scripts.core.records import Images
 from dataset_scripts.core.tables import as_class_label
 
+SURROGATE = re.compile("[\ud800-\udfff]")  # halves of characters, which no encoding writes
+
 logger = logging.getLogger(__name__)
 
-MAX_CLASSES = 100_000  # larger numbers are ids or measures, not classes
+MAX_CLASSES = 10_000  # that need no names, however few rows there are; see `most_classes`
 
 
 @dataclass
@@ -65,6 +71,9 @@ class ArrayBuilder(LayoutBuilder):
     def __getstate__(self):
         return {**super().__getstate__(), "_opened": (None, None)}  # a worker opens files by itself
 
+    def readable(self, items: Iterable[Any], read: Callable[[Any], Any]) -> list[Any]:
+        return readable(self.faults, items, read)
+
     def assemble(
         self, files: Files, splits: dict[str, list[Part]], names: dict[str, list[str] | None], first: int = 0
     ) -> tuple[datasets.Features, dict[str, Rows]]:
@@ -81,14 +90,13 @@ class ArrayBuilder(LayoutBuilder):
         self.sources = [part.source for part in parts]
         for part in parts:
             for column, values in part.labels.items():
-                if len(values) != part.count:
-                    raise DataError(f"{files.root}: {part.source[0]} holds {part.count} images, but {part.labels_in} "
-                                    f"{len(values)} values of {column}")  # fmt: skip
+                check_count(files, part, part.labels_in, len(values), column)
         features, columns = {"image": datasets.Image()}, {}
         for column in dict.fromkeys(column for part in parts for column in part.labels):
             where = f"{files.root}/{next(part.labels_in for part in parts if column in part.labels)}"
             values = [part.labels.get(column) for part in parts]
-            features[column], whole = label_column(values, names.get(column), first, where)
+            with reading(where):
+                features[column], whole = label_column(values, names.get(column), first, where)
             ends = np.cumsum([0 if value is None else len(value) for value in values]).tolist()
             columns[column] = [
                 whole.slice(end - part.count, part.count) if column in part.labels else pa.nulls(part.count, whole.type)
@@ -130,8 +138,69 @@ class ArrayBuilder(LayoutBuilder):
             array = self._opened[1][row]
         try:
             return {"image": {"bytes": encode_image(array), "path": None}}
-        except DataError as error:
-            raise DataError(f"{where}: {error}") from error
+        except Exception as error:
+            raise DataError(f"{where}: {reason(error)}") from error
+
+
+def readable(faults: Faults, items: Iterable[Any], read: Callable[[Any], Any]) -> list[Any]:
+    """What `read` gives of each file; `on_error="skip"` leaves out those that it raises a DataError for, if others remain.
+
+    Raises:
+        DataError: the last fault, if there is nothing else.
+    """
+    found, fault = [], None
+    for item in items:
+        with faults:
+            try:
+                found.append(read(item))
+            except DataError as error:
+                fault = error
+                raise
+    if fault and not found:
+        raise fault
+    return found
+
+
+def check_count(files: Files, part: Part, labels_in: str, count: int, column: str = "label") -> None:
+    """Raises a DataError unless there is a label for each image; to be asked before labels are read."""
+    if count != part.count:
+        raise DataError(f"{files.root}: {part.source[0]} holds {part.count} images, but {labels_in} {count} values of {column}")
+
+
+def most_classes(rows: int) -> int:
+    """How many numbers may be classes that nothing names; larger ones are ids or measures, or damaged."""
+    return max(MAX_CLASSES, 10 * rows)
+
+
+def numbered_classes(largest: int, rows: int, where: object, first: int = 0) -> list[str]:
+    """The names of classes that have only numbers: `first`, as text, to `largest`.
+
+    Args:
+        rows: the number of labels.
+        where: names the file and the place, for messages.
+
+    Raises:
+        DataError: they would be more than `most_classes`.
+    """
+    if largest - first >= most_classes(rows):
+        raise DataError(f"{where}: class {largest} and nothing names the classes: pass classes=[…]")
+    return [str(number) for number in range(first, largest + 1)]
+
+
+def named_classes(names: Iterable[str], where: object) -> datasets.ClassLabel:
+    """The feature of classes that have names.
+
+    Raises:
+        DataError: two have the same, or one is no text that UTF-8 has.
+    """
+    names = list(names)
+    odd = next((name for name in names if not isinstance(name, str) or SURROGATE.search(name)), None)
+    if odd is not None:
+        raise DataError(f"{where}: {odd!r} is not the name of a class, which is text")
+    twice = next((name for name, count in Counter(names).items() if count > 1), None)
+    if twice is not None:
+        raise DataError(f"{where}: two classes are called {twice!r}: pass classes=[…], each with a name of its own")
+    return datasets.ClassLabel(names=names)
 
 
 def label_column(
@@ -154,10 +223,10 @@ def label_column(
         whole = np.char.decode(whole, "utf-8")
     if whole.ndim == 1 and whole.dtype.kind in "iub":
         low, high = (int(whole.min()), int(whole.max())) if len(whole) else (first, first)
-        if names is None and first <= low and high - first < MAX_CLASSES:
-            names = [str(number) for number in range(first, high + 1)]
+        if names is None and first <= low and high - first < most_classes(len(whole)):
+            names = numbered_classes(high, len(whole), where, first)
         if names is not None:
-            return datasets.ClassLabel(names=list(names)), pa.array(whole.astype(np.int64) - first)
+            return named_classes(names, where), pa.array(whole.astype(np.int64) - first)
     if names is not None:
         raise DataError(
             f"{where}: classes={names!r} name whole numbers, but the labels are {whole.dtype} of shape {whole.shape}"

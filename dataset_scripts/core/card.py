@@ -1,7 +1,8 @@
 """The machine part of dataset cards: written, and brought up to date."""
 
+import itertools
+import json
 import re
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,13 @@ import yaml
 from datasets.info import DatasetInfosDict
 from huggingface_hub import DatasetCardData
 
-from dataset_scripts.core.card_info import class_labels, info_entries, row_totals, valid_splits
+from dataset_scripts.core.card_info import info_entries, row_totals, valid_splits
 from dataset_scripts.core.card_rules import hub_names, size_category, task_category, texts_of
 from dataset_scripts.core.card_script import Facts, all_facts, facts_of, named_script
-from dataset_scripts.core.card_text import HEADER, first_table
+from dataset_scripts.core.card_text import first_table, marked, plain_lines, read_card, split_card
 from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.markdown import code, markdown
+from dataset_scripts.core.safe_yaml import compose_yaml, load_yaml
 
 CONTENT = {"image": "the image", "mask": "ids of classes, one a pixel", "image_id": "the name of the image"}
 NOT_AT_HAND = "its rows are not at hand: pass data_dir=…, the folder of its data"
@@ -25,7 +28,7 @@ def describe(feature: Any) -> str:
     if isinstance(feature, datasets.ClassLabel):
         return f"one of {len(feature.names)} classes"
     if isinstance(feature, dict):
-        return "; ".join(f"`{name}` {describe(inner)}" for name, inner in feature.items())
+        return "; ".join(f"{code(name)} {describe(inner)}" for name, inner in feature.items())
     if hasattr(feature, "feature"):
         return f"list of {describe(feature.feature)}"
     return feature.dtype if isinstance(feature, datasets.Value) else type(feature).__name__.lower()
@@ -64,22 +67,14 @@ def refresh_card(script: str, data_dir: str | None = None, name: str | None = No
     facts = all_facts(found, data_dir, name)
     if not facts[0][1].splits:
         raise DataError(f"{script}: {NOT_AT_HAND}")
-    try:
-        text = card.read_bytes().decode()
-    except UnicodeDecodeError as error:
-        raise DataError(f"{card} is not UTF-8: save it as UTF-8") from error
-    return _refreshed(text, card, facts)
+    return _refreshed(read_card(card), card, facts)
 
 
 def _refreshed(text: str, card: Path, facts: list[Facts]) -> str:
-    plain = text.replace("\r\n", "\n")
-    match = HEADER.match(plain)
-    try:
-        header = match[1] if match else ""
-        old = yaml.safe_load(header)
-        root = yaml.compose(header, yaml.SafeLoader)
-    except (yaml.YAMLError, ValueError) as error:
-        raise DataError(f"{card}: its header is no YAML: check_card() says where it is wrong") from error
+    parts = split_card(plain_lines(text))
+    header = parts.header if parts else ""
+    where = f"{card}: its header is no YAML"
+    old, root = load_yaml(header, where, 2), compose_yaml(header, where, 2)
     if not isinstance(old, dict) or root.flow_style:
         raise DataError(f"{card} has no header with a key a line: begin it with a line ---, the keys, and another line ---")
     info = facts[0][1]
@@ -96,16 +91,16 @@ def _refreshed(text: str, card: Path, facts: list[Facts]) -> str:
     for key in sorted(new.keys() - old.keys(), reverse=True):
         header += _block(key, new[key])
     try:
-        is_kept = yaml.safe_load(header) == old | new
-    except yaml.YAMLError:
+        is_kept = load_yaml(header, card, 2) == old | new
+    except DataError:
         is_kept = False
     if not is_kept:
         raise DataError(f"{card}: other keys of its header refer to {' or '.join(new)} by & and *: write them out first")
-    body = plain[match.end() :]
+    body = parts.body
     for part, table in (("columns", _columns_table), ("splits", _splits_table)):
-        if found := re.search(rf"<!-- {part} -->\n(.*?)<!-- /{part} -->", body, re.DOTALL):
-            body = body[: found.start(1)] + table(info, found[1]) + body[found.end(1) :]
-    plain = f"{plain[: match.start(1)]}{header}{plain[match.end(1) : match.end()]}{body}"
+        if lines := marked(body, part):
+            body = body[: lines.start] + table(info, body[lines]) + body[lines.stop :]
+    plain = "".join(parts._replace(header=header, body=body))
     return plain.replace("\n", "\r\n") if "\r\n" in text else plain
 
 
@@ -148,10 +143,12 @@ def _block(key: str, value: Any) -> str:
 
 def _replaced(header: str, key: str, value: Any) -> str:
     """The header with another value of a key that it has; the text of the other keys stays as it is."""
-    nodes = yaml.compose(header, yaml.SafeLoader).value
+    nodes = compose_yaml(header, "the header").value
     starts = [(found.value, found.start_mark.index) for found, _ in nodes] + [("", len(header))]
-    start, end = next((start, end) for (found, start), (_, end) in pairwise(starts) if found == key)
-    own = re.sub(r"(?:\n[ \t]*(?:#.*)?)*\Z", "", header[start:end])  # comments behind the value are the next key's
+    start, end = next((start, end) for (found, start), (_, end) in itertools.pairwise(starts) if found == key)
+    own = header[start:end].rstrip()
+    while own.rpartition("\n")[2].lstrip().startswith("#"):  # comments behind the value are the next key's
+        own = own.rpartition("\n")[0].rstrip()
     return header[:start] + _block(key, value) + header[start + len(own) + 1 :]
 
 
@@ -162,16 +159,24 @@ def _columns_table(info: datasets.DatasetInfo, old: str) -> str:
     kept = {column: cells[-1] for column, cells in rows.items()} if head[-1:] == ["content"] else {}
     lines = ["| column | type | content |", "|---|---|---|"]
     for column, feature in info.features.items():
-        names = ", ".join(next(class_labels(feature)).names) if isinstance(feature, datasets.ClassLabel) else ""
-        names = names if len(names) < 100 else names[:100].rpartition(", ")[0] + ", …"
-        names = " ".join(names.split()).replace("|", r"\|")
-        lines.append(f"| `{column}` | {describe(feature)} | {kept.get(column, CONTENT.get(column, names))} |")
+        names = _listed(feature.names) if isinstance(feature, datasets.ClassLabel) else ""
+        content = kept.get(code(column).strip("`"), CONTENT.get(column, names))
+        lines.append(f"| {code(column)} | {describe(feature)} | {content} |")
     return "\n" + "\n".join(lines) + "\n\n"
+
+
+def _listed(names: list[str]) -> str:
+    """Names of classes, cut to about a line."""
+    quoted = list(map(markdown, names))
+    if len(whole := ", ".join(quoted)) < 100:
+        return whole
+    ends = itertools.accumulate(len(name) + 2 for name in quoted)
+    return ", ".join([*(name for name, end in zip(quoted, ends) if end <= 100), "…"])
 
 
 def _splits_table(info: datasets.DatasetInfo, old: str) -> str:
     lines = ["| split | rows |", "|---|---:|"]
-    lines += [f"| {split} | {part.num_examples:,} |" for split, part in info.splits.items()]
+    lines += [f"| {markdown(str(split))} | {part.num_examples:,} |" for split, part in info.splits.items()]
     return "\n" + "\n".join(lines) + "\n\n"
 
 
@@ -200,9 +205,9 @@ def new_card(script: str, data_dir: str | None = None, name: str | None = None) 
     folder = found.path.parent
     place = f"{found.name}/{found.name}.py" if folder.name == found.name else f"{found.name}.py"
     path = found.name if found.is_bundled else f"path/to/{place}"
-    options = [repr(path), *([repr(name)] if name else []), *(['data_dir="path/to/data"'] if data_dir else [])]
-    code = f"from dataset_scripts import load_dataset\n\nds = load_dataset({', '.join(options)})".replace("'", '"')
-    parts = [f"# {title}", info.description.strip(), f"```python\n{code}\n```"]
+    options = [*map(json.dumps, [path, name] if name else [path]), *(['data_dir="path/to/data"'] if data_dir else [])]
+    use = f"from dataset_scripts import load_dataset\n\nds = load_dataset({', '.join(options)})"
+    parts = [f"# {markdown(title)}", info.description.strip(), f"```python\n{use}\n```"]
     parts += ["<!-- splits -->\n<!-- /splits -->", "<!-- columns -->\n<!-- /columns -->"]
     parts += [f"**Licence**: {info.license}"] if header["license"] == "other" else []
     parts += [f"**Source**: {info.homepage}"] if info.homepage else []

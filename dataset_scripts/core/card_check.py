@@ -1,5 +1,8 @@
 """Dataset cards, checked offline as the Hub checks them online, and against their scripts."""
 
+import functools
+import itertools
+from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
@@ -7,7 +10,11 @@ import yaml
 from dataset_scripts.core.card_info import check_info, check_sizes
 from dataset_scripts.core.card_rules import check_configs, check_keys
 from dataset_scripts.core.card_script import against
-from dataset_scripts.core.card_text import HEADER, check_text
+from dataset_scripts.core.card_text import check_text, plain_lines, read_card, split_card
+from dataset_scripts.core.errors import LONGEST, printable
+from dataset_scripts.core.safe_yaml import LineError, compose_yaml, load_yaml
+
+MOST = 200  # faults that are listed
 
 
 def check_card(
@@ -28,66 +35,88 @@ def check_card(
         name: the configuration of the script.
 
     Returns:
-        A line a fault: line and key, what it is and what to do. Empty where all is well.
+        A line a fault: line and key, what it is and what to do; at most some hundreds. Empty if all is well.
 
     Raises:
-        DataError: the script or its data cannot be read.
+        DataError: the card is too large, or the script or its data cannot be read.
     """
-    if isinstance(text, Path):
-        try:
-            text = text.read_text(encoding="utf-8")
-        except UnicodeDecodeError as error:
-            line = error.object.count(b"\n", 0, error.start) + 1
-            return [f"line {line}: is not UTF-8: save the card as UTF-8"]
-    text = text.replace("\r\n", "\n")
-    match = HEADER.match(text)
+    path = text if isinstance(text, Path) else "the card"
+    try:
+        text = read_card(text) if isinstance(text, Path) else text
+    except LineError as error:
+        return [f"line {error.line}: {error.problem}"]
+    text = plain_lines(text)
+    card = split_card(text)
     if text.startswith("\ufeff"):
         return ["line 1: begins with a byte order mark: save the card as UTF-8 without one"]
-    if match is None:
+    if card is None:
         return ["line 1: there is no YAML header: begin with a line ---, the keys, and another line ---"]
     try:
-        root = yaml.compose(match[1], yaml.SafeLoader)
-        header = yaml.safe_load(match[1])
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none
-        mark = getattr(error, "problem_mark", None)
-        line = mark.line + 2 if mark else 1
-        return [f"line {line}: the header is no YAML: {getattr(error, 'problem', None) or error}"]
+        root = compose_yaml(card.header, path, 2)
+        header = load_yaml(card.header, path, 2)
+    except LineError as error:
+        return [f"line {error.line}: the header is no YAML: {error.problem}"[:LONGEST]]
     if not isinstance(header, dict):
         return ["line 1: the header has no keys: write such as 'license: mit', one a line"]
-    body, start = text[match.end() :], text.count("\n", 0, match.end()) + 1
-    faults = [*check_keys(header), *check_configs(header), *check_info(header), *check_sizes(header)]
-    faults += check_text(text, body, start)
+    start = 1 + text.count("\n", 0, len(text) - len(card.body))
+    found = itertools.chain(check_keys(header), check_configs(header), check_info(header), check_sizes(header))
+    faults = [*itertools.islice(found, MOST), *itertools.islice(check_text(text, card.body, start), MOST)]
     if script is not None:
-        faults += against(script, data_dir, name, header, body, start)
-    lines, twice = _lines(root)
+        faults += against(script, data_dir, name, header, card.body, start)
     said = []
-    for where, what in [*((path, "stands twice: keep one") for path in twice), *faults]:
-        key = ""
-        if where[:1] == ("line",):
-            line = where[1]
-        else:
-            line = next(lines[where[:depth]] for depth in range(len(where), -1, -1) if where[:depth] in lines)
-            key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in where).lstrip(".")
-        said.append((line, f"line {line}: {key}: {what}" if key else f"line {line}: {what}"))
+    for where, what in [*((path, "stands twice: keep one") for path in itertools.islice(_twice(root), MOST)), *faults]:
+        is_key = where[:1] != ("line",)
+        line = _line(root, where) if is_key else where[1]
+        key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in where).lstrip(".") if is_key else ""
+        said.append((line, printable(f"line {line}: {key}: {what}" if key else f"line {line}: {what}")[:LONGEST]))
     return [line for _, line in sorted(said, key=lambda item: item[0])]
 
 
-def _lines(root: yaml.Node) -> tuple[dict[tuple, int], list[tuple]]:
-    """The line in the card of every key and item of the header, and the keys that stand twice."""
-    lines, twice, todo, seen = {(): 1}, [], [((), root)], set()
+def _inner(node: yaml.Node) -> Iterator[tuple[str | int, yaml.Node, yaml.Node]]:
+    """Keys or numbers of what is in a node, what they stand at, and their values."""
+    if isinstance(node, yaml.MappingNode):
+        yield from ((key.value, key, value) for key, value in node.value)
+    elif isinstance(node, yaml.SequenceNode):
+        yield from ((place, item, item) for place, item in enumerate(node.value))
+
+
+@functools.lru_cache(MOST)
+def _places(node: yaml.Node) -> dict[str | int, tuple[yaml.Node, yaml.Node]]:
+    return {part: (start, value) for part, start, value in _inner(node)}
+
+
+def _line(root: yaml.Node, where: tuple) -> int:
+    """The line in the card of a key or an item of the header, or of what it would stand in."""
+    line, node = 1, root
+    for part in where:
+        if part not in _places(node):
+            break
+        start, node = _places(node)[part]
+        line = start.start_mark.line + 2  # the header begins on the second line
+    return line
+
+
+def _twice(root: yaml.Node) -> Iterator[tuple]:
+    """The keys that stand twice in a mapping."""
+    todo, seen = [((), root)], set()
     while todo:
         path, node = todo.pop()
-        if id(node) in seen:  # an alias, which may lead back to itself
+        if node in seen:  # an alias
             continue
-        seen.add(id(node))
-        if isinstance(node, yaml.MappingNode):
-            inner = [((*path, key.value), key, value) for key, value in node.value]
-        elif isinstance(node, yaml.SequenceNode):
-            inner = [((*path, place), item, item) for place, item in enumerate(node.value)]
-        else:
-            continue
-        for where, start, value in inner:
-            twice += [where] if where in lines else []
-            lines[where] = start.start_mark.line + 2  # the header begins on the second line
-            todo.append((where, value))
-    return lines, twice
+        seen.add(node)
+        parts = set()
+        for part, _, value in _inner(node):
+            if part in parts:
+                yield _flat((path, part))
+            parts.add(part)
+            if isinstance(value, yaml.CollectionNode):
+                todo.append(((path, part), value))
+
+
+def _flat(path: tuple) -> tuple:
+    """A path of pairs (path above, part) as its parts."""
+    parts = []
+    while path:
+        path, part = path
+        parts.append(part)
+    return tuple(reversed(parts))

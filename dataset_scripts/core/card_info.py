@@ -1,14 +1,20 @@
 """What the header of a dataset card says of its data in `dataset_info`, read as `datasets` reads it."""
 
 import dataclasses
+import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import datasets
 from datasets.info import DatasetInfosDict
+from datasets.utils.metadata import MetadataConfigs
 from huggingface_hub import DatasetCardData
 
-from dataset_scripts.core.card_rules import SPLIT, Fault, is_known, near, size_category, texts_of
+from dataset_scripts.core.card_rules import SPLIT, Fault, is_known, leads_out, near, size_category, texts_of
+from dataset_scripts.core.card_text import read_card, split_card
+from dataset_scripts.core.errors import DataError, reading
+from dataset_scripts.core.safe_yaml import load_yaml
 
 INFO_KEYS = {field.name for field in dataclasses.fields(datasets.DatasetInfo)}
 
@@ -25,6 +31,9 @@ def check_info(header: dict) -> Iterator[Fault]:
     value, names = header.get("dataset_info"), set()
     if isinstance(value, list) and len(info_entries(header)) < len(value):
         yield ("dataset_info",), "has an item that is no mapping: each is the info of a configuration"
+    configs = header.get("configs")
+    files = {str(config.get("config_name")): config.get("data_files") for config in configs if isinstance(config, dict)} if (
+        isinstance(configs, list)) else {}  # fmt: skip
     for where, entry in info_entries(header):
         for key in entry.keys() - INFO_KEYS:
             yield (*where, str(key)), f"datasets knows no such key{near(str(key), INFO_KEYS) or ': leave it out'}"
@@ -37,7 +46,7 @@ def check_info(header: dict) -> Iterator[Fault]:
         for key in entry.keys() & {"download_size", "dataset_size"}:
             if not _is_count(entry[key]):
                 yield (*where, key), f"{entry[key]!r} is no number of bytes"
-        yield from _splits(entry, where, header)
+        yield from _splits(entry, where, files.get(str(config)))
 
 
 def _is_count(value: Any) -> bool:
@@ -48,9 +57,10 @@ def _is_bytes(split: dict) -> bool:
     return "num_bytes" in split and (split["num_bytes"] is None or _is_count(split["num_bytes"]))
 
 
-def _splits(entry: dict, where: tuple, header: dict) -> Iterator[Fault]:
+def _splits(entry: dict, where: tuple, files: Any) -> Iterator[Fault]:
+    """What is wrong with the splits of an entry; `files` are the data_files of its configuration."""
     splits = entry.get("splits", [])
-    names = []
+    names: dict[str, None] = {}
     for place, split in enumerate(splits) if isinstance(splits, list) else [(0, None)]:
         inner = (*where, "splits", place)
         if not isinstance(split, dict):
@@ -59,7 +69,7 @@ def _splits(entry: dict, where: tuple, header: dict) -> Iterator[Fault]:
         name = split.get("name")
         if not isinstance(name, str) or not SPLIT.fullmatch(name) or name in names:
             yield inner, f"needs a name of its own of letters, digits, _ and single dots; it is {name!r}"
-        names.append(str(name))
+        names[str(name)] = None
         for key in ("num_examples", "num_bytes"):
             if not (_is_bytes(split) if key == "num_bytes" else _is_count(split.get(key))):
                 yield inner, f"needs {key}, a whole number; it is {split.get(key)!r}"
@@ -67,13 +77,9 @@ def _splits(entry: dict, where: tuple, header: dict) -> Iterator[Fault]:
     total = entry.get("dataset_size")
     if len(sizes) == len(names) > 0 and _is_count(total) and total != sum(sizes):
         yield (*where, "dataset_size"), f"is {total}, but num_bytes of the splits add up to {sum(sizes)}"
-    config = entry.get("config_name", "default")
-    configs = header.get("configs")
-    for other in configs if isinstance(configs, list) else []:
-        files = other.get("data_files") if isinstance(other, dict) and other.get("config_name") == config else None
-        said = [str(file.get("split")) for file in files if isinstance(file, dict)] if isinstance(files, list) else []
-        if said and names and set(said) != set(names):
-            yield (*where, "splits"), f"{', '.join(names)}, but {', '.join(said)} in configs: make them the same"
+    said = [str(file.get("split")) for file in files if isinstance(file, dict)] if isinstance(files, list) else []
+    if said and names and set(said) != names.keys():
+        yield (*where, "splits"), f"{', '.join(names)}, but {', '.join(said)} in configs: make them the same"
 
 
 def valid_splits(entry: dict) -> list[dict]:
@@ -95,10 +101,12 @@ def read_features(entry: dict, where: tuple) -> tuple[datasets.Features | None, 
             faults.append((inner, "should be a list of {name, dtype}; names in quotes where they are numbers or yes/no"))
             continue
         try:
-            read = DatasetInfosDict.from_dataset_card_data(DatasetCardData(dataset_info={"features": [item]}))
-            feature = next(iter(read.values())).features[name]
-        except Exception as error:  # the reader trusts what it reads: a wrong shape ends in errors of any kind
-            faults.append((inner, f"{name}: datasets cannot read its type: {' '.join(str(error).split())[:200]}"))
+            check_classes(item, name)
+            with reading(f"{name}: datasets cannot read its type"):
+                read = DatasetInfosDict.from_dataset_card_data(DatasetCardData(dataset_info={"features": [item]}))
+                feature = next(iter(read.values())).features[name]
+        except DataError as error:
+            faults.append((inner, str(error)[:300]))
             continue
         if name in columns:
             faults.append((inner, f"there are two columns {name}: leave one out"))
@@ -107,6 +115,75 @@ def read_features(entry: dict, where: tuple) -> tuple[datasets.Features | None, 
                 faults.append((inner, f"{name}: the class name {wrong!r} is no text: put it in quotes"))
         columns[name] = feature
     return datasets.Features(columns), faults
+
+
+def check_classes(value: Any, where: object) -> None:
+    """Refuses classes that `datasets` would make by the number of them, or read from another file.
+
+    Raises:
+        DataError: such a class_label stands in what was read from YAML or JSON.
+    """
+    if isinstance(value, dict):
+        names = value.get("names")
+        ids = [str(key) for key in names] if isinstance(names, dict) else []
+        if "names_file" in value:
+            raise DataError(f"{where}: the names of classes are in another file, names_file: write them out")
+        if isinstance(value.get("num_classes"), (int, float)) and not names:
+            raise DataError(f"{where}: num_classes without names: write these out")
+        if any(len(key) > len(str(len(ids))) for key in ids):
+            raise DataError(f"{where}: the numbers of its {len(ids)} class names are not 0 to {len(ids) - 1}")
+        for inner in value.values():
+            check_classes(inner, where)
+    elif isinstance(value, list):
+        for inner in value:
+            check_classes(inner, where)
+
+
+def check_for_datasets(folder: Path) -> None:
+    """Looks at what `datasets` reads of a folder before its data, which it does without bounds or with bare errors.
+
+    Raises:
+        DataError: the card, `.huggingface.yaml` or `dataset_infos.json` cannot be read, asks for much more than its size, or
+            names files outside of the folder.
+    """
+    header: dict = {}
+    card, more, infos = (folder / name for name in ("README.md", ".huggingface.yaml", "dataset_infos.json"))
+    if card.is_file() and (parts := split_card(read_card(card).lstrip())):
+        header |= _mapping(load_yaml(parts.header, card, 2), card)
+    if more.is_file():
+        header |= _mapping(load_yaml(read_card(more), more), more)
+    check_classes(header.get("dataset_info"), card)
+    for key, value in _texts(header.get("configs")):
+        if key in ("data_files", "path", "data_dir") and leads_out(value):
+            raise DataError(f"{card}: its configs name {value[:200]!r}, which leads out of {folder}: make it relative")
+    with reading(f"{card}: datasets cannot read its header"):
+        data = DatasetCardData(**header)
+        MetadataConfigs.from_dataset_card_data(data)
+        DatasetInfosDict.from_dataset_card_data(data)
+    if infos.is_file():
+        with reading(infos):
+            read = _mapping(json.loads(read_card(infos)), infos)
+            check_classes(read, infos)
+            for info in read.values():
+                datasets.DatasetInfo.from_dict(info)
+
+
+def _mapping(value: Any, path: Path) -> dict:
+    if not isinstance(value, (dict, type(None))) or not all(isinstance(key, str) for key in value or {}):
+        raise DataError(f"{path}: the YAML has no keys that are texts: write such as 'license: mit', one a line")
+    return value or {}
+
+
+def _texts(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """All texts in what was read from YAML, with the key that they stand at."""
+    if isinstance(value, str):
+        yield key, value
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _texts(inner, key)
+    elif isinstance(value, dict):
+        for inner_key, inner in value.items():
+            yield from _texts(inner, str(inner_key))
 
 
 def class_labels(feature: Any) -> Iterator[datasets.ClassLabel]:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-import yaml
+
+from dataset_scripts.core.safe_yaml import load_yaml
 
 SPLIT = re.compile(r"\w+(\.\w+)*")  # as datasets has it: no "-"
 LANGUAGE = re.compile(r"[a-z]{3}|code|multilingual")  # beside the codes of two letters
@@ -40,7 +41,8 @@ Fault = tuple[tuple, str]  # where in the header, or ("line", number), and what
 @cache
 def hub_names() -> dict[str, list[str]]:
     """The values that the Hub knows, by key."""
-    return yaml.safe_load(Path(__file__).with_name("hub_names.yaml").read_text(encoding="utf-8"))
+    path = Path(__file__).with_name("hub_names.yaml")
+    return load_yaml(path.read_text(encoding="utf-8"), path)
 
 
 def size_category(rows: int) -> str:
@@ -55,7 +57,7 @@ def task_category(features: datasets.Features) -> str:
 
 
 def near(value: str, known: Any) -> str:
-    close = difflib.get_close_matches(value.lower(), list(known), 1, 0.75)
+    close = difflib.get_close_matches(value.lower(), list(known), 1, 0.75) if len(value) < 100 else []
     return f": {close[0]!r}?" if close else ""
 
 
@@ -106,7 +108,7 @@ def texts_of(header: dict, key: str) -> list[str]:
 
 def check_configs(header: dict) -> Iterator[Fault]:
     configs = header.get("configs")
-    names: list[str] = []
+    names: set[str] = set()
     defaults: list[str] = []
     for place, config in enumerate(configs if isinstance(configs, list) else []):
         where = ("configs", place)
@@ -116,7 +118,7 @@ def check_configs(header: dict) -> Iterator[Fault]:
             continue
         if name in names:
             yield (*where, "config_name"), f"there are two called {name!r}: give each a name of its own"
-        names.append(name)
+        names.add(name)
         if not isinstance(config.get("default", False), bool):
             yield (*where, "default"), f"{config['default']!r} should be true or false"
         elif config.get("default") or name == "default":
@@ -124,7 +126,12 @@ def check_configs(header: dict) -> Iterator[Fault]:
         if "data_files" in config:
             yield from _data_files(config["data_files"], (*where, "data_files"))
     if len(set(defaults)) > 1:
-        yield ("configs",), f"{' and '.join(map(repr, defaults))} are default, by name or by key: leave one"
+        yield ("configs",), f"{' and '.join(map(repr, dict.fromkeys(defaults)))} are default, by name or by key: leave one"
+
+
+def leads_out(path: str) -> bool:
+    """Whether a path of a card is none of a file beside it."""
+    return path.startswith(("/", "~")) or ".." in path.replace("\\", "/").split("/") or "://" in path
 
 
 def _data_files(value: Any, where: tuple) -> Iterator[Fault]:
@@ -150,5 +157,5 @@ def _data_files(value: Any, where: tuple) -> Iterator[Fault]:
         for path in paths if isinstance(paths, list) and isinstance(item, dict) else [paths]:
             if not isinstance(path, str) or not path:
                 yield inner, f"{path!r} is no path: write a pattern such as 'data/train-*'"
-            elif path.startswith("/") or ".." in path.split("/"):
+            elif leads_out(path):
                 yield inner, f"{path!r} leads out of the dataset: make it relative to the card"

@@ -11,6 +11,7 @@ from dataset_scripts.core.card_text import first_table
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.layout import LayoutBuilder
 from dataset_scripts.core.loading import load_dataset, make_builder
+from dataset_scripts.core.markdown import code
 from dataset_scripts.core.published import PublishedSet
 from dataset_scripts.core.script import Script, find_script, holds_data
 
@@ -139,12 +140,13 @@ def _tables(info: datasets.DatasetInfo, body: str, start: int) -> Iterator[Fault
     rows = rows_of(info)
     line, head, table = first_table(body, "split")
     if rows and "rows" in head:
-        counted = {split: int(re.sub(r"\D", "", cells[head.index("rows")]) or 0) for split, cells in table.items()}
+        counted = {split: int(re.sub(r"\D", "", cells[head.index("rows")])[:30] or 0) for split, cells in table.items()}
         if counted != rows:
             yield ("line", start + line), f"{_listed(counted)}, but {_listed(rows)} in the script: change the table"
     line, _, table = first_table(body, "column")
-    told = {cell.replace("`", "").partition(".")[0] for cell in table}
-    if info.features and table and told != set(info.features):
+    known = {code(column).strip("`") for column in info.features or {}}
+    told = {cell if cell in known else cell.replace("`", "").partition(".")[0] for cell in table}
+    if info.features and table and told != known:
         listed = ", ".join(info.features)
         yield ("line", start + line), f"the columns are {', '.join(table)}, but {listed} in the script: change the table"
 

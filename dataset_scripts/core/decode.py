@@ -1,19 +1,26 @@
 """The one place where stored bytes become an image, and arrays become stored bytes."""
 
 import io
-import re
 from dataclasses import dataclass
 
 import datasets
 import numpy as np
 import PIL.Image
 
-from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.errors import DataError, reason
 from dataset_scripts.core.png import encode_png
 
-_IMAGE = datasets.Image()
+_STOCK = datasets.Image()
 _EXIF_ORIENTATION = 0x0112
 _PNG_EXIF = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp")
+# How a file starts that is not the image which its name promises, and what to do.
+_POINTERS = (
+    (b"version https://git-lfs", "a git-lfs pointer, not the image itself: run `git lfs pull`"),
+    (b"/annex/objects/", "a git-annex pointer, not the image itself: run `git annex get`"),
+    (b"<!doctype html", "an HTML page, such as a server sends instead of an image: download it again"),
+    (b"<html", "an HTML page, such as a server sends instead of an image: download it again"),
+    (b"<svg", "an SVG drawing, which Pillow does not decode: convert it to PNG"),
+)
 
 
 def decode_image(value: dict, name: str) -> PIL.Image.Image:
@@ -21,23 +28,38 @@ def decode_image(value: dict, name: str) -> PIL.Image.Image:
 
     Args:
         value: what an Image column stores, `{"bytes": …, "path": …}`.
-        name: says which image this is where the value has no path, such as "row 7".
+        name: which image this is, such as "row 7".
 
     Raises:
-        DataError: naming the image, where it is missing, cut off, or no image.
+        DataError: naming the image, if it is missing, cut off, or something else than an image.
     """
     if value is None:
         raise DataError(f"{name} has no image")
+    where = f"{name} ({value['path']})" if value.get("path") and value["path"] not in name else name
     try:
-        return _IMAGE.decode_example(value)
+        return _STOCK.decode_example(value)
     except Exception as error:  # Pillow's plugins raise anything from SyntaxError to struct.error
-        where = f"{name} ({value['path']})" if value.get("path") else name
-        raise DataError(f"unreadable image {where}: {_reason(error)}") from error
+        raise DataError(f"unreadable image {where}: {fault_of(value.get('bytes'), error)}") from error
 
 
-def _reason(error: Exception) -> str:
-    """The message in one line, without the address in memory that Pillow tells."""
-    return " ".join(re.sub(r" <_io\.BytesIO object at \w+>", "", str(error)).split())
+def fault_of(content: bytes | None, error: Exception) -> str:
+    """Why bytes are not a readable image, in words; `error` is what Pillow said."""
+    if isinstance(error, PIL.Image.DecompressionBombError):
+        limit = 2 * (PIL.Image.MAX_IMAGE_PIXELS or 0)
+        return f"more than {limit:,} pixels, Pillow's limit for files that fill the memory: raise PIL.Image.MAX_IMAGE_PIXELS to read it"
+    if content is None:
+        return reason(error)
+    if not content:
+        return "empty"
+    start = bytes(content[:512]).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    for mark, words in _POINTERS:
+        if start.startswith(mark):
+            return words
+    if isinstance(error, PIL.UnidentifiedImageError):
+        return f"not an image: its {len(content):,} bytes start with {bytes(content[:8])!r}"
+    if "truncated" in str(error).lower() or isinstance(error, EOFError):
+        return f"cut off after {len(content):,} bytes"
+    return reason(error)
 
 
 def is_encoded_image(content: bytes | memoryview) -> bool:
@@ -98,7 +120,7 @@ class Frame:
                 orientation = 1 if bare else image.getexif().get(_EXIF_ORIENTATION, 1)
                 return cls(image.size, orientation if orientation in range(1, 9) else 1)
         except Exception as error:  # see decode_image
-            raise DataError(f"unreadable image {name}: {_reason(error)}") from error
+            raise DataError(f"unreadable image {name}: {fault_of(content, error)}") from error
 
     @property
     def size(self) -> tuple[int, int]:

@@ -1,71 +1,37 @@
-"""Published files: fetched once, resumed, tried on every mirror, and verified before anything reads them."""
+"""Published files: fetched once, resumed, tried on every mirror, and verified before anything reads them.
 
+A file in the cache is believed as long as its size and times are those that it had when its digest was last compared,
+which a hidden file beside it notes; else it is compared again, and fetched again where it differs. What a disk changes
+without a write is found by `dataset-scripts verify`, which reads every byte.
+"""
+
+import contextlib
 import hashlib
+import http.client
+import logging
 import os
+import re
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import datasets
 from filelock import FileLock
 from tqdm import tqdm
 
-from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.errors import DataError, is_disk_fault, reading, reason
+from dataset_scripts.core.source import Source
+
+__all__ = ["Source", "download", "download_all", "downloads_folder"]
+
+logger = logging.getLogger(__name__)
 
 BLOCK = 1 << 20
 TRIES = 3  # of each mirror, for what may pass: a broken line, a busy server
 TIMEOUT = 30  # seconds without a byte
 PAUSE = 1.0  # seconds before the second try; doubled for the third
-
-
-@dataclass(frozen=True)
-class Source:
-    """A file as its authors publish it.
-
-    Attributes:
-        name: the file name, which says what it is (`train-images-idx3-ubyte.gz`).
-        urls: where it lies; the first is tried first, the others are mirrors. None of them: it has to be fetched by hand.
-        size: bytes.
-        digest: "sha256:…" or "md5:…" of the content, in hexadecimal digits.
-    """
-
-    name: str
-    urls: tuple[str, ...]
-    size: int | None = None
-    digest: str | None = None
-
-    @classmethod
-    def at(cls, *bases: str) -> Callable[[str, int, str], "Source"]:
-        """For files that lie together: `Source.at("https://a.org/", "https://mirror.org/")("train.zip", 143812152, "284f…")`.
-
-        The function that it returns takes the name, which is appended to each of `bases`, the size in bytes, and the
-        sha256 or md5 in hexadecimal digits, which their number tells apart.
-        """
-
-        def published(name: str, size: int, digest: str) -> Source:
-            kind = {64: "sha256", 32: "md5"}[len(digest)]
-            return cls(name, tuple(base + name for base in bases), size, f"{kind}:{digest}")
-
-        return published
-
-    def check(self, path: Path) -> None:
-        """Compares size and digest of a file.
-
-        Raises:
-            DataError: they differ; with both values.
-        """
-        size = path.stat().st_size
-        if self.size is not None and size != self.size:
-            raise DataError(f"{path}: {size} bytes, published are {self.size}")
-        if self.digest is not None:
-            kind, _, expected = self.digest.partition(":")
-            with open(path, "rb") as file:
-                found = hashlib.file_digest(file, kind).hexdigest()
-            if found != expected:
-                raise DataError(f"{path}: its {kind} is {found}, published is {expected}")
 
 
 def download_all(name: str, sources: Sequence[Source], downloads: Path) -> Path:
@@ -76,11 +42,16 @@ def download_all(name: str, sources: Sequence[Source], downloads: Path) -> Path:
     Raises:
         DataError: a file could not be had.
     """
-    key = hashlib.sha256("\n".join(url for source in sources for url in (source.name, *source.urls)).encode())
-    folder = downloads / f"{name}-{key.hexdigest()[:16]}"
+    folder = downloads_folder(name, sources, downloads)
     for source in sources:
         download(source, folder)
     return folder
+
+
+def downloads_folder(name: str, sources: Sequence[Source], downloads: Path) -> Path:
+    """Where `download_all` keeps the files of a set."""
+    key = hashlib.sha256("\n".join(url for source in sources for url in (source.name, *source.urls)).encode())
+    return downloads / f"{name}-{key.hexdigest()[:16]}"
 
 
 def download(source: Source, folder: Path) -> Path:
@@ -93,83 +64,170 @@ def download(source: Source, folder: Path) -> Path:
         DataError: it could not be had; names the file, each URL with what went wrong, and the way by hand.
     """
     path = folder / source.name
-    if path.exists():
+    if _is_good(path, source):
         return path
     if not source.urls:
         raise DataError(f"{source.name} has to be fetched by hand, as its card says: then pass data_dir='folder/with/it'")
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock"):
-        if path.exists():
+    partial, faults = folder / f"{source.name}.incomplete", []
+    with contextlib.ExitStack() as stack:
+        with reading(f"{source.name} cannot be kept in {folder}"):
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(FileLock(folder / ".lock"))
+        if _is_good(path, source):
             return path
-        partial = folder / f"{source.name}.incomplete"
-        faults = []
+        if path.exists():
+            logger.warning("%s is not what was published any more: it is fetched again", path)
         for url in source.urls:
             try:
                 _from(url, source, partial)
+            except DataError as error:
+                if is_disk_fault(error.__cause__):
+                    raise DataError(f"{source.name} cannot be kept in {folder}: {reason(error.__cause__)}") from error
+                faults.append(str(error))
+                continue
+            with reading(f"{source.name} cannot be kept in {folder}"):
                 os.replace(partial, path)
-                return path
-            except (OSError, DataError) as error:
-                faults.append(f"{url}: {_reason(error)}")
+            _note(path, source)
+            return path
     raise DataError(
         f"{source.name} could not be downloaded ({'; '.join(faults)}). Where you have it already, pass data_dir='folder/with/it'"
     )
 
 
+def _is_good(path: Path, source: Source) -> bool:
+    """Whether a file in the cache is the published one; its digest is only read when the file was touched."""
+    if not path.is_file():
+        return False
+    try:
+        if _stamp_path(path).read_text() == _stamp(path, source):
+            return True
+    except (OSError, UnicodeDecodeError):
+        pass  # none yet, or none that can be read: the bytes decide
+    try:
+        source.check(path)
+    except DataError:
+        return False
+    _note(path, source)
+    return True
+
+
+def _stamp_path(path: Path) -> Path:
+    return path.with_name(f".{path.name}.verified")
+
+
+def _stamp(path: Path, source: Source) -> str:
+    status = path.stat()
+    return f"{source.size} {source.digest} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}\n"
+
+
+def _note(path: Path, source: Source) -> None:
+    """Notes that a file was verified; in a folder that cannot be written it is verified each time."""
+    with contextlib.suppress(OSError):
+        _stamp_path(path).write_text(_stamp(path, source))
+
+
+class Refused(DataError):
+    """What no second try changes."""
+
+
+class Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows a server to where a file lies, but only by HTTP: never to a file of this machine."""
+
+    def redirect_request(self, request, response, code, message, headers, url):
+        _check_scheme(url, f"{request.full_url} leads to {url}")
+        return super().redirect_request(request, response, code, message, headers, url)
+
+
+def _check_scheme(url: str, where: str) -> None:
+    if not url.lower().startswith(("http://", "https://")):
+        raise Refused(f"{where}, which is neither http nor https")
+
+
 def _from(url: str, source: Source, partial: Path) -> None:
-    """Completes `partial` from one URL and verifies it."""
+    """Completes `partial` from one URL and verifies it.
+
+    Raises:
+        DataError: it could not be had there; a full disk is its cause.
+    """
+    _check_scheme(url, url)
     for attempt in range(TRIES):
-        if attempt:
-            time.sleep(PAUSE * attempt)
+        time.sleep(PAUSE * attempt)
+        again, resumed = attempt < TRIES - 1, partial.exists()
         try:
-            _read(url, source, partial)
-            source.check(partial)
-            return
-        except DataError:
-            if source.size is not None and partial.exists() and partial.stat().st_size < source.size:
-                if attempt < TRIES - 1:
-                    continue  # a half file: the next try goes on from its end
-                raise
-            partial.unlink(missing_ok=True)  # wrong bytes: nothing of them is of use
+            with reading(url):  # http.client raises anything on what a server may send
+                _read(url, source, partial)
+        except Refused:
             raise
-        except urllib.error.HTTPError as error:
-            if error.code == 416:  # more is there than the server has
-                partial.unlink(missing_ok=True)
-            elif error.code < 500 and error.code not in (408, 429):
-                raise
-            if attempt == TRIES - 1:
-                raise
-        except OSError:
-            if attempt == TRIES - 1:
-                raise
+        except DataError as error:
+            if again and not is_disk_fault(error.__cause__):
+                continue
+            raise
+        try:
+            return source.check(partial)
+        except DataError as error:
+            short = source.size is not None and partial.stat().st_size < source.size
+            if not short:  # wrong bytes: nothing of them is of use
+                partial.unlink()
+            if not (again and (short or resumed)):  # the next try goes on from the end, or does without what was there
+                raise DataError(f"{url}: {error}") from error
 
 
 def _read(url: str, source: Source, partial: Path) -> None:
+    """Appends to `partial` what it lacks, or writes it anew where the server does not resume."""
     start = partial.stat().st_size if partial.exists() else 0
     headers = {"User-Agent": f"dataset_scripts (datasets {datasets.__version__})", "Accept-Encoding": "identity"}
     if start and start == source.size:
         return
     if start:
         headers["Range"] = f"bytes={start}-"
-    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT) as response:
-        if response.status != 206:  # the server does not resume
-            start = 0
-        total = source.size or start + int(response.headers.get("Content-Length") or 0) or None
-        with (
-            open(partial, "r+b" if start else "wb") as file,
-            tqdm(desc=source.name, total=total, initial=start, unit="B", unit_scale=True) as bar,
-        ):
-            file.seek(start)
-            while block := response.read(BLOCK):
-                file.write(block)
-                bar.update(len(block))
-                if source.size is not None and file.tell() > source.size:
-                    break  # never fill the disk with what cannot be right
-            file.truncate()
-            file.flush()
-            os.fsync(file.fileno())
+    opener = urllib.request.build_opener(Redirects)
+    try:
+        response = opener.open(urllib.request.Request(url, headers=headers), timeout=TIMEOUT)
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code == 416:  # more is there than the server has
+            partial.unlink(missing_ok=True)
+        passing = error.code >= 500 or error.code in (408, 416, 429)
+        raise (DataError if passing else Refused)(f"{url}: HTTP {error.code} {error.reason}") from error
+    except urllib.error.URLError as error:
+        raise error.reason if isinstance(error.reason, Exception) else error
+    with response:
+        start = _begins_at(response, url, source, start, partial)
+        length = response.headers.get("Content-Length", "")
+        length = int(length) if length.isdecimal() and not response.chunked else None
+        _write(response, source, partial, start, length)
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, urllib.error.HTTPError):
-        return f"HTTP {error.code} {error.reason}"
-    return str(getattr(error, "reason", error) or type(error).__name__)
+def _begins_at(response: http.client.HTTPResponse, url: str, source: Source, start: int, partial: Path) -> int:
+    """The place in the file where an answer begins.
+
+    Raises:
+        DataError: it is not the part that was asked for.
+    """
+    if response.status == 200:  # all of it: the server does not resume
+        return 0
+    told = response.headers.get("Content-Range", "")
+    match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", told.strip())
+    if response.status != 206 or not match or int(match[1]) != start or match[2] not in ("*", str(source.size or match[2])):
+        partial.unlink(missing_ok=True)  # the next try asks for all of it
+        raise DataError(f"{url}: asked for what follows byte {start:,}, it answers {response.status} {told}")
+    return start
+
+
+def _write(response: http.client.HTTPResponse, source: Source, partial: Path, start: int, length: int | None) -> None:
+    total = source.size or (length and start + length)
+    with (
+        open(partial, "r+b" if start else "wb") as file,
+        tqdm(desc=source.name, total=total, initial=start, unit="B", unit_scale=True) as bar,
+    ):
+        file.seek(start)
+        while block := response.read(BLOCK):
+            file.write(block)
+            bar.update(len(block))
+            if source.size is not None and file.tell() > source.size:
+                break  # never fill the disk with what cannot be right
+        file.truncate()
+        file.flush()
+        os.fsync(file.fileno())
+        if source.size is None and length is not None and file.tell() < start + length:
+            raise EOFError(f"it broke off after {file.tell() - start:,} of {length:,} bytes")

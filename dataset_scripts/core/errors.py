@@ -1,6 +1,7 @@
 """The errors that a person can act on: one line that names the file, row or option and says what to do."""
 
 import errno
+import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ class DataError(ValueError):
 
 
 class TrustError(PermissionError):
-    """A script that was found, not named, and is therefore not run; the message is one printable line."""
+    """Code that is not run: a script that was found, not named, or a copy that others could have changed."""
 
     def __init__(self, message: object = ""):
         super().__init__(printable(message))
@@ -32,6 +33,13 @@ def printable(text: object) -> str:
     `\x1b`, `\u202e`, `\udcff`.
     """
     return _CONTROLS.sub(lambda match: match[0].encode("unicode_escape").decode(), " ".join(str(text).split()))
+
+
+class Printable(logging.Formatter):
+    """Log lines as `printable` makes them: they hold the names of files."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
 
 
 def reason(error: BaseException) -> str:
@@ -50,7 +58,7 @@ def reason(error: BaseException) -> str:
     return printable(error)[:LONGEST] or type(error).__name__
 
 
-def is_disk_fault(error: BaseException) -> bool:
+def is_disk_fault(error: BaseException | None) -> bool:
     """Whether the disk that is written to is full, read-only or over its quota."""
     return isinstance(error, OSError) and error.errno in _DISK
 

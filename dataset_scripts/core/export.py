@@ -19,6 +19,7 @@ from tqdm import tqdm
 from dataset_scripts.core.disk import writing
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.export_card import card_header, own_card, pictures, write_card
+from dataset_scripts.core.images import Origin, check_paths
 from dataset_scripts.core.loading import load_dataset
 from dataset_scripts.core.replace import new_file, new_folder, recover
 
@@ -37,6 +38,7 @@ def export(
     name: str | None = None,
     split: Any = None,
     data_dir: str | None = None,
+    image_dir: str | os.PathLike | None = None,
     num_proc: int | None = None,
     max_shard_size: int | str = "500MB",
     overwrite: bool = False,
@@ -57,6 +59,8 @@ def export(
     Args:
         source: what `load_dataset` takes, or a `datasets.Dataset` or `DatasetDict`; a transform on it is left off.
         split: these rows only; `"train[:10%]"` is written as `train`, and `"train+test"` too.
+        image_dir: of a Dataset whose rows name their images by path and do not hold the bytes: the folder that these images
+            have to lie in. Whoever made the data chose the paths, and could have chosen your files.
         num_proc: processes that load, and threads that write.
         max_shard_size: bytes of a file's values before compression, a number or `"500MB"`, `"2GiB"`; a larger row stands
             alone, and an image known by its web address counts as 1 MB.
@@ -67,15 +71,15 @@ def export(
         `out`.
 
     Raises:
-        DataError: `out` is in the way or its disk is full, or the source cannot be read, is streamed, or has a split without
-            rows.
+        DataError: `out` is in the way or its disk is full, or the source cannot be read, is streamed, names images
+            elsewhere, or has a split without rows.
     """
     limit = _bytes(max_shard_size)
     out = Path(out).expanduser().absolute()
     recover(out)
     _refuse(out, overwrite)
     options = {"name": name, "data_dir": data_dir, "num_proc": num_proc, **load_kwargs}
-    parts = _load(source, split, options)
+    parts = _load(source, split, options, image_dir)
     features = _features(parts)
     own = own_card(source, data_dir, load_kwargs.get("trust_script", False), parts)
     with new_folder(out, lambda: _refuse(out, overwrite)) as folder:
@@ -110,12 +114,14 @@ def _refuse(out: Path, overwrite: bool) -> None:
         raise DataError(f"{out} is an earlier export: name another folder, or pass overwrite=True")
 
 
-def _load(source: Any, split: Any, options: dict[str, Any]) -> dict[str, datasets.Dataset]:
+def _load(source: Any, split: Any, options: dict[str, Any], image_dir: Any) -> dict[str, datasets.Dataset]:
     """The splits by the names of their files."""
     if isinstance(source, (str, os.PathLike)):
         refused = sorted({"transform", "streaming"} & options.keys())
         if refused:
             raise DataError(f"export() writes rows as they are stored: leave {refused[0]} out")
+        if image_dir is not None:
+            raise DataError("image_dir is for a Dataset that you made: data that load_dataset reads name their own files only")
         data = load_dataset(os.fspath(source), split=split, transform=None, **options)
     else:
         given = [name for name, value in (options | {"split": split}).items() if value is not None and name != "num_proc"]
@@ -133,6 +139,12 @@ def _load(source: Any, split: Any, options: dict[str, Any]) -> dict[str, dataset
             raise DataError(f"export() takes a path, a datasets.Dataset or a DatasetDict, not {type(rows).__name__}")
         if not len(rows):
             raise DataError(f"the split {part} has no rows, and datasets cannot load an empty one: leave it out")
+        if data is source:
+            origin = Origin((os.path.abspath(os.path.expanduser(image_dir)),) if image_dir else ())
+            try:
+                check_paths({name: rows.data.column(name) for name in rows.features}, rows.features, origin)
+            except DataError as error:
+                raise DataError(f"{error}; if they are yours, pass image_dir=…, the folder that they lie in") from None
     return parts
 
 

@@ -1,5 +1,6 @@
 """The card of an exported dataset, for people without this package."""
 
+import json
 import os
 import re
 import shutil
@@ -8,10 +9,11 @@ from typing import Any
 
 import datasets
 import huggingface_hub
-import yaml
 
-from dataset_scripts.core.card_rules import size_category
-from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.card_rules import size_category, texts_of
+from dataset_scripts.core.card_text import plain_lines, read_card, split_card
+from dataset_scripts.core.markdown import code, markdown
+from dataset_scripts.core.safe_yaml import load_yaml
 from dataset_scripts.core.script import find_script
 
 TASKS = {"label": "image-classification", "objects": "object-detection", "mask": "image-segmentation",
@@ -21,7 +23,10 @@ PACKAGE_WORDS = re.compile(
     r"dataset[_-]scripts|load_dataset\(|data_dir|comes? with (the|this) package|`(trust_script|on_error)"
     r"|keep them in (a folder|folders) of their own|mirrors? (is|are) tried|in the cache|pickles are read"
 )
-PICTURE = re.compile(r"!\[[^\]]*\]\(([^)\s/:]+\.(?:png|jpe?g|gif|webp|svg))\)", re.IGNORECASE)
+# Neither of these starts again within what it has looked through: a text of [[[[ takes no longer than another.
+PICTURE = re.compile(r"!\[[^\[\]]*\]\(([^()\s/:]+\.(?:png|jpe?g|gif|webp|svg))\)", re.IGNORECASE)
+FILE_LINK = re.compile(r"(?<!!)\[([^\[\]]+)\]\((?!https?:|#|mailto:)[^()]*\)")
+NOT_OURS = ("dataset_info", "self", "ignore_metadata_errors")  # what is written anew, and arguments of DatasetCardData
 PLACEHOLDER = "USER/NAME"  # of the repository in the card; `push` knows it
 
 USE = """## Loading
@@ -44,25 +49,33 @@ Rows hold Pillow images. Transforms are code and do not travel with a dataset, s
 ```python
 from torchvision.transforms.functional import pil_to_tensor
 
-ds = ds.with_transform(lambda rows: rows | {{"{image}": [pil_to_tensor(image) for image in rows["{image}"]]}})
+ds = ds.with_transform(lambda rows: rows | {{{image}: [pil_to_tensor(image) for image in rows[{image}]]}})
 ```
 """
 
 
 def card_header(card: Path) -> dict[str, Any]:
-    """The YAML header of a card; empty where it has none."""
-    match = re.match(r"\ufeff?---\s*\n(.*?)\n---\s*(\n|$)", card.read_text(encoding="utf-8", errors="replace"), re.DOTALL)
-    try:
-        header = yaml.safe_load(match[1]) if match else None
-    except yaml.YAMLError as error:
-        raise DataError(f"{card}: its header is no YAML: {' '.join(str(error).split())}") from error
-    return header if isinstance(header, dict) else {}
+    """The YAML header of a card; empty if it has none.
+
+    Raises:
+        DataError: the card is no text or too large, or its header is no YAML.
+    """
+    return _own_parts(card)[0]
+
+
+def _own_parts(card: Path) -> tuple[dict[str, Any], str]:
+    """Header and text of a card; bytes that are no UTF-8 become question marks."""
+    text = plain_lines(read_card(card, "replace"))
+    parts = split_card(text)
+    header = load_yaml(parts.header, f"{card}: its header is no YAML", 2) if parts else None
+    return header if isinstance(header, dict) else {}, parts.body if parts else text
 
 
 def pictures(card: str, folder: Path) -> list[Path]:
     """The pictures that the text of a card shows and that lie beside it, in its folder."""
-    paths = [folder / name for name in dict.fromkeys(PICTURE.findall(card))]
-    return [path for path in paths if path.is_file()]
+    folder = folder.resolve()
+    paths = [folder / name for name in dict.fromkeys(PICTURE.findall(card)) if len(os.fsencode(name)) < 256 and "\0" not in name]
+    return [path for path in paths if path.resolve().is_relative_to(folder) and path.is_file()]  # a link may lead anywhere
 
 
 def own_card(
@@ -76,9 +89,9 @@ def own_card(
     cards = [script.path.parent / "README.md"] if script and script.path.parent.name == script.name else []
     cards += [Path(folder).expanduser() / "README.md" for folder in [data_dir or (None if script else source)] if folder]
     for card in cards:
-        if card.is_file() and "layout" not in (card_header(card).get("tags") or []):  # a layout's card is about no data
-            text = card.read_text(encoding="utf-8", errors="replace")
-            return card_header(card), re.sub(r"\A\ufeff?---\s*\n.*?\n---\s*(\n|$)", "", text, flags=re.DOTALL), card.parent
+        header, text = _own_parts(card) if card.is_file() else ({}, "")
+        if card.is_file() and "layout" not in texts_of(header, "tags"):  # a layout's card is about no data
+            return header, text, card.parent
     if script and not script.is_bundled:
         info = next(iter(parts.values())).info
         said = [info.description, info.homepage, info.license and f"Licence: {info.license}"]
@@ -98,7 +111,8 @@ def write_card(
     count = sum(part.num_examples for part in infos.values())
     images = [column for column, feature in features.items() if isinstance(feature, datasets.Image)]
     info = datasets.DatasetInfo(features=features, splits=infos, download_size=download, dataset_size=total)
-    card = huggingface_hub.DatasetCardData(**{str(key): value for key, value in header.items() if key != "dataset_info"})
+    own_keys = {str(key): value for key, value in header.items() if key not in NOT_OURS}
+    card = huggingface_hub.DatasetCardData(**own_keys)
     card["pretty_name"] = header.get("pretty_name") or name
     if not header and images and (tasks := sorted({TASKS[column] for column in features if column in TASKS})):
         card["task_categories"] = tasks
@@ -108,11 +122,11 @@ def write_card(
     ]
     datasets.info.DatasetInfosDict({"default": info}).to_dataset_card_data(card)
     if not text.strip():
-        columns = "\n".join(f"| `{column}` | {_describe(feature)} |" for column, feature in features.items())
-        text = f"# {name}\n\n{count:,} rows.\n\n| column | content |\n|---|---|\n{columns}"
-    splits = "\n".join(f"| {part} | {item.num_examples:,} | {item.num_bytes:,} |" for part, item in infos.items())
+        columns = "\n".join(f"| {code(column)} | {_describe(feature)} |" for column, feature in features.items())
+        text = f"# {markdown(name)}\n\n{count:,} rows.\n\n| column | content |\n|---|---|\n{columns}"
+    splits = "\n".join(f"| {markdown(str(part))} | {item.num_examples:,} | {item.num_bytes:,} |" for part, item in infos.items())
     use = USE.format(name=PLACEHOLDER, splits=splits, what="images" if images else "data")
-    use += TRANSFORMS.format(image=images[0]) if images else ""
+    use += TRANSFORMS.format(image=json.dumps(images[0])) if images else ""
     text = text.partition(USE.partition("ds =")[0])[0]  # of an export that is exported again
     whole = f"---\n{card.to_yaml()}\n---\n\n{for_everyone(text)}\n\n{use}"
     (folder / "README.md").write_text(whole, encoding="utf-8", newline="\n")
@@ -123,10 +137,10 @@ def write_card(
 def _describe(feature: Any) -> str:
     """A column in words."""
     if isinstance(feature, datasets.ClassLabel):
-        names = ", ".join(" ".join(name.split()).replace("|", r"\|") for name in feature.names[:10])
+        names = ", ".join(map(markdown, feature.names[:10]))
         return f"class, {len(feature.names)} of them: {names}{', …' if len(feature.names) > 10 else ''}"
     if isinstance(feature, dict):
-        return "; ".join(f"`{name}` {_describe(inner)}" for name, inner in feature.items())
+        return "; ".join(f"{code(name)} {_describe(inner)}" for name, inner in feature.items())
     if hasattr(feature, "feature"):
         return f"list of {_describe(feature.feature)}"
     return feature.dtype if isinstance(feature, datasets.Value) else type(feature).__name__.lower()
@@ -153,10 +167,16 @@ def for_everyone(text: str) -> str:
             kept_parts = [part for part in parts if not PACKAGE_WORDS.search(part)]
             block = "" if block.startswith("```") else separator.join(kept_parts)
         if block:
-            kept.append(re.sub(r"(?<!!)\[([^\]]+)\]\((?!https?:|#|mailto:)[^)]*\)", r"\1", block))  # links to files here
-        elif kept and re.fullmatch(r"\*\*[^*]+\*\*|.*:", kept[-1], re.DOTALL):  # the last sentence led to it
+            kept.append(FILE_LINK.sub(r"\1", block))
+        elif kept and _leads_on(kept[-1]):
             kept[-1] = " ".join(re.split(r"(?<=[.!?])\s+", kept[-1])[:-1])
     kept = [block for block in kept if block]
     levels = [len(block) - len(block.lstrip("#")) for block in kept] + [1]
     filled = [level < 2 or not 0 < following <= level for level, following in zip(levels, levels[1:])]  # else a bare heading
     return "\n\n".join(block for block, keep in zip(kept, filled) if keep)
+
+
+def _leads_on(block: str) -> bool:
+    """Whether the last sentence of a block, `Thus:` or all of it in bold, led to the next block."""
+    is_bold = len(block) > 4 and block.startswith("**") and block.endswith("**") and "*" not in block[2:-2]
+    return is_bold or block.endswith(":")

@@ -4,13 +4,15 @@ import logging
 import os
 from pathlib import Path
 
-from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.errors import DataError, is_disk_fault, printable, reason
 
 logger = logging.getLogger(__name__)
 
 
 class Faults:
-    """`with faults:` around the reading of one row raises its DataError, or notes it and goes on.
+    """`with faults:` around the reading of one row lets its exception pass, or notes it and goes on.
+
+    Whatever the exception is: a parser may fail in ways that nobody thought of. A full disk is the fault of no row.
 
     Attributes:
         skip: whether to go on.
@@ -29,9 +31,9 @@ class Faults:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> bool:
-        if not (self.skip and isinstance(error, DataError)):
+        if not (self.skip and isinstance(error, Exception)) or is_disk_fault(error) or is_disk_fault(error.__cause__):
             return False
-        self.note(str(error))
+        self.note(str(error) if isinstance(error, DataError) else reason(error))
         return True
 
     def note(self, message: str) -> None:
@@ -41,7 +43,7 @@ class Faults:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
-            os.write(descriptor, (message.replace("\n", " ") + "\n").encode())  # one write: lines of processes don't mix
+            os.write(descriptor, (printable(message) + "\n").encode())  # one write: lines of processes don't mix
         finally:
             os.close(descriptor)
 

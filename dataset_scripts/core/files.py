@@ -4,26 +4,27 @@ import hashlib
 import io
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
 from dataset_scripts.core.archives import ArchiveReader, archive_stem, is_archive, open_archive
-from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.errors import DataError, reading
+from dataset_scripts.core.names import is_hidden, shown
 from dataset_scripts.core.splits import SPLITS
+from dataset_scripts.core.walk import walk
+
+__all__ = ["IMAGE_SUFFIXES", "Files", "Reader", "folder_of", "folder_state", "folders_of", "is_hidden", "is_image", "name_of",
+           "stem_of", "walk", "without_suffix"]  # fmt: skip
 
 logger = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = frozenset(
     ".avif .bmp .dib .gif .ico .jfif .jp2 .jpe .jpeg .jpg .pbm .pcx .pgm .png .pnm .ppm .qoi .tga .tif .tiff .webp".split()
 )
-
-
-def is_hidden(name: str) -> bool:
-    """Dot files (`.git`, macOS's `._cat.jpg`) and the folders that programs leave behind."""
-    return name.startswith(".") or name in ("__MACOSX", "__pycache__")
 
 
 def is_image(name: str) -> bool:
@@ -66,34 +67,6 @@ def folders_of(paths: Iterable[str]) -> set[str]:
     return folders
 
 
-def walk(root: Path) -> Iterator[os.DirEntry]:
-    """Yields every file under `root` that is not hidden, folder by folder, in sorted order.
-
-    Raises:
-        DataError: a symbolic link leads outside of `root`, where it could reach anything on the machine.
-    """
-    inside = os.path.join(os.path.realpath(root), "")
-
-    def visit(folder: str) -> Iterator[os.DirEntry]:
-        with os.scandir(folder) as scan:
-            entries = sorted((entry for entry in scan if not is_hidden(entry.name)), key=lambda entry: entry.name)
-        for entry in entries:
-            if entry.is_symlink():
-                target = os.path.realpath(entry.path)
-                if not os.path.join(target, "").startswith(inside):
-                    raise DataError(
-                        f"{entry.path} is a link to {target}, outside of {root}: give the real folder, or copy the files"
-                    )
-                if os.path.isdir(target) and entry.path.startswith(os.path.join(target, "")):
-                    raise DataError(f"{entry.path} is a link to a folder that contains it ({target}): remove the link")
-            if entry.is_dir():
-                yield from visit(entry.path)
-            elif entry.is_file():
-                yield entry
-
-    yield from visit(os.fspath(root))
-
-
 @dataclass
 class Reader:
     """Reads files by their path in a listing; small, so that it travels to worker processes.
@@ -101,10 +74,12 @@ class Reader:
     Attributes:
         root: the folder.
         mounts: archives, by the folder of the listing under which their members stand ("" for the root itself).
+        aliases: path in the listing -> path on disk, of the files whose names are not UTF-8.
     """
 
     root: Path
     mounts: dict[str, ArchiveReader] = field(default_factory=dict)
+    aliases: dict[str, str] = field(default_factory=dict, kw_only=True)
 
     def locate(self, path: str) -> tuple[ArchiveReader | None, str]:
         """The archive in which `path` lies, None for a plain file, and its name there."""
@@ -123,18 +98,21 @@ class Reader:
             DataError: it is gone, damaged in its archive, or, unless `empty` files are fine, empty.
         """
         archive, name = self.locate(path)
-        try:
-            content = archive.read(name) if archive else Path(self.root, path).read_bytes()
-        except OSError as error:
-            raise DataError(f"{self.root}/{path} cannot be read: {error}") from error
+        with reading(f"{self.root}/{path} cannot be read"):
+            content = archive.read(name) if archive else Path(self._on_disk(path)).read_bytes()
         if not content and not empty:
             raise DataError(f"{self.root}/{path} is empty")
         return content
 
     def open(self, path: str) -> BinaryIO:
-        """The file, opened; from an archive it is read into memory."""
+        """The file, opened; from an archive it is read into memory.
+
+        Raises:
+            DataError: it is gone, or damaged in its archive.
+        """
         archive, _ = self.locate(path)
-        return io.BytesIO(self.read(path)) if archive else open(os.path.join(self.root, path), "rb")
+        with reading(f"{self.root}/{path} cannot be read"):
+            return io.BytesIO(self.read(path)) if archive else open(self._on_disk(path), "rb")
 
     def local(self, path: str) -> str:
         """The file's path on disk, for libraries that open it themselves.
@@ -145,7 +123,10 @@ class Reader:
         archive, _ = self.locate(path)
         if archive:
             raise DataError(f"{path} has to lie on disk to be read: unpack {archive.path}")
-        return os.path.join(self.root, path)
+        return self._on_disk(path)
+
+    def _on_disk(self, path: str) -> str:
+        return os.path.join(self.root, self.aliases.get(path, path))
 
 
 @dataclass
@@ -154,7 +135,9 @@ class Files(Reader):
 
     Attributes:
         paths: relative to `root`, with `/`, in sorted order; behind them those in archives that are read in their own.
-        state: a sha256 that changes when a file is added, removed, renamed, resized or touched.
+        state: a sha256 that changes when a file is added, removed, renamed, resized, touched or written: of names, sizes,
+            and times of modification and of the last change, which no program sets. It misses what was written within
+            the clock's tick, or to a file system that keeps no change times, if size and modification time are as before.
     """
 
     paths: list[str] = field(default_factory=list)
@@ -177,28 +160,37 @@ class Files(Reader):
             DataError: a link or a member leads outside, an archive is damaged, or two are listed as the same folder.
         """
         path = Path(path)
-        if path.is_file():
-            stat = path.stat()
-            state = hashlib.sha256(f"{path.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}".encode()).hexdigest()
+        with reading(f"{path} cannot be read"):
+            state = hashlib.sha256(os.fsencode(os.path.realpath(path)))
+            status = path.stat() if path.is_file() else None
+        if status:
+            state.update(_stamp("", status))
             if is_archive(path.name):
                 archive = open_archive(path, inflate_to)
                 top, inside, _ = "".join(archive.names[:1]).partition("/")
                 if inside and top.lower() not in SPLITS:
                     archive = archive.below(f"{top}/")
-                return cls(path, {"": archive}, list(archive.names), state)
-            return cls(path.parent, {}, [path.name], state)
-        state = hashlib.sha256(os.path.realpath(path).encode())
-        paths, archives, start = [], [], len(os.path.join(path, ""))
+                return cls(path, {"": archive}, list(archive.names), state.hexdigest())
+            name = shown(path.name)
+            return cls(path.parent, {}, [name], state.hexdigest(), aliases={name: path.name} if name != path.name else {})
+        paths, archives, aliases, start = [], [], {}, len(os.path.join(path, ""))
         for entry in walk(path):
-            stat, relative = entry.stat(), entry.path[start:].replace(os.sep, "/")
-            state.update(f"{relative}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+            real = entry.path[start:].replace(os.sep, "/")
+            relative = shown(real)
+            if relative != real:
+                aliases[relative] = real
+            with reading(f"{entry.path} cannot be read"):
+                state.update(_stamp(relative, entry.stat()))
             (archives if is_archive(entry.name) else paths).append(relative)
+        twice = aliases and next((name for name, count in Counter(paths + archives).items() if count > 1), None)
+        if twice:
+            raise DataError(f"{path}: two files are listed as {twice}, for a name is not UTF-8: rename {aliases[twice]!a}")
         if any(map(is_image, paths)):
             paths, archives = paths + archives, []
-        mounts = _mount(path, archives, folders_of(paths), inflate_to)
+        mounts = _mount(Reader(path, aliases=aliases), archives, folders_of(paths), inflate_to)
         in_order = [prefix + name for prefix, archive in mounts.items() if archive.sequential for name in archive.names]
         paths += [prefix + name for prefix, archive in mounts.items() if not archive.sequential for name in archive.names]
-        return cls(path, mounts, sorted(paths) + in_order, state.hexdigest())
+        return cls(path, mounts, sorted(paths) + in_order, state.hexdigest(), aliases=aliases)
 
     @cached_property
     def names(self) -> frozenset[str]:
@@ -223,7 +215,7 @@ class Files(Reader):
 
     def reader(self) -> Reader:
         """What worker processes need: all but the listing."""
-        return Reader(self.root, self.mounts)
+        return Reader(self.root, self.mounts, aliases=self.aliases)
 
 
 def folder_state(root: Path) -> str:
@@ -231,15 +223,19 @@ def folder_state(root: Path) -> str:
     return Files.of(root).state
 
 
-def _mount(root: Path, archives: list[str], folders: set[str], inflate_to: Path | None) -> dict[str, ArchiveReader]:
+def _stamp(name: str, status: os.stat_result) -> bytes:
+    return f"{name}\0{status.st_size}\0{status.st_mtime_ns}\0{status.st_ctime_ns}\n".encode()
+
+
+def _mount(files: Reader, archives: list[str], folders: set[str], inflate_to: Path | None) -> dict[str, ArchiveReader]:
     """Opens archives, and says under which folder of the listing the members of each stand."""
-    mounts = {}
+    root, mounts = files.root, {}
     for relative in archives:
         folder = archive_stem(relative)
         if folder in folders:
             logger.warning("%s/%s is left out: the folder %s/ beside it is read instead", root, relative, name_of(folder))
             continue
-        archive = open_archive(root / relative, inflate_to).below(f"{name_of(folder)}/")  # train.zip may hold train/…
+        archive = open_archive(Path(files.local(relative)), inflate_to).below(f"{name_of(folder)}/")  # train.zip may hold train/…
         if f"{folder}/" in mounts:
             raise DataError(f"{archive.path} and {mounts[f'{folder}/'].path} would be one folder: rename or remove one")
         mounts[f"{folder}/"] = archive

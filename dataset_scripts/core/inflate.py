@@ -5,11 +5,13 @@ import tempfile
 from pathlib import Path
 from typing import BinaryIO
 
+from dataset_scripts.core.errors import DataError, is_disk_fault, reason
+
 BLOCK = 1 << 20  # bytes
 
 
 def inflate(packed: Path, stream: BinaryIO, folder: Path, suffix: str, limit: int | None = None) -> Path:
-    """Writes what a compressed file holds, once; found again as long as the file is not touched.
+    """Writes what a compressed file holds, once; found again as long as the file is not touched: size and times are in its name.
 
     Args:
         packed: the compressed file.
@@ -20,20 +22,26 @@ def inflate(packed: Path, stream: BinaryIO, folder: Path, suffix: str, limit: in
 
     Raises:
         ValueError: it has more.
+        DataError: the disk is full.
     """
     stat = packed.stat()
-    path = folder / f"{packed.name}-{stat.st_size}-{stat.st_mtime_ns}{suffix}"
+    path = folder / f"{packed.name[-100:]}-{stat.st_size}-{stat.st_mtime_ns}-{stat.st_ctime_ns}{suffix}"
     if path.exists():
         return path
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
-        try:
-            while block := stream.read(BLOCK):
-                file.write(block)
-                if limit is not None and file.tell() > limit:
-                    raise ValueError(f"it grows from {stat.st_size:,} to more than {limit:,} bytes, which no image does")
-            file.close()
-            os.replace(file.name, path)
-        finally:
-            Path(file.name).unlink(missing_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
+            try:
+                while block := stream.read(BLOCK):
+                    file.write(block)
+                    if limit is not None and file.tell() > limit:
+                        raise ValueError(f"it grows from {stat.st_size:,} to more than {limit:,} bytes, which no image does")
+                file.close()
+                os.replace(file.name, path)
+            finally:
+                Path(file.name).unlink(missing_ok=True)
+    except OSError as error:
+        if is_disk_fault(error):
+            raise DataError(f"{folder} cannot hold what {packed} unpacks to: {reason(error)}") from error
+        raise
     return path

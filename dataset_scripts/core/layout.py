@@ -4,7 +4,7 @@ import inspect
 import os
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,10 +13,14 @@ import datasets
 import pyarrow as pa
 
 from dataset_scripts.core.decode import decode_image
-from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.faults import Faults
 from dataset_scripts.core.files import Files, Reader, is_hidden
+from dataset_scripts.core.images import Origin, check_paths, stored_images
 from dataset_scripts.core.splits import in_order
+
+TABLE = 256 << 20  # bytes of images a table; Arrow counts those of a column in 31 bits
+SINGLE = 1 << 20  # bytes up to which `datasets` may collect tables of one row
 
 
 @dataclass
@@ -59,7 +63,7 @@ class LayoutBuilder(datasets.ArrowBasedBuilder):
 
     VERSION = datasets.Version("1.0.0")
     BUILDER_CONFIG_CLASS = LayoutConfig
-    CHUNK: ClassVar[int] = 256  # rows a table, and a unit that num_proc and DataLoader workers share
+    CHUNK: ClassVar[int] = 256  # the most rows of a table, and a unit that num_proc and DataLoader workers share
     TAKES_DATA_FILES: ClassVar[bool] = False
     DATA_DIR: ClassVar[str | None] = None
     files: Files | None = None
@@ -116,7 +120,10 @@ class LayoutBuilder(datasets.ArrowBasedBuilder):
     def _split_generators(self, dl_manager):
         self.faults = Faults(self.config.on_error, None if dl_manager.is_streaming else self.skipped_path)
         files, self.files = self._list(), None  # workers need no listing
-        self.info.features, splits = self.index(files)
+        with reading(files.root):
+            self.info.features, splits = self.index(files)
+            for rows in splits.values():
+                check_paths(rows.columns, {name: self.info.features[name] for name in rows.columns}, Origin())
         empty = [split for split, rows in splits.items() if not len(rows.samples)]
         if empty or not splits:
             raise DataError(f"{files.root}: no images for the split {(empty or ['train'])[0]}")
@@ -161,25 +168,60 @@ class LayoutBuilder(datasets.ArrowBasedBuilder):
             yield table
 
     def _tables(self, chunks, reader):
-        images = [name for name, feature in self.info.features.items() if isinstance(feature, datasets.Image)]
         schema = self.info.features.arrow_schema.remove_metadata()
-        for number, rows in enumerate(rows for chunk in chunks for rows in chunk):
-            kept, read = [], []
+        images = [name for name, feature in self.info.features.items() if isinstance(feature, datasets.Image)]
+        number = 0
+        for rows in (rows for chunk in chunks for rows in chunk):
+            kept, read, size = [], [], 0
             for place, sample in enumerate(rows.samples):
-                with self.faults:
+                with self.faults, reading(_Where(reader, sample)):
                     row = self.read(reader, sample)
                     if self.faults.skip:
-                        for name in images:
-                            if row.get(name) is not None:
-                                decode_image(row[name], row[name]["path"] or f"row {place}").load()
+                        for image in stored_images(self.info.features, row):
+                            decode_image(image, image["path"] or f"{reader.root}, row {place}").load()
                     kept.append(place)
                     read.append(row)
-            if read:
-                columns = {
-                    name: pa.array([row[name] for row in read], schema.field(name).type)
-                    if name not in rows.columns
-                    else rows.columns[name].take(pa.array(kept)) if len(kept) < len(rows.samples) else rows.columns[name]
-                    for name in schema.names
-                }
-                yield number, pa.table(columns, schema=schema)
+                    size += sum(len(row[name]["bytes"]) for name in images if row.get(name) is not None)
+                if read and (size >= TABLE or place == len(rows.samples) - 1):
+                    for table in self._convert(reader, rows, kept, read, schema):
+                        yield number, table
+                        if len(table) == 1 and table.nbytes > SINGLE:
+                            yield number, table.slice(1)  # an empty one, for which `datasets` writes what it has collected
+                        number += 1
+                    kept, read, size = [], [], 0
 
+    def _convert(self, reader: Reader, rows: Rows, kept: list[int], read: list[dict], schema: pa.Schema) -> Iterator[pa.Table]:
+        """The rows at the places `kept` as a table; if Arrow cannot take them all, one by one, to name the one at fault."""
+        try:
+            yield _table(rows, kept, read, schema)
+            return
+        except Exception:  # of a value of another type or size; Arrow does not say which row it belongs to
+            if len(read) == 1 and not self.faults.skip:
+                with reading(_Where(reader, rows.samples[kept[0]])):
+                    raise
+        for place, row in zip(kept, read):
+            with self.faults, reading(_Where(reader, rows.samples[place])):
+                yield _table(rows, [place], [row], schema)
+
+
+def _table(rows: Rows, kept: list[int], read: list[dict], schema: pa.Schema) -> pa.Table:
+    whole = len(kept) == len(rows.samples)
+    columns = {
+        name: pa.array([row[name] for row in read], schema.field(name).type)
+        if name not in rows.columns
+        else rows.columns[name] if whole else rows.columns[name].take(pa.array(kept))
+        for name in schema.names
+    }
+    return pa.table(columns, schema=schema)
+
+
+class _Where:
+    """Names a row in a message, which is made only if there is one."""
+
+    def __init__(self, reader: Reader, sample: Any):
+        self.reader, self.sample = reader, sample
+
+    def __str__(self) -> str:
+        parts = self.sample if isinstance(self.sample, (tuple, list)) else [self.sample]
+        name = next((part for part in parts if isinstance(part, str) and part), str(self.sample)[:80])
+        return f"{self.reader.root}/{name}"

@@ -7,6 +7,8 @@ import os
 import re
 from typing import Any
 
+from dataset_scripts.core.card_info import check_for_datasets
+from dataset_scripts.core.card_text import LARGEST, split_card
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.files import Files, folder_of, stem_of
 from dataset_scripts.core.script import Script, bundled_names, find_script
@@ -27,10 +29,16 @@ def detect(files: Files) -> Script | None:
       imported for a folder without. Both stand in one line, from which they are read.
 
     Raises:
-        DataError: several layouts of one precedence match; the message lists them and how to choose.
+        DataError: several layouts of one precedence match; the message lists them and how to choose. Or `datasets` could
+            not read the folder's card.
     """
-    if is_published(files):
-        return None
+    found = None if is_published(files) else _layout(files)
+    if found is None and files.root.is_dir():
+        check_for_datasets(files.root)
+    return found
+
+
+def _layout(files: Files) -> Script | None:
     layouts = {}
     present = {os.path.splitext(path)[1].lower() for path in files.paths}
     for name in bundled_names():
@@ -66,8 +74,9 @@ def declared(script: Script) -> dict[str, Any]:
 def is_published(files: Files) -> bool:
     """Whether a folder says itself how `datasets` reads it: a card with configs, or Parquet and Arrow files."""
     if "README.md" in files.names:
-        header = re.match(rb"---\r?\n(.*?)\n---", files.read("README.md"), re.DOTALL)
-        if header and re.search(rb"^(configs|dataset_info):", header.group(1), re.MULTILINE):
+        with files.open("README.md") as file:
+            card = split_card(file.read(LARGEST).decode(errors="replace").lstrip())
+        if card and re.search(r"^(configs|dataset_info):", card.header, re.MULTILINE):
             return True
     tables = files.having(".parquet", ".arrow")
     return any(folder_of(path) in ("", "data") and stem_of(path) != "metadata" for path in tables)

@@ -1,15 +1,18 @@
 """`load_dataset`: any image dataset in one line, its rows as tensors."""
 
+import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import datasets
 
+from dataset_scripts.core.disk import disk_fault
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.faults import Faults
-from dataset_scripts.core.files import Files
+from dataset_scripts.core.files import Files, walk
+from dataset_scripts.core.images import Origin, guard, origin_of
 from dataset_scripts.core.layout import LayoutBuilder
 from dataset_scripts.core.layouts import detect
 from dataset_scripts.core.script import Script, find_script
@@ -45,11 +48,12 @@ def load_dataset(
     `path` is, in this order:
 
     1. the name of a script that comes with this package (`"digits"`); a local one of that name is `"./digits"`;
-    2. a loading script: `x.py`, `x` with `x.py` beside it, or a folder `x/` that holds `x/x.py`;
+    2. a loading script: `x.py`, a folder `x/` that holds `x/x.py`, or `x` with `x.py` beside it if there is no `x`;
     3. a local folder, archive or file of images: its layout is detected, and said;
     4. all that `datasets.load_dataset` takes: a Hub id, `"parquet"`, `"imagefolder"`, an exported folder …
 
-    Code is run from a local `.py` that you name and from this package only; nothing from the Hub is ever executed.
+    Code is run from this package, from a `.py` that you name, and from a folder of nothing but code and documents; nothing
+    from the Hub is ever executed.
 
     Args:
         transform: called on every row or batch that is read. The default makes each image a float32 tensor
@@ -67,7 +71,7 @@ def load_dataset(
 
     Raises:
         DataError: the path, the data or an option cannot be read as asked.
-        TrustError: a script lies in the data and was not asked for.
+        TrustError: a script lies in the data and was not asked for, or others can write to the folder of its copies.
     """
     if num_proc is not None and streaming:
         raise DataError("num_proc builds a dataset in parallel; with streaming=True use DataLoader(num_workers=…)")
@@ -83,6 +87,9 @@ def load_dataset(
     if script is None:
         if on_error != "raise":
             raise DataError(f"on_error={on_error!r} is for the layouts of this package; {path} is read by datasets")
+        if data_dir is not None and "://" not in data_dir and Path(data_dir).is_dir():
+            for _ in walk(Path(data_dir)):  # says so if a link leads out of it
+                pass
         dataset = datasets.load_dataset(
             path,
             name,
@@ -103,7 +110,7 @@ def load_dataset(
             storage_options=storage_options,
             **config_kwargs,
         )
-        return attach(dataset, transform)
+        return attach(guard(dataset, origin_of(path, data_dir, data_files)), transform)
 
     if revision is not None:
         raise DataError(f"revision={revision!r} names a commit on the Hub, but {path} is the local script {script.path}")
@@ -113,8 +120,9 @@ def load_dataset(
     builder = make_builder(
         script, name, data_dir, data_files, cache_dir, features, token, storage_options, config_kwargs, files
     )
+    origin = Origin() if isinstance(builder, LayoutBuilder) else Origin(anywhere=True)  # layouts store bytes
     if streaming:
-        return attach(builder.as_streaming_dataset(split=split), transform)
+        return attach(guard(builder.as_streaming_dataset(split=split), origin), transform)
     try:
         builder.download_and_prepare(
             download_config=download_config,
@@ -124,12 +132,14 @@ def load_dataset(
             storage_options=storage_options,
         )
     except datasets.exceptions.DatasetGenerationError as error:
+        if fault := disk_fault(error, builder.cache_dir):
+            raise fault from error
         if isinstance(error.__cause__, DataError):  # the line that names the file, without the chain around it
             raise error.__cause__ from None
         raise
     if isinstance(builder, LayoutBuilder):
         Faults.report(builder.skipped_path)
-    return attach(builder.as_dataset(split=split, in_memory=bool(keep_in_memory)), transform)
+    return attach(guard(builder.as_dataset(split=split, in_memory=bool(keep_in_memory)), origin), transform)
 
 
 def make_builder(
@@ -158,11 +168,11 @@ def make_builder(
         raise DataError(f"{script.path} has no option on_error: what it cannot read is an error of its own")
     # What relative data_files are relative to: as in datasets, the data or the working folder; the script's files, its own.
     base_path = (data_dir or os.getcwd()) if issubclass(builder_class, LayoutBuilder) else str(script.path.parent)
-    builder = builder_class(
+    make = functools.partial(
+        builder_class,
         cache_dir=cache_dir,
         dataset_name=script.name,
         config_name=name,
-        hash=script.identity(files and files.state),
         base_path=base_path,
         data_dir=data_dir,
         data_files=data_files,
@@ -171,6 +181,17 @@ def make_builder(
         storage_options=storage_options,
         **config_kwargs,
     )
+    state = files.state if files else ""
+    builder = make(hash=script.identity(state or None))
+    if builder.config.data_files:  # patterns, which the builder has resolved; `datasets` knows their files by mtime alone
+        state += _state_of(path for paths in builder.config.data_files.values() for path in paths)
+        builder = make(hash=script.identity(state))
     if isinstance(builder, LayoutBuilder):
         builder.files = files
     return builder
+
+
+def _state_of(paths: Iterable[str]) -> str:
+    """Sizes and times of local files."""
+    stats = [(path, os.stat(path)) for path in paths if "://" not in path]
+    return "".join(f"\n{path}\0{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ctime_ns}" for path, stat in stats)

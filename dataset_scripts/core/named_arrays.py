@@ -3,10 +3,11 @@
 import logging
 import re
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from dataset_scripts.core.arrays import ArrayBuilder, ArrayConfig, Part, keep_only
+from dataset_scripts.core.arrays import ArrayBuilder, ArrayConfig, Part, check_count, keep_only
 from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.files import Files, stem_of
 from dataset_scripts.core.records import Records
@@ -100,9 +101,10 @@ def _role(name: str) -> str | None:
     return ROLES.get(words[-1]) if words else None
 
 
-def _natural(array: Named) -> list[str | int]:
-    """A key that sorts `part_10` after `part_9`."""
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", str(array))]
+def _natural(array: Named) -> list[str | tuple[int, str]]:
+    """A key that sorts `part_10` after `part_9`: numbers by their length, then by their digits."""
+    parts = re.split(r"0*([0-9]+)", str(array))
+    return [(len(part), part) if place % 2 else part for place, part in enumerate(parts)]
 
 
 def pair(files: Files, arrays: list[Named], config: NamedArrayConfig) -> dict[str, list[tuple[Named, Named | None]]]:
@@ -155,8 +157,12 @@ class NamedArrayBuilder(ArrayBuilder):
 
     BUILDER_CONFIG_CLASS = NamedArrayConfig
 
-    def list_arrays(self, files: Files) -> list[Named]:
-        """All arrays, by their headers."""
+    def paths(self, files: Files) -> list[str]:
+        """The files that hold arrays."""
+        raise NotImplementedError
+
+    def list_arrays(self, files: Files, path: str) -> list[Named]:
+        """All arrays in a file, by their headers."""
         raise NotImplementedError
 
     def read_labels(self, files: Files, array: Named) -> np.ndarray:
@@ -165,18 +171,21 @@ class NamedArrayBuilder(ArrayBuilder):
 
     def index(self, files):
         splits, used = {}, set()
-        for split, pairs in pair(files, self.list_arrays(files), self.config).items():
-            splits[split] = []
-            for images, labels in pairs:
-                used |= {array.path for array in (images, labels) if array}
-                part = Part((images.path, images.key), images.shape[0])
-                with reading(f"{files.root}/{images}"):
-                    rows = self.open_images(files, part.source).rows
-                    if isinstance(rows, Records):
-                        rows.check()
-                if labels:
-                    with reading(f"{files.root}/{labels}"):
-                        part.labels, part.labels_in = {"label": self.read_labels(files, labels)}, str(labels)
-                splits[split].append(part)
+        arrays = [array for part in self.readable(self.paths(files), partial(self.list_arrays, files)) for array in part]
+        for split, pairs in pair(files, arrays, self.config).items():
+            used |= {array.path for images_and_labels in pairs for array in images_and_labels if array}
+            splits[split] = self.readable(pairs, lambda both: self._part(files, *both))
         keep_only(files, used)
         return self.assemble(files, splits, {"label": self.config.classes})
+
+    def _part(self, files: Files, images: Named, labels: Named | None) -> Part:
+        part = Part((images.path, images.key), images.shape[0])
+        with reading(f"{files.root}/{images}"):
+            rows = self.open_images(files, part.source).rows
+            if isinstance(rows, Records):
+                rows.check()
+        if labels:
+            check_count(files, part, str(labels), labels.shape[0])
+            with reading(f"{files.root}/{labels}"):
+                part.labels, part.labels_in = {"label": self.read_labels(files, labels)}, str(labels)
+        return part

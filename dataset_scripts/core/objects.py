@@ -7,9 +7,11 @@ import datasets
 import numpy as np
 
 from dataset_scripts.core.decode import Frame
-from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.features import List
+from dataset_scripts.core.rle import mask_tools, polygon_code, sound_code
 
+MOST = 1e15  # no image has more pixels
 TOLERANCE = 1.0  # pixels by which rounding may push a box over the border; it is cut there
 RLE = {"size": List(datasets.Value("int32"), length=2), "counts": datasets.Value("string")}
 
@@ -28,6 +30,11 @@ def object_features(names: Sequence[str], **more: Any) -> dict[str, Any]:
     return features | {name: List(feature) for name, feature in more.items()}
 
 
+def is_number(value: Any) -> bool:
+    """Whether a value of json is a number that may be in pixels, or NaN, which `fit_boxes` refuses; a boolean is none."""
+    return type(value) in (int, float) and not abs(value) > MOST
+
+
 def fit_boxes(boxes: Any, frame: Frame, annotated: tuple[int, int] | None, where: Sequence[str]) -> np.ndarray:
     """Checks boxes and brings them to the decoded image.
 
@@ -44,8 +51,10 @@ def fit_boxes(boxes: Any, frame: Frame, annotated: tuple[int, int] | None, where
         DataError: a number that is not finite, a negative size, or a box that reaches out of the image by more than
             a pixel.
     """
-    boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
-    low, high = boxes[:, :2], boxes[:, :2] + boxes[:, 2:]
+    with reading(", ".join(where[:1]) or "boxes"):  # a whole number of 400 digits is no float64
+        boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
+    with np.errstate(over="ignore", invalid="ignore"):
+        low, high = boxes[:, :2], boxes[:, :2] + boxes[:, 2:]
     if frame.turns(annotated):
         corners = frame.turn_points(np.stack([low, high]))
         low, high = corners.min(0), corners.max(0)
@@ -62,22 +71,7 @@ def fit_boxes(boxes: Any, frame: Frame, annotated: tuple[int, int] | None, where
     return np.concatenate([low, high - low], 1).astype(np.float32)
 
 
-def mask_tools() -> Any:
-    """`pycocotools.mask`.
-
-    Raises:
-        DataError: it is not installed; the message names the extra.
-    """
-    try:
-        import pycocotools.mask
-    except ImportError as error:
-        raise DataError("instance masks need pycocotools: pip install 'dataset_scripts[detection]'") from error
-    return pycocotools.mask
-
-
-def encode_segmentation(
-    segmentation: Any, annotated: tuple[int, int], frame: Frame, where: str
-) -> dict[str, Any]:
+def encode_segmentation(segmentation: Any, annotated: tuple[int, int], frame: Frame, where: str) -> dict[str, Any]:
     """Makes a run-length code, as pycocotools stores it, of polygons or of either form of run lengths.
 
     Args:
@@ -93,26 +87,12 @@ def encode_segmentation(
     Raises:
         DataError: something else, or of another size than the image.
     """
-    tools = mask_tools()
-    width, height = annotated
-    try:
-        if isinstance(segmentation, dict):
-            if list(segmentation["size"]) != [height, width]:
-                raise ValueError(f"its size is {segmentation['size']}, the image's {[height, width]}")
-            if isinstance(segmentation["counts"], list):
-                if sum(segmentation["counts"]) != height * width:
-                    raise ValueError(f"its counts make {sum(segmentation['counts'])} pixels, not {height * width}")
-                rle = tools.frPyObjects(segmentation, height, width)
-            else:
-                rle = {"size": [height, width], "counts": str(segmentation["counts"]).encode()}
-        else:
-            if not segmentation or any(len(polygon) < 6 or len(polygon) % 2 for polygon in segmentation):
-                raise ValueError("a polygon has at least three points, x and y each")
-            rle = tools.merge(tools.frPyObjects([[float(number) for number in polygon] for polygon in segmentation], height, width))
-        if tuple(annotated) != frame.size or frame.turns(annotated):
-            if not frame.turns(annotated):
-                raise ValueError(f"it was drawn on {width} x {height} pixels, the image has {frame.size[0]} x {frame.size[1]}")
-            rle = tools.encode(np.asfortranarray(frame.turn_mask(tools.decode(rle))))
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{where}: no segmentation: {error}") from error
-    return {"size": list(map(int, rle["size"])), "counts": rle["counts"].decode()}
+    with reading(f"{where}: no segmentation"):
+        turns = frame.turns(annotated)
+        if tuple(annotated) != frame.size and not turns:
+            raise ValueError("it was drawn on {} x {} pixels, the image has {} x {}".format(*annotated, *frame.size))
+        size = frame.stored[::-1] if turns else frame.size[::-1]
+        code = sound_code(segmentation, size) if isinstance(segmentation, dict) else polygon_code(segmentation, size)
+        if turns:
+            code = mask_tools().encode(np.asfortranarray(frame.turn_mask(mask_tools().decode(code))))
+        return {"size": list(map(int, code["size"])), "counts": code["counts"].decode()}

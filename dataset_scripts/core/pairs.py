@@ -11,7 +11,7 @@ from dataset_scripts.core.splits import SPLITS
 Key = tuple[str, str]  # split ("" for none), and what the names of a pair have in common
 
 _SPLIT = "|".join(sorted(SPLITS, key=len, reverse=True))
-_SPLIT_FOLDER = re.compile(rf"({_SPLIT})[\W_]?(\d*)", re.IGNORECASE)  # train, train2017, eval15
+_SPLIT_FOLDER = re.compile(rf"({_SPLIT})[\W_]?(\d*)")  # train, train2017, eval15
 
 
 def folder_parser(words: Mapping[str, int]) -> Callable[[str], tuple[int | None, str, str]]:
@@ -25,23 +25,24 @@ def folder_parser(words: Mapping[str, int]) -> Callable[[str], tuple[int | None,
         ("city"). A side and a split may share a name: `trainannot`, `train_labels`, `masks-test`, `DIV2K_valid_HR`.
         Where several names say a side or a split, the last one does.
     """
-    word = "|".join(map(re.escape, sorted(words, key=len, reverse=True)))
-    both = re.compile(
-        rf"(?:.*[\W_])?(?:({_SPLIT})[\W_]?({word})|({word})[\W_]?({_SPLIT}))(?:[\W_].*)?", re.IGNORECASE
-    )
+    word = "|".join(map(re.escape, sorted(filter(None, words), key=len, reverse=True)))
+    # Looked for where a word may start, without consuming it, so that the last is found in one pass over the name.
+    both = re.compile(rf"(?<![^\W_])(?=(?:({_SPLIT})[\W_]?({word})|({word})[\W_]?({_SPLIT}))(?![^\W_]))") if word else None
 
     @lru_cache(maxsize=1 << 16)
     def parse(folder: str) -> tuple[int | None, str, str]:
         side, split, rest = None, "", []
-        for part in folder.split("/"):
-            if part.lower() in words:
-                side = words[part.lower()]
-            elif match := _SPLIT_FOLDER.fullmatch(part):
-                split = SPLITS[match[1].lower()]
+        for part in filter(None, folder.split("/")):
+            lower = part.lower()
+            if lower in words:
+                side = words[lower]
+            elif match := _SPLIT_FOLDER.fullmatch(lower):
+                split = SPLITS[match[1]]
                 rest += [part] * bool(match[2])  # train_1 and train_2 stay apart
-            elif match := both.fullmatch(part):
-                split, side = SPLITS[(match[1] or match[4]).lower()], words[(match[2] or match[3]).lower()]
-            elif part:
+            elif both and (found := list(both.finditer(lower))):
+                match = found[-1]
+                split, side = SPLITS[match[1] or match[4]], words[match[2] or match[3]]
+            else:
                 rest.append(part)
         return side, split, "/".join(rest)
 

@@ -8,7 +8,30 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from dataset_scripts.core.archives import MAX_RATIO, MAX_SMALL
+
 IN_MEMORY = 256 << 20  # bytes up to which what is compressed is held in memory
+MAX_ROWS = 1 << 20  # that any compressed file may hold; beyond it, one row for each of its bytes
+
+
+def check_rows(shape: tuple[int, ...], itemsize: int, packed: int | None = None) -> int:
+    """The bytes of an array by its header, checked before any memory is asked for.
+
+    Args:
+        shape: the number of rows, and the shape of one.
+        itemsize: bytes of a value.
+        packed: the size of the file, if it is compressed or leaves out what was never written: what it may grow to is
+            limited as in archives, to MAX_RATIO times its size or MAX_SMALL.
+
+    Raises:
+        ValueError: an axis is negative, rows hold no bytes, or the file is too small for that many.
+    """
+    count, size = shape[0], itemsize * math.prod(shape[1:])
+    if min(shape) < 0 or (count and not size):
+        raise ValueError(f"the header tells of {count} rows of shape {shape[1:]}, {itemsize} bytes a value, which hold nothing")
+    if packed is not None and (count * size > max(MAX_SMALL, MAX_RATIO * packed) or count > max(MAX_ROWS, packed)):
+        raise ValueError(f"the header tells of {count} rows, {count * size} bytes, in a file of {packed}, which no images do")
+    return count * size
 
 
 class Records:
@@ -19,13 +42,22 @@ class Records:
         dtype: of the values.
         shape: the number of arrays, and the shape of one.
         offset: bytes before the first.
-        stride: bytes from one to the next; None where nothing lies between them.
+        stride: bytes from one to the next; None if nothing lies between them.
+        packed: the size of the file, if it is compressed.
     """
 
-    def __init__(self, file: BinaryIO, dtype: Any, shape: tuple[int, ...], offset: int = 0, stride: int | None = None):
+    def __init__(
+        self,
+        file: BinaryIO,
+        dtype: Any,
+        shape: tuple[int, ...],
+        offset: int = 0,
+        stride: int | None = None,
+        packed: int | None = None,
+    ):
         self.file, self.dtype, self.shape, self.offset = file, np.dtype(dtype), tuple(map(int, shape)), offset
         self.size = self.dtype.itemsize * math.prod(self.shape[1:])
-        self.stride = stride or self.size
+        self.stride, self.packed = stride or self.size, packed
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -38,8 +70,8 @@ class Records:
         return np.frombuffer(content, self.dtype).reshape(self.shape[1:])
 
     def all(self) -> np.ndarray:
-        """All of them, where nothing lies between."""
-        self.file.seek(self.offset)
+        """All of them, if nothing lies between; what was not checked before is not read."""
+        self.check().file.seek(self.offset)
         return np.frombuffer(self.file.read(len(self) * self.size), self.dtype).reshape(self.shape)
 
     @property
@@ -48,17 +80,26 @@ class Records:
         return self.offset + (len(self) - 1) * self.stride + self.size if len(self) else self.offset
 
     def check(self) -> "Records":
-        """Itself; raises ValueError where the file is shorter or longer than its arrays."""
-        stored = self.file.seek(0, os.SEEK_END)
-        if stored != self.end:
-            raise ValueError(f"the header tells of {self.end} bytes, {self.shape} of {self.dtype}, but there are {stored}")
+        """Itself.
+
+        Raises:
+            ValueError: the file is shorter or longer than its arrays, or they are what `check_rows` refuses.
+        """
+        check_rows(self.shape, self.dtype.itemsize, self.packed)
+        stored = self.file.seek(*((0, os.SEEK_END) if self.packed is None else (self.end,)))
+        more = self.packed is not None and len(self.file.read(1))  # what is packed is never read to an end further on
+        if stored != self.end or more:
+            raise ValueError(f"the header tells of {self.end} bytes, {self.shape} of {self.dtype}, but there are "
+                             f"{'more' if more else stored}")  # fmt: skip
         return self
 
     def loaded(self) -> "Records":
-        """Itself, in memory where it fits: for compressed files, in which going back starts again at the front."""
+        """Itself, in memory if it fits: in compressed files, going back starts again at the front."""
+        check_rows(self.shape, self.dtype.itemsize, self.packed)
         if self.end <= IN_MEMORY:
             self.file.seek(0)
-            self.file = io.BytesIO(self.file.read(self.end + 1))  # one more, for `check`
+            self.file, self.packed = io.BytesIO(self.file.read(self.end + 1)), None  # one more, for `check`
+            self.check()
         return self
 
 

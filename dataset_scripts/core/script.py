@@ -1,26 +1,21 @@
 """A loading script: where it is, what identifies it, and its builder class."""
 
-import ast
 import functools
-import hashlib
 import importlib
-import importlib.util
 import inspect
 import os
 import sys
-import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import datasets
 
 import dataset_scripts
-from dataset_scripts.core.errors import DataError, TrustError
+from dataset_scripts.core.copies import copied_module
+from dataset_scripts.core.errors import DataError, TrustError, reading
 from dataset_scripts.core.files import folder_state, is_hidden
-
-PACKAGE = Path(dataset_scripts.__file__).resolve().parent
-CODE_SUFFIXES = ("", ".py", ".pyc", ".md", ".license")  # what may lie beside a script without being data
+from dataset_scripts.core.sources import PACKAGE, digest, sources_of
+from dataset_scripts.core.trust import first_data, is_document
 
 
 @functools.cache
@@ -45,155 +40,111 @@ class Script:
 
     @property
     def is_bundled(self) -> bool:
-        return self.path.parent.parent == PACKAGE
+        return self.path == PACKAGE / self.name / f"{self.name}.py"
+
+    @functools.cached_property
+    def sources(self) -> dict[Path, bytes]:
+        """Its code, read once: what runs is what the cached dataset is identified by. See `sources_of`."""
+        return sources_of(self.path)
 
     def module_name(self, cache_dir: str | None = None) -> str:
-        """The name under which every process, a spawned worker too, can import the script.
+        """The name under which every process, a spawned worker too, can import the script: of the package, or of a copy.
 
-        A script of the package is imported from there. Any other is copied, with the files that it imports, to a
-        folder named after its content: an edited script is a new module, and the bytes that were hashed are the ones
-        that run.
+        Raises:
+            DataError: it cannot be read, is not Python, imports what is not there, or cannot be copied to `cache_dir`.
+            TrustError: others can write to the folder of the copies.
         """
-        if self.is_bundled:
-            return f"dataset_scripts.{self.name}.{self.name}"
-        sources = {path.name: path.read_bytes() for path in local_files(self.path)}
-        root = Path(os.path.expanduser(cache_dir or datasets.config.HF_DATASETS_CACHE)) / "scripts"
-        root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        package = f"{self.name}_{_digest(*sources.values())[:16]}"
-        (root / package).mkdir(mode=0o700, exist_ok=True)
-        for name, content in sources.items():
-            target = root / package / name
-            if not target.exists() or target.read_bytes() != content:
-                with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as copy:
-                    copy.write(content)
-                os.replace(copy.name, target)
-        if str(root) not in sys.path:
-            sys.path.append(str(root))
-            importlib.invalidate_caches()
-        return f"{package}.{self.name}"
+        if self.path.is_relative_to(PACKAGE):
+            return ".".join([PACKAGE.name, *self.path.relative_to(PACKAGE).with_suffix("").parts])
+        return copied_module(self.path, self.sources, cache_dir)
 
     def builder_class(self, cache_dir: str | None = None) -> type[datasets.DatasetBuilder]:
         """Runs the script and returns the first dataset builder that it defines.
 
         Raises:
-            DataError: it defines none.
+            DataError: it defines none, or there is no module, see `module_name`.
+            TrustError: see `module_name`.
+            Exception: whatever the script itself raises.
         """
         module = importlib.import_module(self.module_name(cache_dir))
         for value in vars(module).values():
             if inspect.isclass(value) and issubclass(value, datasets.DatasetBuilder) and not inspect.isabstract(value):
                 if value.__module__ == module.__name__:
                     return value
-        raise DataError(
-            f"{self.path} is no loading script: it defines no class derived from datasets.GeneratorBasedBuilder"
-        )
+        raise DataError(f"{self.path} is no loading script: it defines no class derived from datasets.GeneratorBasedBuilder")
 
     def identity(self, data_state: str | None) -> str:
         """What the cached dataset depends on: the code, the versions and the state of the data files.
 
-        The data are those of `data_dir`, whose listing has the state, and what lies beside the script: the whole folder where the script has one
-        of its own (`x/x.py`), else the files next to it. `data_files` are identified by `datasets` itself.
+        The data are those of `data_dir`, whose listing has the state, and what lies beside the script: the whole folder if
+        the script has one of its own (`x/x.py`), else the files next to it that are neither code nor documents.
+        `data_files` are identified by `datasets` itself.
+
+        Raises:
+            DataError: the code or the folder of the script cannot be read.
         """
-        versions = f"{dataset_scripts.__version__} {datasets.__version__}"
-        sources = sorted((PACKAGE / "core").glob("*.py")) + imported_files(self.path)
-        parts = [versions.encode()] + [path.read_bytes() for path in sources]
-        if self.path.parent.name == self.name:
-            parts.append(folder_state(self.path.parent).encode())
-        else:
-            for path in sorted(self.path.parent.iterdir()):
-                if path.is_file() and not is_hidden(path.name) and path.suffix not in CODE_SUFFIXES:
-                    parts.append(f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}".encode())
+        parts = [f"{dataset_scripts.__version__} {datasets.__version__}".encode()]
+        parts += [path.read_bytes() for path in sorted((PACKAGE / "core").glob("*.py"))] + list(self.sources.values())
+        with reading(self.path.parent):
+            if self.path.parent.name == self.name:
+                parts.append(folder_state(self.path.parent).encode())
+            else:
+                for path in sorted(self.path.parent.iterdir()):
+                    if path.is_file() and not (is_hidden(path.name) or path.suffix in (".py", ".pyc") or is_document(path.name)):
+                        status = path.stat()
+                        parts.append(os.fsencode(path.name) + f" {status.st_size} {status.st_mtime_ns}".encode())
         if data_state is not None:
             parts.append(data_state.encode())
-        return _digest(*parts)
+        return digest(parts)
 
 
 def find_script(path: str, trust_script: bool = False) -> Script | None:
-    """Finds the script that `path` names: `x.py`, `x` with `x.py` beside it, or a folder `x/` with `x/x.py`.
+    """Finds the script that `path` names: `x.py`, a folder `x/` with `x/x.py`, or `x` with `x.py` beside it and no `x`.
 
     A bare name (without a folder) that comes with the package means that script, whatever lies in the working
-    folder; write `./name` for a local one. A `.py` found in a folder of data was not named by the caller, and is run
-    only with `trust_script`.
+    folder; write `./name` for a local one. A `.py` found in a folder was not named by the caller, and is run unasked only
+    if everything else there is code or documents.
 
     Raises:
-        TrustError: such a `.py`, without `trust_script`.
-        DataError: a name ending in `.py` that does not exist.
+        TrustError: such a `.py` in a folder of data, without `trust_script`.
+        DataError: a name ending in `.py` that is no file, a folder that cannot be read, or no possible name of a file.
     """
     if path in bundled_names():
         return Script(PACKAGE / path / f"{path}.py")
-    local = Path(path).expanduser()
+    with reading(path):
+        local = Path(path).expanduser()
+        resolved = local.resolve()
+        exists = local.exists() or local.is_symlink()
+        if local.suffix == ".py" and local.is_file():
+            return Script(resolved)
     if local.suffix == ".py":
-        if not local.is_file():
-            raise DataError(f"there is no script {path}")
-        return Script(local.resolve())
-    inner = local / f"{local.resolve().name}.py"
-    if inner.is_file():
-        script = Script(inner.resolve())
-        if not (trust_script or script.is_bundled) and holds_data(local):
-            raise TrustError(
-                f"{path} is a folder of data with a script in it, which is not run unasked: "
-                f"name it ({inner}) or pass trust_script=True"
-            )
-        return script
-    if local.name and not local.is_dir():
-        beside = local.with_name(local.name + ".py")
-        if beside.is_file() and not _is_main(beside):
-            return Script(beside.resolve())
-    return None
+        state = "is a folder" if local.is_dir() else "leads nowhere" if local.is_symlink() else "is no file"
+        raise DataError(f"there is no script {path}: it {state if exists else 'does not exist'}")
+    if not exists:
+        beside = local.with_name(f"{local.name}.py")
+        return Script(beside.resolve()) if os.path.isfile(beside) and not _is_main(beside) else None
+    if not local.is_dir():
+        return None
+    if not os.access(local, os.R_OK | os.X_OK):
+        raise DataError(f"{path} cannot be read: you lack the permission to list or to enter the folder")
+    inner = local / f"{resolved.name}.py"
+    if not os.path.isfile(inner):
+        return None
+    script = Script(inner.resolve())
+    if not (trust_script or script.is_bundled) and (data := first_data(local)) is not None:
+        raise TrustError(
+            f"{path} is a folder of data with a script in it, which is not run unasked ({data} is not a plain file of code "
+            f"or text): name the script ({inner}) or pass trust_script=True"
+        )
+    return script
 
 
 def holds_data(folder: Path) -> bool:
-    return any(not is_hidden(path.name) and (path.is_dir() or path.suffix not in CODE_SUFFIXES) for path in folder.iterdir())
+    """Whether a script's folder holds more than code and documents."""
+    return first_data(folder) is not None
 
 
 def _is_main(path: Path) -> bool:
     """Whether `path` is the program that is running: a `mnist.py` that loads `mnist` does not mean itself."""
     main = getattr(sys.modules.get("__main__"), "__file__", None)
     return main is not None and Path(main).resolve() == path.resolve()
-
-
-def local_files(script: Path) -> list[Path]:
-    """The script and the files that it imports from its own folder (`from .x import y`), each once."""
-    return [path for path in imported_files(script) if path.parent == script.parent]
-
-
-def imported_files(script: Path) -> list[Path]:
-    """The script and all that it imports of its own folder and of this package but for `core`, each once.
-
-    Raises:
-        DataError: a relative import of something else than a `.py` file in the script's folder.
-    """
-    found = [script]
-    for path in found:
-        for imported in _imports(path):
-            if imported not in found:
-                found.append(imported)
-    return found
-
-
-def _imports(path: Path) -> Iterator[Path]:
-    try:
-        tree = ast.parse(path.read_bytes(), filename=str(path))
-    except SyntaxError as error:
-        raise DataError(f"{path}, line {error.lineno}: {error.msg}") from error
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.level:
-            names = [node.module] if node.module else [alias.name for alias in node.names]
-            for name in names:
-                module = path.parent / f"{name}.py"
-                if node.level > 1 or not module.is_file():
-                    raise DataError(f"{path}, line {node.lineno}: cannot import {'.' * node.level}{name}: no {module}")
-                yield module
-        elif isinstance(node, (ast.Import, ast.ImportFrom)):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module]
-            for name in names:
-                if name.startswith("dataset_scripts.") and not name.startswith("dataset_scripts.core"):
-                    spec = importlib.util.find_spec(name)
-                    if spec is not None and spec.origin is not None:
-                        yield Path(spec.origin)
-
-
-def _digest(*parts: bytes) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(len(part).to_bytes(8, "little") + part)
-    return digest.hexdigest()

@@ -7,7 +7,8 @@ import PIL.Image
 import torch
 from torchvision import tv_tensors
 
-from dataset_scripts.core.objects import mask_tools
+from dataset_scripts.core.errors import reading
+from dataset_scripts.core.rle import decode_codes
 
 _EMPTY = {  # what a list without items would hold
     "category": torch.int64, "id": torch.int64, "area": torch.float32, "iscrowd": torch.bool, "difficult": torch.bool,
@@ -37,23 +38,25 @@ def object_tensors(objects: dict[str, Any], canvas: tuple[int, int]) -> dict[str
     Returns:
         `bbox` as BoundingBoxes (N, 4) float32, XYWH in pixels; `segmentation` (run-length codes) as `mask`, a Mask
         (N, H, W) of bool; `keypoints` (N, K, 3) as KeyPoints (N, K, 2) and `visible` (N, K); other numbers as tensors
-        of N items; text stays a list.
+        of N items; text stays a list, and so do segmentations that are no run-length codes.
+
+    Raises:
+        DataError: boxes or keypoints that are none, or run-length codes that `decode_codes` refuses. A row need not come
+            from a script of this package, which has checked them before.
     """
     count = len(objects["bbox"])
     tensors = {}
     for name, values in objects.items():
         if name == "bbox":
-            boxes = torch.tensor(values, dtype=torch.float32).reshape(-1, 4)
+            with reading("objects: bbox is not four numbers for each"):
+                boxes = torch.tensor(values, dtype=torch.float32).reshape(-1, 4)
             tensors[name] = tv_tensors.BoundingBoxes(boxes, format="XYWH", canvas_size=canvas)
-        elif name == "segmentation":
-            masks = np.zeros((0, *canvas), bool)
-            if values:
-                codes = [{"size": code["size"], "counts": code["counts"].encode()} for code in values]
-                masks = mask_tools().decode(codes).transpose(2, 0, 1).astype(bool)
-            tensors["mask"] = tv_tensors.Mask(torch.from_numpy(np.ascontiguousarray(masks)))
+        elif name == "segmentation" and all(isinstance(code, dict) for code in values):
+            tensors["mask"] = tv_tensors.Mask(torch.from_numpy(decode_codes(values, canvas, "objects: segmentation")))
         elif name == "keypoints":
-            points = torch.tensor(values, dtype=torch.float32)
-            points = points.reshape(count, -1, 3) if count else points.reshape(0, 0, 3)
+            with reading("objects: keypoints are not x, y, visible of each"):
+                points = torch.tensor(values, dtype=torch.float32)
+                points = points.reshape(count, -1, 3) if count else points.reshape(0, 0, 3)
             tensors[name] = tv_tensors.KeyPoints(points[..., :2], canvas_size=canvas)
             tensors["visible"] = points[..., 2].long()
         elif not values and name in _EMPTY:

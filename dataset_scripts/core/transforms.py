@@ -8,6 +8,8 @@ import numpy as np
 import PIL.Image
 import torch
 
+from dataset_scripts.core.images import has_image
+
 MASKS = ("mask", "instance_mask")  # columns of images whose values are ids, not brightness
 
 
@@ -128,14 +130,6 @@ def attach(dataset: Any, transform: Callable | None) -> Any:
     # A streamed dataset has no formats. Naming the features keeps them known; the tensors are not encoded again.
     keep = features if isinstance(transform, ToTensor) else None
     return dataset.map(transform, batched=True, batch_size=8, features=keep)
-
-
-def has_image(feature: Any) -> bool:
-    """Whether a feature is an Image, or a list of them, that decodes."""
-    if isinstance(feature, datasets.Image):
-        return feature.decode
-    inner = getattr(feature, "feature", None)
-    return inner is not None and has_image(inner)
 
 
 def _refuse(name: str, value: Any) -> None:

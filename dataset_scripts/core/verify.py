@@ -5,13 +5,19 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import pyarrow.compute as pc
 from tqdm import tqdm
 
 from dataset_scripts.core.decode import decode_image
-from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.download import downloads_folder
+from dataset_scripts.core.errors import DataError, reading
+from dataset_scripts.core.files import name_of, walk
 from dataset_scripts.core.loading import load_dataset, make_builder
 from dataset_scripts.core.published import PublishedSet, Source
 from dataset_scripts.core.script import find_script
+
+NOT_HERE = "not here"
+MEMORY = 64 << 20  # bytes of the images that are read at once
 
 
 def verify(path: str, name: str | None = None, data_dir: str | None = None, num_proc: int | None = None) -> dict[str, Any]:
@@ -25,21 +31,29 @@ def verify(path: str, name: str | None = None, data_dir: str | None = None, num_
     Raises:
         DataError: the set cannot be read at all.
     """
-    files, published = {}, {}
-    script = find_script(path)
-    if script is not None:
-        builder = make_builder(script, name, data_dir, None, None, None, None, None, {})
-        if isinstance(builder, PublishedSet):
-            published = builder.ROWS
-            files = {source.name: _state(source, data_dir) for source in tqdm(builder.sources(), desc="digests")}
-    sets = load_dataset(path, name, data_dir=data_dir, num_proc=num_proc, transform=None)
+    files, published, sources = {}, {}, ()
+    with reading(path):
+        script = find_script(path)
+        if script is not None:
+            builder = make_builder(script, name, data_dir, None, None, None, None, None, {})
+            if isinstance(builder, PublishedSet):
+                published, sources = builder.ROWS, builder.sources()
+                downloads = Path(builder._cache_downloaded_dir or datasets.config.DOWNLOADED_DATASETS_PATH)
+                folder = Path(data_dir).expanduser() if data_dir else downloads_folder(builder.dataset_name, sources, downloads)
+                files = {source.name: _state(source, folder) for source in tqdm(sources, desc="digests")}
+        sets = load_dataset(path, name, data_dir=data_dir, num_proc=num_proc, transform=None)
+    for source in sources:
+        if files[source.name] == NOT_HERE:  # perhaps it was downloaded now
+            files[source.name] = _state(source, folder)
     unreadable, classes = [], {}
     for split, rows in sets.items():
         images = [column for column, feature in rows.features.items() if isinstance(feature, datasets.Image)]
         raw = rows.cast(datasets.Features(rows.features | {column: datasets.Image(decode=False) for column in images}))
-        found = raw.map(_faults, with_indices=True, batched=True, batch_size=64, num_proc=num_proc, desc=f"decoding {split}",
-                        fn_kwargs={"columns": images, "split": split}, remove_columns=raw.column_names,
-                        features=datasets.Features({"fault": datasets.Value("string")}))  # fmt: skip
+        with reading(path):
+            found = raw.map(_faults, with_indices=True, batched=True, batch_size=_batch_size(raw, images), num_proc=num_proc,
+                            fn_kwargs={"columns": images, "split": split}, remove_columns=raw.column_names,
+                            features=datasets.Features({"fault": datasets.Value("string")}), keep_in_memory=True,
+                            load_from_cache_file=False, desc=f"decoding {split}")  # fmt: skip
         unreadable += [fault for fault in found["fault"] if fault is not None]
         label = rows.features.get("label")
         if isinstance(label, datasets.ClassLabel):
@@ -50,21 +64,28 @@ def verify(path: str, name: str | None = None, data_dir: str | None = None, num_
         for split in dict.fromkeys([*published, *sets])
     }
     wrong_rows = any(row["published"] not in (None, row["found"]) for row in counts.values())
-    sound = not unreadable and not wrong_rows and all(state in ("ok", "not here") for state in files.values())
+    sound = not unreadable and not wrong_rows and all(state in ("ok", NOT_HERE) for state in files.values())
     return {"path": path, "files": files, "rows": counts, "classes": classes, "unreadable": unreadable, "ok": sound}
 
 
-def _state(source: Source, data_dir: str | None) -> str:
-    if data_dir is None:
-        return "ok"  # a download is verified before it is read
-    path = next(iter(sorted(Path(data_dir).expanduser().rglob(source.name))), None)
-    if path is None:
-        return "not here"
+def _state(source: Source, folder: Path) -> str:
+    """Compares every file of the name of a published one, wherever it lies in a folder, byte by byte."""
+    if not folder.exists():
+        return NOT_HERE
+    files = [folder] if folder.is_file() else [entry.path for entry in walk(folder)]
+    paths = [Path(path) for path in files if name_of(str(path)) == source.name]
     try:
-        source.check(path)
+        for path in paths:
+            source.check(path)
     except DataError as error:
         return str(error)
-    return "ok"
+    return "ok" if paths else NOT_HERE
+
+
+def _batch_size(rows: datasets.Dataset, columns: list[str]) -> int:
+    """Rows that are in memory at once: 64, or fewer where the largest images would take more than MEMORY."""
+    sizes = [pc.max(pc.binary_length(pc.struct_field(rows.data[column], "bytes"))).as_py() or 0 for column in columns]
+    return max(1, min(64, MEMORY // max(1, sum(sizes))))
 
 
 def _faults(batch: dict, indices: list[int], columns: list[str], split: str) -> dict[str, list[str | None]]:
@@ -74,7 +95,8 @@ def _faults(batch: dict, indices: list[int], columns: list[str], split: str) -> 
         for column in columns:
             try:
                 if batch[column][place] is not None:
-                    decode_image(batch[column][place], f"{split}, row {index}").load()
-            except (DataError, OSError) as error:
+                    with reading(f"unreadable image {split}, row {index}"):
+                        decode_image(batch[column][place], f"{split}, row {index}").load()
+            except DataError as error:
                 faults[-1] = str(error)
     return {"fault": faults}

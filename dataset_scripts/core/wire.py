@@ -9,6 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # wire types
+MAX_VALUES = {"bytes": 1 << 20, "float": 1 << 26, "int64": 1 << 24}  # of a feature: a byte in the file may become 100 here
+MAX_FEATURES = 2_000  # of an Example
 KINDS = {1: "bytes", 2: "float", 3: "int64"}  # the fields of tf.train.Feature
 
 
@@ -19,7 +21,7 @@ def _varint(data: memoryview, at: int) -> tuple[int, int]:
         value |= (byte & 127) << shift
         at += 1
         if byte < 128:
-            return value, at
+            return value & (1 << 64) - 1, at
         shift += 7
     raise ValueError("a number is cut off")
 
@@ -69,9 +71,9 @@ class Feature(NamedTuple):
         """The values: bytes as views, float as float32 numbers, int64 as int.
 
         Raises:
-            ValueError: the list is damaged.
+            ValueError: the list is damaged, or longer than MAX_VALUES.
         """
-        values = []
+        values, most = [], MAX_VALUES.get(self.kind, 0)
         for number, wire, value in fields(self.body):
             kind = self.kind if number == 1 else None
             if kind == "bytes" and wire == BYTES:
@@ -82,11 +84,13 @@ class Feature(NamedTuple):
                 values.append(signed(value))
             elif kind == "int64" and wire == BYTES:
                 at = 0
-                while at < len(value):
+                while at < len(value) and len(values) <= most:
                     item, at = _varint(value, at)
                     values.append(signed(item))
             else:
                 raise ValueError(f"is no list of {self.kind}")
+            if len(values) > most:
+                raise ValueError(f"holds more than {most} values")
         return values
 
 
@@ -117,4 +121,6 @@ def parse_example(data: memoryview) -> dict[str, Feature]:
                             raise ValueError(f"feature {name!r} is of kind {kind}, which is not bytes, float or int64")
                         feature = Feature(KINDS[kind], body)
             features[name] = feature
+            if len(features) > MAX_FEATURES:
+                raise ValueError(f"it has more than {MAX_FEATURES} features")
     return features

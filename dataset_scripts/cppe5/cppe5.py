@@ -3,6 +3,7 @@
 import numpy as np
 
 from dataset_scripts.coco.coco import Coco, CocoConfig
+from dataset_scripts.core.objects import is_number
 from dataset_scripts.core.published import PublishedSet, Source
 
 published = Source.at("https://storage.googleapis.com/cppe-5/")
@@ -27,7 +28,7 @@ class Cppe5(PublishedSet, Coco):
         """Some boxes run over the border: what is in the image of them is kept."""
         for annotation in annotations:
             box = annotation.get("bbox")
-            if isinstance(box, list) and len(box) == 4 and all(isinstance(number, (int, float)) for number in box):
+            if isinstance(box, list) and len(box) == 4 and all(is_number(number) for number in box):
                 low, high = np.clip([box[:2], np.add(box[:2], box[2:])], 0, annotated or frame.size)
                 if (high > low).all():  # else it is no box in the image, which the layout says
                     annotation["bbox"] = [*low.tolist(), *(high - low).tolist()]

@@ -1,22 +1,26 @@
 """Tables and lists that name images, as on Kaggle: train.csv, labels.tsv, annotations.json, train.txt beside the images."""
 
 import csv
-import json
+import itertools
 import logging
 import re
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import datasets
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.errors import DataError, reading
+from dataset_scripts.core.fields import short
 from dataset_scripts.core.files import Files, folder_of, is_image, name_of, stem_of
+from dataset_scripts.core.json_text import parse_json
 from dataset_scripts.core.layout import LayoutBuilder, LayoutConfig, Rows
 from dataset_scripts.core.splits import SPLITS, split_in
-from dataset_scripts.core.tables import as_class_label, delimiter
+from dataset_scripts.core.tables import as_class_label, delimiter, free_name
 from dataset_scripts.csv_list.names import Places
 from dataset_scripts.csv_list.rows import FOLDER, LINE, check_overlap, class_names, is_class, is_multi_label, is_splits, read_rows
 
@@ -24,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 PRECEDENCE = 1
 PEEK = 1 << 14  # bytes of a table that tell what it is
+HEAD_ROWS = 200  # rows that do
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".txt")
 OTHERS = re.compile(r"metadata\.(csv|jsonl)|sample_?submission.*|(read.?me|licen[cs]e|requirements).*|dataset_infos?\.json")
 NAME_LISTS = re.compile(r"(class(es)?(_?names)?|labels?|categories|names|synsets|words)\.txt")
@@ -76,23 +81,36 @@ def head(files: Files, path: str) -> dict[str, list[str]]:
     text = content.decode("utf-8-sig", "replace")
     lines = [line for line in text.splitlines() if line.strip()]
     lines = lines[:-1] if len(content) == PEEK else lines  # the last one is cut off
-    suffix = path.lower().rpartition(".")[2]
     try:
-        if suffix in ("csv", "tsv"):
-            rows = list(csv.DictReader(lines, delimiter=delimiter(path, lines[0] if lines else "")))
-        elif suffix == "jsonl":
-            rows = [json.loads(line) for line in lines]
-        elif suffix == "txt":
-            rows = [{"file_name": found["file_name"]} for line in lines if (found := re.match(LINE, line.strip()))]
-        elif text.lstrip().startswith("["):
-            rows = [json.loads(record) for record in re.findall(r"\{[^{}]*\}", text)]
-        else:
-            rows = [{"file_name": name} for name in re.findall(r'"([^"]+)"\s*:\s*["\d]', text)]
-    except (ValueError, RecursionError, csv.Error):
+        with reading(path):
+            rows = list(itertools.islice(_head_rows(path, text, lines), HEAD_ROWS))
+    except DataError:  # told where the table is read, unless it is none of ours
         return {}
-    rows = [row for row in rows if isinstance(row, dict)][:200]
+    rows = [row for row in rows if isinstance(row, dict)]
     columns = dict.fromkeys(name for row in rows for name in row if name is not None)
     return {name: [str(row[name]) for row in rows if row.get(name) is not None] for name in columns}
+
+
+def _head_rows(path: str, text: str, lines: list[str]) -> Iterator[Any]:
+    """The first rows of a table of which the first lines are known: dicts, or something else where it is no table."""
+    suffix = path.lower().rpartition(".")[2]
+    if suffix in ("csv", "tsv"):
+        yield from csv.DictReader(lines, delimiter=delimiter(path, lines[0] if lines else ""))
+    elif suffix == "jsonl":
+        yield from map(_json_or_none, lines)
+    elif suffix == "txt":
+        yield from ({"file_name": found["file_name"]} for line in lines if (found := re.match(LINE, line.strip())))
+    elif text.lstrip().startswith("["):
+        yield from (_json_or_none(match[0]) for match in re.finditer(r"\{[^{}]*\}", text))
+    else:
+        yield from ({"file_name": match[1]} for match in re.finditer(r'"([^"]+)"\s*:\s*["\d]', text))
+
+
+def _json_or_none(text: str) -> Any:
+    try:
+        return parse_json(text.encode(), "")
+    except DataError:  # told where the table is read
+        return None
 
 
 def image_columns(places: Places, heads: dict[str, dict[str, list[str]]]) -> dict[str, str]:
@@ -123,20 +141,18 @@ class CsvList(LayoutBuilder):
             columns = {path: self.config.image_column for path, first in heads.items() if self.config.image_column in first}
         path = next((path for path in named if path not in columns), None)
         if path is not None:
-            raise DataError(f"{files.root}/{path} has no column that names images (it has {', '.join(heads[path])})")
+            raise DataError(f"{files.root}/{path} has no column that names images (it has {short(', '.join(heads[path]))})")
         if not columns:
             raise DataError(f"{files.root} has no table with a column that names its images: pass image_column=…")
         for path, share in places.shares({path: [name] for path, name in columns.items()}).items():
             if share:
                 raise DataError(
-                    f"{files.root}/{path}: its first line names the image {columns[path]}: put a line of column names before it"
+                    f"{files.root}/{path}: its first line names the image {short(columns[path])}: put a line of column names before it"
                 )
         tables = {path: self._read(files, places, path, name, named.get(path)) for path, name in columns.items()}
         check_overlap(files, tables)
-        try:
+        with reading(f"{files.root}: the columns of {', '.join(tables)} do not agree"):
             whole = pa.concat_tables(tables.values(), promote_options="permissive")
-        except pa.ArrowException as error:
-            raise DataError(f"{files.root}: the columns of {', '.join(tables)} do not agree: {error}") from error
         pa.default_memory_pool().release_unused()
         features, columns, names = self._columns(files, whole)
         others = [path for path in files.paths if not is_image(path) and path not in tables and path != names]
@@ -160,15 +176,12 @@ class CsvList(LayoutBuilder):
 
     def _read(self, files: Files, places: Places, path: str, name: str, split: str | None) -> pa.Table:
         """A table with the columns `image`, a place in `files.images`, and `split`, and those of the file."""
-        table, where = read_rows(files, path, name), f"{files.root}/{path}"
-        twice = next((column for column, count in Counter(table.column_names).items() if count > 1), None)
-        if twice is not None:
-            raise DataError(f"{where} has two columns {twice!r}: rename one")
+        table, where = read_rows(files, path, name, self.faults), f"{files.root}/{path}"
+        if name not in table.column_names:
+            raise DataError(f"{where} has no column {short(name)} (it has {short(', '.join(table.column_names))})")
         names, table = table[name], table.drop_columns(name)
-        try:
+        with reading(f"{where}: the column {short(name)} holds {names.type}, not names of images"):
             names = names.cast(pa.string()).combine_chunks()
-        except pa.ArrowException:
-            raise DataError(f"{where}: the column {name} holds {names.type}, not names of images") from None
         pa.default_memory_pool().release_unused()  # what reading took beside the table is as large
         by_row = next((each for each in table.column_names if each.lower() in SPLIT_COLUMNS and is_splits(table[each])), None)
         said = split or split_in(name_of(path)) or split_in(folder_of(path))
@@ -181,9 +194,9 @@ class CsvList(LayoutBuilder):
                 raise DataError(f"{where}, row {row + 1}: {message}")
         splits = said if isinstance(said, pa.Array) else pa.repeat(said or "train", len(names))
         columns = {"image": images, "split": splits}
-        for column in table.column_names:
+        for column in sorted(table.column_names, key=lambda column: column in columns):  # else `image` would take `image_`
             if column != by_row:
-                columns[f"{column}_" if column in columns else column] = table[column]
+                columns[free_name(column, columns)] = table[column]
         table = pa.table(columns)
         if images.null_count:
             table = table.filter(pc.is_valid(images))

@@ -9,8 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dataset_scripts.core.fields import short
 from dataset_scripts.core.files import Files, folder_of, name_of, stem_of, without_suffix
 from dataset_scripts.core.splits import split_in
+from dataset_scripts.core.tables import path_array
 
 SUFFIX = r"\.[^./]*$"
 ODD = r"\\|(^|/)\.\.?(/|$)"  # `..\a.png`, `./a.png`
@@ -147,8 +149,8 @@ class Places:
         step = max(PART, count // 32)
         for start in range(0, count, step):
             part = np.arange(start, min(count, start + step)) if numbers is None else numbers[start : start + step]
-            ends = pa.array([self.images[number] for number in part.tolist()], pa.string())
-            ends = pc.replace_substring_regex(ends, rf"^.*/((?:[^/]*/){{{depth}}}[^/]*)$", r"\1")
+            paths = (self.images[number] for number in part.tolist())
+            ends = path_array(["/".join(path.rsplit("/", depth + 1)[-depth - 1 :]) for path in paths])
             ends = ends if suffix else pc.replace_substring_regex(ends, SUFFIX, "")
             rows, found = _places(names, ends)
             last[rows] = part[found]
@@ -162,15 +164,15 @@ class Places:
 
     def _fault(self, name: str | None, plain: str | None, place: int, second: int) -> str:
         if second >= 0:
-            return f"{name} may be {self.images[place]} or {self.images[second]}: give the whole path"
+            return f"{short(name)} may be {self.images[place]} or {self.images[second]}: give the whole path"
         if place >= 0:
-            return f"{name} is listed twice"
+            return f"{short(name)} is listed twice"
         if name is None or not name.strip():
             return "it names no image"
         if plain == ".." or plain.startswith(("../", "/")) or plain[1:2] == ":":
-            return f"{name} leads outside of {self.root}"
+            return f"{short(name)} leads outside of {self.root}"
         near = self.near.get(name_of(plain).lower()) or self.near.get(stem_of(plain).lower())
-        return f"there is no image {name}" + (f", but {near}" if near else "")
+        return f"there is no image {short(name)}" + (f", but {near}" if near else "")
 
 
 def _places(names: pa.Array, ends: pa.Array) -> tuple[np.ndarray, np.ndarray]:

@@ -1,23 +1,27 @@
 """The rows of tables and lists, as Arrow tables."""
 
-import json
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.errors import DataError, reading
+from dataset_scripts.core.fields import short, table_of
 from dataset_scripts.core.files import IMAGE_SUFFIXES, Files
+from dataset_scripts.core.json_stream import Element, records
 from dataset_scripts.core.splits import SPLITS
-from dataset_scripts.core.tables import read_table
+from dataset_scripts.core.tables import check_text, read_table
 
 ENDINGS = "|".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))
-LINE = rf"^(?P<file_name>.*?\.(?i:{ENDINGS})|[^\s,;]+)(?:\s*[\s,;]\s*(?P<label>.*))?$"  # of a list: a path, then a label
+LINE = rf"(?s)^(?P<file_name>.*?\.(?i:{ENDINGS})|[^\s,;]+)(?:\s*[\s,;]\s*(?P<label>.*))?$"  # of a list: a path, then a label
 FOLDER = "\0folder"  # a column: the folders of images that a list names without labels
 
 
-def read_rows(files: Files, path: str, name: str) -> pa.Table:
-    """The whole table; the column of names stays text.
+def read_rows(files: Files, path: str, name: str, faults: AbstractContextManager | None = None) -> pa.Table:
+    """The whole table; the column of names stays text. A single row's fault is raised in `faults`.
 
     Raises:
         DataError: it cannot be read as a table.
@@ -26,36 +30,36 @@ def read_rows(files: Files, path: str, name: str) -> pa.Table:
     if suffix == "txt":
         return read_list(files, path)
     if suffix != "json":
-        return read_table(files, path, text_columns=[name])
-    content = files.read(path)
-    try:
-        if content.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
-            pairs = json.loads(content, object_pairs_hook=list)  # a dict would hide that a name stands there twice
-            return pa.table({"file_name": [key for key, _ in pairs], "label": [value for _, value in pairs]})
-        return pa.Table.from_pylist(json.loads(content))
-    except (ValueError, AttributeError, TypeError, RecursionError, pa.ArrowException) as error:
-        raise DataError(f"{files.root}/{path}: cannot be read as a table: {error}") from error
+        return read_table(files, path, [name], faults)
+    where = f"{files.root}/{path}"
+    with reading(f"{where}: cannot be read as a table"), files.open(path) as file:
+        return table_of(_objects(records(file, where), f"{where}: cannot be read as a table"), where, faults)
+
+
+def _objects(elements: Iterator[Element], where: str) -> Iterator[tuple[Any, str, int]]:
+    """The objects of a list, and what an object with a name a member says of each name."""
+    for row, (key, value, text, line) in enumerate(elements, 1):
+        fields = value if key is None else {"file_name": key, "label": value}
+        yield fields, f"{where}: line {line}, row {row}", len(text)
 
 
 def read_list(files: Files, path: str) -> pa.Table:
     """A list: a path a line, and its label, if anything; without labels the folder may be the class."""
     where = f"{files.root}/{path}"
-    try:
-        with files.open(path) as file:
-            lines = pa.csv.read_csv(
-                file,
-                read_options=pa.csv.ReadOptions(column_names=["line"]),
-                parse_options=pa.csv.ParseOptions(delimiter="\x1f", quote_char=False),
-                convert_options=pa.csv.ConvertOptions(column_types={"line": pa.string()}),
-            )["line"]
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{where}: cannot be read as a list: {error}") from error
+    with reading(f"{where}: cannot be read as a list"), files.open(path) as file:
+        check_text(file, where)
+        lines = pa.csv.read_csv(
+            file,
+            read_options=pa.csv.ReadOptions(column_names=["line"]),
+            parse_options=pa.csv.ParseOptions(delimiter="\x1f", quote_char=False),
+            convert_options=pa.csv.ConvertOptions(column_types={"line": pa.string()}),
+        )["line"]
     lines = pc.utf8_trim_whitespace(lines).combine_chunks()
     lines = lines.filter(pc.not_equal(lines, ""))
     parts = pc.extract_regex(lines, LINE)
     odd = pc.index(pc.is_null(parts), True).as_py()
     if odd >= 0:
-        raise DataError(f"{where}, row {odd + 1}: {lines[odd]} is not a path and a label")
+        raise DataError(f"{where}, row {odd + 1}: {short(lines[odd].as_py())} is not a path and a label")
     names, labels = parts.field("file_name"), parts.field("label")
     bare = pc.equal(labels, "")
     if not pc.all(bare).as_py():
@@ -97,7 +101,7 @@ def class_names(files: Files, lists: list[str], column: pa.ChunkedArray) -> tupl
     if not pa.types.is_integer(column.type) or column.null_count == len(column) or pc.min(column).as_py() < 0:
         return [], None
     for path in lists:
-        names = [line.strip() for line in files.read(path).decode("utf-8", "replace").splitlines() if line.strip()]
+        names = [line.strip() for line in files.read(path).decode("utf-8-sig", "replace").splitlines() if line.strip()]
         if pc.max(column).as_py() < len(names) == len(set(names)):
             return names, path
     return [], None

@@ -2,11 +2,10 @@
 
 import string
 
-from dataset_scripts.core.arrays import Part, find_file
-from dataset_scripts.core.errors import reading
+from dataset_scripts.core.arrays import find_file
 from dataset_scripts.core.features import labelled
 from dataset_scripts.core.published import PublishedSet, Source
-from dataset_scripts.idx.idx import Idx, IdxConfig, open_idx
+from dataset_scripts.idx.idx import Idx, IdxConfig, open_images_and_labels
 
 DIGITS, LETTERS = list(string.digits), list(string.ascii_uppercase)
 MERGED = DIGITS + LETTERS + list("abdefghnqrt")  # the other small letters look like their capitals
@@ -53,9 +52,5 @@ class Emnist(PublishedSet, Idx):
         for split in ("train", "test"):
             names = (f"emnist-{self.config.name}-{split}-{kind}-ubyte" for kind in ("images-idx3", "labels-idx1"))
             images, labels = (find_file(files, name, ".gz") for name in names)
-            with reading(f"{files.root}/{images}"):
-                count = len(open_idx(files, images).check())
-            with reading(f"{files.root}/{labels}"):
-                numbers = open_idx(files, labels).check().all()
-            splits[split] = [Part((images, self.config.transpose), count, {"label": numbers}, labels)]
+            splits[split] = [open_images_and_labels(files, images, labels, self.config.transpose)]
         return self.assemble(files, splits, {"label": self.config.classes}, FIRST.get(self.config.name, 0))

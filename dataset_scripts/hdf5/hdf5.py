@@ -1,31 +1,38 @@
-"""HDF5 files, as PatchCamelyon comes: datasets of images and of labels, read in blocks of rows."""
+"""HDF5 files, as PatchCamelyon comes: datasets of images and of labels, read in blocks of rows.
 
+HDF5's library runs in another process (`core/isolated.py`). Values that lie in the file as they are, without chunks, are read
+here at their place; blocks of the others come in memory that both processes have.
+"""
+
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.files import Files, Reader
+from dataset_scripts.core.isolated import Shared, call, reachable
 from dataset_scripts.core.named_arrays import Named, NamedArrayBuilder, image_axes
-from dataset_scripts.core.records import Images
+from dataset_scripts.core.records import Images, Records, check_rows
 
 PRECEDENCE = 2
 SUFFIXES = (".h5", ".hdf5", ".he5")
 MAGIC = b"\x89HDF\r\n\x1a\n"
 BLOCK = 8 << 20  # bytes that are read at once
+NATIVE = str(Path(__file__).with_name("native.py"))
 
 
 def matches(files):
     """HDF5 files, one dataset named like images; beside photos they are something else."""
     if files.images:
         return None
-    paths = [path for path in files.having(*SUFFIXES) if files.open(path).read(8) == MAGIC]
     try:
+        paths = [path for path in files.having(*SUFFIXES) if starts_like_hdf5(files, path)]
         import h5py  # noqa: F401
+
+        arrays = [array for path in paths for array in list_arrays(files, path)]
     except ImportError:
         return f"{len(paths)} HDF5 files" if paths else None  # reading them says what to install
-    try:
-        arrays = list_arrays(files, paths)
     except DataError:
         return None
     images = [array for array in arrays if len(array.shape) >= 3 and (array.role == "images" or len(files.paths) == 1)]
@@ -33,64 +40,89 @@ def matches(files):
     return f"{len(arrays)} datasets in {len(paths)} HDF5 files, images in {listed}" if images else None
 
 
-def open_hdf5(files: Reader, path: str) -> Any:
-    """The file, opened with h5py.
+def starts_like_hdf5(files: Reader, path: str) -> bool:
+    with reading(f"{files.root}/{path}"), files.open(path) as file:
+        return file.read(8) == MAGIC
 
-    Raises:
-        DataError: h5py is not installed, or it is no HDF5 file.
-    """
-    try:
-        import h5py
-    except ImportError as error:
-        raise DataError("HDF5 files need h5py: pip install 'dataset_scripts[hdf5]'") from error
+
+class File:
+    """A file that h5py has open in the other process."""
+
+    def __init__(self, files: Reader, path: str):
+        self.path, self.copy = reachable(files, path)
+        self.size = Path(self.path).stat().st_size
+
+    def ask(self, function: str, *arguments: Any, size: int = 0) -> Any:
+        """What a function of `native.py` says.
+
+        Raises:
+            DataError: h5py is not installed.
+            ValueError, Crash: the file is damaged.
+        """
+        try:
+            return call(NATIVE, function, self.path, *arguments, size=self.size // 8 + size)
+        except ImportError as error:
+            raise DataError("HDF5 files need h5py: pip install 'dataset_scripts[hdf5]'") from error
+
+
+def list_arrays(files: Files, path: str) -> list[Named]:
+    """The datasets in a file. Links are not followed: they may lead to any file of the machine."""
     with reading(f"{files.root}/{path} cannot be read"):
-        return h5py.File(files.open(path) if files.locate(path)[0] else files.local(path), "r")
-
-
-def list_arrays(files: Files, paths: list[str]) -> list[Named]:
-    """The datasets in all files. Links are not followed: they may lead to any file of the machine."""
-    arrays = []
-    for path in paths:
-        with open_hdf5(files, path) as file:
-            found = []
-            file.visititems(lambda key, item: found.append((key, getattr(item, "shape", None))))
-            arrays += [Named(path, key, shape) for key, shape in found if shape]
-    return arrays
-
-
-def open_array(files: Reader, path: str, key: str) -> Any:
-    """A dataset that stores its numbers itself."""
-    array = open_hdf5(files, path)[key]
-    if array.external or array.is_virtual:
-        raise DataError(f"{files.root}/{path}: {key} keeps its numbers in another file, which is not read: copy them in")
-    return array
+        return [Named(path, key, tuple(shape)) for key, shape in File(files, path).ask("shapes")]
 
 
 class Blocks:
     """The rows of a dataset, of which as many as fit into BLOCK are read at once: a chunk is decompressed once."""
 
-    def __init__(self, array: Any):
-        self.array = array
-        row = array.dtype.itemsize * max(1, int(np.prod(array.shape[1:])))
-        chunk = array.chunks[0] if array.chunks else 1
-        self.length = min(max(1, BLOCK // row // chunk) * chunk, max(1, array.shape[0]))
-        self.start, self.block = -1, None
+    def __init__(self, files: Reader, path: str, key: str):
+        self.file, self.key = File(files, path), key
+        about = self.file.ask("describe", key)
+        if about["elsewhere"]:
+            raise DataError(f"{files.root}/{path}: {key} keeps its numbers in another file, which is not read: copy them in")
+        self.shape, self.dtype = tuple(about["shape"]), about["dtype"]
+        self.bytes = check_rows(self.shape, about["itemsize"], self.file.size)
+        row, chunk = self.bytes // max(1, self.shape[0]), about["chunk"]
+        self.length = min(max(1, BLOCK // max(1, row) // chunk) * chunk, max(1, self.shape[0]))
+        self.size = self.length * row
+        self.start, self.block, self.shared = -1, None, None
+        self.plain = about["offset"] is not None and Records(open(self.file.path, "rb"), self.dtype, self.shape, about["offset"])
 
     def __getitem__(self, row: int) -> np.ndarray:
+        """A row; valid until one of another block is asked for."""
+        if self.plain:
+            return self.plain[row]
         start = row // self.length * self.length
         if start != self.start:
-            self.start, self.block = start, self.array[start : start + self.length]
+            self.start = -1  # the last block is gone, whether or not this one can be read
+            self.shared = self.shared or self._share()
+            stop = min(start + self.length, self.shape[0])
+            self.file.ask("block", self.key, start, stop, self.shared.path, size=self.size)
+            self.start = start
         return self.block[row - start]
+
+    def _share(self) -> Shared:
+        if self.dtype is None:
+            raise ValueError("it holds no numbers")
+        shared = Shared(self.size)
+        self.block = np.frombuffer(shared.map, self.dtype).reshape(self.length, *self.shape[1:])
+        return shared
+
+    def all(self) -> np.ndarray:
+        """All rows; texts of any length as objects."""
+        values = self.file.ask("values", self.key, size=self.bytes)
+        return np.array(values, object) if isinstance(values, list) else values
 
 
 class Hdf5(NamedArrayBuilder):
-    def list_arrays(self, files):
-        return list_arrays(files, files.having(*SUFFIXES))
+    def paths(self, files):
+        return files.having(*SUFFIXES)
+
+    def list_arrays(self, files, path):
+        return list_arrays(files, path)
 
     def read_labels(self, files, array):
-        values = open_array(files, array.path, array.key)
-        return (values.asstr() if values.dtype.kind == "O" else values)[()]
+        return Blocks(files, array.path, array.key).all()
 
     def open_images(self, files, source):
-        array = open_array(files, *source)
-        return Images(Blocks(array), image_axes(array.shape, self.config.channels), self.config.scale)
+        blocks = Blocks(files, *source)
+        return Images(blocks, image_axes(blocks.shape, self.config.channels), self.config.scale)

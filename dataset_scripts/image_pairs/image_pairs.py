@@ -30,7 +30,7 @@ FOLDERS = (  # names of the folders of inputs, and of those of targets
 STEM = re.compile(
     r"(.+?)[-_]?(?:x\d|[-_](?:A|B|low|high|lr|hr|lq|hq|gt|blur|sharp|noisy|clean|input|target))", re.IGNORECASE
 )
-CAPITAL = re.compile(r"(?:^|/)(?:\w*[a-z][\W_]?)?A(?:[\W_][^/]*)?/")  # A, trainA, train_A or A_train, but not a
+CAPITAL = re.compile(r"(?:\w*[a-z][\W_]?)?A(?:[\W_].*)?", re.DOTALL)  # a folder A, trainA, train_A or A_train, but not a
 SCALE = re.compile(r"(?:.*/)?x(\d)/.*|.*x(\d)\.[^./]+", re.IGNORECASE)  # X4/0001.png, 0001x4.png
 
 
@@ -61,7 +61,7 @@ def matches(files):
         paths = [[path for paths in side.values() for path in paths] for side in sides]
         where = [folders(side) for side in paths]
         common = share(sides)
-        if names == AB and (ignored or not all(map(CAPITAL.search, paths[0]))):
+        if names == AB and (ignored or not all(any(map(CAPITAL.fullmatch, path.split("/")[:-1])) for path in paths[0])):
             common = 0  # classes called by letters
         if 2 * len(ignored) < len(files.images) and common:
             return f"{common} pairs of equal names in {where[0]} and {where[1]}"

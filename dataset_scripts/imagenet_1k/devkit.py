@@ -1,8 +1,10 @@
 """What ImageNet's classes are called, and the classes of validation images: from the development kit, or Kaggle's tables."""
 
-from dataset_scripts.core.errors import DataError
+import re
+
+from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.files import Files, folder_of, name_of
-from dataset_scripts.mat.mat import read_mat
+from dataset_scripts.mat.mat import ask
 
 DEVKIT = "ILSVRC2012_devkit_t12.tar.gz"
 TRUTH = "ILSVRC2012_validation_ground_truth.txt"
@@ -19,20 +21,18 @@ def read_devkit(files: Files) -> Classes | None:
     path = next((path for path in files.paths if name_of(path) == "meta.mat"), None)
     if path is None:
         return None
-    synsets = read_mat(files, path, "synsets").get("synsets")
-    try:
-        ids, wnids, words, children = (
-            [value.item() for value in synsets[key].ravel()] for key in ("ILSVRC2012_ID", "WNID", "words", "num_children")
-        )
-    except (TypeError, ValueError, IndexError, AttributeError):
-        raise DataError(f"{files.root}/{path} holds no synsets as the development kit has them") from None
+    columns = ask(files, path, "fields", "synsets", ["ILSVRC2012_ID", "WNID", "words", "num_children"])
+    if columns is None:
+        raise DataError(f"{files.root}/{path} holds no synsets as the development kit has them")
+    ids, wnids, words, children = columns
     leaves = [row for row, count in enumerate(children) if count == 0]  # the others are hypernyms, not classes
     wnid_of = {ids[row]: wnids[row] for row in leaves}
     truth_path = f"{folder_of(path)}/{TRUTH}".lstrip("/")
-    try:
-        truth = [wnid_of[int(line)] for line in files.read(truth_path).split()]
-    except (ValueError, KeyError) as error:
-        raise DataError(f"{files.root}/{truth_path}: {error} is no class of {path}") from None
+    with reading(f"{files.root}/{truth_path}"):
+        numbers = [int(line) for line in files.read(truth_path).split()]
+        if strange := set(numbers) - wnid_of.keys():
+            raise ValueError(f"{min(strange)} is no class of {path}")
+        truth = [wnid_of[number] for number in numbers]
     return {wnids[row]: words[row] for row in leaves}, dict(enumerate(truth, 1))
 
 
@@ -47,6 +47,7 @@ def read_kaggle(files: Files) -> Classes:
         elif name_of(path) == "LOC_val_solution.csv":
             for line in files.read(path).decode("utf-8", "replace").splitlines()[1:]:
                 image, _, boxes = line.partition(",")
-                if image.startswith("ILSVRC2012_val_") and boxes.split():
-                    truth[int(image.removeprefix("ILSVRC2012_val_"))] = boxes.split()[0]
+                number = image.removeprefix("ILSVRC2012_val_")
+                if number != image and re.fullmatch("[0-9]{1,8}", number) and boxes.split():
+                    truth[int(number)] = boxes.split(maxsplit=1)[0]
     return words, truth

@@ -9,8 +9,9 @@ from typing import Any
 import datasets
 import numpy as np
 
+from dataset_scripts.core.arrays import most_classes, numbered_classes, readable
 from dataset_scripts.core.decode import encode_image, is_encoded_image
-from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.errors import DataError, reading, reason
 from dataset_scripts.core.files import Files, Reader, folder_of, name_of
 from dataset_scripts.core.layout import LayoutBuilder, LayoutConfig, Rows
 from dataset_scripts.core.splits import SPLITS, split_in
@@ -22,7 +23,9 @@ from dataset_scripts.lmdb.environment import (
     items,
     open_environment,
     pack,
+    trust,
     unpack,
+    verified,
 )
 
 logger = logging.getLogger(__name__)
@@ -32,7 +35,7 @@ SUFFIXES = (".mdb", ".lmdb")
 COUNT = b"num-samples"
 NO_ROWS = {COUNT, b"length", b"__len__", b"__keys__", b"meta"}  # keys that tell about the rows
 DATUM = {1: "channels", 2: "height", 3: "width", 4: "data", 5: "label", 6: "float_data", 7: "encoded"}
-MANY = 1_000_000  # classes; a larger number is none
+MAX_FIELDS = 1000  # of a Datum
 
 
 @dataclass
@@ -61,15 +64,17 @@ class Lmdb(LayoutBuilder):
         if self.config.channels not in ("bgr", "rgb"):
             raise DataError(f"channels={self.config.channels!r}: it is 'bgr' or 'rgb'")
         close_environments()  # of a stream that was left halfway, whose file may have changed since
-        self.paths = environments(files)
-        if not self.paths:
+        found = environments(files)
+        if not found:
             raise DataError(f"{files.root} holds no LMDB environment")
         try:
-            kinds = {kind_of(files, path): path for path in self.paths}
-            if len(kinds) > 1:
-                listed = ", but ".join(f"{path} holds {kind}" for kind, path in kinds.items())
+            kinds = dict(readable(self.faults, found, lambda path: (path, kind_of(files, path))))
+            self.paths, self.sound = list(kinds), verified()
+            firsts = {kind: path for path, kind in reversed(kinds.items())}
+            if len(firsts) > 1:
+                listed = ", but ".join(f"{path} holds {kind}" for kind, path in reversed(firsts.items()))
                 raise DataError(f"{files.root}: {listed}: load them one by one")
-            (self.kind,) = kinds
+            (self.kind,) = firsts
             return getattr(self, f"_index_{self.kind}")(files)
         finally:
             close_environments()
@@ -91,9 +96,12 @@ class Lmdb(LayoutBuilder):
         for path in self.paths:
             value = get(files, path, COUNT)
             if not value.isdigit():
-                raise DataError(f"{files.root}/{path}: num-samples is {value!r}, not a number")
+                raise DataError(f"{files.root}/{path}: num-samples is {value[:40]!r}, not a number")
+            entries = open_environment(files, path).stat()["entries"]
+            if len(value) > 18 or int(value) >= entries:
+                raise DataError(f"{files.root}/{path}: num-samples is {value[:40].decode()}, but it holds only {entries} keys")
             counts.append(int(value))
-            others = open_environment(files, path).stat()["entries"] - 1 - counts[-1]
+            others = entries - 1 - counts[-1]
             self.has_texts |= others > 0
             if others > counts[-1]:
                 number = others - counts[-1]
@@ -106,13 +114,17 @@ class Lmdb(LayoutBuilder):
     def _index_datums(self, files: Files) -> tuple[datasets.Features, dict[str, Rows]]:
         """Caffe's messages of image and label."""
         highest = -1
+        rows = sum(open_environment(files, path).stat()["entries"] for path in self.paths)
         for path in self.paths:
             for key, value in items(files, path):
                 if key not in NO_ROWS:
                     with self.faults:
-                        datum = parse_datum(value, f"{files.root}/{path}, key {name_key(key)}")
-                        highest = max(highest, datum.get("label", 0))
-        label = datasets.ClassLabel(names=[str(number) for number in range(highest + 1)])
+                        where = f"{files.root}/{path}, key {name_key(key)}"
+                        label = parse_datum(value, where).get("label", 0)
+                        if label >= most_classes(rows):
+                            raise DataError(f"{where} has the label {label}, more than {rows} rows need")
+                        highest = max(highest, label)
+        label = datasets.ClassLabel(names=numbered_classes(highest, rows, files.root))
         features = datasets.Features(image=datasets.Image(), image_id=datasets.Value("string"), label=label)
         return features, self._splits([self._keys(files, path) for path in self.paths])
 
@@ -126,6 +138,10 @@ class Lmdb(LayoutBuilder):
         for place, (path, names) in enumerate(zip(self.paths, keys)):
             splits.setdefault(split_in(environment_of(path)) or "train", []).append(pack(names, place))
         return {split: Rows(np.concatenate(samples)) for split, samples in splits.items()}
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+        trust(state.get("sound", {}))  # a worker need not verify environments again
 
     def _generate_tables(self, chunks, reader):
         yield from super()._generate_tables(chunks, reader)
@@ -141,7 +157,11 @@ class Lmdb(LayoutBuilder):
         row = {"image_id": name_key(key)}
         if self.kind == "datums":
             datum = parse_datum(content, where)
-            content, row["label"] = datum_image(datum, self.config.channels), datum.get("label", 0)
+            row["label"] = datum.get("label", 0)
+            try:
+                content = datum_image(datum, self.config.channels)
+            except Exception as error:
+                raise DataError(f"{where}: {reason(error)}") from error
         elif self.kind == "texts" and self.has_texts:
             row["text"] = self._text(files, path, key.replace(b"image", b"label"))
         elif self.kind == "images" and self.labels is not None:
@@ -154,10 +174,8 @@ class Lmdb(LayoutBuilder):
         text, where = get(files, path, key), f"{files.root}/{path}, key {name_key(key)}"
         if text is None:
             raise DataError(f"{where} is missing")
-        try:
+        with reading(f"{where} is no text"):
             return text.decode()
-        except UnicodeDecodeError as error:
-            raise DataError(f"{where} is no text: {error}") from error
 
 
 def kind_of(files: Files, path: str) -> str:
@@ -214,17 +232,17 @@ def parse_datum(content: bytes | memoryview, where: str) -> dict[str, Any]:
         DataError: it is none.
     """
     datum = {}
-    try:
-        for number, _, value in fields(memoryview(content)):
+    with reading(f"{where} is no Datum with pixels"):
+        for place, (number, _, value) in enumerate(fields(memoryview(content))):
             datum[DATUM[number]] = value
+            if place > MAX_FIELDS:
+                raise ValueError(f"it has more than {MAX_FIELDS} fields")
         if not datum.get("encoded") and len(datum["data"]) != datum["channels"] * datum["height"] * datum["width"]:
             raise ValueError(f"{len(datum['data'])} bytes are not of its shape")
         if "label" in datum:
             datum["label"] = signed(datum["label"])
-            if not 0 <= datum["label"] < MANY:
+            if datum["label"] < 0:
                 raise ValueError(f"its label is {datum['label']}")
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{where} is no Datum with pixels: {error}") from error
     return datum
 
 

@@ -1,6 +1,5 @@
 """Masks of colours: tables of the classes' colours, and the ids of the pixels."""
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -8,9 +7,16 @@ from typing import Any
 import numpy as np
 
 from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.fields import brief, short
 from dataset_scripts.core.files import Files
+from dataset_scripts.core.json_text import parse_json
 
-LINE = re.compile(r"(\d+)[\s,]+(\d+)[\s,]+(\d+)[\s,]+(\S.*)|([^:,\t]+?)[\s,:]+(\d+)[\s,]+(\d+)[\s,]+(\d+)[\s,:]*")
+# Possessive, and the name as long as may be: each run of digits or of blanks is looked at a few times, however long it is.
+_NUMBER, _GAP = r"(\d{1,9}+)", r"[\s,]++"
+LINE = re.compile(
+    rf"{_NUMBER}{_GAP}{_NUMBER}{_GAP}{_NUMBER}{_GAP}(\S.*)|"
+    rf"([^:,\t]*[^:,\s])[\s,:]++{_NUMBER}{_GAP}{_NUMBER}{_GAP}{_NUMBER}[\s,:]*+"
+)
 
 
 class Colors:
@@ -26,7 +32,7 @@ class Colors:
 
     def __init__(self, colors: Mapping[str, Any], where: str):
         self.names = list(colors)
-        codes = np.array([color_code(color, f"{where}: the colour of {name}") for name, color in colors.items()], np.uint32)
+        codes = np.array([color_code(color, f"{where}: the colour of {short(name)}") for name, color in colors.items()], np.uint32)
         order = np.argsort(codes)
         self.codes, self.ids = codes[order], order.astype(np.uint8 if len(order) <= 256 else np.uint16)
         twice = np.flatnonzero(np.diff(self.codes) == 0)
@@ -52,7 +58,7 @@ class Colors:
 def color_code(color: Any, where: str) -> int:
     parts = color if isinstance(color, (list, tuple)) else ()
     if len(parts) != 3 or not all(type(part) is int and 0 <= part < 256 for part in parts):
-        raise DataError(f"{where} is {color!r}: it is three whole numbers of 0 to 255, red, green and blue")
+        raise DataError(f"{where} is {brief(color)}: it is three whole numbers of 0 to 255, red, green and blue")
     return color[0] << 16 | color[1] << 8 | color[2]
 
 
@@ -65,15 +71,13 @@ def read_colors(files: Files, path: str) -> dict[str, tuple[int, int, int]]:
     Raises:
         DataError: some of its lines are of no such form.
     """
-    where, text = f"{files.root}/{path}", files.read(path).decode("utf-8-sig", "replace")
+    where, content = f"{files.root}/{path}", files.read(path)
     if path.lower().endswith(".json"):
-        try:
-            table = json.loads(text)
-        except ValueError as error:
-            raise DataError(f"{where}: no json: {error}") from error
+        table = parse_json(content, f"{where}: no json")
         if isinstance(table, list) and all(isinstance(item, dict) and {"name", "color"} <= item.keys() for item in table):
             table = {str(item["name"]): item["color"] for item in table}
         return table if isinstance(table, dict) and all(isinstance(color, list) for color in table.values()) else {}
+    text = content.decode("utf-8-sig", "replace")
     lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1)]
     lines = [(number, line, LINE.fullmatch(line)) for number, line in lines if line and line[0] != "#"]
     if not any(match for _, _, match in lines):
@@ -81,11 +85,11 @@ def read_colors(files: Files, path: str) -> dict[str, tuple[int, int, int]]:
     colors = {}
     for place, (number, line, match) in enumerate(lines):
         if match is None and place:  # the first one may name the columns
-            raise DataError(f"{where}, line {number}: {line!r} is no name and colour")
+            raise DataError(f"{where}, line {number}: {brief(line)} is no name and colour")
         if match:
             name, *color = match.group(5, 6, 7, 8) if match[5] else match.group(4, 1, 2, 3)
             if name.strip() in colors:
-                raise DataError(f"{where}, line {number}: {name.strip()} is there twice")
+                raise DataError(f"{where}, line {number}: {short(name.strip())} is there twice")
             colors[name.strip()] = tuple(map(int, color))
             color_code(colors[name.strip()], f"{where}, line {number}: the colour")
     return colors

@@ -1,6 +1,10 @@
 """MATLAB files: SVHN's cropped digits, any array of images beside a vector of labels, and the lists of Flowers-102."""
 
+import math
+import os
 import re
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,14 +12,17 @@ import numpy as np
 from dataset_scripts.core.arrays import ArrayBuilder, Part, keep_only
 from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.files import Files, Reader, name_of
+from dataset_scripts.core.isolated import call, reachable
 from dataset_scripts.core.named_arrays import CHANNELS, Named, NamedArrayConfig, pair
-from dataset_scripts.core.records import Images
+from dataset_scripts.core.records import Images, check_rows
 
 PRECEDENCE = 2
 SUFFIXES = (".mat",)
 SVHN = re.compile(r"(train|test|extra)_32x32\.mat")
 FLOWER = re.compile(r"image_(\d+)\.jpg")
 FLOWER_SPLITS = {"trnid": "train", "valid": "validation", "tstid": "test"}
+NATIVE = str(Path(__file__).with_name("native.py"))
+SIZES = dict(logical=1, char=4, int8=1, uint8=1, int16=2, uint16=2, int32=4, uint32=4, single=4)  # class -> bytes of a value
 ORDERS = {"HWCN": (3, 2), "NHWC": (0, 3), "NCHW": (0, 1), "HWN": (2, None), "NHW": (0, None)}  # axis of images, of channels
 
 
@@ -27,7 +34,7 @@ def matches(files):
     if files.images or not files.having(".mat"):
         return None
     try:
-        arrays = list_arrays(files)
+        arrays = [array for path in files.having(".mat") for array in list_arrays(files, path)]
     except DataError:
         return None
     images = [array for array in arrays if len(array.shape) >= 3 and (array.role == "images" or len(files.paths) == 1)]
@@ -42,33 +49,55 @@ def flower_lists(files: Files) -> dict[str, str]:
     return lists if len(lists) == 2 and numbered else {}
 
 
-def scipy_io() -> Any:
-    """`scipy.io`.
+def ask(files: Reader, path: str, function: str, *arguments: Any, size: int = 0) -> Any:
+    """What a function of `native.py` says about a file.
+
+    Args:
+        size: bytes that are read.
 
     Raises:
-        DataError: it is not installed; the message names the extra.
+        DataError: scipy is not installed, or the file is damaged or of MATLAB 7.3.
     """
-    try:
-        import scipy.io
-    except ImportError as error:
-        raise DataError("MATLAB files need scipy: pip install 'dataset_scripts[mat]'") from error
-    return scipy.io
-
-
-def read_mat(files: Reader, path: str, *names: str) -> Any:
-    """The variables of those names, or without names a list of (name, shape, class) of all."""
-    tools = scipy_io()
-    try:
+    with reading(f"{files.root}/{path} cannot be read"):
         with files.open(path) as file:
-            return tools.loadmat(file, variable_names=names) if names else tools.whosmat(file)
-    except NotImplementedError as error:
-        raise DataError(f"{files.root}/{path} is of MATLAB 7.3: save it there by save(…, '-v7')") from error
-    except Exception as error:  # scipy has no error of its own for damaged files
-        raise DataError(f"{files.root}/{path} cannot be read: {error or type(error).__name__}") from error
+            if file.read(128)[124:] in (b"\0\2IM", b"\2\0MI"):
+                raise DataError(f"{files.root}/{path} is of MATLAB 7.3: save it there by save(…, '-v7')")
+        name, _copy = reachable(files, path)
+        try:
+            return call(NATIVE, function, name, *arguments, size=size + os.stat(name).st_size)
+        except ImportError as error:
+            raise DataError("MATLAB files need scipy: pip install 'dataset_scripts[mat]'") from error
 
 
-def list_arrays(files: Files) -> list[Named]:
-    return [Named(path, name, shape) for path in files.having(".mat") for name, shape, _ in read_mat(files, path)]
+@dataclass(frozen=True)
+class Variable(Named):
+    """An array in a MATLAB file.
+
+    Attributes:
+        size: its bytes, as the header tells them.
+    """
+
+    size: int = 0
+
+    def read(self, files: Reader) -> np.ndarray | dict | None:
+        """The array; dtype and shape of what holds no numbers, None if it is not there.
+
+        Raises:
+            DataError: the file is damaged, or too small for it.
+        """
+        with reading(f"{files.root}/{self}"):
+            check_rows((1, self.size), 1, measure(files, self.path))
+        return ask(files, self.path, "value", self.key, size=self.size)
+
+
+def measure(files: Reader, path: str) -> int:
+    with files.open(path) as file:
+        return file.seek(0, os.SEEK_END)
+
+
+def list_arrays(files: Files, path: str) -> list[Variable]:
+    found = ask(files, path, "variables")
+    return [Variable(path, name, tuple(shape), math.prod(shape) * SIZES.get(kind, 8)) for name, shape, kind in found]
 
 
 def order_of(shape: tuple[int, ...], count: int | None) -> str:
@@ -93,22 +122,17 @@ class Mat(ArrayBuilder):
         if lists:
             return self._flowers(files, lists)
         svhn = {match[1]: path for path in files.having(".mat") if (match := SVHN.fullmatch(name_of(path)))}
-        arrays = list_arrays(files)
+        listed = self.readable(files.having(".mat"), lambda path: list_arrays(files, path))
+        arrays = [array for part in listed for array in part]
         if svhn:  # `extra` is no word for a split elsewhere
             pairs = {split: [*pair(files, [array for array in arrays if array.path == path], self.config).values()][0]
-                     for split, path in svhn.items()}  # fmt: skip
+                     for split, path in svhn.items() if any(array.path == path for array in arrays)}  # fmt: skip
         else:
             pairs = pair(files, arrays, self.config)
         splits, used = {}, set()
         for split, split_pairs in pairs.items():
-            splits[split] = []
-            for images, labels in split_pairs:
-                used |= {images.path, *([labels.path] if labels else [])}
-                values = self._labels(files, labels, bool(svhn)) if labels else {}
-                with reading(f"{files.root}/{images}"):
-                    order = order_of(images.shape, len(values["label"]) if labels else None)
-                count = images.shape[ORDERS[order][0]]
-                splits[split].append(Part((images.path, images.key, order), count, values, str(labels)))
+            used |= {array.path for images_and_labels in split_pairs for array in images_and_labels if array}
+            splits[split] = self.readable(split_pairs, lambda both: self._part(files, *both, bool(svhn)))
         keep_only(files, used)
         if svhn:
             return self.assemble(files, splits, {"label": self.config.classes or [str(digit) for digit in range(10)]})
@@ -116,38 +140,58 @@ class Mat(ArrayBuilder):
         first = int(all(len(values) and values.min() >= 1 for values in labels))  # as MATLAB counts
         return self.assemble(files, splits, {"label": self.config.classes}, first)
 
-    def _labels(self, files: Files, array: Named, svhn: bool) -> dict[str, np.ndarray]:
-        values = read_mat(files, array.path, array.key).get(array.key)
+    def _part(self, files: Files, images: Variable, labels: Variable | None, svhn: bool) -> Part:
+        values = self._labels(files, labels, svhn) if labels else {}
+        with reading(f"{files.root}/{images}"):
+            order = order_of(images.shape, len(values["label"]) if labels else None)
+            count = images.shape[ORDERS[order][0]]
+            check_rows((count, images.size // max(1, count)), 1, measure(files, images.path))
+        return Part((images.path, images, order), count, values, str(labels))
+
+    def _labels(self, files: Files, array: Variable, svhn: bool) -> dict[str, np.ndarray]:
+        values = array.read(files)
         if values is None:
             raise DataError(f"{files.root}/{array.path} has no variable {array.key}")
-        if values.dtype.kind not in "iufb" or max(values.shape) != values.size:
-            kind = f"{values.dtype} of shape {values.shape}"
+        if isinstance(values, dict) or values.dtype.kind not in "iufb" or max(values.shape) != values.size:
+            about = values if isinstance(values, dict) else {"dtype": values.dtype, "shape": values.shape}
+            kind = f"{about['dtype']} of shape {tuple(about['shape'])}"
             raise DataError(f"{files.root}/{array}: labels are a vector of numbers, not {kind}")
         values = values.ravel()
-        if values.dtype.kind == "f" and (values == np.rint(values)).all():  # MATLAB counts in doubles
-            values = values.astype(np.int64)
+        if values.dtype.kind == "f" and (np.abs(values) < 2**53).all() and (values == np.rint(values)).all():
+            values = values.astype(np.int64)  # MATLAB counts in doubles
         return {"label": np.where(values == 10, 0, values) if svhn else values}  # SVHN's 0 is class 10
 
     def open_images(self, files, source):
-        path, key, order = source
-        images = np.moveaxis(read_mat(files, path, key)[key], ORDERS[order][0], 0)
+        _, variable, order = source
+        images = variable.read(files)
+        if not isinstance(images, np.ndarray) or images.shape != variable.shape:
+            raise ValueError("it holds no numbers" if images is not None else f"it has no variable {variable.key}")
         rest = order.replace("N", "")
-        return Images(images, tuple(rest.index(axis) for axis in "HWC" if axis in rest), self.config.scale)
+        rows = np.moveaxis(images, ORDERS[order][0], 0)
+        return Images(rows, tuple(rest.index(axis) for axis in "HWC" if axis in rest), self.config.scale)
 
     def read(self, files, sample):
         number, row = map(int, sample)
-        names = self.sources[number][1]
-        if isinstance(names, str):
+        if isinstance(self.sources[number][1], Variable):
             return super().read(files, sample)
-        return {"image": {"bytes": files.read(names[row]), "path": names[row]}}  # Flowers-102's
+        name = self.sources[number][1][row]  # Flowers-102's
+        return {"image": {"bytes": files.read(name), "path": name}}
+
+    def _variable(self, files: Files, path: str, name: str) -> Variable:
+        found = next((array for array in list_arrays(files, path) if array.key == name), None)
+        if found is None:
+            raise DataError(f"{files.root}/{path} has no variable {name}")
+        return found
 
     def _flowers(self, files: Files, lists: dict[str, str]):
-        labels = self._labels(files, Named(lists["imagelabels"], "labels", ()), False)["label"]
-        ids = read_mat(files, lists["setid"], *FLOWER_SPLITS)
+        labels = self._labels(files, self._variable(files, lists["imagelabels"], "labels"), False)["label"]
+        ids = {array.key: array.read(files) for array in list_arrays(files, lists["setid"]) if array.key in FLOWER_SPLITS}
         paths = {int(match[1]): path for path in files.images if (match := FLOWER.fullmatch(name_of(path)))}
         splits = {}
         for key, split in FLOWER_SPLITS.items():
             numbers = []
+            if isinstance(ids.get(key), dict):
+                raise DataError(f"{files.root}/{lists['setid']}: {key} holds no numbers")
             for number in np.sort(np.asarray(ids.get(key, ())).ravel()).tolist():
                 with self.faults:
                     if number not in paths or not 1 <= number <= len(labels):

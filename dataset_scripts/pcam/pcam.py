@@ -4,14 +4,14 @@ import gzip
 from pathlib import Path
 
 from dataset_scripts.core.archives import MAX_RATIO, MAX_SMALL
-from dataset_scripts.core.arrays import Part, find_file
+from dataset_scripts.core.arrays import Part, check_count, find_file
 from dataset_scripts.core.errors import reading
 from dataset_scripts.core.features import labelled
 from dataset_scripts.core.files import Files, Reader
 from dataset_scripts.core.inflate import inflate
 from dataset_scripts.core.published import PublishedSet, Source
 from dataset_scripts.core.records import Images
-from dataset_scripts.hdf5.hdf5 import Blocks, Hdf5, open_array
+from dataset_scripts.hdf5.hdf5 import Blocks, Hdf5
 
 NAMES = {"train": "train", "validation": "valid", "test": "test"}
 published = Source.at("https://zenodo.org/record/2546921/files/")
@@ -70,12 +70,15 @@ class Pcam(PublishedSet, Hdf5):
         for split, name in NAMES.items():
             images, labels = (self._find(files, f"camelyonpatch_level_2_split_{name}_{key}.h5") for key in "xy")
             with reading(f"{files.root}/{images[0]}"):
-                shape = open_array(*images[1:], "x").shape
+                shape = Blocks(*images[1:], "x").shape
                 if len(shape) != 4 or shape[3] != 3:
                     raise ValueError(f"images are (N, H, W, 3), not {shape}")
+            part = Part(images, shape[0])
             with reading(f"{files.root}/{labels[0]}"):
-                numbers = open_array(*labels[1:], "y")[()].reshape(-1)  # published as (N, 1, 1, 1)
-            splits[split] = [Part(images, shape[0], {"label": numbers}, labels[0])]
+                numbers = Blocks(*labels[1:], "y")
+                check_count(files, part, labels[0], numbers.shape[0])
+                part.labels, part.labels_in = {"label": numbers.all().reshape(-1)}, labels[0]  # published as (N, 1, 1, 1)
+            splits[split] = [part]
         return self.assemble(files, splits, {"label": self.config.classes})
 
     def _find(self, files: Files, name: str) -> tuple[str, Reader, str]:
@@ -93,4 +96,4 @@ class Pcam(PublishedSet, Hdf5):
         return path, Reader(plain.parent), plain.name
 
     def open_images(self, files, source):
-        return Images(Blocks(open_array(*source[1:], "x")), (0, 1, 2))
+        return Images(Blocks(*source[1:], "x"), (0, 1, 2))

@@ -4,11 +4,11 @@ import datasets
 import numpy as np
 import pyarrow as pa
 
-from dataset_scripts.core.arrays import Part, find_file
-from dataset_scripts.core.errors import reading
+from dataset_scripts.core.arrays import find_file
+from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.features import labelled
 from dataset_scripts.core.published import PublishedSet, Source
-from dataset_scripts.idx.idx import Idx, IdxConfig, open_idx
+from dataset_scripts.idx.idx import Idx, IdxConfig, open_images_and_labels
 
 CONFIGS = {  # name -> split -> the files, first and last row
     "qmnist": {"train": ("qmnist-train", 0, None), "test": ("qmnist-test", 0, None)},
@@ -79,13 +79,11 @@ class Qmnist(PublishedSet, Idx):
             images, labels = (
                 find_file(files, f"{prefix}-{kind}", ".gz", ".xz") for kind in ("images-idx3-ubyte", "labels-idx2-int")
             )
-            with reading(f"{files.root}/{images}"):
-                count = len(open_idx(files, images).check())
-            with reading(f"{files.root}/{labels}"):
-                tables[split] = open_idx(files, labels).check().all()
-                if tables[split].shape[1:] != (8,):
-                    raise ValueError(f"labels of QMNIST are (N, 8), not {tables[split].shape}")
-            part = Part((images, False), count, {"label": tables[split][:, 0]}, labels, np.arange(count)[first:last])
+            part = open_images_and_labels(files, images, labels, False)
+            table = tables[split] = part.labels["label"]
+            if table.shape[1:] != (8,):
+                raise DataError(f"{files.root}/{labels}: labels of QMNIST are (N, 8), not {table.shape}")
+            part.labels, part.rows = {"label": table[:, 0]}, np.arange(part.count)[first:last]
             splits[split] = [part]
         _, rows = self.assemble(files, splits, {"label": self.config.classes})
         for name, column in COLUMNS.items():

@@ -4,7 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dataset_scripts.core.arrays import ArrayBuilder, ArrayConfig, Part, keep_only, unpacked
+from dataset_scripts.core.arrays import (
+    ArrayBuilder,
+    ArrayConfig,
+    Part,
+    check_count,
+    keep_only,
+    unpacked,
+)
 from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.files import Files, Reader, name_of
 from dataset_scripts.core.records import Images, Records
@@ -40,6 +47,15 @@ def find(files: Files, name: str) -> str | None:
     return paths[0] if paths else None
 
 
+def labels_of(path: str) -> str:
+    return path.removesuffix("X.bin") + "y.bin"
+
+
+def read_names(files: Reader, path: str) -> list[str]:
+    with reading(f"{files.root}/{path}"):
+        return files.read(path).decode().split()
+
+
 def open_stl(files: Reader, path: str) -> Records:
     file = files.open(path)
     size = file.seek(0, 2)
@@ -52,25 +68,26 @@ class Stl(ArrayBuilder):
     BUILDER_CONFIG_CLASS = StlConfig
 
     def index(self, files):
-        splits, used = {}, set()
-        for split in SPLITS:
-            path = find(files, f"{split}_X.bin")
-            if path is None:
-                continue
-            part = Part((path,), len(open_stl(files, path)))
-            labels = path.removesuffix("X.bin") + "y.bin"
-            if labels in files.names:
-                part.labels, part.labels_in = {"label": np.frombuffer(files.read(labels), np.uint8)}, labels
-            elif split != "unlabeled":
-                raise DataError(f"{files.root}/{path} has no {split}_y.bin beside it")
-            splits[split] = [part]
-            used |= {path, labels}
+        paths = {split: path for split in SPLITS if (path := find(files, f"{split}_X.bin"))}
+        splits = {split: [part] for split, part in self.readable(paths.items(), lambda item: self._part(files, *item))}
         names, folds = find(files, "class_names.txt"), find(files, "fold_indices.txt")
-        classes = self.config.classes or (files.read(names).decode().split() if names else [str(n) for n in range(1, 11)])
+        classes = self.config.classes or (read_names(files, names) if names else [str(n) for n in range(1, 11)])
         if self.config.fold is not None and "train" in splits:
             splits["train"][0].rows = self._fold(files, folds, splits["train"][0].count)
-        keep_only(files, used | {names, folds})
+        keep_only(files, {*paths.values(), *map(labels_of, paths.values()), names, folds})
         return self.assemble(files, splits, {"label": classes}, first=1)
+
+    def _part(self, files: Files, split: str, path: str) -> tuple[str, Part]:
+        with reading(f"{files.root}/{path}"):
+            part, labels = Part((path,), len(open_stl(files, path))), labels_of(path)
+        if labels in files.names:
+            with reading(f"{files.root}/{labels}"):
+                records = Records(file := files.open(labels), np.uint8, (file.seek(0, 2),))
+                check_count(files, part, labels, len(records))
+                part.labels, part.labels_in = {"label": records.all()}, labels
+        elif split != "unlabeled":
+            raise DataError(f"{files.root}/{path} has no {split}_y.bin beside it")
+        return split, part
 
     def _fold(self, files: Files, path: str | None, count: int) -> np.ndarray:
         if path is None:

@@ -7,13 +7,14 @@ from typing import Any
 
 import datasets
 
+from dataset_scripts.core.arrays import most_classes
 from dataset_scripts.core.decode import is_encoded_image
-from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.files import Files, name_of
 from dataset_scripts.core.wire import Feature
 
 TYPES = {"float": "float32", "int64": "int64"}
-MANY = 1_000_000  # classes; a larger number is none
+TOKEN = re.compile(r"""\"[^"\n]*"|'[^'\n]*'|-?\w+|[{}:]""")  # of a label map
 
 
 @dataclass
@@ -111,8 +112,10 @@ def names_beside(files: Files, key: str) -> dict[int, str]:
         (lambda name: name.lower().endswith(".pbtxt"), _label_map),
     )
     for belongs, parse in kinds:
-        paths = [path for path in files.paths if belongs(name_of(path))]
-        found = {path: parse(files.read(path).decode("utf-8-sig", "replace")) for path in paths}
+        found = {}
+        for path in (path for path in files.paths if belongs(name_of(path))):
+            with reading(f"{files.root}/{path}"):
+                found[path] = parse(files.read(path).decode("utf-8-sig", "replace"))
         found = {path: names for path, names in found.items() if names}
         if found:
             (first, names), *others = found.items()
@@ -128,12 +131,27 @@ def _numbered_lines(text: str) -> dict[int, str]:
 
 
 def _label_map(text: str) -> dict[int, str]:
-    names = {}
-    for item in re.findall(r"\bitem\s*\{(.*?)\}", text, re.DOTALL):
-        parts = {key: name for key, _, name in re.findall(r"\b(name|display_name)\s*:\s*([\"'])(.*?)\2", item)}
-        number = re.search(r"\bid\s*:\s*(\d+)", item)
-        if number and parts:
-            names[int(number[1])] = parts.get("display_name") or parts["name"]
+    """The items of a label map, `item { id: 1 name: "cat" }`; messages in them, such as keypoints, are left out."""
+    names, item, depth, key, before = {}, {}, 0, "", ""
+    for token in TOKEN.findall(text):
+        if token == "{":
+            depth += 1
+            if depth == 1:
+                item = {"item": before == "item"}
+        elif token == "}":
+            depth = max(0, depth - 1)
+            name = item.get("display_name") or item.get("name")
+            if depth == 0 and item.get("item") and "id" in item and name:
+                names[item["id"]] = name
+        elif before == ":" and depth == 1:
+            if key == "id" and token.isdecimal():
+                item["id"] = int(token)
+            elif key in ("name", "display_name") and token[0] in "\"'":
+                item[key] = token[1:-1]
+        key = before if token == ":" else ""
+        before = token
+    if depth:
+        raise ValueError("its braces are not closed")
     return names
 
 
@@ -162,18 +180,25 @@ class Classes:
         return value if self.places is None or value is None else self.places[value]
 
 
-def label_classes(column: Column, names: dict[int, str]) -> Classes | None:
+def label_classes(column: Column, names: dict[int, str], rows: int, where: str) -> Classes | None:
     """The classes of images: class i is the number i, whether or not it occurs, so that 0 may be the background.
 
-    None for what is no class: fractions, bytes, numbers below -1 (no class known, as in `datasets`) or from a million.
+    None for what is no class: fractions, bytes, numbers below -1 (no class known, as in `datasets`) or more than
+    `most_classes` of as many rows.
+
+    Raises:
+        DataError: names are given to numbers beyond it.
     """
     if column.text:
         return sorted_classes(column, {})
-    if column.kind != "int64" or not column.seen or min(column.seen) < -1 or max(column.seen) >= MANY:
+    if column.kind != "int64" or not column.seen or min(column.seen) < -1 or max(column.seen) >= most_classes(rows):
         return None
+    most = max([*column.seen, *names])
+    if most >= most_classes(max(rows, len(names))):
+        raise DataError(f"{where}: the class {most} has a name, but there are only {len(names)} names and {rows} rows")
     zero = "background" if names else "0"
-    numbers = range(max([*column.seen, *names]) + 1)
-    return Classes(distinct({number: names.get(number, str(number) if number else zero) for number in numbers}))
+    named = {number: names.get(number, str(number) if number else zero) for number in range(most + 1)}
+    return Classes(distinct(named))
 
 
 def sorted_classes(column: Column, names: dict[int, str]) -> Classes:

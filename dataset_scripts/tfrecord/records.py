@@ -15,15 +15,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.archives import MAX_RATIO, MAX_SMALL
+from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.files import Files, Reader, name_of
 
 HEADER = struct.Struct("<QI")  # the length of the data, and the masked checksum of these eight bytes
-DAMAGED = (EOFError, OSError, zlib.error, MemoryError, OverflowError)  # the last two: a length that no file has
 GZIP = b"\x1f\x8b\x08"
 HINT = re.compile(r"\.tfrec|\.record|-of-\d", re.IGNORECASE)
-OF = r"(?:[-_]\d{3,}-of-(\d{3,}))?"
-SHARD = re.compile(rf"(.*?){OF}(\.tfrecords?|\.tfrec|\.record)?{OF}(?:\.gz)?", re.IGNORECASE)
+OF = r"(?:[-_]\d{3,9}-of-(\d{3,9}))?"
+SHARD = re.compile(rf"(.*?){OF}(\.tfrecords?|\.tfrec|\.record)?{OF}(?:\.gz)?", re.IGNORECASE | re.DOTALL)
 
 
 @dataclass
@@ -47,11 +47,11 @@ def shards_in(files: Files) -> dict[str, Shard]:
 
 def starts_like_records(files: Files, path: str) -> bool:
     """Whether a file starts with a length that a record may have, and the first byte of an Example; needs no checksum."""
-    with files.open(path) as file:
+    with reading(f"{files.root}/{path}"), files.open(path) as file:
         heads = [file.read(13)]
         if heads[0].startswith(GZIP):
             file.seek(0)
-            with contextlib.suppress(*DAMAGED):
+            with contextlib.suppress(EOFError, OSError, zlib.error):
                 heads.append(gzip.GzipFile(fileobj=file).read(13))
     return any(len(head) == 13 and 0 < struct.unpack("<Q", head[:8])[0] < 1 << 40 and head[12] == 10 for head in heads)
 
@@ -107,22 +107,34 @@ def scan(files: Reader, path: str) -> Iterator[tuple[int, int, memoryview]]:
     """
     number = offset = 0
     with open_shard(files, path) as file:
-        stream = file if isinstance(file, gzip.GzipFile) else View(_map(file))
-        try:
-            while head := bytes(stream.read(HEADER.size)):
-                number += 1
-                where = f"{files.root}/{path}, record {number}"
+        packed = isinstance(file, gzip.GzipFile)
+        stored = _size(file.fileobj if packed else file)
+        stream, limit = (file, max(MAX_SMALL, MAX_RATIO * stored)) if packed else (View(_map(file)), stored)
+        while True:
+            where = f"{files.root}/{path}, record {number + 1}"
+            with reading(f"{files.root}/{path} is damaged after record {number}"):
+                head = bytes(stream.read(HEADER.size))
+                if not head:
+                    return
                 if len(head) == HEADER.size and not _is_header(head):
-                    fault = "it is no TFRecord file" if number == 1 else "no record after it can be found"
+                    fault = "it is no TFRecord file" if number == 0 else "no record after it can be found"
                     raise DataError(f"{where}: the checksum of its length is wrong: {fault}")
                 length = HEADER.unpack(head)[0] if len(head) == HEADER.size else 0
-                data = memoryview(stream.read(length))
+                if packed and offset + length > limit:
+                    raise DataError(f"{where}: the file is cut off there, or grows to more than {limit} bytes, which no images do")
+                data = memoryview(stream.read(length) if offset + length <= limit else b"")
                 if len(data) < length or len(stream.read(4)) < 4:
                     raise DataError(f"{where}: the file is cut off there: copy it again")
-                yield number, offset, data
-                offset += HEADER.size + length + 4
-        except DAMAGED as error:
-            raise DataError(f"{files.root}/{path} is damaged after record {number}: {error}") from error
+            number += 1
+            yield number, offset, data
+            offset += HEADER.size + length + 4
+
+
+def _size(file: BinaryIO) -> int:
+    place = file.tell()
+    size = file.seek(0, os.SEEK_END)
+    file.seek(place)
+    return size
 
 
 def _map(file: BinaryIO) -> memoryview | mmap.mmap:
@@ -151,16 +163,14 @@ class Shards:
         """
         where = f"{files.root}/{path}, record {number}"
         key = (os.getpid(), files.root, path)
-        if self._open is None or self._open[0] != key:
-            self._open = (key, open_shard(files, path))
-        file = self._open[1]
-        try:
+        with reading(where):
+            if self._open is None or self._open[0] != key:
+                self._open = (key, open_shard(files, path))
+            file = self._open[1]
             file.seek(offset)
             head = file.read(HEADER.size)
             data = file.read(HEADER.unpack(head)[0]) if _is_header(head) else b""
             stored = file.read(4)
-        except DAMAGED as error:
-            raise DataError(f"{where}: {error}") from error
         if not _is_header(head) or stored != checksum(data).to_bytes(4, "little"):
             raise DataError(f"{where}: the checksum of the data is wrong: it was damaged on the way, copy the file again")
         return data

@@ -10,14 +10,15 @@ from typing import Any
 import datasets
 import numpy as np
 
+from dataset_scripts.core.arrays import named_classes
 from dataset_scripts.core.decode import Frame, is_encoded_image
-from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.features import List
 from dataset_scripts.core.files import Files, Reader, folder_of
 from dataset_scripts.core.layout import LayoutBuilder, LayoutConfig, Rows
 from dataset_scripts.core.masks import fit_mask
 from dataset_scripts.core.splits import split_in, split_name
-from dataset_scripts.core.wire import Feature, parse_example
+from dataset_scripts.core.wire import MAX_FEATURES, Feature, parse_example
 from dataset_scripts.tfrecord.boxes import (
     CATEGORIES,
     CORNERS,
@@ -97,6 +98,7 @@ class TFRecord(LayoutBuilder):
         if not self.columns:
             raise DataError(f"{files.root}: there is no record to read")
         files.keep(self.paths)
+        self.rows = sum(map(len, samples.values()))
         return self._features(files), {split: Rows(rows) for split, rows in samples.items()}
 
     def _splits(self, files: Files) -> dict[str, list[str]]:
@@ -120,11 +122,12 @@ class TFRecord(LayoutBuilder):
 
     def _parse(self, files: Reader, sample: Sequence[int], data: bytes | memoryview) -> dict[str, Feature]:
         shard, number, offset = sample
-        try:
-            return parse_example(memoryview(data))
-        except ValueError as error:
-            self.shards.read(files, self.paths[shard], offset, number)  # says so where the record is damaged
-            raise DataError(f"{files.root}/{self.paths[shard]}, record {number} is no tf.train.Example: {error}") from error
+        with reading(f"{files.root}/{self.paths[shard]}, record {number} is no tf.train.Example"):
+            try:
+                return parse_example(memoryview(data))
+            except ValueError:
+                self.shards.read(files, self.paths[shard], offset, number)  # says so if the record is damaged
+                raise
 
     def _survey(self, example: dict[str, Feature], where: str) -> None:
         """Takes a record into account, but for its image."""
@@ -134,14 +137,16 @@ class TFRecord(LayoutBuilder):
             for name, feature in example.items():
                 if feature.kind is not None:
                     self.columns.setdefault(name, Column(feature.kind)).see(feature, objects, name in self.classes)
+            for name, texts in self.texts.items():
+                if name in example and TEXTS[name] in example and example[TEXTS[name]].kind == "bytes":
+                    for number, text in zip(example[name].values(), example[TEXTS[name]].values()):
+                        found = texts.setdefault(number, set())
+                        if len(found) < 2:  # a second one shows that they are no names
+                            found.add(bytes(text).decode(errors="replace"))
         except ValueError as error:
             raise DataError(f"{where}: feature {name!r} {error}") from error
-        for key, texts in self.texts.items():
-            if key in example and TEXTS[key] in example and example[TEXTS[key]].kind == "bytes":
-                for number, text in zip(example[key].values(), example[TEXTS[key]].values()):
-                    found = texts.setdefault(number, set())
-                    if len(found) < 2:  # a second one shows that they are no names
-                        found.add(bytes(text).decode(errors="replace"))
+        if len(self.columns) > MAX_FEATURES:
+            raise DataError(f"{where}: with it there are more than {MAX_FEATURES} features")
 
     def _features(self, files: Files) -> datasets.Features:
         """Decides which feature makes which column."""
@@ -157,8 +162,9 @@ class TFRecord(LayoutBuilder):
         self.label_classes = self.objects = None
         if self.label is not None:
             column, names = left.pop(self.label), self._names(files, self.label)
-            self.label_classes = label_classes(column, names)
-            feature = datasets.ClassLabel(names=self.label_classes.names) if self.label_classes else column.feature()
+            where = f"{files.root}: {self.label}"
+            self.label_classes = label_classes(column, names, self.rows, where)
+            feature = named_classes(self.label_classes.names, where) if self.label_classes else column.feature()
             features["label"] = feature if column.single else List(feature)
             if names:
                 left.pop(TEXTS.get(self.label), None)
@@ -220,12 +226,8 @@ class TFRecord(LayoutBuilder):
         path = self.paths[shard]
         where = f"{files.root}/{path}, record {number}"
         example = self._parse(files, sample, self.shards.read(files, path, offset, number))
-        try:
+        with reading(f"{where}: a feature"):  # whose values the index had no need to look at
             return self._row(example, path, number, where)
-        except DataError:
-            raise
-        except ValueError as error:  # of values that the index had no need to look at
-            raise DataError(f"{where}: a feature {error}") from error
 
     def _row(self, example: dict[str, Feature], path: str, number: int, where: str) -> dict[str, Any]:
         content = next(iter(example.get(self.image, Feature()).values()), b"")

@@ -1,9 +1,11 @@
 """USPS: 9,298 handwritten digits of zip codes on American mail, grey images of 16 x 16 pixels."""
 
 import bz2
+import os
 
 import numpy as np
 
+from dataset_scripts.core.archives import MAX_RATIO, MAX_SMALL
 from dataset_scripts.core.arrays import ArrayBuilder, Part, find_file
 from dataset_scripts.core.errors import reading
 from dataset_scripts.core.features import labelled
@@ -61,10 +63,14 @@ def read_libsvm(files: Reader, path: str) -> tuple[np.ndarray, np.ndarray]:
     """
     labels, images = [], []
     with reading(f"{files.root}/{path}"), files.open(path) as packed:
+        limit = max(MAX_SMALL, MAX_RATIO * packed.seek(0, os.SEEK_END))
+        packed.seek(0)
         file = bz2.BZ2File(packed) if path.endswith(".bz2") else packed
         for number, line in enumerate(iter(lambda: file.readline(MAX_LINE), b""), 1):
+            if file.tell() > limit:
+                raise ValueError(f"it grows to more than {limit:,} bytes, which no images do")
             label, *pairs = line.replace(b":", b" ").split() or [b""]
-            if pairs[::2] != PIXELS or len(pairs) != 512 or not label.isdigit():
+            if pairs[::2] != PIXELS or len(pairs) != 512 or not label.isdigit() or len(label) > 9:
                 raise ValueError(f"line {number} is not a label and the pixels 1:… to 256:…")
             values = np.array(pairs[1::2]).astype(np.float32)
             if not (values.min() >= -1 and values.max() <= 1):

@@ -9,10 +9,12 @@ import defusedxml.ElementTree
 import numpy as np
 
 from dataset_scripts.core.decode import Frame
-from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.errors import DataError, reading
+from dataset_scripts.core.fields import short
 from dataset_scripts.core.files import Reader
 from dataset_scripts.core.objects import fit_boxes
 
+MAX_XML = 16 << 20  # bytes; as elements they take some 20 times as much
 MARKS = ("difficult", "truncated", "occluded")
 _TRUTH = {"0": False, "1": True, "false": False, "true": True, "": False, "unspecified": False}
 
@@ -48,10 +50,10 @@ def read_objects(files: Reader, path: str, frame: Frame, places: Mapping[str, in
         width, height = frame.size
         raise DataError(f"{where}: size is {annotated[0]:g} x {annotated[1]:g}, but the image has {width} x {height} pixels")
     nodes = root.findall("object")
-    labels = [f"{where}, object {number} ({_name(node)})" for number, node in enumerate(nodes, 1)]
+    labels = [f"{where}, object {number} ({short(_name(node))})" for number, node in enumerate(nodes, 1)]
     for node, label in zip(nodes, labels):
         if _name(node) not in places:
-            raise DataError(f"{label}: it is none of the classes {', '.join(places)}")
+            raise DataError(f"{label}: it is none of the classes {short(', '.join(places))}")
     objects: dict[str, Any] = {
         "bbox": _boxes(nodes, labels, first, frame, annotated),
         "category": [places[_name(node)] for node in nodes],
@@ -62,19 +64,19 @@ def read_objects(files: Reader, path: str, frame: Frame, places: Mapping[str, in
         objects[mark] = [_mark(node, mark, label) for node, label in zip(nodes, labels)]
     for node, label in zip(nodes, labels):
         parts = node.findall("part")
-        boxes = _boxes(parts, [f"{label}, part {_name(part)}" for part in parts], first, frame, annotated)
+        boxes = _boxes(parts, [f"{label}, part {short(_name(part))}" for part in parts], first, frame, annotated)
         objects["parts"].append([{"name": _name(part), "bbox": box} for part, box in zip(parts, boxes)])
     return objects
 
 
 def _read(files: Reader, path: str) -> Element:
     content = files.read(path)
-    try:
+    if len(content) > MAX_XML:
+        raise DataError(f"{files.root}/{path} cannot be read as xml: it has more than {MAX_XML:,} bytes, for one image")
+    with reading(f"{files.root}/{path} cannot be read as xml"):  # entities and odd encodings are such faults, too
         root = defusedxml.ElementTree.fromstring(content)
-    except (defusedxml.ElementTree.ParseError, ValueError, LookupError) as error:  # entities and odd encodings too
-        raise DataError(f"{files.root}/{path} cannot be read as xml: {error}") from error
     if root.tag != "annotation":
-        raise DataError(f"{files.root}/{path} holds <{root.tag}>, not the <annotation> of VOC")
+        raise DataError(f"{files.root}/{path} holds <{short(root.tag)}>, not the <annotation> of VOC")
     for number, node in enumerate(root.findall("object"), 1):
         if not _name(node):
             raise DataError(f"{files.root}/{path}, object {number} has no name")
@@ -103,11 +105,11 @@ def _number(node: Element, tag: str, where: str) -> float:
     try:
         return float(text)
     except (TypeError, ValueError):
-        raise DataError(f"{where}: {tag} is {text!r}, not a number") from None
+        raise DataError(f"{where}: {tag} is {short(text)!r}, not a number") from None
 
 
 def _mark(node: Element, tag: str, where: str) -> bool:
     text = (node.findtext(tag) or "").strip()
     if text.lower() not in _TRUTH:
-        raise DataError(f"{where}: {tag} is {text!r}, not 0 or 1")
+        raise DataError(f"{where}: {tag} is {short(text)!r}, not 0 or 1")
     return _TRUTH[text.lower()]

@@ -61,7 +61,8 @@ def matches(files):
     if not paired or 2 * len(paired) < len(found["image"]):
         return None
     with files.open(found["xml"][min(paired)]) as file:
-        says = re.search(rb"<annotation[\s>].*<(object|size)[\s>]", file.read(PEEK), re.DOTALL)
+        head = re.split(rb"<annotation[\s>]", file.read(PEEK), maxsplit=1)
+    says = re.search(rb"<(object|size)[\s>]", head[-1]) if len(head) > 1 else None
     return f"{counted}, {len(paired)} of the images with an xml file" if says else None
 
 

@@ -1,6 +1,5 @@
 """WebDataset: tar shards, in which the members of one name but for the suffix are a sample: 07.jpg, 07.cls, 07.json."""
 
-import json
 import logging
 import re
 from collections import Counter
@@ -12,11 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dataset_scripts.core.archives import ArchiveReader
-from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.errors import DataError, reading
+from dataset_scripts.core.fields import Fields
 from dataset_scripts.core.files import Files, folder_of, is_image, name_of
+from dataset_scripts.core.json_text import parse_json
 from dataset_scripts.core.layout import LayoutBuilder, Rows
 from dataset_scripts.core.splits import split_in
-from dataset_scripts.core.tables import as_class_label
+from dataset_scripts.core.tables import as_class_label, most_classes
 from dataset_scripts.yolo.label import are_labels
 
 logger = logging.getLogger(__name__)
@@ -99,13 +100,14 @@ class Webdataset(LayoutBuilder):
         self.images = [kind for kind in self.kinds if kind not in SIDECARS]  # in the order of the members
         if not self.images:
             raise DataError(f"{files.root}: less than half of the {count} samples have an image")
-        tables = {prefix: self._table(prefix, archive) for prefix, archive in tars.items()}
+        self.most = max([most_classes(count), *map(len, name_lists(files).values())])  # classes
+        fields = Fields()
+        tables = {prefix: self._table(prefix, archive, fields) for prefix, archive in tars.items()}
         files.keep(paths[0][0].as_py() for paths, _ in tables.values() if len(paths))
-        try:
+        fields.check(str(files.root))
+        with reading(files.root):
             whole = pa.concat_tables([paths for paths, _ in tables.values()])
             told = pa.concat_tables([told for _, told in tables.values()], promote_options="permissive")
-        except pa.ArrowException as error:
-            raise DataError(f"{files.root}: fields are of different types in different shards: {error}") from error
         known = datasets.Features.from_arrow_schema(told.schema)
         if ".cls" in self.kinds and len(told):
             known["label"] = datasets.ClassLabel(names=class_names(files, pc.max(told["label"]).as_py() + 1))
@@ -121,7 +123,7 @@ class Webdataset(LayoutBuilder):
         pictures = sorted(self.images, key=lambda name: (name != "image", name))
         return datasets.Features(dict.fromkeys(pictures, datasets.Image()) | known), rows
 
-    def _table(self, prefix: str, archive: ArchiveReader) -> tuple[pa.Table, pa.Table]:
+    def _table(self, prefix: str, archive: ArchiveReader, fields: Fields) -> tuple[pa.Table, pa.Table]:
         """The paths of the images, and what is told about them; the shard is read once, from front to end."""
         paths, told = [], []
         for key, members in samples_of(archive.names)[0].items():
@@ -135,37 +137,44 @@ class Webdataset(LayoutBuilder):
                     raise DataError(f"{where} has {members[more[0]][0]}, which others do not have")
                 if twice := next((names for names in members.values() if len(names) > 1), None):
                     raise DataError(f"{where} has two members of one kind, {twice[0]} and {twice[1]}")
-                told.append({"image_id": archive.prefix + key} | self._read_sidecars(archive, where, members))
+                with reading(where):  # names in other encodings hold what Arrow has no text for
+                    (prefix + "".join(name for names in members.values() for name in names)).encode()
+                row, size = self._read_sidecars(archive, where, members)
+                told.append(fields.add({"image_id": archive.prefix + key} | row, where, size + len(key)))
                 paths.append([prefix + members[kind][0] for kind in self.images])
+        fields.check(str(archive.path))
         values = {}
         for name in dict.fromkeys(name for row in told for name in row):
-            try:
-                values[name] = pa.array([row.get(name) for row in told])
-            except (pa.ArrowException, OverflowError) as error:
-                raise DataError(f"{archive.path}: the values of {name} are of different types or too large: {error}") from error
+            with reading(f"{archive.path}: the values of {name}"):
+                values[name] = pa.array([row.get(name) for row in told], fields.kinds[name])
         schema = pa.schema([(name, pa.string()) for name in self.images])
         parts = [pa.array(part, pa.string()) for part in zip(*paths)] or [[]] * len(schema)
         return pa.table(parts, schema=schema), pa.table(values)
 
-    def _read_sidecars(self, archive: ArchiveReader, where: str, members: dict[str, list[str]]) -> dict[str, Any]:
-        row, fields = {}, {}
+    def _read_sidecars(
+        self, archive: ArchiveReader, where: str, members: dict[str, list[str]]
+    ) -> tuple[dict[str, Any], int]:
+        """What a sample's members say beside its images, and how many bytes they have."""
+        row, fields, size = {}, {}, 0
         for kind in [kind for kind in members if kind in SIDECARS]:  # in their order, for archives that have no other
             content = archive.read(members[kind][0])
-            try:
-                if kind == ".cls":
-                    if not re.fullmatch(rb"\s*\d{1,6}\s*", content):
-                        raise ValueError(f"{content[:40]!r} is no number of a class (0 to 999999)")
-                    row["label"] = int(content)
-                elif kind == ".txt":
+            size += len(content)
+            broken = f"{where}: broken {kind}"
+            if kind == ".cls":
+                if not re.fullmatch(rb"\s*\d{1,6}\s*", content):
+                    raise DataError(f"{broken}: {content[:40]!r} is no number of a class (0 to 999999)")
+                row["label"] = int(content)
+                if row["label"] >= self.most:
+                    raise DataError(f"{broken}: class {row['label']} is no number below {self.most}, and none of a list of names")
+            elif kind == ".txt":
+                with reading(broken):
                     row["caption"] = content.decode("utf-8-sig").strip()
-                else:
-                    fields = json.loads(content)
-                    if not isinstance(fields, dict):
-                        raise ValueError(f"{type(fields).__name__}, not an object")
-            except (ValueError, RecursionError) as error:  # of utf-8 and of json
-                raise DataError(f"{where}: broken {kind}: {error}") from error
+            else:
+                fields = parse_json(content, broken)
+                if not isinstance(fields, dict):
+                    raise DataError(f"{broken}: {type(fields).__name__}, not an object")
         taken = {"image_id", *row, *self.images}
-        return row | {f"json_{name}" if name in taken else name: value for name, value in fields.items()}
+        return row | {f"json_{name}" if name in taken else name: value for name, value in fields.items()}, size
 
     def read(self, files, paths):
         return {column: {"bytes": files.read(path), "path": path} for column, path in zip(self.images, paths)}
@@ -194,12 +203,16 @@ def split_of(prefix: str) -> str:
     return split_in(name_of(prefix[:-1])) or split_in(folder_of(prefix[:-1])) or "train"
 
 
+def name_lists(files: Files) -> dict[str, list[str]]:
+    """The lists of names beside the shards, by their paths."""
+    texts = {path: files.read(path).decode("utf-8-sig", "replace") for path in files.paths if name_of(path) in NAMES}
+    return {path: [line.strip() for line in text.splitlines() if line.strip()] for path, text in texts.items()}
+
+
 def class_names(files: Files, count: int) -> list[str]:
     """The names in a list beside the shards, else the numbers: class i is the number i, also where some are missing."""
-    for path in files.paths:
-        if name_of(path) in NAMES:
-            names = [line.strip() for line in files.read(path).decode("utf-8-sig", "replace").splitlines() if line.strip()]
-            if len(names) >= count and len(set(names)) == len(names):
-                return names
-            logger.warning("%s/%s has %d names for %d classes and is ignored", files.root, path, len(set(names)), count)
+    for path, names in name_lists(files).items():
+        if len(names) >= count and len(set(names)) == len(names):
+            return names
+        logger.warning("%s/%s has %d names for %d classes and is ignored", files.root, path, len(set(names)), count)
     return [str(number) for number in range(count)]

@@ -7,16 +7,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import yaml
-
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.faults import Faults
+from dataset_scripts.core.fields import short
 from dataset_scripts.core.files import Files, folders_of
+from dataset_scripts.core.safe_yaml import load_yaml
 from dataset_scripts.yolo.label import read_text
 
 logger = logging.getLogger(__name__)
 
 KEYS = {"train": "train", "val": "validation", "valid": "validation", "test": "test"}
+_LONGEST = 4096  # characters of a path
 _PEEK = 1 << 16  # bytes of a file that tell what it is
 _FIRST = re.compile(rb"^(names|nc|classes|train|val|valid|test)\s*[:=]", re.MULTILINE)
 
@@ -60,14 +61,12 @@ class Description:
         if found[0].lower().endswith(".data"):
             pairs = [line.split("=", 1) for line in text.splitlines() if "=" in line]
             return cls(files, found[0], {key.strip(): value.strip() for key, value in pairs})
-        try:
-            said = yaml.safe_load(text)
-        except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date that is none, brackets without end
-            raise DataError(f"{files.root}/{found[0]} cannot be read as yaml: {' '.join(str(error).split())}") from error
+        said = load_yaml(text, f"{files.root}/{found[0]}")
         if not isinstance(said, dict):
             raise DataError(f"{files.root}/{found[0]} holds no keys such as names and train")
         for key in ("path", "nc", "classes"):
-            if not isinstance(said.get(key, ""), (str, int, type(None))):  # nor is it put in a message: it may be a bomb
+            value = said.get(key)
+            if not (value is None or isinstance(value, str) or (type(value) is int and 0 <= value < 1 << 31)):
                 raise DataError(f"{files.root}/{found[0]}: {key} is neither text nor a number")
         return cls(files, found[0], said)
 
@@ -85,7 +84,7 @@ class Description:
             entries = [entries] if isinstance(entries, str) else entries
             if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
                 raise DataError(f"{self.where}: {key} is no path of a folder or of a list of images, nor a list of paths")
-            paths = []
+            paths, listed = [], set()
             for entry in entries:
                 found = find(entry, [base, ""], lambda place: place in folders or place in files.names)
                 images = []
@@ -93,11 +92,12 @@ class Description:
                     images = [path for path in files.images if path.startswith(f"{found}/" if found else "")]
                 elif found is not None:
                     images = self._listed(found, [posixpath.dirname(found), base], faults)
-                paths += images
                 if not images:
-                    logger.warning("%s: %s: there are no images in %s", self.where, key, entry)
-            if len(set(paths)) < len(paths):
-                raise DataError(f"{self.where}: {key} names images twice")
+                    logger.warning("%s: %s: there are no images in %s", self.where, key, short(entry))
+                if not listed.isdisjoint(images):
+                    raise DataError(f"{self.where}: {key} names images twice")
+                listed.update(images)
+                paths += images
             if paths:
                 splits[split] = list(dict.fromkeys(splits.get(split, []) + paths))
         if any(self.said.get(key) for key in KEYS) and not splits:
@@ -113,7 +113,7 @@ class Description:
                     where = f"{self.files.root}/{source}, line {number}"
                     path = find(name, folders, images.__contains__)
                     if path is None:
-                        raise DataError(f"{where}: there is no image {name} in {self.files.root}")
+                        raise DataError(f"{where}: there is no image {short(name)} in {self.files.root}")
                     if path in listed:
                         raise DataError(f"{where}: {name} is listed twice")
                     listed.add(path)
@@ -125,7 +125,7 @@ class Description:
         if isinstance(names, str):
             path = find(names, [""], self.files.names.__contains__)
             if path is None:
-                raise DataError(f"{self.where}: there is no {names} in {self.files.root}")
+                raise DataError(f"{self.where}: there is no {short(names)} in {self.files.root}")
             names = self._lines(path)
         elif not self.said:
             lists = self.files.having("classes.txt", ".names")
@@ -135,7 +135,7 @@ class Description:
             if other := next((path for path in lists if self._lines(path) != names), None):
                 raise DataError(f"{self.files.root}: {lists[0]} and {other} name different classes")
         if isinstance(names, dict):
-            if set(names) != set(range(len(names))):
+            if set(names) != set(range(len(names))) or not all(type(number) is int for number in names):
                 raise DataError(f"{self.where}: the ids in names are not 0 to {len(names) - 1}")
             names = [names[number] for number in range(len(names))]
         if names is None and re.fullmatch(r"\d{1,5}", str(count)):
@@ -166,7 +166,7 @@ class Description:
 
 def find(name: str, folders: list[str], there: Callable[[str], bool]) -> str | None:
     """The path in the listing ("" is the root) that a description or a list means; None where it is not `there`."""
-    return next(filter(there, _places(name.replace("\\", "/"), folders)), None)
+    return next(filter(there, _places(name.replace("\\", "/"), folders)), None) if len(name) <= _LONGEST else None
 
 
 def _places(name: str, folders: list[str]) -> Iterator[str]:

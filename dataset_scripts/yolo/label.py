@@ -5,17 +5,15 @@ from typing import Any
 import numpy as np
 
 from dataset_scripts.core.decode import Frame
-from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.errors import DataError, reading, reason
 from dataset_scripts.core.files import Reader, without_suffix
-from dataset_scripts.core.objects import TOLERANCE, encode_segmentation, fit_boxes
+from dataset_scripts.core.objects import MOST, TOLERANCE, encode_segmentation, fit_boxes
 
 
 def read_text(files: Reader, path: str) -> str:
     """The text of a file, which may be empty."""
-    try:
+    with reading(f"{files.root}/{path} is no text"):
         return files.read(path, empty=True).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{files.root}/{path} is no text: {error}") from error
 
 
 def label_of(path: str, names: frozenset[str]) -> str:
@@ -34,6 +32,11 @@ def is_label(line: str) -> bool:
         return False
     fractions = len(numbers) >= 4 and all(-0.01 <= number <= 1.01 for number in numbers[:4])
     return fractions and category >= 0 and category.is_integer()
+
+
+def largest_class(text: str) -> int:
+    """The largest class of the lines that are labels; -1 where there are none."""
+    return max((int(float(line.split(maxsplit=1)[0])) for line in text.splitlines() if is_label(line)), default=-1)
 
 
 def are_labels(files: Reader, paths: list[str]) -> bool:
@@ -110,10 +113,10 @@ def _numbers(line: str, classes: int, where: str) -> tuple[int, np.ndarray]:
     try:
         category, *numbers = map(float, line.split())
     except ValueError as error:
-        raise DataError(f"{where}: {error}") from None
+        raise DataError(f"{where}: {reason(error)}") from None
     if not (category.is_integer() and 0 <= category < classes):
-        raise DataError(f"{where}: class {line.split()[0]} is none of 0 to {classes - 1}")
-    return int(category), np.array(numbers)
+        raise DataError(f"{where}: class {line.split(maxsplit=1)[0][:40]} is none of 0 to {classes - 1}")
+    return int(category), np.array(numbers).clip(-MOST, MOST)  # what is larger is no place in an image, as fit_boxes says
 
 
 def _keypoints(points: np.ndarray, size: np.ndarray, where: str) -> list[np.ndarray]:
@@ -122,6 +125,8 @@ def _keypoints(points: np.ndarray, size: np.ndarray, where: str) -> list[np.ndar
         points = np.concatenate([points, np.where(points.min(1, keepdims=True) < 0, 0, 2)], 1)
     points[:, :2] *= size
     inside = ((points[:, :2] >= -TOLERANCE) & (points[:, :2] <= size + TOLERANCE)).all(1)
+    if not np.isin(points[:, 2], (0, 1, 2)).all():
+        raise DataError(f"{where}: whether a keypoint is visible is neither 0, 1 nor 2")
     if not (np.isfinite(points).all() and inside[points[:, 2] > 0].all()):
         raise DataError(f"{where}: a keypoint lies out of the image of {size[0]:g} x {size[1]:g} pixels")
     return list(points)

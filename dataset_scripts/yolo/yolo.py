@@ -13,13 +13,13 @@ from dataset_scripts.core.layout import LayoutBuilder, LayoutConfig, Rows
 from dataset_scripts.core.objects import RLE, object_features
 from dataset_scripts.core.splits import SPLITS
 from dataset_scripts.yolo.description import Description, descriptions
-from dataset_scripts.yolo.label import are_labels, is_label, label_of, read_objects, read_text
+from dataset_scripts.core.tables import most_classes
+from dataset_scripts.yolo.label import are_labels, label_of, largest_class, read_objects, read_text
 
 logger = logging.getLogger(__name__)
 
 PRECEDENCE = 2
 SUFFIXES = (".yaml", ".yml", ".data", ".txt")
-MANY = 10_000  # classes; where nothing names them, a larger number is no class
 
 
 @dataclass
@@ -60,7 +60,7 @@ class Yolo(LayoutBuilder):
             (twice if stem in stems else stems).add(stem)
         samples = {split: self._samples(files, split, paths, twice) for split, paths in splits.items()}
         labels = self._labels(files, samples)
-        names = self.config.classes or description.names() or self._numbered(files, labels)
+        names = self.config.classes or description.names() or self._numbered(files, labels, samples)
         files.keep(path for rows in samples.values() for row in rows for path in row if path)
         self.classes, self.keypoints = len(names), description.keypoints()
         more = {"area": datasets.Value("float32")}
@@ -105,16 +105,18 @@ class Yolo(LayoutBuilder):
             logger.warning("%s: %d images and text files belong to no row, such as %s", files.root, len(left), left[0])
         return labels
 
-    def _numbered(self, files: Files, labels: list[str]) -> list[str]:
-        """Names "0", "1", … up to the largest class in the label files."""
-        largest = 0
+    def _numbered(self, files: Files, labels: list[str], samples: dict[str, list[tuple]]) -> list[str]:
+        """Names "0", "1", … up to the largest class in the label files; takes those with a fault out of `samples`."""
+        largest, most, bad = 0, most_classes(len(labels)), set(labels)
         for label in labels:
             with self.faults:
-                for line in read_text(files, label).splitlines():
-                    if is_label(line):
-                        largest = max(largest, int(float(line.split()[0])))
-                if largest >= MANY:
-                    raise DataError(f"{files.root}/{label}: class {largest}, and nothing names the classes: pass classes=[…]")
+                number = largest_class(read_text(files, label))
+                if number >= most:
+                    raise DataError(f"{files.root}/{label}: class {number}, and nothing names the classes: pass classes=[…]")
+                largest = max(largest, number)
+                bad.remove(label)
+        for split, rows in samples.items():
+            samples[split] = [row for row in rows if row[1] not in bad]
         return [str(number) for number in range(largest + 1)]
 
     def read(self, files, sample):

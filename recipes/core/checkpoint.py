@@ -10,9 +10,11 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 
 from dataset_scripts.core.replace import delete, new_file, new_folder, tidy, write_file
+from recipes.core.foreign import read_json, read_tensors
 from recipes.core.runtime import UserError
 
 MANIFEST = "manifest.json"
+FILES = ("state.pt", "progress.json")  # what the manifest lists
 
 
 def save(folder: Path, samples: int, tensors: dict[str, Any], progress: dict[str, Any], keep: int) -> None:
@@ -55,9 +57,9 @@ def find(folder: Path) -> list[Path]:
 def is_sound(checkpoint: Path) -> bool:
     """Whether every file of the manifest is there with its sha256."""
     try:
-        manifest = json.loads((checkpoint / MANIFEST).read_text())
-        return bool(manifest) and all(digest(checkpoint / name) == expected for name, expected in manifest.items())
-    except (OSError, ValueError, AttributeError):
+        manifest = read_json(checkpoint / MANIFEST)
+        return manifest.keys() == set(FILES) and all(digest(checkpoint / name) == manifest[name] for name in FILES)
+    except (OSError, UserError):
         return False
 
 
@@ -73,10 +75,10 @@ def load(checkpoint: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Reads the tensors, to the CPU, and the progress.
 
     Raises:
-        UserError: it was written by a program that stored something else than tensors and plain values.
+        UserError: it holds something else than tensors and plain values, or is damaged.
     """
-    try:
-        tensors = torch.load(checkpoint / "state.pt", map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise UserError(f"{checkpoint}/state.pt cannot be read: {error}") from error
-    return tensors, json.loads((checkpoint / "progress.json").read_text())
+    path = checkpoint / "state.pt"
+    tensors = read_tensors(path, f"{path} cannot be read")
+    if not isinstance(tensors, dict):
+        raise UserError(f"{path} holds no state dicts")
+    return tensors, read_json(checkpoint / "progress.json")

@@ -1,5 +1,7 @@
 """The configuration of a run: dataclasses, a yaml file, and `key=value` on the command line."""
 
+import dataclasses
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,9 +10,13 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from dataset_scripts.core.safe_yaml import compose_yaml
+from recipes.core.foreign import read_text, reading
 from recipes.core.runtime import UserError
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+# Numbers that are at least 1, if they are given.
+COUNTS = {"size", "batch", "accumulate", "shards", "keep", "save_every", "processes", "threads", "bucket_mb"}
 
 
 @dataclass(frozen=True)
@@ -189,14 +195,64 @@ def merge(schema: type, base: Path | dict[str, Any], options: list[str]) -> Any:
     """An instance of `schema`: its defaults, under a yaml file or a dict, under `key=value` options.
 
     Raises:
-        UserError: an unknown key, a value of the wrong type.
+        UserError: an unknown key, a value of the wrong type, a number that cannot be, or an interpolation (`${oc.env:…}`),
+            which would put what it finds on this machine into the run's `config.yaml`.
     """
+    below = read_options(base) if isinstance(base, Path) else base
     try:
-        below = OmegaConf.load(base) if isinstance(base, Path) else OmegaConf.create(base)
-        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), below, OmegaConf.from_dotlist(options)))
-    except (OmegaConfBaseException, YAMLError) as error:
-        key = getattr(error, "full_key", None)
-        raise UserError(f"config{f' {key}' if key else ''}: {str(error).splitlines()[0]}") from error
+        with reading("config"):
+            above = OmegaConf.to_container(OmegaConf.from_dotlist(options), resolve=False)
+            refuse_interpolations(below, "config")
+            refuse_interpolations(above, "config")
+            config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), below, above))
+    except UserError as error:
+        if not isinstance(error.__cause__, (OmegaConfBaseException, YAMLError)):
+            raise
+        key = getattr(error.__cause__, "full_key", None)
+        said = str(error.__cause__).split("\n")[0]
+        raise UserError(f"config{f' {key}' if key else ''}: {said[:1000]}") from error.__cause__
+    check_numbers(config)
+    return config
+
+
+def read_options(path: Path) -> dict[str, Any]:
+    """The keys of a yaml file, as plain values.
+
+    Raises:
+        OSError: it cannot be opened.
+        UserError: it is no YAML with keys, asks for much more than its size, or has an interpolation.
+    """
+    text = read_text(path)
+    with reading(path):
+        compose_yaml(text, path)
+        said = OmegaConf.to_container(OmegaConf.create(text), resolve=False)
+    if not isinstance(said, dict):
+        raise UserError(f"{path} holds no keys: write such as 'batch: 64', one a line")
+    refuse_interpolations(said, str(path))
+    return said
+
+
+def refuse_interpolations(value: Any, where: str) -> None:
+    """Raises a UserError if a text refers to something else by `${…}`."""
+    if isinstance(value, str) and "${" in value:
+        raise UserError(f"{where}: {value[:100]!r} refers to something else, which is not looked up: write the value")
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value if isinstance(value, list) else []):
+        refuse_interpolations(inner, f"{where} {key}"[:200])
+
+
+def check_numbers(config: Any, above: str = "") -> None:
+    """Raises a UserError for numbers that are not finite, do not fit 64 bits, or are counts of less than 1."""
+    for item in dataclasses.fields(config):
+        value, name = getattr(config, item.name), f"{above}{item.name}"
+        if dataclasses.is_dataclass(value):
+            check_numbers(value, f"{name}.")
+        for number in value if isinstance(value, list) else [value]:
+            if isinstance(number, float) and not math.isfinite(number):
+                raise UserError(f"config {name}: {number} is no number that can be used")
+            if isinstance(number, int) and not -(2**63) <= number < 2**63:
+                raise UserError(f"config {name}: a number of {number.bit_length():,} bits is too large")
+        if item.name in COUNTS and value is not None and value < 1:
+            raise UserError(f"config {name}: {value} is less than 1")
 
 
 def to_yaml(config: Any) -> str:

@@ -9,7 +9,7 @@ from accelerate import PartialState
 
 from dataset_scripts import DataError, TrustError, load_dataset
 from dataset_scripts.core.decode import decode_image
-from dataset_scripts.core.transforms import has_image
+from dataset_scripts.core.images import has_image
 from recipes.core.augment import draws_needed
 from recipes.core.config import Augment, Data
 from recipes.core.images import Images

@@ -12,14 +12,17 @@ from torch import nn
 
 from recipes.core.config import Generate, Model, Unet
 from recipes.core.data import Splits
+from recipes.core.foreign import read_json, read_tensors, reading, state_dict
 from recipes.core.generator import Generator
 from recipes.core.hub import fetch_model
-from recipes.core.models import build_model
+from recipes.core.models import MOST_CLASSES, WIDEST, build_model
 from recipes.core.runtime import UserError
-from recipes.core.unet import UNet
+from recipes.core.unet import LIMITS, UNet
 
 HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 FLOW = "flow of a U-Net"  # the architecture of what `recipes/generate.py` trains
+LARGEST_SIDE = 4096  # pixels
+MOST_STEPS = 10_000
 
 Info = dict[str, Any]
 
@@ -107,8 +110,8 @@ def load_generator(path: str | Path, revision: str | None = None) -> tuple[Gener
 def holds_generator(path: Path) -> bool:
     """Whether a path is a run folder of `recipes/generate.py`, a copy of it, or a checkpoint of such a run."""
     try:
-        return json.loads((run_of(path) / "config.json").read_text("utf-8"))["architecture"] == FLOW
-    except (OSError, ValueError, KeyError, TypeError):
+        return read_json(run_of(path) / "config.json").get("architecture") == FLOW
+    except (OSError, UserError):
         return False
 
 
@@ -117,23 +120,90 @@ def run_of(path: Path) -> Path:
     return path.parent.parent if path.parent.name == "checkpoints" else path
 
 
+def read_info(folder: Path) -> Info:
+    """The content of `config.json`, after a look at every value of it.
+
+    Raises:
+        FileNotFoundError: there is none.
+        UserError: a value is missing, of another type, or larger than is sensible.
+    """
+    path = folder / "config.json"
+    info = read_json(path)
+    is_flow = info.get("architecture") == FLOW
+
+    def check(name: str, holds: bool, what: str) -> None:
+        if not holds:
+            said = "is missing" if name not in info else f"{str(info[name])[:100]!r} is not {what}"
+            raise UserError(f"{path}: {name} {said}")
+
+    whole = {"channels": 3, "size": LARGEST_SIDE}
+    whole |= LIMITS | {"steps": MOST_STEPS} if is_flow else {"width": WIDEST}
+    for name, most in whole.items():
+        value = info.get(name)
+        check(name, type(value) is int and 1 <= value <= most, f"a whole number from 1 to {most:,}")
+    check("channels", info["channels"] != 2, "1 or 3")
+    check("architecture", isinstance(info.get("architecture"), str), "a name")
+    check("resize", info.get("resize") in ("whole", "crop", None), "whole or crop")
+    labels = info.get("labels")
+    is_list = isinstance(labels, list) and all(isinstance(label, str) for label in labels)
+    check("labels", is_list and 1 <= len(labels) <= MOST_CLASSES, f"a list of 1 to {MOST_CLASSES:,} texts")
+    for name in ("mean", "std"):
+        values = info.get(name)
+        is_list = isinstance(values, list) and len(values) in (1, info["channels"]) and all(map(_is_number, values))
+        check(name, is_list and (name == "mean" or min(values) > 0), f"a list of {info['channels']} numbers")
+    if is_flow:
+        check("guidance", _is_number(info.get("guidance")), "a number")
+        multiple = 2 ** (info["depth"] - 1)
+        check("size", info["size"] % multiple == 0, f"a multiple of {multiple}, as depth={info['depth']} asks")
+    return info
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and -1e6 < value < 1e6
+
+
 def load(path: str | Path, revision: str | None, build: Callable[[Info], nn.Module]) -> tuple[nn.Module, Info]:
-    """Builds a model from its description, and loads its weights."""
+    """Builds a model from its description, and loads its weights.
+
+    Nothing of a size that the description states is allocated before the weights, which take as much, have been read.
+    """
     if not Path(path).exists() and HUB_NAME.fullmatch(str(path)):
         path = fetch_model(str(path), revision)
     path = Path(path)
     folder = run_of(path)
     try:
-        info = json.loads((folder / "config.json").read_text("utf-8"))
-        model = build(info)
-        if folder == path:
-            weights = safetensors.torch.load_file(path / "model.safetensors")
-        else:
-            state = torch.load(path / "state.pt", map_location="cpu", weights_only=True)
-            weights = state["ema"] or state["model"]
-        model.load_state_dict(weights)
-    except FileNotFoundError as error:
+        info = read_info(folder)
+        file = path / ("model.safetensors" if folder == path else "state.pt")
+        weights = read_tensors(file)
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise UserError(f"{path} is no run folder and no checkpoint of a run: {error.filename} is missing") from error
-    except (ValueError, KeyError, RuntimeError, safetensors.SafetensorError) as error:
-        raise UserError(f"{path}: the model cannot be read: {' '.join(str(error).split())}") from error
+    if file.suffix == ".pt":
+        with reading(file):
+            weights = weights["ema"] or weights["model"]
+    weights = state_dict(weights, str(file))
+    with reading(f"{path}: the model cannot be read"):
+        check_shapes(build, info, weights)
+        model = build(info)
+        model.load_state_dict(weights)
     return model.eval(), info
+
+
+def check_shapes(build: Callable[[Info], nn.Module], info: Info, weights: dict[str, torch.Tensor]) -> None:
+    """Compares the weights with the shapes that the description asks for, without making tensors of these.
+
+    Raises:
+        UserError: they differ, and where.
+    """
+    with torch.device("meta"):
+        try:
+            wanted = build(info).state_dict()
+        except (NotImplementedError, RuntimeError) as error:
+            if "meta" not in str(error):
+                raise
+            return  # some networks of timm compute while they are built
+    if odd := sorted(wanted.keys() ^ weights.keys()):
+        raise UserError(f"config.json and weights differ: {odd[0][:100]} is in one of them only")
+    for name, tensor in wanted.items():
+        if tensor.shape != weights[name].shape:
+            shapes = f"{list(weights[name].shape)}, not {list(tensor.shape)}"
+            raise UserError(f"config.json and weights differ: {name[:100]} is {shapes}")

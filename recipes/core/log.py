@@ -18,8 +18,10 @@ from dataset_scripts.core.disk import writing
 from dataset_scripts.core.errors import printable
 from dataset_scripts.core.replace import write_file
 from recipes.core.config import Training, to_yaml
+from recipes.core.foreign import read_text, reading
 from recipes.core.learner import Learner
 from recipes.core.run_folder import flatten
+from recipes.core.runtime import UserError
 
 
 class Result(Protocol):
@@ -40,6 +42,18 @@ class Result(Protocol):
         """What the table of the terminal shows, besides the loss."""
 
 
+BEGIN_AGAIN = "delete the folder's checkpoints to begin again"
+
+
+def read_record(line: str, path: Path, number: int) -> dict[str, Any]:
+    """A line of `log.jsonl`; a UserError if it is cut."""
+    with reading(f"{path}, line {number}: {BEGIN_AGAIN}"):
+        record = json.loads(line)
+    if not isinstance(record, dict):
+        raise UserError(f"{path}, line {number} is no record: {BEGIN_AGAIN}")
+    return record
+
+
 class Log:
     """`log.jsonl`, one JSON object a line, on disk as soon as it is written; and accelerate's trackers.
 
@@ -58,8 +72,10 @@ class Log:
             accelerator.init_trackers(name, plain)
         if not accelerator.is_main_process:
             return
-        kept = path.read_text("utf-8").splitlines(keepends=True)[:count] if count else []
-        self.records = [json.loads(line) for line in kept]
+        kept = read_text(path).splitlines(keepends=True)[:count] if count else []
+        self.records = [read_record(line, path, number) for number, line in enumerate(kept, 1)]
+        if len(kept) < count:
+            raise UserError(f"{path} is cut: it has {len(kept)} lines, and the checkpoint {count}: {BEGIN_AGAIN}")
         if count:
             write_file(path, "".join(kept))
         with writing(path):

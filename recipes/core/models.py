@@ -4,15 +4,20 @@ import difflib
 import re
 from pathlib import Path
 
-import safetensors.torch
 import torch
 import torchvision
 from torch import nn
 
 from recipes.core.config import Model
+from recipes.core.foreign import read_tensors, reading, state_dict
 from recipes.core.networks import CifarNet, SmallResNet
 from recipes.core.recompute import recompute_activations
 from recipes.core.runtime import UserError
+
+# Of our own networks; beyond, they would be built for hours, or not at all.
+DEEPEST = 1202  # layers, as of the deepest network of He et al. (2016)
+WIDEST = 4096  # channels of the first stage
+MOST_CLASSES = 1_000_000
 
 
 def build_model(config: Model, channels: int, classes: int) -> nn.Module:
@@ -27,7 +32,8 @@ def build_model(config: Model, channels: int, classes: int) -> nn.Module:
             `recompute_activations`.
 
     Raises:
-        UserError: there is no such model, it does not take so many channels, or an option does not fit it.
+        UserError: there is no such model, it does not take so many channels, it is larger than is sensible, or an option
+            does not fit it.
     """
     model = build_network(config, channels, classes)
     if config.weights:
@@ -47,6 +53,8 @@ def build_model(config: Model, channels: int, classes: int) -> nn.Module:
 
 def build_network(config: Model, channels: int, classes: int) -> nn.Module:
     name, available = config.name, torchvision.models.list_models(module=torchvision.models)
+    if not 1 <= classes <= MOST_CLASSES:
+        raise UserError(f"model.name={name} of {classes} classes: there are 1 to {MOST_CLASSES:,}")
     if name.startswith("timm/"):
         return build_timm(name.removeprefix("timm/"), channels, classes)
     if name in available:
@@ -54,10 +62,12 @@ def build_network(config: Model, channels: int, classes: int) -> nn.Module:
             raise UserError(f"model.name={name} takes 3 channels, not {channels}: set data.channels=3")
         options = {"aux_logits": False} if "inception" in name or name == "googlenet" else {}
         return torchvision.models.get_model(name, weights=None, num_classes=classes, **options)
+    if not 1 <= config.width <= WIDEST:
+        raise UserError(f"model.width={config.width}: there are 1 to {WIDEST:,} channels")
     if name == "cifarnet":
         return CifarNet(channels, classes, config.width)
-    depth = re.fullmatch(r"resnet(\d+)", name)
-    if depth is None or int(depth[1]) < 8 or (int(depth[1]) - 2) % 6:
+    depth = re.fullmatch(r"resnet([0-9]{1,4})", name)
+    if depth is None or not 8 <= int(depth[1]) <= DEEPEST or (int(depth[1]) - 2) % 6:
         close = ", ".join(difflib.get_close_matches(name, available)) or "resnet18, convnext_tiny, vit_b_16, …"
         raise UserError(
             f"no model.name={name}: choose resnet8, resnet14, resnet20, …, cifarnet, a classifier of torchvision ({close}), "
@@ -71,7 +81,7 @@ def build_timm(name: str, channels: int, classes: int) -> nn.Module:
         import timm
     except ImportError as error:
         raise UserError(f"model.name=timm/{name} needs timm: pip install 'dataset_scripts[timm]'") from error
-    if not timm.is_model(name):
+    if name not in {*timm.list_models(), *timm.list_models(include_tags=True)}:  # is_model takes anything behind a dot
         close = ", ".join(difflib.get_close_matches(name, timm.list_models())) or "resnet50, vit_small_patch16_224, …"
         raise UserError(f"no model.name=timm/{name}: timm has {close}")
     return timm.create_model(name, pretrained=False, num_classes=classes, in_chans=channels)
@@ -95,18 +105,8 @@ def load_weights(model: nn.Module, path: Path) -> None:
     Raises:
         UserError: the file cannot be read, or a tensor is missing, left over or of another shape: named.
     """
-    try:
-        state = (
-            safetensors.torch.load_file(path)
-            if path.suffix == ".safetensors"
-            else torch.load(path, "cpu", weights_only=True)
-        )
-    except OSError:
-        raise
-    except Exception as error:  # what a reader says to a file that is something else has no common type
-        raise UserError(f"model.weights={path}: no safetensors or PyTorch weights ({str(error).splitlines()[0]})") from error
-    if not isinstance(state, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in state.values()):
-        raise UserError(f"model.weights={path} holds more than a state dict of tensors: save model.state_dict() by itself")
+    where = f"model.weights={path}"
+    state = state_dict(read_tensors(path, where), where)
     # The files of torchvision's DenseNets are older than the names of its layers.
     state = {re.sub(r"(denselayer\d+\.(?:norm|conv))\.(\d)", r"\1\2", name): tensor for name, tensor in state.items()}
     own = model.state_dict()
@@ -114,16 +114,16 @@ def load_weights(model: nn.Module, path: Path) -> None:
     reshaped = [name for name in own if name in state and state[name].shape != own[name].shape]
     new = [name for name in own if name.startswith(heads) and any(other.startswith(heads) for other in reshaped)]
     problems = [
-        f"{name} is {list(state[name].shape)}, not {list(own[name].shape)}"
+        f"{name[:100]} is {list(state[name].shape)}, not {list(own[name].shape)}"
         for name in reshaped
         if name not in new or state[name].shape[1:] != own[name].shape[1:]
     ]
     if not problems:
-        missing, extra = model.load_state_dict(
-            {name: tensor for name, tensor in state.items() if name not in new}, strict=False
-        )
+        kept = {name: tensor for name, tensor in state.items() if name not in new}
+        with reading(where):
+            missing, extra = model.load_state_dict(kept, strict=False)
         problems += [f"{name} is missing" for name in missing if name not in new] + [
-            f"{name} is left over" for name in extra
+            f"{name[:100]} is left over" for name in extra
         ]
     if problems:
         more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""

@@ -5,11 +5,10 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 from omegaconf import OmegaConf
-from yaml import YAMLError
 
 from dataset_scripts.core.disk import writing
 from recipes.core import checkpoint
-from recipes.core.config import to_yaml
+from recipes.core.config import read_options, to_yaml
 from recipes.core.reduce import from_main
 from recipes.core.runtime import UserError
 
@@ -100,8 +99,8 @@ def lock(folder: Path, timeout: float) -> FileLock | None:
 def difference(folder: Path, config: Any) -> str | None:
     """The first option in which the run of a folder differs from `config`: "optim.lr (0.1, now 0.2)"."""
     try:
-        before = flatten(OmegaConf.to_container(OmegaConf.load(folder / "config.yaml")))
-    except (OSError, YAMLError):
+        before = flatten(read_options(folder / "config.yaml"))
+    except (OSError, UserError):
         return "config.yaml (unreadable)"
     now = flatten(OmegaConf.to_container(OmegaConf.create(to_yaml(config))))
     for key in now | before:

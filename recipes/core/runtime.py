@@ -19,8 +19,8 @@ from accelerate.utils import DistributedDataParallelKwargs, DistributedType, Log
 from dataset_scripts import DataError, TrustError
 
 
-class UserError(Exception):
-    """Something that the person at the keyboard can mend; the message says what, in one line."""
+class UserError(DataError):
+    """Something that the person at the keyboard can mend; the message says what, in one printable line."""
 
 
 EXPECTED = (

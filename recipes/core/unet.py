@@ -8,6 +8,9 @@ from torch import nn
 
 from recipes.core.config import Unet
 from recipes.core.networks import groups
+from recipes.core.runtime import UserError
+
+LIMITS = {"width": 1024, "depth": 10, "blocks": 64}
 
 
 class ResidualBlock(nn.Module):
@@ -44,10 +47,18 @@ class UNet(nn.Module):
             on the way up; `width` channels at the first of them, 2 and 4 times as many below.
         channels: of the images.
         classes: K; label K stands for a class that is not told.
+
+    Raises:
+        UserError: an option is less than 1 or larger than is sensible, or the width is odd.
     """
 
     def __init__(self, config: Unet, channels: int, classes: int):
         super().__init__()
+        for name, most in LIMITS.items():
+            if not 1 <= getattr(config, name) <= most:
+                raise UserError(f"model.{name}={getattr(config, name)}: it is 1 to {most:,}")
+        if config.width % 2:
+            raise UserError(f"model.width={config.width} is odd: one half of the channels are sines of the time, one cosines")
         self.classes, self.width, condition = classes, config.width, 4 * config.width
         widths = [config.width * min(2**level, 4) for level in range(config.depth)]
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import pickle
 import re
 import sys
 import tempfile
@@ -14,6 +13,7 @@ from typing import Any
 import torch
 from torch_fidelity import feature_extractor_clip, feature_extractor_inceptionv3, sample_similarity_lpips
 
+from recipes.core.foreign import read_tensors, state_dict
 from recipes.core.runtime import UserError
 
 
@@ -126,10 +126,7 @@ def _check_tensors(path: Path) -> None:
     Raises:
         UserError: it holds something else.
     """
-    try:
-        torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise UserError(f"{path} is no dict of tensors as torch.save writes it: {str(error).splitlines()[0]}") from error
+    state_dict(read_tensors(path, f"{path} is no dict of tensors as torch.save writes it"), str(path))
 
 
 @contextlib.contextmanager

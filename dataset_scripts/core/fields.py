@@ -1,0 +1,163 @@
+"""Columns of json objects: what types they have, found one object after the other, so that a fault is one object's."""
+
+import reprlib
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache
+from typing import Any
+
+import pyarrow as pa
+
+from dataset_scripts.core.errors import DataError, reason
+
+BATCH = 1 << 12  # objects that are Python's at once
+FREE_CELLS = 1 << 20
+CELLS_A_BYTE = 4
+_SPARSE = "there are too many fields for so few values: most of them are said nowhere, so that this is no table"
+_SCALARS = {str: pa.string(), bool: pa.bool_(), int: pa.int64(), float: pa.float64(), type(None): pa.null()}
+
+
+class Fields:
+    """The fields of json objects, each a column.
+
+    Attributes:
+        kinds: name -> the Arrow type that holds the values so far.
+        size: bytes of the objects so far.
+        rows: their number.
+        items: how many items all their lists hold.
+        columns: how many columns of plain values Arrow keeps for them: with a value a row, and with one an item.
+        full: whether there were too many; what has new fields, or objects in them, is refused from then on.
+    """
+
+    def __init__(self):
+        self.kinds: dict[str, pa.DataType] = {}
+        self.size = self.rows = self.items = 0
+        self.columns = [0, 0]
+        self.full = False
+        self._named_in: dict[str, str] = {}
+
+    def add(self, fields: Any, where: str, size: int) -> dict[str, Any]:
+        """Makes the types such that one more object, of `size` bytes, fits in, and returns it.
+
+        Raises:
+            DataError: it is no object, or a value is of another type than before it; nothing is changed then. Or most
+                fields are in few objects only: the columns would hold more than a few values for each byte.
+        """
+        if not isinstance(fields, dict):
+            raise DataError(f"{where}: it is a {type(fields).__name__}, not an object with fields: {short(fields)}")
+        new = {}
+        for name, value in fields.items():
+            kind, known = _SCALARS.get(type(value)), self.kinds.get(name)
+            try:
+                if kind is None:
+                    kind = pa.infer_type([value])
+                elif kind is _SCALARS[int] and not -(1 << 63) <= value < 1 << 63:
+                    raise OverflowError("it is too large for 64 bits")
+                if known is None:
+                    new[name] = kind
+                elif known != kind and kind != pa.null():
+                    if self.full and pa.types.is_nested(kind):
+                        raise ValueError("there are too many fields before it")
+                    new[name] = _common(known, kind)
+            except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+                other = f", and not as in {self._named_in[name]}" if name in self._named_in else ""
+                raise DataError(f"{where}: the field {short(name)} is {brief(value)}{other}: {reason(error)}") from error
+        items = self.items + sum(map(_items, fields.values()))
+        columns = [self.columns[place] + sum(_leaves(kind)[place] - _leaves(self.kinds.get(name))[place] for name, kind in new.items())
+                   for place in (0, 1)]  # fmt: skip
+        if new or items > self.items:
+            self.full = self.full or not _is_table(columns, self.rows + 1, items, self.size + size)
+        if self.full and (new or items > self.items):
+            raise DataError(f"{where}: {_SPARSE}")
+        self._named_in |= {name: where for name, kind in new.items() if kind != pa.null()}
+        self.kinds |= new
+        self.columns, self.items, self.rows, self.size = columns, items, self.rows + 1, self.size + size
+        return fields
+
+    def check(self, where: str) -> None:
+        """Raises DataError if the objects together have too many fields for their size."""
+        if not _is_table(self.columns, self.rows, self.items, self.size):
+            raise DataError(f"{where}: {_SPARSE}")
+
+
+def _is_table(columns: list[int], rows: int, items: int, size: int) -> bool:
+    return rows * columns[0] + items * columns[1] <= FREE_CELLS + CELLS_A_BYTE * size
+
+
+@lru_cache(maxsize=1 << 10)
+def _common(first: pa.DataType, second: pa.DataType) -> pa.DataType:
+    """The type that holds the values of both."""
+    schemas = [pa.schema([("", kind)]) for kind in (first, second)]
+    return pa.unify_schemas(schemas, promote_options="permissive").field(0).type
+
+
+def table_of(
+    objects: Iterable[tuple[Any, str, int]], where: str, faults: AbstractContextManager | None = None
+) -> pa.Table:
+    """The table of json objects: all fields of all objects are columns, null where an object has no such field.
+
+    Args:
+        objects: each with what names it in messages, and its size in bytes.
+        where: names the file.
+        faults: what the fault of a single object is raised in; None raises it.
+
+    Raises:
+        DataError: as `Fields.add`.
+    """
+    fields, batch, tables = Fields(), [], []
+    for value, place, size in objects:
+        with faults or nullcontext():
+            batch.append(fields.add(value, place, size))
+        if len(batch) == BATCH:
+            fields.check(where)
+            tables.append(_batch(batch, fields.kinds, where))
+            batch = []
+    fields.check(where)
+    tables.append(_batch(batch, fields.kinds, where))
+    try:
+        return pa.concat_tables(tables, promote_options="permissive")
+    except pa.ArrowException as error:
+        raise DataError(f"{where}: {reason(error)}") from error
+
+
+def _batch(rows: list[dict[str, Any]], kinds: dict[str, pa.DataType], where: str) -> pa.Table:
+    columns = {}
+    for name, kind in kinds.items():
+        try:
+            columns[name] = pa.array([row.get(name) for row in rows], kind)
+        except (pa.ArrowException, ValueError, OverflowError) as error:  # 2**60 + 1 is no float64
+            raise DataError(f"{where}: the field {short(name)}: {reason(error)}") from error
+    return pa.table(columns)
+
+
+def short(value: Any) -> str:
+    """A text as it is, and other values as in Python, for a message, however large or deep they are."""
+    return value[:100] if isinstance(value, str) else brief(value)
+
+
+def brief(value: Any) -> str:
+    """A value as it is written in Python, for a message, however large or deep it is."""
+    return _BRIEF.repr(value)
+
+
+_BRIEF = reprlib.Repr()
+_BRIEF.maxstring = _BRIEF.maxother = 60
+
+
+def _items(value: Any) -> int:
+    """The number of items of all lists in a value."""
+    if isinstance(value, dict):
+        return sum(map(_items, value.values()))
+    return len(value) + sum(map(_items, value)) if isinstance(value, list) else 0
+
+
+def _leaves(kind: pa.DataType | None, listed: bool = False) -> tuple[int, int]:
+    """How many columns of plain values Arrow keeps for a type: with a value a row, and with one an item of a list."""
+    if kind is None:
+        return 0, 0
+    if pa.types.is_struct(kind):
+        parts = [_leaves(field.type, listed) for field in kind]
+        return sum(plain for plain, _ in parts), sum(inner for _, inner in parts)
+    if pa.types.is_list(kind):
+        return _leaves(kind.value_type, True)
+    return (0, 1) if listed else (1, 0)

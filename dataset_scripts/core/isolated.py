@@ -1,0 +1,239 @@
+"""Parsers in C that damaged files crash, hang or fill memory with, run in a process of their own.
+
+`call` runs a function of a file of Python that needs nothing of this package, so that the process starts in a fraction of a
+second. It is started at the first call, stays for the next ones, and ends with the process that asked. A forked process, such
+as a worker of a DataLoader, starts its own: plain pipes, which daemonic processes may have, too.
+
+What goes there is JSON; what comes back is JSON or one array, whose bytes follow as they are.
+"""
+
+import atexit
+import contextlib
+import fcntl
+import importlib.util
+import json
+import math
+import mmap
+import os
+import resource
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from typing import Any, BinaryIO
+
+import numpy as np
+
+SECONDS = 10  # of CPU that a call has, and a second more for each PACE bytes
+PACE = 5 << 20
+WAIT = 20  # times as long until a call that uses no CPU has failed, as on a disk that does not answer
+MEMORY = 1 << 30  # bytes that a call has beside what it is given; libraries map more than they use
+PIPE = 1 << 20  # bytes
+KINDS = "biufSU"  # of arrays that are passed on
+ENVIRONMENT = {  # memory is not given back between blocks of equal size, which takes longer than to decompress them
+    "MALLOC_MMAP_THRESHOLD_": str(1 << 28), "MALLOC_TRIM_THRESHOLD_": str(1 << 29), "OPENBLAS_NUM_THREADS": "1",
+}  # fmt: skip
+
+
+class Crash(Exception):
+    """The process ended, or was ended, before the call had a result."""
+
+
+class _Child:
+    def __init__(self):
+        environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", __file__],
+            bufsize=0,  # a fork copies no half of a message
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+        )
+        with contextlib.suppress(OSError, AttributeError):  # Linux has it
+            fcntl.fcntl(self.process.stdout, fcntl.F_SETPIPE_SZ, PIPE)
+
+    def call(self, request: dict, seconds: float) -> Any:
+        try:
+            message = memoryview(json.dumps(request).encode() + b"\n")
+            while message:
+                message = message[self.process.stdin.write(message) :]
+            if not select.select([self.process.stdout], [], [], seconds * WAIT)[0]:
+                raise Crash(f"no answer in {seconds * WAIT:.0f} seconds")
+            reply = json.loads(bytes(self.receive(int.from_bytes(self.receive(8), "little"))))
+            if "array" not in reply:
+                return reply
+            dtype, shape, order = reply["array"]
+            content = self.receive(math.prod(shape) * np.dtype(dtype).itemsize)
+            return np.frombuffer(content, dtype).reshape(shape, order=order) if content else np.empty(shape, dtype)
+        except (BrokenPipeError, EOFError) as error:
+            raise Crash(self.ended(seconds)) from error
+
+    def receive(self, size: int) -> memoryview:
+        content, at = memoryview(np.empty(size, np.uint8)), 0
+        while at < size:
+            count = self.process.stdout.readinto(content[at:])
+            if not count:
+                raise EOFError
+            at += count
+        return content
+
+    def ended(self, seconds: float) -> str:
+        status = self.process.wait()
+        if status == -signal.SIGXCPU:
+            return f"it takes longer than {seconds:.0f} seconds"
+        return f"it makes the parser crash ({signal.Signals(-status).name if status < 0 else f'status {status}'})"
+
+    def close(self, kill: bool = True) -> None:
+        """Ends the process; one that was forked only lets go of its copies of the pipes."""
+        if kill:
+            self.process.kill()
+        for pipe in (self.process.stdin, self.process.stdout):
+            with contextlib.suppress(OSError):
+                pipe.close()
+        if kill:
+            self.process.wait()
+
+
+_child: _Child | None = None
+_lock = threading.Lock()
+
+
+def call(file: str, function: str, *arguments: Any, size: int = 0) -> Any:
+    """What a function of a file of Python returns for arguments that JSON holds: an array, or what JSON holds.
+
+    Args:
+        file: of the function; it imports nothing of this package.
+        size: bytes of the data that the call is about: so much time and three times so much memory it has.
+
+    Raises:
+        Crash: it took too long, or the process died.
+        ImportError: the file imports a library that is not installed.
+        ValueError: what the function raised, in words.
+    """
+    global _child
+    seconds = SECONDS + size / PACE
+    request = {"file": file, "function": function, "arguments": arguments, "seconds": seconds, "memory": MEMORY + 3 * size}
+    with _lock:
+        if _child is None:
+            _child = _Child()
+        try:
+            reply = _child.call(request, seconds)
+        except BaseException:  # also a break in between: what it answers later is not of the next call
+            _child.close()
+            _child = None
+            raise
+    if isinstance(reply, np.ndarray):
+        return reply
+    if "missing" in reply:
+        raise ImportError(reply["missing"])
+    if "error" in reply:
+        raise ValueError(reply["error"])
+    return reply["value"]
+
+
+def _forked() -> None:
+    global _child, _lock
+    _lock = threading.Lock()
+    if _child is not None:
+        _child.close(kill=False)
+        _child.process.returncode = 0  # it is no child of this process
+        _child = None
+
+
+def _end() -> None:
+    global _child
+    if _child is not None:
+        _child.close()
+        _child = None
+
+
+os.register_at_fork(after_in_child=_forked)
+atexit.register(_end)
+
+
+class Shared:
+    """Memory that the other process reaches, too, as a file called `path`."""
+
+    def __init__(self, size: int):
+        if hasattr(os, "memfd_create"):
+            self.file = open(os.memfd_create("shared"), "w+b", buffering=0)
+            self.path = f"/proc/{os.getpid()}/fd/{self.file.fileno()}"
+        else:
+            self.file = tempfile.NamedTemporaryFile(buffering=0)
+            self.path = self.file.name
+        self.file.truncate(size)
+        self.map = mmap.mmap(self.file.fileno(), size)
+
+
+def reachable(files: Any, path: str) -> tuple[str, Shared | None]:
+    """The path of a file of a listing as the other process opens it, and what has to be kept as long: a copy in memory, if it
+    lies in an archive.
+    """
+    if files.locate(path)[0] is None:
+        return os.path.abspath(files.local(path)), None
+    content = files.read(path)
+    copy = Shared(len(content))
+    copy.map[:] = content
+    return copy.path, copy
+
+
+def serve(requests: BinaryIO, replies: BinaryIO) -> None:
+    """Answers calls until there are no more."""
+    modules = {}
+    for line in requests:
+        request = json.loads(line)
+        try:
+            module = modules.get(request["file"]) or modules.setdefault(request["file"], _load(request["file"]))
+            _limit(request["seconds"], request["memory"])
+            header, content = _packed(getattr(module, request["function"])(*request["arguments"]))
+            message = json.dumps(header)
+        except ImportError as error:
+            message, content = json.dumps({"missing": str(error)}), b""
+        except MemoryError:
+            message, content = json.dumps({"error": "it asks for more memory than it may have"}), b""
+        except Exception as error:
+            message, content = json.dumps({"error": f"{error}"[:1000] or type(error).__name__}), b""
+        replies.write(len(message).to_bytes(8, "little") + message.encode())  # JSON is ASCII here
+        replies.write(content)
+        replies.flush()
+
+
+def _packed(result: Any) -> tuple[dict, Any]:
+    if not isinstance(result, np.ndarray):
+        return {"value": result}, b""
+    if result.dtype.kind not in KINDS:
+        raise ValueError(f"it holds {result.dtype}, not numbers or text")
+    order = "F" if result.flags.f_contiguous and not result.flags.c_contiguous else "C"
+    content = np.ascontiguousarray(result.T if order == "F" else result).reshape(-1)
+    return {"array": [result.dtype.str, result.shape, order]}, content.view(np.uint8) if content.size else b""
+
+
+def _load(file: str) -> Any:
+    spec = importlib.util.spec_from_file_location(f"isolated_{os.path.basename(file)[:-3]}", file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _limit(seconds: float, memory: int) -> None:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    _set(resource.RLIMIT_CPU, math.ceil(used.ru_utime + used.ru_stime + seconds))
+    with contextlib.suppress(OSError, ValueError):  # macOS does not limit it
+        with open("/proc/self/statm") as file:
+            mapped = int(file.read().split()[0]) * resource.getpagesize()
+        _set(resource.RLIMIT_AS, mapped + memory)
+
+
+def _set(kind: int, limit: int) -> None:
+    hard = resource.getrlimit(kind)[1]
+    resource.setrlimit(kind, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
+
+
+if __name__ == "__main__":
+    channel = os.dup(1)
+    os.dup2(2, 1)  # what libraries print is no answer
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that asks decides
+    serve(sys.stdin.buffer, open(channel, "wb"))

@@ -1,0 +1,74 @@
+"""Json text of foreign files: strict, and checked before anything recurses into it."""
+
+import json
+import math
+import re
+from typing import Any
+
+import numpy as np
+
+from dataset_scripts.core.errors import reading
+
+MAX_DEPTH = 32  # Arrow, and what is written with it, recurses into nested values
+# Strings, whose brackets do not count; one ends at a line break, where no string of json goes on. Possessive: linear.
+_STRINGS = re.compile(rb'"[^"\\\n]*+(?:\\[^\n][^"\\\n]*+)*+"?')
+_OTHERS = bytes(set(range(256)) - set(b"[]{}"))
+_ESCAPED_HALF = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+def parse_json(content: bytes, where: str) -> Any:
+    """The value of a json text in UTF-8, with or without a byte order mark.
+
+    Raises:
+        DataError: other encodings, broken json, an object with a key twice, nesting deeper than MAX_DEPTH, a number
+            beyond float64 or of more than 4,300 digits, half a surrogate pair; the message begins with `where`.
+    """
+    with reading(where):
+        check_depth(content)
+        return decode(content.decode("utf-8-sig"))
+
+
+def decode(text: str) -> Any:
+    """The value of a json text of known depth; raises what a json parser raises."""
+    return check_text(text, DECODER.decode(text))
+
+
+def check_text(text: str, value: Any) -> Any:
+    """The value of a json text, if it can be encoded in UTF-8.
+
+    Raises:
+        UnicodeEncodeError: an escape such as `\\ud800` is half a character.
+    """
+    if _ESCAPED_HALF.search(text):
+        json.dumps(value, ensure_ascii=False).encode()
+    return value
+
+
+def check_depth(content: bytes) -> None:
+    """Raises ValueError if brackets of a json text, also of a broken one, are nested deeper than MAX_DEPTH."""
+    if content.count(b"[") + content.count(b"{") <= MAX_DEPTH:
+        return
+    brackets = np.frombuffer(_STRINGS.sub(b"", content).translate(None, _OTHERS), np.uint8)
+    depth = np.cumsum(np.where((brackets == ord("[")) | (brackets == ord("{")), 1, -1), dtype=np.int64)
+    floor = np.minimum.accumulate(np.minimum(depth, 0))  # closing brackets too many don't make room for opening ones
+    if (depth - floor).max(initial=0) > MAX_DEPTH:
+        raise ValueError(f"it is nested deeper than {MAX_DEPTH}")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        seen = set()
+        twice = next(name for name, _ in pairs if name in seen or seen.add(name))
+        raise ValueError(f"the key {twice[:100]!r} stands twice in an object")
+    return fields
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"the number {text[:40]} is too large")
+    return number
+
+
+DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=_number)

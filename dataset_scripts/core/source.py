@@ -1,0 +1,56 @@
+"""A published file: where it lies, and how it is known to be the one."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from dataset_scripts.core.errors import DataError, reading
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file as its authors publish it.
+
+    Attributes:
+        name: the file name, which says what it is (`train-images-idx3-ubyte.gz`).
+        urls: where it lies; the first is tried first, the others are mirrors. None of them: it has to be fetched by hand.
+        size: bytes.
+        digest: "sha256:…" or "md5:…" of the content, in hexadecimal digits.
+    """
+
+    name: str
+    urls: tuple[str, ...]
+    size: int | None = None
+    digest: str | None = None
+
+    @classmethod
+    def at(cls, *bases: str) -> Callable[[str, int, str], "Source"]:
+        """For files that lie together: `Source.at("https://a.org/", "https://mirror.org/")("train.zip", 143812152, "284f…")`.
+
+        The function that it returns takes the name, which is appended to each of `bases`, the size in bytes, and the
+        sha256 or md5 in hexadecimal digits, which their number tells apart.
+        """
+
+        def published(name: str, size: int, digest: str) -> Source:
+            kind = {64: "sha256", 32: "md5"}[len(digest)]
+            return cls(name, tuple(base + name for base in bases), size, f"{kind}:{digest}")
+
+        return published
+
+    def check(self, path: Path) -> None:
+        """Compares size and digest of a file.
+
+        Raises:
+            DataError: they differ; with both values.
+        """
+        with reading(path):
+            size = path.stat().st_size
+            if self.size is not None and size != self.size:
+                raise DataError(f"{path}: {size} bytes, published are {self.size}")
+            if self.digest is not None:
+                kind, _, expected = self.digest.partition(":")
+                with open(path, "rb") as file:
+                    found = hashlib.file_digest(file, kind).hexdigest()
+                if found != expected:
+                    raise DataError(f"{path}: its {kind} is {found}, published is {expected}")

@@ -1,0 +1,133 @@
+"""Fuzzing of all that reads foreign files: `python tests/fuzz --executions 100000`. See docs/robustness.md.
+
+The exit status is 1 where there are findings. One execution, for a debugger:
+`python tests/fuzz --target coco_masks --seed 0 --execution 12345`.
+"""
+
+import argparse
+import logging
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import traceback
+import warnings
+from pathlib import Path
+
+BATCH = 250  # executions of a child
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parents[1]))
+sys.dont_write_bytecode = True
+os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--executions", type=int, default=10_000, help="of all targets together")
+    parser.add_argument("--target", action="append", help="a target, or the begin of the names of some; may be given again")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--execution", type=int, help="run this one here, with its traceback; -1 is the example as it is")
+    parser.add_argument("--replay", type=Path, nargs="*", help="run findings that were kept, by default all, and nothing else")
+    parser.add_argument("--write", type=Path, help="with --execution: leave its files in this folder")
+    parser.add_argument("--processes", type=int, default=os.cpu_count())
+    parser.add_argument("--results", type=Path, default=HERE / "results/fuzz.json")
+    parser.add_argument("--keep", action="store_true", help="keep the files of new findings under tests/fuzz/findings")
+    parser.add_argument("--write-docs", action="store_true", help="put the table into docs/robustness.md")
+    parser.add_argument("--list", action="store_true", help="names of the targets")
+    args = parser.parse_args()
+    work = Path(tempfile.mkdtemp(prefix="fuzz-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None))
+    try:
+        return run(args, work)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def run(args: argparse.Namespace, work: Path) -> int:
+    from targets import TARGETS, prepare
+
+    targets = [target for target in TARGETS if target.startswith(tuple(args.target or [""]))]
+    if args.list or not targets:
+        print("\n".join(TARGETS))
+        return 0 if args.list else 2
+    quiet()
+    prepare(work)
+    if args.execution is not None:
+        return run_one(args, targets[0], work)
+    from dictionary import listen
+    from processes import EXAMPLE, Batch
+    from processes import run as run_all
+    from report import KEPT, Report
+
+    share, batches = args.executions // len(targets), []
+    if args.replay is not None:
+        paths = args.replay or sorted(KEPT.glob("*/*.json"))
+        for target in targets:
+            kept = [path.resolve() for path in paths if path.parent.name == target]
+            batches += [Batch(target, list(range(len(kept))), kept)] if kept else []
+    else:
+        for start in range(EXAMPLE, share, BATCH):  # in turns, so that what is printed on the way is about all
+            batches += [Batch(target, list(range(start, min(share, start + BATCH)))) for target in targets]
+    with listen() as server:
+        report = Report(targets, sum(len(batch.numbers) for batch in batches), args.seed, server)
+        began = time.perf_counter()
+        try:
+            run_all(args.seed, batches, args.processes, work, report.add)
+        except KeyboardInterrupt:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            print("stopped: what follows is about the executions until now", file=sys.stderr)
+        report.finish(time.perf_counter() - began)
+    print(report.table())
+    report.save(args.results)
+    if args.write_docs:
+        report.write_docs()
+    if args.keep:
+        report.keep()
+    return 1 if report.findings else 0
+
+
+def run_one(args: argparse.Namespace, target: str, work: Path) -> int:
+    """One execution in this process."""
+    from dictionary import plant
+    from examples import EXAMPLES
+    from processes import Batch, check_message, watch, write
+    from targets import ALLOWED, execute
+
+    files, rng = Batch(target, []).files(args.seed, args.execution, EXAMPLES[target].make())
+    folder = work / "set"
+    plant(work)
+    for place in [folder, *([args.write] if args.write else [])]:
+        place.mkdir(parents=True)
+        write(files, place)
+    os.chdir(folder)
+    reached = watch(work)
+    try:
+        said = f"{execute(target, folder, rng)} rows"
+    except ALLOWED as error:
+        said = f"{type(error).__name__}: {error}"
+        if check_message(error):
+            reached.append(f"the message {str(error)!r}")
+    except BaseException:
+        said = ""
+        traceback.print_exc()
+    finally:
+        os.chdir(HERE)
+    print("\n".join(filter(None, [said, *reached])))
+    return 1 if reached or not said else 0
+
+
+def quiet() -> None:
+    import datasets
+    import pyarrow
+    import torch
+
+    torch.set_num_threads(1)
+    pyarrow.set_cpu_count(1)
+    datasets.disable_progress_bars()
+    logging.disable(logging.CRITICAL)
+    warnings.simplefilter("ignore")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

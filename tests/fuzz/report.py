@@ -1,0 +1,111 @@
+"""What a run found: a table, results as json, the part of the documentation, and files of findings that are kept."""
+
+import base64
+import json
+import os
+import re
+import socket
+import zlib
+from collections import Counter
+from pathlib import Path
+
+from examples import EXAMPLES
+from processes import DONE, ERRORS, MICROSECONDS, ROWS, Batch
+from tqdm import tqdm
+
+HERE = Path(__file__).resolve().parent
+DOCS = HERE.parents[1] / "docs/robustness.md"
+KEPT = HERE / "findings"
+OPEN = KEPT / "open"  # findings that are not mended yet: type, file and function, a line each
+
+
+class Report:
+    """
+    Args:
+        total: executions, for the time that is left.
+        server: what nothing should call.
+
+    Attributes:
+        findings: (type, file, function, line) -> the first execution of it, and of how many.
+    """
+
+    def __init__(self, targets: list[str], total: int, seed: int, server: socket.socket):
+        self.seed, self.server, self.seconds = seed, server, 0.0
+        self.counts = {target: Counter() for target in targets}
+        self.findings: dict[tuple, dict] = {}
+        self.bar = tqdm(total=total, unit="", smoothing=0.05)
+
+    def add(self, batch: Batch, counts: list[int], findings: list[dict]) -> None:
+        self.counts[batch.target].update(dict(enumerate(counts)))
+        for found in findings:
+            self._add(found | ({"kept": str(batch.kept[found["execution"]])} if batch.kept else {}))
+        self.bar.update(counts[DONE])
+        self.bar.set_postfix_str(f"{batch.target}, {len(self.findings)} findings")
+
+    def _add(self, found: dict) -> None:
+        key = found["type"], found["file"], found["function"], found["line"]
+        known = self.findings.setdefault(key, found | {"count": 0})
+        known["count"] += 1
+
+    def finish(self, seconds: float) -> None:
+        self.bar.close()
+        self.seconds = seconds
+        try:
+            self.server.accept()
+        except BlockingIOError:
+            return
+        self._add({"target": "?", "execution": 0, "type": "Unsound", "file": "?", "line": 0, "function": "?",
+                   "text": "something called the server of this machine"})  # fmt: skip
+
+    def rows(self) -> list[tuple]:
+        found = Counter(finding["target"] for finding in self.findings.values())
+        rows = [
+            (target, count[DONE], count[ROWS], count[ERRORS], found[target], round(1e6 * count[DONE] / max(1, count[MICROSECONDS])))
+            for target, count in self.counts.items()
+        ]
+        total = [sum(row[column] for row in rows) for column in range(1, 5)]
+        return [*rows, ("all", *total, round(total[0] / max(self.seconds, 1e-9)))]
+
+    def table(self) -> str:
+        head = ("target", "executions", "rows", "errors in one line", "findings", "executions/s")
+        lines = ["| " + " | ".join(head) + " |", "|---" + "|---:" * (len(head) - 1) + "|"]
+        lines += ["| " + " | ".join(f"{cell:,}" if isinstance(cell, int) else cell for cell in row) + " |" for row in self.rows()]
+        for key, found in sorted(self.findings.items(), key=lambda item: (item[0][1], item[0][3])):
+            lines += [f"\n{found['file']}:{found['line']} {found['function']}: {found['text']}".replace("\n", "\n  "),
+                      f"  {found['count']} times; {self.command(found)}"]  # fmt: skip
+        return "\n".join(lines)
+
+    def command(self, found: dict) -> str:
+        if "kept" in found:
+            return f"python tests/fuzz --replay {os.path.relpath(found['kept'])}"
+        return f"python tests/fuzz --target {found['target']} --seed {self.seed} --execution {found['execution']}"
+
+    def save(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        names = ("target", "executions", "rows", "errors", "findings", "per_second")
+        findings = [found | {"command": self.command(found)} for found in self.findings.values()]
+        content = {"seed": self.seed, "seconds": round(self.seconds, 1), "processor": os.uname().machine, "cores": os.cpu_count(),
+                   "targets": [dict(zip(names, row)) for row in self.rows()], "findings": findings}  # fmt: skip
+        path.write_text(json.dumps(content, indent=1) + "\n")
+
+    def write_docs(self) -> None:
+        table = self.table().partition("\n\n")[0]
+        said = f"Seed {self.seed}, {self.seconds:,.0f} s on {os.cpu_count()} cores:\n\n{table}"
+        text = DOCS.read_text("utf-8")
+        new = re.sub(r"(<!-- executions -->\n).*?(<!-- /executions -->)", lambda m: f"{m[1]}\n{said}\n\n{m[2]}", text, flags=re.DOTALL)
+        DOCS.write_text(new, "utf-8")
+
+    def keep(self) -> None:
+        """Writes the files of new findings, and into `open` which there are; a replay only does the latter."""
+        for (kind, file, function, _), found in self.findings.items():
+            target, number = found["target"], found["execution"]
+            if target not in EXAMPLES or "kept" in found:
+                continue
+            files, _ = Batch(target, []).files(self.seed, number, EXAMPLES[target].make())
+            path = KEPT / target / f"{kind}-{Path(file).stem}-{re.sub(r'[^a-z_]', '', function)}.json"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            packed = {name: base64.b64encode(zlib.compress(content, 9)).decode() for name, content in files.items()}
+            said = {"target": target, "seed": self.seed, "execution": number, "said": f"{file}: {found['text']}"}
+            path.write_text(json.dumps(said | {"files": packed}, indent=1) + "\n")
+        known = set() if any("kept" in found for found in self.findings.values()) else set(OPEN.read_text().splitlines())
+        OPEN.write_text("".join(f"{line}\n" for line in sorted(known | {" ".join(key[:3]) for key in self.findings})))

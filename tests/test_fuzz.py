@@ -1,0 +1,37 @@
+"""The findings of fuzzing that were kept, and some new executions of every target; `make fuzz` runs many."""
+
+import json
+import subprocess
+import sys
+
+
+def fuzz(root, results, *args):
+    """Runs the command; the keys of what it found, less those of `findings/open`."""
+    command = [sys.executable, root / "tests/fuzz", "--processes", "2", "--results", results, *args]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert run.returncode in (0, 1) and results.exists(), run.stderr[-3000:]
+    content = json.loads(results.read_text())
+    known = (root / "tests/fuzz/findings/open").read_text().splitlines()
+    new = [item for item in content["findings"] if f"{item['type']} {item['file']} {item['function']}" not in known]
+    assert not new, "\n".join(f"{item['file']}:{item['line']}: {item['text']}\n  {item['command']}" for item in new)
+    return content
+
+
+def test_findings_that_were_kept(root, tmp_path):
+    kept = len(list(root.glob("tests/fuzz/findings/*/*.json")))
+    assert fuzz(root, tmp_path / "results.json", "--replay")["targets"][-1]["executions"] == kept
+
+
+def test_new_executions(root, tmp_path):
+    """Every example gives rows, and nothing that is done to it gives more than an error in one line."""
+    targets = fuzz(root, tmp_path / "results.json", "--executions", "500")["targets"][:-1]
+    assert len(targets) > 60 and all(target["executions"] > 5 for target in targets)
+
+
+def test_an_execution_is_a_function_of_its_number(root, tmp_path):
+    for name in ("one", "two"):
+        command = [sys.executable, root / "tests/fuzz", "--target", "coco_masks", "--execution", "7", "--write", tmp_path / name]
+        subprocess.run(command, capture_output=True, timeout=120)
+    one, two = ({path.relative_to(tmp_path / name): path.read_bytes() for path in (tmp_path / name).rglob("*") if path.is_file()}
+                for name in ("one", "two"))  # fmt: skip
+    assert one == two and len(one) > 1

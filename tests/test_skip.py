@@ -1,0 +1,220 @@
+"""`on_error="skip"`: of good rows and one of each fault the good rows stay, and each fault is listed."""
+
+import io
+import json
+import re
+import tarfile
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from dataset_scripts import DataError, load_dataset
+
+GOOD = 3
+
+
+def png(mode="RGB", size=(40, 30)):
+    buffer = io.BytesIO()
+    PIL.Image.fromarray(np.random.default_rng(1).integers(0, 2, (*size[::-1], 3)[: 3 if mode == "RGB" else 2], np.uint8)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def check(tmp_path, caplog):
+    """Loads files with `on_error`, and compares the rows that stay and the faults that are listed."""
+
+    def check(layout, files, messages, strip="", **options):
+        for name, content in files.items():
+            path = tmp_path / "data" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        options = {"data_dir": str(tmp_path / "data"), "split": "train", "cache_dir": str(tmp_path / "cache"), **options}
+        with pytest.raises(DataError):
+            load_dataset(layout, **options)
+        rows = load_dataset(layout, **options, on_error="skip", transform=None)
+        assert [name.removeprefix(strip) for name in rows["image_id"]] == [f"good{number}" for number in range(GOOD)]
+        [path] = (tmp_path / "cache").rglob("*.skipped.txt")
+        lines = path.read_text().splitlines()
+        for message in messages:
+            assert len([line for line in lines if re.search(message, line)]) == 1, (message, lines)
+        return lines
+
+    return check
+
+
+def good(number):
+    return f"good{number}"
+
+
+BOX = {"bbox": [1, 2, 3, 4], "category_id": 1, "segmentation": [[1, 1, 9, 1, 9, 9]], "area": 8, "iscrowd": 0}
+COCO = {  # what is wrong with an annotation -> what is said of it
+    "category": ({"category_id": 9}, "there is no category 9"),
+    "no category": ({"category_id": None}, "there is no category None"),
+    "true": ({"category_id": True}, "there is no category True"),
+    "list": ({"category_id": [1]}, r"there is no category \[1\]"),
+    "outside": ({"bbox": [5, 5, 99, 5]}, "reaches out of the image"),
+    "huge": ({"bbox": [10**400, 5, 9, 5]}, "bbox is"),
+    "nan": ({"bbox": [float("nan"), 5, 9, 5]}, "is no box in"),
+    "inf": ({"bbox": [0, 0, float("inf"), 5]}, "bbox is"),
+    "box of words": ({"bbox": ["1", 2, 3, 4]}, r"bbox is \['1', 2"),
+    "no box": ({"bbox": None}, "bbox is None"),
+    "area": ({"area": "large"}, "area is large, not a number"),
+    "crowd": ({"iscrowd": "no"}, "iscrowd is no, not 0 or 1"),
+    "annotation id": ({"id": "x"}, "its id is no whole number"),
+    "annotation id of 80 bits": ({"id": 2**80}, "its id is no whole number"),
+    "polygon far out": ({"segmentation": [[1e9, 0, 0, 1e9, 5, 5]]}, "a polygon reaches further than"),
+    "polygon nan": ({"segmentation": [[float("nan"), 0, 0, 5, 5, 5]]}, "no segmentation: a polygon"),
+    "polygon inf": ({"segmentation": [[0, 0, 0, float("inf"), 5, 5]]}, "a polygon reaches further than"),
+    "polygon without end": ({"segmentation": [[0, 0, 39, 29] * 100_000]}, "the border of its polygons is longer"),
+    "polygon of words": ({"segmentation": [["1"] * 6]}, "a polygon is made of numbers"),
+    "polygon of 5": ({"segmentation": [[1, 2, 3, 4, 5]]}, "at least three points"),
+    "none": ({"segmentation": None}, "neither a list of polygons nor"),
+    "counts": ({"segmentation": {"size": [30, 40], "counts": [5, 5]}}, "its counts make 10 pixels, not 1200"),
+    "negative counts": ({"segmentation": {"size": [30, 40], "counts": [1210, -10]}}, "its counts are not 0 to 1200"),
+    "counts of words": ({"segmentation": {"size": [30, 40], "counts": ["x"]}}, "its counts are not whole numbers"),
+    "no counts": ({"segmentation": {"size": [30, 40], "counts": None}}, "its counts are NoneType"),
+    "huge counts": ({"segmentation": {"size": [30, 40], "counts": [10**30]}}, "its counts are not 0 to 1200"),
+    "garbage": ({"segmentation": {"size": [30, 40], "counts": "\x01\x02"}}, "no compressed run lengths"),
+    "cut off": ({"segmentation": {"size": [30, 40], "counts": "ooooooooo"}}, "no compressed run lengths, or cut off"),
+    "compressed too few": ({"segmentation": {"size": [30, 40], "counts": "11"}}, "its counts make 2 pixels"),
+    "size": ({"segmentation": {"size": [10**6, 10**6], "counts": [10**12]}}, "its size is"),
+    "size of words": ({"segmentation": {"size": "ab", "counts": []}}, "a run-length code has a size"),
+}
+IMAGES = {  # of an image
+    "no file": ({"file_name": "gone.png"}, "gone.png, is not in"),
+    "no name": ({"file_name": None}, "has no file_name$"),
+    "name is a list": ({"file_name": ["x"]}, r"has no file_name, but \['x'\]"),
+    "outside": ({"file_name": "../x.png"}, "leads outside of"),
+    "other size": ({"width": 41}, "is 41 x 30 there"),
+    "size of words": ({"width": "40"}, "is 40 x 30, which is no size"),
+    "float id": ({"id": 99.5}, r"an image has no id.*99\.5"),
+    "bool id": ({"id": True}, "an image has no id.*True"),
+    "large id": ({"id": 2**70}, "an image has no id.*11805"),
+}
+
+
+def test_coco(check):
+    files = {f"{good(number)}.png": png() for number in range(GOOD)}
+    images = [{"id": good(number), "file_name": f"{good(number)}.png", "width": 40, "height": 30} for number in range(GOOD)]
+    annotations = [{"id": number, "image_id": good(number)} | BOX for number in range(GOOD)]
+    for number, (what, (change, _)) in enumerate(COCO.items(), GOOD):
+        files[f"{number}.png"] = png()
+        images.append({"id": what, "file_name": f"{number}.png", "width": 40, "height": 30})
+        annotations.append({"id": number, "image_id": what} | BOX | change)
+    for number, (what, (change, _)) in enumerate(IMAGES.items()):
+        files[f"image{number}.png"] = png()
+        images.append({"id": 1000 + number, "file_name": f"image{number}.png", "width": 40, "height": 30} | change)
+    images += [5, None, ["x"], {"id": good(0), "file_name": "good0.png"}]
+    annotations += [7, {"id": 5} | BOX, {"image_id": 5.0} | BOX, {"image_id": "nowhere"} | BOX]
+    categories = [{"id": 1, "name": "cat"}, {"id": 2}, {"name": "x"}, {"id": 3, "name": None}, 4, {"id": 1, "name": "dog"}]
+    files["set.json"] = json.dumps({"images": images, "annotations": annotations, "categories": categories})
+    messages = [f"image {what}, annotation .*{message}" for what, (_, message) in COCO.items()]
+    messages += [message for _, message in IMAGES.values()]
+    messages += ["an image has no id.*: 5$", "an image has no id.*: None", r"an image has no id.*: \['x'\]", "image id good0 stands twice"]
+    messages += ["an annotation has no image_id.*: 7$", "an annotation has no image_id.*'id': 5", "an annotation has no image_id.*5.0"]
+    messages += ["annotations of image nowhere, which", "name of category 2 is None", "a category has no id", "name of category 3 is None"]
+    lines = check("coco", files, [*messages[:-3], messages[-3], messages[-1]], masks=True)
+    assert len(lines) == len(messages) + 2  # a category that is a number, and one of two names
+
+
+def test_coco_captions(check):
+    files = {f"{name}.png": png() for name in ("good0", "good1", "good2", "none", "list")}
+    images = [{"id": name.removesuffix(".png"), "file_name": name} for name in files]
+    annotations = [{"image_id": good(number), "caption": "x"} for number in range(GOOD)]
+    annotations += [{"image_id": "none"}, {"image_id": "list", "caption": ["x"]}]
+    files["captions.json"] = json.dumps({"images": images, "annotations": annotations})
+    check("coco", files, ["image none.* its caption is None", r"image list.* its caption is \['x'\]"])
+
+
+def test_yolo(check):
+    lines = {
+        "words": ("a cat", "could not convert"), "three": ("0 .1 .1", "3 numbers; a box has 5"), "class": ("1.5 .1 .1 .1 .1", "class 1.5"),
+        "outside": ("0 .9 .9 .5 .5", "reaches out of"), "nan": ("0 nan .1 .1 .1", "is no box in"), "large": ("123456 .1 .1 .1 .1", "class 123456"),
+        "inf": ("0 inf .1 .1 .1", "reaches out of"), "larger": ("1e300 .1 .1 .1 .1", "class 1000"), "bytes": (b"\xff\xfe\x00", "not UTF-8"),
+    }  # fmt: skip
+    files, messages = {}, []
+    for number in range(GOOD):
+        files |= {f"images/{good(number)}.png": png(), f"labels/{good(number)}.txt": "0 .5 .5 .1 .1\n"}
+    for name, (line, message) in lines.items():
+        files |= {f"images/{name}.png": png(), f"labels/{name}.txt": line}
+        messages.append(f"labels/{name}.txt.*{message}")
+    files |= {"images/twice.png": png(), "images/twice.jpg": png()}
+    check("yolo", files, [*messages, "twice.jpg: another image has this stem", "twice.png: another image has this stem"], strip="images/")
+
+
+def test_voc(check):
+    box = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax></bndbox>"
+    text = f"<annotation><object><name>cat</name>{box}</object></annotation>"
+    wrong = {
+        "cut": (text[:-5], "cannot be read as xml"), "bytes": (b"\xff\xfe<", "cannot be read as xml"), "root": ("<a/>", "holds <a>"),
+        "deep": ("<annotation>" + "<a>" * 100_000, "cannot be read as xml"), "number": (text.replace("9", "nine"), "xmax is 'nine'"),
+        "nan": (text.replace("9", "nan"), "is no box in"), "outside": (text.replace("9", "1e9"), "reaches out of"),
+        "name": (text.replace("cat", ""), "object 1 has no name"), "box": (text.replace("bndbox", "box"), "has no bndbox"),
+        "encoding": ('<?xml version="1.0" encoding="klingon"?>' + text, "cannot be read as xml"), "zero": (text + "\0", "cannot be read"),
+        "size": (text.replace("<object>", "<size><width>inf</width><height>nan</height></size><object>"), "size is inf x nan"),
+    }  # fmt: skip
+    files = {f"JPEGImages/{good(number)}.png": png() for number in range(GOOD)}
+    files |= {f"Annotations/{good(number)}.xml": text for number in range(GOOD)}
+    for name, (content, _) in wrong.items():
+        files |= {f"JPEGImages/{name}.png": png(), f"Annotations/{name}.xml": content}
+    files["Annotations/alone.xml"] = text
+    check("voc", files, [*(f"{name}.xml.*{message}" for name, (_, message) in wrong.items()), "there is no image alone"])
+
+
+def test_csv_list(check):
+    faults = ['gone.png,1', '"",1', "good0.png,1", "../good1.png,2", "good0.png", "good1.png,2,3"]
+    lines = ["name,image_id", *(f"{good(number)}.png,{good(number)}" for number in range(GOOD)), *faults]
+    files = {f"{good(number)}.png": png() for number in range(GOOD)} | {"list.csv": "\n".join(lines) + "\n"}
+    messages = ["there is no image gone.png", "it names no image", "good0.png is listed twice", "leads outside", "1 values, not 2", "3 values, not 2"]
+    check("csv_list", files, messages, label_column="")
+
+
+@pytest.mark.parametrize("name", ["list.jsonl", "list.json"])
+def test_json_lists(check, name):
+    rows = [{"name": f"{good(number)}.png", "image_id": good(number)} for number in range(GOOD)]
+    texts = [json.dumps(row) for row in rows] + ['{"name": "gone.png"}', "5", '{"name": "good0.png", "image_id": 7}', '{"name": ["x"]}', '{"x": 1}']
+    if name == "list.jsonl":
+        texts += ["{", '{"name": "a", "name": "b"}', '{"x": 1e999}', '{"y": "\\ud800"}', '{"z": ' + "[" * 5000 + "]" * 5000 + "}"]
+    files = {f"{good(number)}.png": png() for number in range(GOOD)}
+    files[name] = "\n".join(texts) if name == "list.jsonl" else f"[{', '.join(texts)}]"
+    messages = ["there is no image gone.png", "it is a int, not an object", "the field image_id is 7, and not as in", r"the field name is \['x'\]"]
+    messages += ["it names no image"]
+    if name == "list.jsonl":
+        messages += ["line 9: .*Expecting property", "line 10: .*'name' stands twice", "line 11: .*too large", "line 12: .*surrogate", "line 13: .*nested"]
+    check("csv_list", files, messages, label_column="")
+
+
+def test_mask_pairs(check):
+    files = {f"{side}/{good(number)}.png": png("L") for side in ("images", "masks") for number in range(GOOD)}
+    files |= {"images/size.png": png("L"), "masks/size.png": png("L", (9, 9)), "images/bytes.png": png("L"), "masks/bytes.png": b"x"}
+    files |= {"images/alone.png": png("L"), "masks/lost.png": png("L"), "images/color.png": png(), "masks/color.png": png()}
+    messages = ["masks/size.png has 9 x 9 pixels", "unreadable image .*masks/bytes.png", "alone.png has no mask", "lost.png has no image"]
+    check("mask_pairs", files, [*messages, "masks/color.png holds colours"])
+
+
+def test_image_pairs(check):
+    files = {f"{side}/{good(number)}.png": png() for side in ("low", "high") for number in range(GOOD)}
+    files |= {"low/alone.png": png(), "high/lost.png": png(), "low/bytes.png": b"x", "high/bytes.png": png()}
+    check("image_pairs", files, ["alone.png has no target", "lost.png has no input", "unreadable image low/bytes.png|low/bytes.png"])
+
+
+def test_webdataset(check, tmp_path):
+    sound = {number: {"png": png(), "cls": b"1", "json": b'{"x": 1}'} for number in range(GOOD)}
+    wrong = {
+        "number": ({"cls": b"x"}, "is no number of a class"), "large": ({"cls": b"999999"}, "class 999999 is no number below 10000"),
+        "json": ({"json": b"{"}, "broken json|broken .json"), "list": ({"json": b"[]"}, "list, not an object"), "type": ({"json": b'{"x": "y"}'}, "the field x is 'y'"),
+        "deep": ({"json": b"[" * 5000}, "nested deeper"), "size": ({"json": b'{"x": %d}' % 2**70}, "too large for 64 bits"),
+        "missing": ({"cls": None}, "has no .cls"), "image": ({"png": b"x"}, "unreadable image"), "surrogate": ({"json": b'{"\\udc00": 1}'}, "surrogates"),
+    }  # fmt: skip
+    (tmp_path / "data").mkdir()
+    with tarfile.open(tmp_path / "data/a.tar", "w") as archive:
+        members = {good(number): members for number, members in sound.items()}
+        members |= {name: sound[0] | change for name, (change, _) in wrong.items()}
+        for name, parts in members.items():
+            for suffix, content in parts.items():
+                if content is not None:
+                    info = tarfile.TarInfo(f"{name}.{suffix}")
+                    info.size = len(content)
+                    archive.addfile(info, io.BytesIO(content))
+    check("webdataset", {}, [message if name == "image" else f"sample {name}.*({message})" for name, (_, message) in wrong.items()])
