@@ -1,6 +1,7 @@
 """Places that one process writes at a time."""
 
 import contextlib
+import errno
 import os
 import time
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ except ImportError:  # Windows, where nothing keeps two processes from writing t
     fcntl = None
 
 LONGEST = 255  # bytes of a name
+NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK}  # said by some network disks
 
 
 def beside(path: Path, kind: str) -> Path:
@@ -25,7 +27,7 @@ def beside(path: Path, kind: str) -> Path:
 
 
 @contextlib.contextmanager
-def alone(path: Path, patience: float = 0, lock: Path | None = None) -> Iterator[None]:
+def alone(path: Path, patience: float = 1, lock: Path | None = None) -> Iterator[None]:
     """Holds `path` for this process; the system lets go of it if the process is killed.
 
     Raises:
@@ -41,10 +43,11 @@ def alone(path: Path, patience: float = 0, lock: Path | None = None) -> Iterator
     try:
         yield
     finally:
-        with contextlib.suppress(OSError):
-            lock.unlink()
-        _held.discard(descriptor)
-        os.close(descriptor)
+        if descriptor in _held:  # not in a child of this process, which holds nothing
+            with contextlib.suppress(OSError):
+                lock.unlink()
+            _held.discard(descriptor)
+            os.close(descriptor)
 
 
 _held: set[int] = set()  # locks of this process: a worker that outlives it would go on holding them
@@ -56,8 +59,7 @@ def _try_lock(lock: Path) -> int | None:
     """Makes and locks a file; None if another process holds it, or deleted it meanwhile, as holders do at the end."""
     descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
     try:
-        if fcntl is not None:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _flock(descriptor)
         if os.path.samestat(os.fstat(descriptor), os.stat(lock)):
             return descriptor
     except (BlockingIOError, FileNotFoundError):
@@ -67,3 +69,13 @@ def _try_lock(lock: Path) -> int | None:
         raise
     os.close(descriptor)
     return None
+
+
+def _flock(descriptor: int) -> None:
+    """Locks an open file, if the disk can; raises BlockingIOError if another process has."""
+    if fcntl is not None:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise

@@ -200,7 +200,7 @@ def scratch(path: str | os.PathLike) -> Iterator[Path]:
 def tidy(folder: Path) -> None:
     """Removes what killed processes left half-written in a folder, not what others are writing there now."""
     for left in {path.with_suffix("") for kind in ("partial", "lock") for path in folder.glob(f".*.{kind}")}:
-        with contextlib.suppress(DataError), alone(left, lock=left.with_name(f"{left.name}.lock")):
+        with contextlib.suppress(DataError), alone(left, 0, left.with_name(f"{left.name}.lock")):
             remove(left.with_name(f"{left.name}.partial"))
 
 
