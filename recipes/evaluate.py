@@ -24,6 +24,7 @@ from accelerate.utils import gather_object
 from dataset_scripts.core.disk import writing
 from dataset_scripts.core.errors import printable
 from dataset_scripts.core.replace import write_file
+from dataset_scripts.core.script import find_script
 from recipes.core.augment import Prepare
 from recipes.core.config import Data, describe, merge, split_words
 from recipes.core.config_files import read_options
@@ -106,6 +107,8 @@ def read(argv: list[str]) -> tuple[Evaluate, Path]:
         data = read_options(folder / "config.yaml").get("data")
         if not isinstance(data, dict):
             raise UserError(f"{folder}/config.yaml says nothing of the data: give data.path=…")
+        if (script := find_script(str(data.get("path")))) is not None and not script.is_bundled:
+            raise UserError(f"{folder}/config.yaml names the script {script.path}, which is code: if you trust it, give data.path=…")
         trained = {"data": {k: v for k, v in data.items() if k in known}}
     return merge(Evaluate, trained, options), path
 

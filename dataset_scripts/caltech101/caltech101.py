@@ -1,12 +1,11 @@
 """Caltech-101: 8,677 photos of objects in 101 classes, 31 to 800 of each, about 300 x 200 pixels."""
 
-import os
 import re
-import tempfile
 from dataclasses import replace
 
 from dataset_scripts.core.files import Files, name_of
 from dataset_scripts.core.published import PublishedSet, Source
+from dataset_scripts.core.replace import write_file
 from dataset_scripts.image_folder.image_folder import ImageFolder
 
 published = Source.at("https://data.caltech.edu/records/mzrjq-6wc02/files/")
@@ -42,7 +41,5 @@ class Caltech101(PublishedSet, ImageFolder):
         copy = folder / f"101_ObjectCategories-{files.state[:16]}.tar.gz"
         if not copy.exists():
             folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
-                file.write(files.read(path))
-            os.replace(file.name, copy)
+            write_file(copy, files.read(path))
         return Files.of(copy, inflate_to=folder)

@@ -1,11 +1,12 @@
 """Copies without their compression, in the cache: of what is to be read in any order."""
 
-import os
-import tempfile
+import math
 from pathlib import Path
 from typing import BinaryIO
 
-from dataset_scripts.core.errors import DataError, is_disk_fault, reason
+from dataset_scripts.core.disk import writing
+from dataset_scripts.core.hold import alone, beside
+from dataset_scripts.core.replace import new_file
 
 BLOCK = 1 << 20  # bytes
 
@@ -28,20 +29,14 @@ def inflate(packed: Path, stream: BinaryIO, folder: Path, suffix: str, limit: in
     path = folder / f"{packed.name[-100:]}-{stat.st_size}-{stat.st_mtime_ns}-{stat.st_ctime_ns}{suffix}"
     if path.exists():
         return path
-    try:
+    with writing(path):
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
-            try:
+    with alone(path, patience=math.inf, lock=beside(path, "waiting")):  # ranks that want the same file wait for one
+        if not path.exists():
+            with new_file(path) as file:
                 while block := stream.read(BLOCK):
                     file.write(block)
+                    file.check()
                     if limit is not None and file.tell() > limit:
                         raise ValueError(f"it grows from {stat.st_size:,} to more than {limit:,} bytes, which no image does")
-                file.close()
-                os.replace(file.name, path)
-            finally:
-                Path(file.name).unlink(missing_ok=True)
-    except OSError as error:
-        if is_disk_fault(error):
-            raise DataError(f"{folder} cannot hold what {packed} unpacks to: {reason(error)}") from error
-        raise
     return path

@@ -8,6 +8,7 @@ from typing import Any
 
 import datasets
 
+from dataset_scripts.core.card_info import check_for_datasets
 from dataset_scripts.core.disk import disk_fault
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.faults import Faults
@@ -85,6 +86,8 @@ def load_dataset(
         if script is not None:
             data_dir = str(folder)
     if script is None:
+        if data_dir is not None and Path(path).is_dir():
+            check_for_datasets(Path(path))  # it reads the card there, whatever the data_dir
         if on_error != "raise":
             raise DataError(f"on_error={on_error!r} is for the layouts of this package; {path} is read by datasets")
         if data_dir is not None and "://" not in data_dir and Path(data_dir).is_dir():

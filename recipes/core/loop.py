@@ -12,6 +12,7 @@ from accelerate import Accelerator
 from torch.utils.data import BatchSampler, DataLoader
 from tqdm import tqdm
 
+from dataset_scripts.core.errors import reading
 from recipes.core import checkpoint
 from recipes.core.config import Training
 from recipes.core.data import Splits
@@ -72,8 +73,10 @@ def train(
     progress = {"seen": 0, "sums": [0.0, 0.0], "records": 0, "training": 0.0, "elapsed": 0.0}
     found = checkpoint.newest(run.folder)
     if found is not None:
-        state, progress = checkpoint.load(found)
-        learner.load_state(state)
+        with reading(found):
+            state, saved = checkpoint.load(found)
+            progress = {name: type(value)(saved[name]) for name, value in progress.items()}
+            learner.load_state(state)
     log = Log(accelerator, run.folder / "log.jsonl", progress["records"], name, config)
     if main:
         announce(learner, steps, run.folder, found)

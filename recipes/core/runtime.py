@@ -17,6 +17,7 @@ from accelerate import Accelerator, PartialState
 from accelerate.utils import DistributedDataParallelKwargs, DistributedType, LoggerType, ProjectConfiguration
 
 from dataset_scripts import DataError, TrustError
+from dataset_scripts.core.disk import disk_fault
 from dataset_scripts.core.errors import printable
 
 
@@ -169,14 +170,16 @@ def one_line_errors(program: str) -> Iterator[None]:
     except EXPECTED as error:
         if rank != 0:
             time.sleep(1.0)
-        cause = str(error).strip()
+        cause = str(disk_fault(error, os.getcwd()) or error).strip()
         if cause.startswith("Caught "):  # DataLoader puts the traceback of a worker into the message
             cause = cause.splitlines()[-1].split(": ", 1)[-1]
         message = f"{program}: error{f' [rank {rank}]' if world > 1 else ''}: {printable(cause)}"
     except RuntimeError as error:
-        if world == 1 or not LOST_PEER.search(str(error)):
+        full = disk_fault(error, os.getcwd())  # native code raises it as its own
+        if full is None and (world == 1 or not LOST_PEER.search(str(error))):
             raise
-        message = f"{program}: rank {rank} stops, because another process has stopped"
+        stopped = f"rank {rank} stops, because another process has stopped"
+        message = f"{program}: {f'error: {full}' if full else stopped}"
     else:
         return
     # The line may follow the progress bar of another process. Not sys.exit: a clean shutdown would wait for ranks

@@ -12,6 +12,7 @@ from torch import nn
 from torch_fidelity import GenerativeModelBase, GenerativeModelModuleWrapper, GenerativeModelONNX
 from torch_fidelity.registry import NOISE_SOURCE_REGISTRY
 
+from dataset_scripts.core.errors import reading
 from recipes.core.export import holds_generator, load_generator
 from recipes.core.runtime import UserError
 from recipes.fidelity_core.extractors import hash_of
@@ -97,10 +98,8 @@ def find_generator(value: Any, slot: int, options: dict[str, Any]) -> Generator 
     if path.suffix == ".onnx":
         model = GenerativeModelONNX(str(path), z_size, z_type, classes)
     else:
-        try:
+        with reading(f"{path} is not TorchScript: save a generator by torch.jit.save"):
             module = torch.jit.load(path, map_location="cpu")
-        except RuntimeError as error:
-            raise UserError(f"{path} is no TorchScript: save a generator by torch.jit.save ({error})") from error
         model = GenerativeModelModuleWrapper(module, z_size, z_type, classes)
     return Generator(model, count, options["rng_seed"], f"{identity} {z_type} {z_size} {classes} {options['rng_seed']}")
 

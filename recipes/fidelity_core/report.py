@@ -1,7 +1,6 @@
 """What a run leaves behind: the numbers as JSON and as a table, and pictures to look at. Main process only."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,8 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from torch_fidelity import KEY_METRIC_FID
 
+from dataset_scripts.core.replace import write_file
+from recipes.core.report import save_figure
 from recipes.core.run_folder import next_free
 from recipes.core.runtime import UserError
 from recipes.fidelity_core.extraction import versions
@@ -77,12 +78,10 @@ def write(
         plot_clouds(folder / "features.png", *features)
         if isinstance(inputs[1], (Images, Drawn)):
             plot_samples(folder / "samples.png", inputs, features, options)
-    (folder / "table.md").write_text(table(metrics) + "\n", encoding="utf-8")
+    write_file(folder / "table.md", table(metrics) + "\n")
     given = {name: str(value) for name, value in options.items() if value not in (None, {}, False)}
     record = {"metrics": metrics, **details, "versions": versions(), "options": given}
-    partial = folder / ".metrics.json.partial"
-    partial.write_text(as_json(record) + "\n", encoding="utf-8")
-    os.replace(partial, folder / "metrics.json")
+    write_file(folder / "metrics.json", as_json(record) + "\n")
 
 
 def evenly(count: int, wanted: int) -> torch.Tensor:
@@ -105,8 +104,7 @@ def plot_clouds(path: Path, generated: torch.Tensor, real: torch.Tensor) -> None
     axis.set_ylabel(names[1] if len(names) > 1 else "")
     axis.legend()
     axis.grid(alpha=0.3)
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    save_figure(figure, path)
 
 
 def distances_to_nearest(points: torch.Tensor, others: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -139,8 +137,7 @@ def plot_samples(path: Path, inputs: dict[int, Input], features: tuple[torch.Ten
                 axes[line + 1, column].imshow(picture(inputs[2], neighbour, options))
                 axes[line + 1, column].set_title(f"real #{neighbour}", fontsize=7)
     figure.suptitle("Generated images by the distance of their features to the nearest real image", fontsize=10)
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    save_figure(figure, path)
 
 
 def picture(source: Images | Drawn, index: int, options: dict[str, Any]) -> np.ndarray:
