@@ -236,7 +236,6 @@ def test_headers_without_an_end(tmp_path):
     (tmp_path / "a.tgz").write_bytes(gzip.compress((header.tobuf(tarfile.GNU_FORMAT) + bytes(1 << 20)) * 16) * 100)
     with pytest.raises(DataError, match="a.tgz cannot be read: it grows to more than 1,073,741,824 bytes"):
         Files.of(tmp_path / "a.tgz")
-    header = tarfile.TarInfo("x")
     names = b"".join(tarfile.TarInfo(f"{number:08}{'x' * 80}").tobuf(tarfile.GNU_FORMAT) for number in range(360_000))
     (tmp_path / "b.tgz").write_bytes(gzip.compress(names + bytes(1024), 9))
     with pytest.raises(DataError, match="b.tgz has more members than an archive of .* bytes can have"):
@@ -258,7 +257,8 @@ def test_extended_headers_that_take_tarfile_minutes(tmp_path):
 def test_many_entries_take_little_memory(tmp_path):
     """Of folders none is kept; of files less than a few times the bytes of the archive."""
     folders = b"".join(
-        struct.pack("<4s6H3L5H2L", b"PK\1\2", 20, 20, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0) + b"%07d/" % number for number in range(50_000)
+        struct.pack("<4s6H3L5H2L", b"PK\1\2", 20, 20, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0) + b"%07d/" % number
+        for number in range(50_000)
     )
     room = bytes(50_000 * 38)
     (tmp_path / "a.zip").write_bytes(room + folders + struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 0, 0, len(folders), len(room), 0))
@@ -329,7 +329,8 @@ def test_a_zip64_entry(tmp_path):
     name, end = b"x.png", 0xFFFFFFFF
     local = struct.pack("<4s5H3L2H", b"PK\3\4", 45, 0, 8, 0, 0, 0, end, end, 5, 0) + name + content
     extra = struct.pack("<2H3Q", 1, 24, 1000, len(content), 0)
-    entry = struct.pack("<4s6H3L5H2L", b"PK\1\2", 45, 45, 0, 8, 0, 0, zlib.crc32(b"x" * 1000), end, end, 5, len(extra), 0, 0, 0, 0, end)
+    crc = zlib.crc32(b"x" * 1000)
+    entry = struct.pack("<4s6H3L5H2L", b"PK\1\2", 45, 45, 0, 8, 0, 0, crc, end, end, 5, len(extra), 0, 0, 0, 0, end)
     entry += name + extra
     path = tmp_path / "a.zip"
     path.write_bytes(local + entry + struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 1, 1, len(entry), len(local), 0))

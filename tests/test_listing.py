@@ -179,7 +179,7 @@ def test_pipes_and_sockets_are_left_out(tmp_path, image, caplog):
         listener.bind(os.path.relpath(tmp_path / "socket"))
     with caplog.at_level(logging.WARNING):
         assert "1.png" in Files.of(tmp_path).paths and not any("pipe" in path for path in Files.of(tmp_path).paths)
-    assert re.search("2 that are no files .*, such as .*pipe.png", caplog.text)
+    assert re.search("2 pipes, sockets or devices are left out, such as .*pipe.png", caplog.text)
 
 
 LIST_AND_READ = """
@@ -281,7 +281,9 @@ def test_other_content_of_the_same_size_and_time(tmp_path):
     assert not set(states) & {Files.of(path).state, Files.of(path.parent).state}
 
 
-@pytest.mark.parametrize("name", ["train_images", "my train", "flickr-val", "train-", "_test", "val", "train_", "-", "teſt", "train_K"])
+@pytest.mark.parametrize(
+    "name", ["train_images", "my train", "flickr-val", "train-", "_test", "val", "train_", "-", "teſt", "train_K"]
+)
 def test_folders_of_odd_names(tmp_path, save_image, name):
     pixels = save_image(tmp_path / "texts" / name / "1.png", (8, 6))
     (tmp_path / "texts" / name / "1.txt").write_text("a text")

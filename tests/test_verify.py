@@ -34,6 +34,10 @@ class Quiet(SimpleHTTPRequestHandler):
         pass
 
 
+def sha256(path):
+    return "sha256:" + hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 @pytest.fixture
 def small(tmp_path, monkeypatch):
     """A script of a published set, on a server of its own: the script, the folder that is served."""
@@ -48,7 +52,7 @@ def small(tmp_path, monkeypatch):
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     base = f"http://127.0.0.1:{server.server_port}/"
     sources = [
-        f'Source("{path.name}", ("{base}{path.name}",), {path.stat().st_size}, "sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}")'
+        f'Source("{path.name}", ("{base}{path.name}",), {path.stat().st_size}, "{sha256(path)}")'
         for path in sorted(served.iterdir())
     ]
     script = tmp_path / "small.py"
@@ -72,7 +76,8 @@ def downloaded(name):
 def test_downloads_are_read(small):
     script, _ = small
     report = verify(script)
-    assert report["ok"] and set(report["files"].values()) == {"ok"} and report["rows"] == {"train": {"found": 20, "published": 20}}
+    assert report["ok"] and set(report["files"].values()) == {"ok"}
+    assert report["rows"] == {"train": {"found": 20, "published": 20}}
     path = downloaded("train-images-idx3-ubyte.gz")
     flip(path)
     report = verify(script)  # the rows come from the cache, and are right
@@ -91,8 +96,7 @@ def test_every_file_of_a_name_is_read(small, tmp_path):
     second.parent.mkdir()
     second.write_bytes((served / name).read_bytes())
     flip(second)
-    digest = "sha256:" + hashlib.sha256((served / name).read_bytes()).hexdigest()
-    source = Source(name, (), (served / name).stat().st_size, digest)
+    source = Source(name, (), (served / name).stat().st_size, sha256(served / name))
     assert str(second) in _state(source, served)
     assert _state(source, served / name) == "ok" and _state(source, tmp_path / "gone") == "not here"
 

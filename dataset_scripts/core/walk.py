@@ -51,7 +51,7 @@ def walk(root: Path) -> Iterator[os.DirEntry]:
         else:
             others.append(entry.path)
     if others:
-        logger.warning("%s: %d that are no files (pipes, sockets, devices) are left out, such as %s", root, len(others), others[0])
+        logger.warning("%s: %d pipes, sockets or devices are left out, such as %s", root, len(others), others[0])
 
 
 def _entries(folder: str, root: Path) -> Iterator[os.DirEntry]:
