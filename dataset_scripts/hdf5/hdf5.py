@@ -26,15 +26,15 @@ def matches(files):
     """HDF5 files, one dataset named like images; beside photos they are something else."""
     if files.images:
         return None
+    paths = [path for path in files.having(*SUFFIXES) if starts_like_hdf5(files, path)]
     try:
-        paths = [path for path in files.having(*SUFFIXES) if starts_like_hdf5(files, path)]
         import h5py  # noqa: F401
 
         arrays = [array for path in paths for array in list_arrays(files, path)]
     except ImportError:
         return f"{len(paths)} HDF5 files" if paths else None  # reading them says what to install
-    except DataError:
-        return None
+    except DataError as error:  # the reader of `datasets`, which would come next, does not survive what is damaged
+        return f"{len(paths)} HDF5 files: {error}" if len(paths) == len(files.paths) else None
     images = [array for array in arrays if len(array.shape) >= 3 and (array.role == "images" or len(files.paths) == 1)]
     listed = ", ".join(map(str, images[:4]))
     return f"{len(arrays)} datasets in {len(paths)} HDF5 files, images in {listed}" if images else None
