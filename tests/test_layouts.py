@@ -191,11 +191,12 @@ def test_json_elements_equal_those_of_json_load(tmp_path, monkeypatch, block, in
     (tmp_path / "x.json").write_bytes(b"\xef\xbb\xbf" + json.dumps(whole, indent=indent, ensure_ascii=bool(indent)).encode())
     read = {key: [] if isinstance(value, list) else None for key, value in whole.items()}
     with open(tmp_path / "x.json", "rb") as file:
-        for key, text in elements(file, "x.json"):
+        for key, value, text, line in elements(file, "x.json"):
+            assert value == json.loads(text) and (indent is None or line > 1)
             if isinstance(whole[key], list):
-                read[key].append(json.loads(text))
+                read[key].append(value)
             else:
-                read[key] = json.loads(text)
+                read[key] = value
     assert read == whole
 
 

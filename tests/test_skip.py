@@ -218,3 +218,33 @@ def test_webdataset(check, tmp_path):
                     info.size = len(content)
                     archive.addfile(info, io.BytesIO(content))
     check("webdataset", {}, [message if name == "image" else f"sample {name}.*({message})" for name, (_, message) in wrong.items()])
+
+
+def lists_of(name):
+    """A named set of three images and a list that also names one twice, one that is not there and one outside."""
+    names = [f"a/{good(number)}" for number in range(GOOD)]
+    lines = [*names, "a/gone", names[0], "a/../../../x"]
+    if name == "dtd":
+        files = {f"images/{path}.jpg": png() for path in names} | {f"labels/{part}1.txt": "a/good0.jpg\n" for part in ("val", "test")}
+        return files | {"labels/train1.txt": "".join(f"{line}.jpg\n" for line in lines)}
+    if name == "food101":
+        files = {f"images/{path}.jpg": png() for path in names} | {"meta/classes.txt": "a\nb\n", "meta/test.txt": "a/good0\n"}
+        return files | {"meta/train.txt": "\n".join([*lines, "c/good1"])}
+    files = {f"data/images/{good(number)}.jpg": png() for number in range(GOOD)} | {"data/variants.txt": "a\n"}
+    files |= {f"data/images_variant_{part}.txt": "good0 a\n" for part in ("val", "test")}
+    return files | {"data/images_variant_train.txt": "".join(f"{line[2:]} a\n" for line in lines) + "good1 c\n"}
+
+
+@pytest.mark.parametrize("name", ["dtd", "food101", "fgvc_aircraft"])
+def test_lists_of_named_sets(tmp_path, name):
+    for path, content in lists_of(name).items():
+        (tmp_path / "data" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data" / path).write_bytes(content if isinstance(content, bytes) else content.encode())
+    options = {"data_dir": str(tmp_path / "data"), "split": "train", "cache_dir": str(tmp_path / "cache"), "transform": None}
+    with pytest.raises(DataError, match="there is no image|is of no class|is not in"):
+        load_dataset(name, **options)
+    rows = load_dataset(name, **options, on_error="skip")
+    assert len(rows) == GOOD and rows["label"][:] == [0] * GOOD
+    [path] = (tmp_path / "cache").rglob("*.skipped.txt")
+    for message in ("there is no image", "is listed twice", "leads outside of"):
+        assert re.search(message, path.read_text())
