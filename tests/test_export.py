@@ -379,6 +379,8 @@ def test_what_cannot_be_exported_is_refused(photos, tmp_path):
             export("digits", out, **options)
     with pytest.raises(DataError, match="split chooses what is loaded, but source is a DatasetDict already"):
         export(digits, out, split="train")
+    with pytest.raises(DataError, match="'../x' cannot name a split"):
+        export(datasets.DatasetDict({"../x": digits["train"]}), out)
     with pytest.raises(DataError, match="not IterableDataset"):
         export(digits["train"].to_iterable_dataset(), out)
     with pytest.raises(DataError, match="the split test has no rows, and datasets cannot load an empty one"):

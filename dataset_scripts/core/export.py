@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from datasets.table import embed_table_storage
 from tqdm import tqdm
 
+from dataset_scripts.core.card_rules import SPLIT
 from dataset_scripts.core.disk import writing
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.export_card import card_header, own_card, pictures, write_card
@@ -135,6 +136,8 @@ def _load(source: Any, split: Any, options: dict[str, Any], image_dir: Any) -> d
             raise DataError(f"two parts of split={split!r} have the name {next(iter(named))}: export each to its folder")
         parts |= named
     for part, rows in parts.items():
+        if not SPLIT.fullmatch(str(part)):  # it becomes the name of a file
+            raise DataError(f"{part!r} cannot name a split: take letters, digits, _ and single dots")
         if not isinstance(rows, datasets.Dataset):
             raise DataError(f"export() takes a path, a datasets.Dataset or a DatasetDict, not {type(rows).__name__}")
         if not len(rows):
