@@ -30,7 +30,6 @@ from tqdm import tqdm
 
 FORMS = ("files", "zip", "tar", "tfrecord")
 WAYS = ("built", "streamed")
-GROWTH = 0.02
 
 
 def make(folder: Path, form: str, images: int) -> None:
@@ -97,6 +96,7 @@ def main() -> int:
     parser.add_argument("--images", type=int, default=256)
     parser.add_argument("--forms", nargs="+", choices=FORMS, default=FORMS)
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS)
+    parser.add_argument("--growth", type=float, default=0.02, help="of memory, that is still flat")
     parser.add_argument("--measure", nargs=2, metavar=("FOLDER", "WAY"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.measure:
@@ -119,7 +119,7 @@ def main() -> int:
     for name, epochs in found.items():
         uss, pss, files = ([epoch[key] for epoch in epochs] for key in ("uss", "pss", "files"))
         more = files[-1] - files[max(1, len(files) // 5)]
-        flat &= growth(uss) <= GROWTH and growth(pss) <= GROWTH and more <= 0
+        flat &= growth(uss) <= args.growth and growth(pss) <= args.growth and more <= 0
         memory = " | ".join(f"{values[-1] / 1e6:.0f} | {growth(values):+.1%}" for values in (uss, pss))
         print(f"| {name} | {memory} | {files[-1]} | {more:+} |")
     results = Path(__file__).parent / "results"
