@@ -1,16 +1,13 @@
 """zip and tar archives, read in place: nothing is unpacked to disk."""
 
-import tarfile
 from pathlib import Path
-
-import pyarrow as pa
 
 from dataset_scripts.core.archive import MAX_RATIO, MAX_SMALL, ArchiveReader
 from dataset_scripts.core.errors import reading
 from dataset_scripts.core.tars import TarReader, TarStreamReader
 from dataset_scripts.core.zip import ZipReader
 
-__all__ = ["DAMAGED", "MAX_RATIO", "MAX_SMALL", "SUFFIXES", "TAR_STREAMS", "ArchiveReader", "TarReader", "TarStreamReader",
+__all__ = ["MAX_RATIO", "MAX_SMALL", "SUFFIXES", "TAR_STREAMS", "ArchiveReader", "TarReader", "TarStreamReader",
            "ZipReader", "archive_stem", "is_archive", "open_archive"]  # fmt: skip
 
 TAR_STREAMS = {  # suffix -> compression, as pyarrow names it
@@ -25,8 +22,6 @@ TAR_STREAMS = {  # suffix -> compression, as pyarrow names it
     ".txz": "xz",
 }
 SUFFIXES = (".zip", *TAR_STREAMS)
-# What readers outside of this package's core caught; `errors.reading` takes its place.
-DAMAGED = (tarfile.TarError, EOFError, pa.ArrowException, OSError, RuntimeError, NotImplementedError)
 
 
 def is_archive(name: str) -> bool:

@@ -10,12 +10,13 @@ import datasets
 
 from dataset_scripts.core.card_info import check_for_datasets
 from dataset_scripts.core.disk import disk_fault
-from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.faults import Faults
 from dataset_scripts.core.files import Files, walk
 from dataset_scripts.core.images import Origin, guard, origin_of
 from dataset_scripts.core.layout import LayoutBuilder
 from dataset_scripts.core.layouts import detect
+from dataset_scripts.core.names import shown
 from dataset_scripts.core.script import Script, find_script
 from dataset_scripts.core.transforms import ToTensor, attach
 
@@ -79,7 +80,9 @@ def load_dataset(
     # Names that datasets has too: with data_files they stay its own, as code written for it expects.
     script = None if path in ("webdataset", "hdf5") and data_files is not None else find_script(path, trust_script)
     files = None
-    if script is None and Path(path).expanduser().exists():
+    with reading(path):  # a name that is too long for the file system
+        is_local = script is None and Path(path).expanduser().exists()
+    if is_local:
         folder = Path(path).expanduser() / (data_dir or "")
         files = Files.of(folder)
         script = detect(files)
@@ -166,6 +169,8 @@ def make_builder(
         if not folder.exists():
             raise DataError(f"data_dir={data_dir!r} does not exist")
         data_dir = str(folder.resolve())
+        if shown(data_dir) != data_dir:
+            raise DataError(f"{data_dir} is not UTF-8, in which datasets writes it down: rename the folder")
         files = files or Files.of(folder)
     if "on_error" in config_kwargs and not hasattr(builder_class.BUILDER_CONFIG_CLASS, "on_error"):
         raise DataError(f"{script.path} has no option on_error: what it cannot read is an error of its own")

@@ -92,7 +92,7 @@ class Script:
                 for path in sorted(self.path.parent.iterdir()):
                     if path.is_file() and not (is_hidden(path.name) or path.suffix in (".py", ".pyc") or is_document(path.name)):
                         status = path.stat()
-                        parts.append(os.fsencode(path.name) + f" {status.st_size} {status.st_mtime_ns}".encode())
+                        parts.append(os.fsencode(path.name) + f" {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}".encode())
         if data_state is not None:
             parts.append(data_state.encode())
         return digest(parts)

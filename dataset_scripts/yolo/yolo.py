@@ -12,8 +12,8 @@ from dataset_scripts.core.files import Files, folder_of, is_image, without_suffi
 from dataset_scripts.core.layout import LayoutBuilder, LayoutConfig, Rows
 from dataset_scripts.core.objects import RLE, object_features
 from dataset_scripts.core.splits import SPLITS
-from dataset_scripts.yolo.description import Description, descriptions
 from dataset_scripts.core.tables import most_classes
+from dataset_scripts.yolo.description import Description, descriptions
 from dataset_scripts.yolo.label import are_labels, label_of, largest_class, read_objects, read_text
 
 logger = logging.getLogger(__name__)
