@@ -30,6 +30,8 @@ from examples import EXAMPLES, Folder
 from mutations import mutate
 from targets import ALLOWED, Unsound, execute
 
+from dataset_scripts.core import isolated
+
 CPU_SECONDS = 10  # of an execution
 WALL_SECONDS = 60  # the same, where the machine is busy or the process waits
 MEMORY = 1 << 30  # bytes that an execution may touch more than the process did before
@@ -38,6 +40,7 @@ ROOT = Path(__file__).resolve().parents[2]
 OURS = tuple(f"{ROOT / name}{os.sep}" for name in ("dataset_scripts", "recipes"))
 FRAME = re.compile(r'File "([^"]+)", line (\d+) in (\S+)')
 REACHES = {"socket.connect", "socket.getaddrinfo", "subprocess.Popen", "os.system", "os.exec", "os.posix_spawn"}
+PARSERS = [sys.executable, "-P", isolated.__file__]  # the process for parsers that may crash
 EXAMPLE = -1  # the number of the execution that reads the example as it is
 BROKEN = 70  # exit status of a child in which this program is wrong
 TURNS = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}  # marks that turn the order of what is printed
@@ -241,8 +244,8 @@ def watch(folder: Path) -> list[str]:
     reached, outside, inside = [], (str(OUTSIDE), f"{folder}/secret."), f"{folder}/"
 
     def hook(event: str, args: tuple) -> None:
-        if event in REACHES:
-            reached.append(f"{event} {args[-1] if args else ''!r}")
+        if event in REACHES and not (event == "subprocess.Popen" and args[1] == PARSERS):
+            reached.append(f"{event} {args[:2]!r}")
         elif event in ("open", "os.listdir", "os.scandir") and isinstance(args[0], (str, bytes)):
             path = os.path.abspath(os.fsdecode(args[0]))
             writes = event == "open" and isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
