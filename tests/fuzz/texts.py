@@ -102,12 +102,12 @@ def mutate_json(content: bytes, rng: random.Random) -> bytes:
         tree = mutate_tree(json.loads(text, object_pairs_hook=lambda pairs: Pairs(map(list, pairs))), rng)
         return dump(tree).encode("utf-8", "surrogatepass")
     except (ValueError, RecursionError):
-        lines = text.splitlines()
-        if len(lines) < 2 or not lines[0].startswith("{"):
+        lines = content.splitlines()
+        if len(lines) < 2 or not lines[0].startswith(b"{"):
             return rng.choice((mutate_words, mutate_yaml, mutate_tags))(content, rng)
         number = rng.randrange(len(lines))
-        lines[number] = mutate_json(lines[number].encode(), rng).decode("utf-8", "surrogatepass") if lines[number] else "{}"
-        return "\n".join(lines).encode("utf-8", "surrogatepass")
+        lines[number] = mutate_json(lines[number], rng) if lines[number] else b"{}"
+        return b"\n".join(lines)
 
 
 def mutate_yaml(content: bytes, rng: random.Random) -> bytes:
