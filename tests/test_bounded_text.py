@@ -74,10 +74,12 @@ def test_colors_are_found_as_before():
         assert colors.LINE.fullmatch(line) is None
 
 
-def test_depth_counts_brackets_outside_of_strings():
+@pytest.mark.parametrize("part", [1, 3, 1 << 20])
+def test_depth_counts_brackets_outside_of_strings(monkeypatch, part):
+    monkeypatch.setattr("dataset_scripts.core.json_text._PART", part)
     for text in (b'{"a": "%s"}' % (b"[" * 99), b'["\\"[[[", "\\\\", "]"]', b"[" * MAX_DEPTH + b"]" * MAX_DEPTH, b"[%s0]" % (b"[],{}," * 500)):
         assert parse_json(text, "x") == json.loads(text)
-    for text in (b"[" * 33 + b"]" * 33, b'{"a":' * 99, b'["\\\\",' * 40, b"]" * 99 + b"[" * 99, b'"\n' + b"[" * 40, b"[" * 10_000_000):
+    for text in (b"[" * 33 + b"]" * 33, b'{"a":' * 99, b'["\\\\",' * 40, b"]" * 99 + b"[" * 99, b'"\n' + b"[" * 40, b"[" * 1_000_000):
         with pytest.raises(DataError, match="^x: it is nested deeper than 32"):
             parse_json(text, "x")
 

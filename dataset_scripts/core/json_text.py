@@ -12,6 +12,7 @@ from dataset_scripts.core.errors import reading
 MAX_DEPTH = 32  # Arrow, and what is written with it, recurses into nested values
 # Strings, whose brackets do not count; one ends at a line break, where no string of json goes on. Possessive: linear.
 _STRINGS = re.compile(rb'"[^"\\\n]*+(?:\\[^\n][^"\\\n]*+)*+"?')
+_PART = 1 << 20  # brackets that are counted at once, for what that takes beside them
 _OTHERS = bytes(set(range(256)) - set(b"[]{}"))
 _ESCAPED_HALF = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -48,11 +49,14 @@ def check_depth(content: bytes) -> None:
     """Raises ValueError if brackets of a json text, also of a broken one, are nested deeper than MAX_DEPTH."""
     if content.count(b"[") + content.count(b"{") <= MAX_DEPTH:
         return
-    brackets = np.frombuffer(_STRINGS.sub(b"", content).translate(None, _OTHERS), np.uint8)
-    depth = np.cumsum(np.where((brackets == ord("[")) | (brackets == ord("{")), 1, -1), dtype=np.int64)
-    floor = np.minimum.accumulate(np.minimum(depth, 0))  # closing brackets too many don't make room for opening ones
-    if (depth - floor).max(initial=0) > MAX_DEPTH:
-        raise ValueError(f"it is nested deeper than {MAX_DEPTH}")
+    brackets, depth = np.frombuffer(_STRINGS.sub(b"", content).translate(None, _OTHERS), np.uint8), 0
+    for start in range(0, len(brackets), _PART):
+        part = brackets[start : start + _PART]
+        depths = depth + np.cumsum(np.where((part == ord("[")) | (part == ord("{")), 1, -1))
+        depths -= np.minimum.accumulate(np.minimum(depths, 0))  # closing brackets too many make no room for opening ones
+        if depths.max() > MAX_DEPTH:
+            raise ValueError(f"it is nested deeper than {MAX_DEPTH}")
+        depth = depths[-1]
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
