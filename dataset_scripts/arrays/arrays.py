@@ -23,8 +23,8 @@ def matches(files):
         return None
     try:
         arrays = [array for path in files.having(*SUFFIXES) for array in list_arrays(files, path)]
-    except DataError:
-        return None
+    except DataError as error:
+        return f"NumPy files: {error}" if len(files.having(*SUFFIXES)) == len(files.paths) else None
     images = [array for array in arrays if len(array.shape) >= 3 and (array.role == "images" or len(files.paths) == 1)]
     return f"{len(arrays)} NumPy arrays, images in {', '.join(map(str, images[:4]))}" if images else None
 
