@@ -21,7 +21,8 @@ import scipy.io
 from dataset_scripts import DataError, load_dataset
 from dataset_scripts.cifar.batch import load
 from dataset_scripts.core import isolated
-from dataset_scripts.core.arrays import most_classes, named_classes, numbered_classes
+from dataset_scripts.core.arrays import named_classes
+from dataset_scripts.core.classes import most_classes, numbered_classes
 from dataset_scripts.core.records import Records, check_rows
 
 READ = """
@@ -141,7 +142,7 @@ def test_many_arrays_in_a_file(tmp_path):
 
 def test_classes_follow_what_is_named(tmp_path):
     assert numbered_classes(3, 5, "x") == ["0", "1", "2", "3"] and numbered_classes(3, 5, "x", 2) == ["2", "3"]
-    assert len(numbered_classes(19_999, 2_000, "x")) == 20_000 == most_classes(2_000)
+    assert len(numbered_classes(19_999, 10_000, "x")) == 20_000 == most_classes(10_000)
     for largest, rows in ((10_000, 5), (20_000, 2_000), (10**18, 10**6)):
         with pytest.raises(DataError, match=rf"x: class {largest} and nothing names the classes: pass classes=\[…\]"):
             numbered_classes(largest, rows, "x")

@@ -14,7 +14,7 @@ import PIL.ImageFont
 
 from dataset_scripts.core.decode import decode_image
 from dataset_scripts.core.errors import DataError
-from dataset_scripts.core.objects import mask_tools
+from dataset_scripts.core.rle import decode_codes
 from dataset_scripts.core.roles import Roles, as_list, item_feature, name_of_class
 
 # Okabe and Ito, "Color Universal Design" (2008), without black: distinct for all kinds of colour vision.
@@ -198,7 +198,7 @@ def _draw_objects(view: View, objects: dict[str, list], roles: Roles) -> list[Te
     names = [name_of_class(roles.categories, value) for value in objects["category"]]
     for number, code in zip(numbers, objects.get("segmentation") or []):
         if isinstance(code, dict) and code.get("counts"):
-            mask = mask_tools().decode({"size": code["size"], "counts": code["counts"].encode()})
+            mask = decode_codes([code], tuple(code["size"]), "a mask")[0]
             view.cover(mask.astype(bool), palette=lambda _, number=number: colour(number))
     corners = [view.at(x, y) + view.at(x + width, y + height) for x, y, width, height in objects["bbox"]]
     for number, (left, top, right, bottom) in zip(numbers, corners):

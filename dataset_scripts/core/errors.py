@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-LONGEST = 1_000  # characters of a parser's own message; it may quote the file
+LONGEST = 1_000  # characters of a parser's own message, which may quote the file
+LONGEST_LINE = 4_000  # characters of an error
 # What would move the cursor, colour the terminal or turn the order of the text: controls, and marks of direction.
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _DISK = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up", errno.EROFS: "the disk is read-only"}
@@ -16,14 +17,14 @@ class DataError(ValueError):
     """Data or arguments that cannot be read as asked; the message is one printable line."""
 
     def __init__(self, message: object = ""):
-        super().__init__(printable(message))
+        super().__init__(printable(message)[:LONGEST_LINE])
 
 
 class TrustError(PermissionError):
     """Code that is not run: a script that was found, not named, or a copy that others could have changed."""
 
     def __init__(self, message: object = ""):
-        super().__init__(printable(message))
+        super().__init__(printable(message)[:LONGEST_LINE])
 
 
 def printable(text: object) -> str:

@@ -18,7 +18,6 @@ from dataset_scripts.core.layout import Rows
 from dataset_scripts.core.parquet import IMAGE, read_parquet
 from dataset_scripts.core.text_table import json_lines, read_csv
 
-MANY_CLASSES = 10_000
 ODD = r"^/|^[A-Za-z]:|(^|/)\.{0,2}/|/\.{0,2}$|\\"  # names that are not plain relative paths
 
 
@@ -178,8 +177,3 @@ def as_class_label(column: pa.ChunkedArray) -> tuple[datasets.ClassLabel, pa.Arr
     values = sorted(value for value in column.unique().to_pylist() if value is not None)
     feature = datasets.ClassLabel(names=[str(value) for value in values])
     return feature, pc.index_in(column, pa.array(values, kind)).cast(pa.int64()).combine_chunks()
-
-
-def most_classes(rows: int) -> int:
-    """How many classes there may be that only numbers tell: what is larger is an id or a fault, not a class."""
-    return max(MANY_CLASSES, 2 * rows)

@@ -108,7 +108,7 @@ class ImageFolder(LayoutBuilder):
         columns, features = {}, {"image": datasets.Image()}
         tables = tables_in(files)
         if tables:
-            metadata = read_metadata(files, tables)
+            metadata = read_metadata(files, tables, self.faults)
             order = {path: row for row, path in enumerate(metadata["file_name"].to_pylist())}
             missing = [path for path in images if path not in order]
             if missing:

@@ -11,13 +11,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dataset_scripts.core.archives import ArchiveReader
+from dataset_scripts.core.classes import most_classes
 from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.fields import Fields
 from dataset_scripts.core.files import Files, folder_of, is_image, name_of
 from dataset_scripts.core.json_text import parse_json
 from dataset_scripts.core.layout import LayoutBuilder, Rows
 from dataset_scripts.core.splits import split_in
-from dataset_scripts.core.tables import as_class_label, most_classes
+from dataset_scripts.core.tables import as_class_label
 from dataset_scripts.yolo.label import are_labels
 
 logger = logging.getLogger(__name__)

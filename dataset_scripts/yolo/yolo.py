@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import datasets
 
+from dataset_scripts.core.classes import most_classes
 from dataset_scripts.core.decode import Frame
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.features import List
@@ -12,7 +13,6 @@ from dataset_scripts.core.files import Files, folder_of, is_image, without_suffi
 from dataset_scripts.core.layout import LayoutBuilder, LayoutConfig, Rows
 from dataset_scripts.core.objects import RLE, object_features
 from dataset_scripts.core.splits import SPLITS
-from dataset_scripts.core.tables import most_classes
 from dataset_scripts.yolo.description import Description, descriptions
 from dataset_scripts.yolo.label import are_labels, label_of, largest_class, read_objects, read_text
 

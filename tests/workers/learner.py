@@ -10,9 +10,9 @@ import sys
 import torch
 from torch.utils.data import BatchSampler, DataLoader
 
+from recipes.core.classifier import Classifier
 from recipes.core.config import Train, merge
 from recipes.core.data import load_splits
-from recipes.core.classifier import Classifier
 from recipes.core.reduce import gather_tensors
 from recipes.core.runtime import UserError, finish, start
 from recipes.core.sampler import StreamSampler
