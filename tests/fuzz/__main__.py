@@ -5,6 +5,7 @@ The exit status is 1 where there are findings. One execution, for a debugger:
 """
 
 import argparse
+import json
 import logging
 import os
 import shutil
@@ -33,6 +34,7 @@ def main() -> int:
     parser.add_argument("--write", type=Path, help="with --execution: leave its files in this folder, unread")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--results", type=Path, default=HERE / "results/fuzz.json")
+    parser.add_argument("--add", action="store_true", help="to the numbers that --results has, of other seeds")
     parser.add_argument("--keep", action="store_true", help="keep the files of new findings under tests/fuzz/findings")
     parser.add_argument("--write-docs", action="store_true", help="put the table into docs/robustness.md")
     parser.add_argument("--list", action="store_true", help="names of the targets")
@@ -76,7 +78,8 @@ def run(args: argparse.Namespace, work: Path) -> int:
         for start in range(EXAMPLE, share, BATCH):  # in turns, so that what is printed on the way is about all
             batches += [Batch(target, list(range(start, min(share, start + BATCH)))) for target in targets]
     with listen() as server:
-        report = Report(targets, sum(len(batch.numbers) for batch in batches), args.seed, server)
+        earlier = json.loads(args.results.read_text()) if args.add and args.results.exists() else None
+        report = Report(targets, sum(len(batch.numbers) for batch in batches), args.seed, server, earlier)
         began = time.perf_counter()
         try:
             run_all(args.seed, batches, args.processes, work, report.add)

@@ -16,21 +16,24 @@ from tqdm import tqdm
 HERE = Path(__file__).resolve().parent
 DOCS = HERE.parents[1] / "docs/robustness.md"
 KEPT = HERE / "findings"
-OPEN = KEPT / "open"  # findings that are not mended yet: type, file and function, a line each
+NAMES = ("target", "executions", "rows", "errors", "findings", "per_second")  # of the columns of a table
 
 
 class Report:
     """
     Args:
         total: executions, for the time that is left.
+        earlier: results that these are added to, as `save` wrote them.
         server: what nothing should call.
 
     Attributes:
         findings: (type, file, function, line) -> the first execution of it, and of how many.
     """
 
-    def __init__(self, targets: list[str], total: int, seed: int, server: socket.socket):
+    def __init__(self, targets: list[str], total: int, seed: int, server: socket.socket, earlier: dict | None = None):
         self.seed, self.server, self.seconds = seed, server, 0.0
+        self.earlier = earlier or {"seeds": [], "seconds": 0, "targets": []}
+        self.before = {row["target"]: row for row in self.earlier["targets"]}
         self.counts = {target: Counter() for target in targets}
         self.findings: dict[tuple, dict] = {}
         self.bar = tqdm(total=total, unit="", smoothing=0.05)
@@ -57,21 +60,23 @@ class Report:
         self._add({"target": "?", "execution": 0, "type": "Unsound", "file": "?", "line": 0, "function": "?",
                    "text": "something called the server of this machine"})  # fmt: skip
 
+    @property
+    def seeds(self) -> list[int]:
+        return [*self.earlier["seeds"], self.seed]
+
     def rows(self) -> list[tuple]:
         found = Counter(finding["target"] for finding in self.findings.values())
         rows = [
             (
                 target,
-                count[DONE],
-                count[ROWS],
-                count[ERRORS],
-                found[target],
+                *(number + self.before.get(target, {}).get(name, 0)
+                  for name, number in zip(NAMES[1:5], (count[DONE], count[ROWS], count[ERRORS], found[target]))),
                 round(1e6 * count[DONE] / max(1, count[MICROSECONDS])),
             )
             for target, count in self.counts.items()
         ]
         total = [sum(row[column] for row in rows) for column in range(1, 5)]
-        return [*rows, ("all", *total, round(total[0] / max(self.seconds, 1e-9)))]
+        return [*rows, ("all", *total, round(total[0] / max(self.seconds + self.earlier["seconds"], 1e-9)))]
 
     def table(self) -> str:
         head = ("target", "executions", "rows", "errors in one line", "findings", "executions/s")
@@ -92,15 +97,16 @@ class Report:
 
     def save(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        names = ("target", "executions", "rows", "errors", "findings", "per_second")
         findings = [found | {"command": self.command(found)} for found in self.findings.values()]
-        content = {"seed": self.seed, "seconds": round(self.seconds, 1), "processor": os.uname().machine, "cores": os.cpu_count(),
-                   "targets": [dict(zip(names, row)) for row in self.rows()], "findings": findings}  # fmt: skip
+        seconds = round(self.seconds + self.earlier["seconds"], 1)
+        content = {"seeds": self.seeds, "seconds": seconds, "processor": os.uname().machine, "cores": os.cpu_count(),
+                   "targets": [dict(zip(NAMES, row)) for row in self.rows()], "findings": findings}  # fmt: skip
         path.write_text(json.dumps(content, indent=1) + "\n")
 
     def write_docs(self) -> None:
         table = self.table().partition("\n\n")[0]
-        said = f"Seed {self.seed}, {self.seconds:,.0f} s on {os.cpu_count()} cores:\n\n{table}"
+        seeds = ", ".join(map(str, self.seeds))
+        said = f"Seeds {seeds}, {self.seconds + self.earlier['seconds']:,.0f} s on {os.cpu_count()} cores:\n\n{table}"
         text = DOCS.read_text("utf-8")
         new = re.sub(
             r"(<!-- executions -->\n).*?(<!-- /executions -->)", lambda m: f"{m[1]}\n{said}\n\n{m[2]}", text, flags=re.DOTALL
@@ -108,7 +114,7 @@ class Report:
         DOCS.write_text(new, "utf-8")
 
     def keep(self) -> None:
-        """Writes the files of new findings, and into `open` which there are; a replay only does the latter."""
+        """Writes the files of new findings."""
         for (kind, file, function, line), found in self.findings.items():
             target, number = found["target"], found["execution"]
             if target not in EXAMPLES or "kept" in found:
@@ -119,5 +125,3 @@ class Report:
             packed = {name: base64.b64encode(zlib.compress(content, 9)).decode() for name, content in files.items()}
             said = {"target": target, "seed": self.seed, "execution": number, "said": f"{file}: {found['text']}"}
             path.write_text(json.dumps(said | {"files": packed}, indent=1) + "\n")
-        known = set() if any("kept" in found for found in self.findings.values()) else set(OPEN.read_text().splitlines())
-        OPEN.write_text("".join(f"{line}\n" for line in sorted(known | {" ".join(key[:3]) for key in self.findings})))
