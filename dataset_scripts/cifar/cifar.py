@@ -6,7 +6,7 @@ import numpy as np
 
 from dataset_scripts.cifar.batch import load
 from dataset_scripts.core.arrays import ArrayBuilder, Part, choose, keep_only, unpacked
-from dataset_scripts.core.errors import DataError, reading
+from dataset_scripts.core.errors import reading
 from dataset_scripts.core.files import Files, Reader, folder_of, name_of
 from dataset_scripts.core.records import Images, Records
 

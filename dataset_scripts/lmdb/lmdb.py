@@ -9,7 +9,8 @@ from typing import Any
 import datasets
 import numpy as np
 
-from dataset_scripts.core.arrays import most_classes, numbered_classes, readable
+from dataset_scripts.core.arrays import readable
+from dataset_scripts.core.classes import most_classes, numbered_classes
 from dataset_scripts.core.decode import encode_image, is_encoded_image
 from dataset_scripts.core.errors import DataError, reading, reason
 from dataset_scripts.core.files import Files, Reader, folder_of, name_of

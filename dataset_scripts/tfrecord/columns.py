@@ -7,7 +7,7 @@ from typing import Any
 
 import datasets
 
-from dataset_scripts.core.arrays import most_classes
+from dataset_scripts.core.classes import most_classes
 from dataset_scripts.core.decode import is_encoded_image
 from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.files import Files, name_of
