@@ -21,8 +21,7 @@ import scipy.io
 from dataset_scripts import DataError, load_dataset
 from dataset_scripts.cifar.batch import load
 from dataset_scripts.core import isolated
-from dataset_scripts.core.arrays import named_classes
-from dataset_scripts.core.classes import most_classes, numbered_classes
+from dataset_scripts.core.classes import most_classes, named_classes, numbered_classes
 from dataset_scripts.core.records import Records, check_rows
 
 READ = """
@@ -235,7 +234,7 @@ def test_a_parser_that_dies_or_hangs_is_an_error_of_the_file(tmp_path, monkeypat
         "def fails(): raise KeyError('what')\n"
     )
     monkeypatch.setattr(isolated, "SECONDS", 1)
-    call = lambda *arguments, **options: isolated.call(str(worker), *arguments, **options)  # noqa: E731
+    call = lambda *arguments, **options: isolated.call(str(worker), *arguments, **options)
     assert call("echo", 1, "\udcff", None, [2.5]) == [1, "\udcff", None, [2.5]]
     for kind in ("u1", ">i4", "f8", "?"):
         found = call("array", kind)

@@ -2,8 +2,6 @@
 
 import logging
 import os
-import re
-from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +10,7 @@ import datasets
 import numpy as np
 import pyarrow as pa
 
-from dataset_scripts.core.classes import most_classes, numbered_classes
+from dataset_scripts.core.classes import most_classes, named_classes, numbered_classes
 from dataset_scripts.core.decode import encode_image
 from dataset_scripts.core.errors import DataError, reading, reason
 from dataset_scripts.core.faults import Faults
@@ -21,8 +19,6 @@ from dataset_scripts.core.files import Files, Reader, name_of
 from dataset_scripts.core.layout import LayoutBuilder, LayoutConfig, Rows
 from dataset_scripts.core.records import Images
 from dataset_scripts.core.tables import as_class_label
-
-SURROGATE = re.compile("[\ud800-\udfff]")  # halves of characters, which no encoding writes
 
 logger = logging.getLogger(__name__)
 
@@ -165,22 +161,6 @@ def check_count(files: Files, part: Part, labels_in: str, count: int, column: st
     """Raises a DataError unless there is a label for each image; to be asked before labels are read."""
     if count != part.count:
         raise DataError(f"{files.root}: {part.source[0]} holds {part.count} images, but {labels_in} {count} values of {column}")
-
-
-def named_classes(names: Iterable[str], where: object) -> datasets.ClassLabel:
-    """The feature of classes that have names.
-
-    Raises:
-        DataError: two have the same, or one is no text that UTF-8 has.
-    """
-    names = list(names)
-    odd = next((name for name in names if not isinstance(name, str) or SURROGATE.search(name)), None)
-    if odd is not None:
-        raise DataError(f"{where}: {odd!r} is not the name of a class, which is text")
-    twice = next((name for name, count in Counter(names).items() if count > 1), None)
-    if twice is not None:
-        raise DataError(f"{where}: two classes are called {twice!r}: pass classes=[…], each with a name of its own")
-    return datasets.ClassLabel(names=names)
 
 
 def label_column(

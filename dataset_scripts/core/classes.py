@@ -1,12 +1,19 @@
-"""Classes that have only numbers: a large one is an id, a measure or damage, and must not make as many classes."""
+"""How many classes there are, and what they are called: by what names them, not by the largest number in the data."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+
+import datasets
 
 from dataset_scripts.core.errors import DataError
 
-MAX_CLASSES = 10_000  # however few rows there are
+MAX_CLASSES = 10_000  # that need no names, however few rows there are; see `most_classes`
+SURROGATE = re.compile("[\ud800-\udfff]")  # halves of characters, which no encoding writes
 
 
 def most_classes(rows: int) -> int:
-    """How many classes there may be that nothing names."""
+    """How many numbers may be classes that nothing names; larger ones are ids or measures, or damaged."""
     return max(MAX_CLASSES, 2 * rows)
 
 
@@ -23,3 +30,19 @@ def numbered_classes(largest: int, rows: int, where: object, first: int = 0) -> 
     if largest - first >= most_classes(rows):
         raise DataError(f"{where}: class {largest} and nothing names the classes: pass classes=[…]")
     return [str(number) for number in range(first, largest + 1)]
+
+
+def named_classes(names: Iterable[str], where: object) -> datasets.ClassLabel:
+    """The feature of classes that have names.
+
+    Raises:
+        DataError: two have the same, or one is no text that UTF-8 has.
+    """
+    names = list(names)
+    odd = next((name for name in names if not isinstance(name, str) or SURROGATE.search(name)), None)
+    if odd is not None:
+        raise DataError(f"{where}: {odd!r} is not the name of a class, which is text")
+    twice = next((name for name, count in Counter(names).items() if count > 1), None)
+    if twice is not None:
+        raise DataError(f"{where}: two classes are called {twice!r}: pass classes=[…], each with a name of its own")
+    return datasets.ClassLabel(names=names)

@@ -7,7 +7,13 @@ from functools import partial
 
 import numpy as np
 
-from dataset_scripts.core.arrays import ArrayBuilder, ArrayConfig, Part, check_count, keep_only
+from dataset_scripts.core.arrays import (
+    ArrayBuilder,
+    ArrayConfig,
+    Part,
+    check_count,
+    keep_only,
+)
 from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.files import Files, stem_of
 from dataset_scripts.core.records import Records
@@ -16,8 +22,8 @@ from dataset_scripts.core.splits import SPLITS, split_in
 logger = logging.getLogger(__name__)
 
 CHANNELS = (1, 3, 4)
-ROLES = dict.fromkeys("x image images img imgs data pixels".split(), "images") | dict.fromkeys(
-    "y label labels target targets class classes".split(), "labels"
+ROLES = dict.fromkeys(["x", "image", "images", "img", "imgs", "data", "pixels"], "images") | dict.fromkeys(
+    ["y", "label", "labels", "target", "targets", "class", "classes"], "labels"
 )
 
 

@@ -8,7 +8,12 @@ from pathlib import Path
 import datasets
 import pyarrow as pa
 
-from dataset_scripts.core.archives import TarReader, archive_stem, is_archive, open_archive
+from dataset_scripts.core.archives import (
+    TarReader,
+    archive_stem,
+    is_archive,
+    open_archive,
+)
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.files import Files, folder_of, name_of
 from dataset_scripts.core.layout import LayoutBuilder, Rows

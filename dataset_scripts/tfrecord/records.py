@@ -121,7 +121,7 @@ def scan(files: Reader, path: str) -> Iterator[tuple[int, int, memoryview]]:
                     raise DataError(f"{where}: the checksum of its length is wrong: {fault}")
                 length = HEADER.unpack(head)[0] if len(head) == HEADER.size else 0
                 if packed and offset + length > limit:
-                    raise DataError(f"{where}: the file is cut off there, or grows to more than {limit} bytes, which no images do")
+                    raise DataError(f"{where}: the file is cut off there, or grows to more than {limit} bytes")
                 data = memoryview(stream.read(length) if offset + length <= limit else b"")
                 if len(data) < length or len(stream.read(4)) < 4:
                     raise DataError(f"{where}: the file is cut off there: copy it again")

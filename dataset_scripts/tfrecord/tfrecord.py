@@ -10,7 +10,7 @@ from typing import Any
 import datasets
 import numpy as np
 
-from dataset_scripts.core.arrays import named_classes
+from dataset_scripts.core.classes import named_classes
 from dataset_scripts.core.decode import Frame, is_encoded_image
 from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.features import List
@@ -32,7 +32,12 @@ from dataset_scripts.tfrecord.columns import (
     names_beside,
     sorted_classes,
 )
-from dataset_scripts.tfrecord.records import Shards, scan, shards_in, starts_like_records
+from dataset_scripts.tfrecord.records import (
+    Shards,
+    scan,
+    shards_in,
+    starts_like_records,
+)
 
 logger = logging.getLogger(__name__)
 
