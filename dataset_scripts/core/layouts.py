@@ -9,7 +9,7 @@ from typing import Any
 
 from dataset_scripts.core.card_info import check_for_datasets
 from dataset_scripts.core.card_text import LARGEST, split_card
-from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.files import Files, folder_of, stem_of
 from dataset_scripts.core.script import Script, bundled_names, find_script
 
@@ -53,8 +53,9 @@ def _layout(files: Files) -> Script | None:
         for name in layouts[precedence]:
             module = importlib.import_module(find_script(name).module_name())
             try:
-                if found := module.matches(files):
-                    evidence[name] = found
+                with reading(files.root):
+                    if found := module.matches(files):
+                        evidence[name] = found
             except DataError as fault:  # a damaged file of this layout, unless another one is sure
                 faults.append(fault)
         if len(evidence) > 1:
@@ -63,6 +64,8 @@ def _layout(files: Files) -> Script | None:
         for name, found in evidence.items():
             logger.info("%s: read as %s (%s)", files.root, name, found)
             return find_script(name)
+    if faults:
+        raise faults[0]
     return None
 
 
