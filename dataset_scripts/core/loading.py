@@ -173,7 +173,7 @@ def make_builder(
             raise DataError(f"{data_dir} is not UTF-8, in which datasets writes it down: rename the folder")
         files = files or Files.of(folder)
     if "on_error" in config_kwargs and not hasattr(builder_class.BUILDER_CONFIG_CLASS, "on_error"):
-        raise DataError(f"{script.path} has no option on_error: only the layouts of this package have it")
+        raise DataError(f"{script.path} has no option on_error: the layouts of this package have it, and sets that are read by them")
     # What relative data_files are relative to: as in datasets, the data or the working folder; the script's files, its own.
     base_path = (data_dir or os.getcwd()) if issubclass(builder_class, LayoutBuilder) else str(script.path.parent)
     make = functools.partial(
