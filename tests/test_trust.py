@@ -105,6 +105,7 @@ def test_a_script_in_a_folder_of_data_is_not_run(tmp_path, trap, name, content):
         with pytest.raises(TrustError, match="trust_script=True") as error:
             load_dataset(str(spelling))
         assert f"({name.split('/')[0]} is not" in str(error.value) and str(path) in str(error.value)
+        assert "load_dataset('image_folder', data_dir=" in str(error.value)  # the data can be had without it
     with pytest.raises(TrustError), enable():
         datasets.load_dataset(str(path.parent))
     assert not trap.sprung()
