@@ -96,7 +96,7 @@ def main() -> int:
     parser.add_argument("--images", type=int, default=256)
     parser.add_argument("--forms", nargs="+", choices=FORMS, default=FORMS)
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS)
-    parser.add_argument("--growth", type=float, default=0.02, help="of memory, that is still flat")
+    parser.add_argument("--growth", type=float, default=0.02, help="of memory that still counts as flat")
     parser.add_argument("--measure", nargs=2, metavar=("FOLDER", "WAY"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.measure:

@@ -27,7 +27,7 @@ __all__ = [
     "pad_collate",
 ]
 
-# What was detected is said by default, as datasets does; logging.getLogger("dataset_scripts").setLevel silences it.
+# What was detected is logged by default, as datasets does; logging.getLogger("dataset_scripts").setLevel silences it.
 _logger = logging.getLogger("dataset_scripts")
 _handler = logging.StreamHandler()
 _handler.setFormatter(Printable())

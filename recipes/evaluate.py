@@ -91,7 +91,7 @@ def run(accelerator: Accelerator, config: Evaluate, path: Path) -> None:
 
 
 def read(argv: list[str]) -> tuple[Evaluate, Path]:
-    """The options and the model's path; the data is that of the training, where nothing else is said.
+    """The options and the model's path; the data is that of the training, unless another is given.
 
     Raises:
         UserError: no path, or what `merge` says.

@@ -113,9 +113,9 @@ def test_a_path_is_read(tmp_path):
         ("# Toys\n\nText.\n", "line 1: there is no YAML header"),
         ("---\nlicense: mit\n", "line 1: there is no YAML header"),
         ("\ufeff" + card(), "line 1: begins with a byte order mark"),
-        (card("license: mit\ntags: [a\n"), "line 4: the header is no YAML: expected ',' or ']'"),
-        (card("license: mit\n\ttags: a\n"), "line 3: the header is no YAML: found character"),
-        (card("date: 2020-13-45\n"), "line 2: the header is no YAML: month must be in 1..12"),
+        (card("license: mit\ntags: [a\n"), "line 4: the header is not YAML: expected ',' or ']'"),
+        (card("license: mit\n\ttags: a\n"), "line 3: the header is not YAML: found character"),
+        (card("date: 2020-13-45\n"), "line 2: the header is not YAML: month must be in 1..12"),
         (card("- a\n"), "line 1: the header has no keys"),
         (card(""), "line 1: the header has no keys"),
         (card(body=""), "line 7: there is no text"),
@@ -154,17 +154,17 @@ def test_addresses_and_relative_paths_are_no_machine_paths():
         ("task_ids: [a]", "task_ids[0]: 'a' is not known to the Hub: core/hub_names.yaml lists what is"),
         ("size_categories: [1K-10K]", "size_categories[0]: '1K-10K' is not known to the Hub: take one of n<1K, 1K<n<10K"),
         ("size_categories: 1k<n<10k", "size_categories: '1k<n<10k' is not known to the Hub"),
-        ("language: no", "language: False is no text: put it in quotes"),
+        ("language: no", "language: False is not text: put it in quotes"),
         ("language: english", "language: 'english' is not known to the Hub"),
         ("language: en-US", "language: 'en-US' is not known to the Hub: take a code of ISO 639"),
         ("language: jp", "language: 'jp' is not known to the Hub"),
         ("language: 'no'", None),
         ("multilinguality: both", "multilinguality: 'both' is not known to the Hub: take one of monolingual"),
         ("annotations_creators: [experts]", "annotations_creators[0]: 'experts' is not known to the Hub"),
-        ("source_datasets: 7", "source_datasets: 7 is no text: put it in quotes"),
-        ("tags: [1]", "tags[0]: 1 is no text: put it in quotes"),
-        ("tags: {a: b}", "tags: {'a': 'b'} is no text"),
-        ("tags:", "tags: None is no text"),
+        ("source_datasets: 7", "source_datasets: 7 is not text: put it in quotes"),
+        ("tags: [1]", "tags[0]: 1 is not text: put it in quotes"),
+        ("tags: {a: b}", "tags: {'a': 'b'} is not text"),
+        ("tags:", "tags: None is not text"),
         ("pretty_name: 3", "pretty_name: 3 should be a text"),
         ("pretty_name: ''", "pretty_name: '' should be a text"),
         ("configs: {a: b}", "configs: {'a': 'b'} should be a list"),
@@ -184,10 +184,10 @@ def test_a_key_that_is_wrong(line, fault):
 
 
 def test_a_key_that_stands_twice_is_found_at_any_depth():
-    assert check_card(card(HEADER + "license: mit\n")) == ["line 6: license: stands twice: keep one"]
+    assert check_card(card(HEADER + "license: mit\n")) == ["line 6: license: occurs twice: keep one"]
     twice = INFO.replace("    num_bytes: 70\n", "    num_bytes: 70\n    num_bytes: 70\n")
     (fault,) = check_card(card(HEADER + twice))
-    assert fault == "line 21: dataset_info.splits[0].num_bytes: stands twice: keep one"
+    assert fault == "line 21: dataset_info.splits[0].num_bytes: occurs twice: keep one"
 
 
 CONFIGS = [
@@ -207,14 +207,14 @@ CONFIGS = [
     ("[{config_name: a, data_files: [{split: train}]}]", "configs[0].data_files[0]: has the keys split: it takes", True),
     ("[{config_name: a, data_files: [{split: train, path: b, x: c}]}]", "configs[0].data_files[0]: has the keys", True),
     ("[{config_name: a, data_files: [{split: a-b, path: data/*}]}]", "configs[0].data_files[0].split: 'a-b' is no", True),
-    ("[{config_name: a, data_files: [{split: 1, path: data/*}]}]", "configs[0].data_files[0].split: 1 is no name", True),
+    ("[{config_name: a, data_files: [{split: 1, path: data/*}]}]", "configs[0].data_files[0].split: 1 is not the name", True),
     ("[{config_name: a, data_files: [{split: [b], path: data/*}]}]", "configs[0].data_files[0].split: ['b'] is no", True),
     (
         "[{config_name: a, data_files: [{split: b, path: data/*}, {split: b, path: data/*}]}]",
         "configs[0].data_files[1].split: there are two of 'b'",
         True,
     ),
-    ("[{config_name: a, data_files: [{split: b, path: 3}]}]", "configs[0].data_files[0]: 3 is no path", True),
+    ("[{config_name: a, data_files: [{split: b, path: 3}]}]", "configs[0].data_files[0]: 3 is not a path", True),
     ("[{config_name: a, data_files: /data/x}]", "configs[0].data_files: '/data/x' leads out of the dataset", True),
     ("[{config_name: a, data_files: ../x}]", "configs[0].data_files: '../x' leads out of the dataset", True),
     (
@@ -265,7 +265,7 @@ def test_configs_as_datasets_judges_them(tmp_path, configs, fault, same):
         ("  - name: image\n", "  - name: label\n", "line 12: dataset_info.features[1]: there are two columns label"),
         ("'1': car", "'2': car", "line 12: dataset_info.features[1]: label: datasets cannot read its type: ClassLabel exp"),
         ("'1': car", "'1': bear", "line 12: dataset_info.features[1]: label: datasets cannot read its type: Some label"),
-        ("'1': car", "'1': no", "line 12: dataset_info.features[1]: label: the class name False is no text"),
+        ("'1': car", "'1': no", "line 12: dataset_info.features[1]: label: the class name False is not text"),
         ("    num_bytes: 70\n", "", "line 19: dataset_info.splits[0]: needs num_bytes, a whole number; it is None"),
         ("num_bytes: 70", "num_bytes: many", "line 19: dataset_info.splits[0]: needs num_bytes, a whole number; it is 'many'"),
         ("num_examples: 7", "num_examples: null", "line 19: dataset_info.splits[0]: needs num_examples, a whole number"),
@@ -276,7 +276,7 @@ def test_configs_as_datasets_judges_them(tmp_path, configs, fault, same):
         ("name: train", "name: a-b", "line 19: dataset_info.splits[0]: needs a name of its own"),
         ("  splits:\n", "  splits:\n  - text\n", "line 19: dataset_info.splits[0]: should be a list of"),
         ("  splits:\n", "  dataset_size: 71\n  splits:\n", "line 18: dataset_info.dataset_size: is 71, but num_bytes of"),
-        ("  splits:\n", "  dataset_size: many\n  splits:\n", "line 18: dataset_info.dataset_size: 'many' is no number of b"),
+        ("  splits:\n", "  dataset_size: many\n  splits:\n", "line 18: dataset_info.dataset_size: 'many' is not a number of b"),
         ("  splits:\n", "  feature: 1\n  splits:\n", "line 18: dataset_info.feature: datasets knows no such key: 'feat"),
         ("num_examples: 7", "num_examples: 1000", "line 6: size_categories: 'n<1K' does not fit the 1,000 rows of"),
         ("dataset_info:\n", "dataset_info:\n- x\n", None),
@@ -286,7 +286,7 @@ def test_dataset_info_that_is_wrong(old, new, fault):
     assert INFO.count(old) == 1
     faults = check_card(card(HEADER + INFO.replace(old, new)))
     if fault is None:
-        assert len(faults) == 1 and "the header is no YAML" in faults[0]
+        assert len(faults) == 1 and "the header is not YAML" in faults[0]
     else:
         assert len(faults) == 1 and faults[0].startswith(fault) and "\n" not in faults[0]
 
@@ -301,7 +301,7 @@ def test_dataset_info_of_several_configurations():
     assert check_card(card(both + "size_categories: [n<1K, 1K<n<10K]\n")) == []
     assert "does not fit the 5,007 rows" in check_card(card(both + "size_categories: [10K<n<100K]\n"))[0]
     assert "dataset_info[1]: needs a config_name of its own" in check_card(card(listed(first, first)))[0]
-    assert "dataset_info: has an item that is no mapping" in check_card(card(listed(first, "b")))[0]
+    assert "dataset_info: has an item that is not a mapping" in check_card(card(listed(first, "b")))[0]
     configs = "configs: [{config_name: b, data_files: [{split: test, path: data/*}]}]\n"
     (fault,) = check_card(card(both + configs))
     assert fault.endswith("dataset_info[1].splits: train, but test in configs: make them the same")
@@ -309,7 +309,7 @@ def test_dataset_info_of_several_configurations():
 
 def test_aliases_in_the_header_do_not_hang():
     (fault,) = check_card(card(HEADER + "tags: &a [*a]\n"))
-    assert fault.startswith("line 6: the header is no YAML: an alias refers to what it stands in")
+    assert fault.startswith("line 6: the header is not YAML: an alias refers to what it stands in")
 
 
 def test_names_are_those_that_the_libraries_know():
@@ -567,7 +567,7 @@ def test_configurations_are_kept_side_by_side(tmp_path):
         ("# Toys\n", "has no header with a key a line"),
         (card("{license: mit}\n"), "has no header with a key a line"),
         (card("- a\n"), "has no header with a key a line"),
-        (card("a: [\n"), "its header is no YAML"),
+        (card("a: [\n"), "its header is not YAML"),
         (card("size_categories: &a [1M<n<10M]\ntags: *a\n"), "other keys of its header refer to .*size_categories"),
     ],
 )
@@ -589,7 +589,7 @@ def test_what_cannot_be_refreshed_says_why(tmp_path, monkeypatch):
         refresh_card("image_folder")
     with pytest.raises(DataError, match="food101: its rows are not at hand: pass data_dir="):
         new_card("food101")
-    with pytest.raises(DataError, match="nothing_here is no script"):
+    with pytest.raises(DataError, match="nothing_here is not a script"):
         check_card(card(), "nothing_here")
 
 

@@ -135,7 +135,7 @@ def test_binary_versions(tmp_path):
         load_dataset(str(tmp_path / "py"))
     whole = (ten / "test_batch.bin").read_bytes()
     (ten / "test_batch.bin").write_bytes(whole[:-5])
-    with pytest.raises(DataError, match="test_batch.bin: 61455 bytes are no whole number of records of 3073"):
+    with pytest.raises(DataError, match="test_batch.bin: 61455 bytes are not a whole number of records of 3073"):
         load_dataset(str(tmp_path / "10"))
 
 

@@ -562,7 +562,7 @@ def test_push_refuses_and_says_why(hub, photos, tmp_path):
         rf"ann/photos: {endpoint} answered 401 \(Invalid username or password.\): the token is not valid",
         rf"ann/photos: {endpoint} answered 403 \(You don't have the rights to write\): the token may not write there",
         rf"bob/photos: {endpoint} answered 404 .*no such repository",
-        "repo_id='a/b/c' is no name of a dataset",
+        "repo_id='a/b/c' is not the name of a dataset",
         "bare has no card",
         "scripted/photos.py: datasets takes it for a loading script",
         "out is exported already: max_shard_size came too late",

@@ -342,7 +342,7 @@ def test_weights_are_checked(measure, folders, inception, tmp_path):
     with pytest.raises(UserError, match=r"other\.pth does not hold the weights of inception"):
         run(feature_extractor_weights_path=tmp_path / "other.pth")
     torch.save({"run": os.system}, tmp_path / "code.pth")
-    with pytest.raises(UserError, match=r"code\.pth is no dict of tensors"):
+    with pytest.raises(UserError, match=r"code\.pth is not a dict of tensors"):
         run(feature_extractor_weights_path=tmp_path / "code.pth")
 
 

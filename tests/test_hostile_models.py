@@ -169,7 +169,7 @@ def test_descriptions_that_are_no_json(classifier):
     assert "it is not UTF-8 at byte 0" in refusal(load_model, classifier)
     (classifier / "config.json").unlink()
     os.mkfifo(classifier / "config.json")
-    assert "config.json is no file" in refusal(load_model, classifier)
+    assert "config.json is not a file" in refusal(load_model, classifier)
     assert not holds_generator(classifier)
     with open(classifier / "large.json", "wb") as file:
         file.truncate(10**9)
@@ -260,7 +260,7 @@ def test_checkpoints_that_are_none(classifier, tmp_path, capfd):
         assert said.startswith(f"model.weights={path.with_suffix('.pth')}"), (name, said)
         if name not in ("missing", "sparse", "view", "meta", "complex", "keys", "numbers", "text", "none", "list"):
             assert "state.pt cannot be read" in refusal(checkpoint.load, place)
-            assert "is no dict of tensors" in refusal(_check_tensors, path.with_suffix(".pth"))
+            assert "is not a dict of tensors" in refusal(_check_tensors, path.with_suffix(".pth"))
     assert "was run" not in "".join(capfd.readouterr())
 
 

@@ -159,6 +159,8 @@ def test_two_layouts_in_one_folder(tmp_path, save_image):
 
 
 def test_on_error_is_for_layouts(tmp_path, root):
+    with pytest.raises(DataError, match=r"coco is a layout.*data_dir='path/to/data'.*'\./coco'"):
+        load_dataset("coco")
     with pytest.raises(DataError, match="digits.py has no option on_error"):
         load_dataset("digits", on_error="skip")
     (tmp_path / "x.txt").write_text("text\n")

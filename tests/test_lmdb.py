@@ -170,7 +170,7 @@ def test_caffe(tmp_path):
     with pytest.raises(DataError, match="channels='gbr': it is 'bgr' or 'rgb'"):
         load_dataset("lmdb", data_dir=str(tmp_path / "raw"), channels="gbr")
     write(tmp_path / "raw" / "train_lmdb", {b"zz": datum(raw[1], 2)[:-40]})
-    with pytest.raises(DataError, match="key zz is no Datum with pixels: field 4 is cut off"):
+    with pytest.raises(DataError, match="key zz is not a Datum with pixels: field 4 is cut off"):
         load_dataset(str(tmp_path / "raw"))
 
 
@@ -266,7 +266,7 @@ def test_free_pages_may_be_missing_at_the_end(tmp_path):
         ({b"num-samples": b"2", b"image-000000001": encode(1)[0], b"label-000000001": b"x", b"label-000000002": b"y"},
          "key image-000000002 is missing"),
         ({b"num-samples": b"1", b"image-000000001": encode(1)[0], b"label-000000007": b"x"}, "key label-000000001 is missing"),
-        ({b"num-samples": b"1", b"image-000000001": encode(1)[0], b"label-000000001": b"\xff"}, "key label-000000001 is no text"),
+        ({b"num-samples": b"1", b"image-000000001": encode(1)[0], b"label-000000001": b"\xff"}, "key label-000000001 is not text"),
     ],
 )  # fmt: skip
 def test_faults_are_named(tmp_path, values, message):

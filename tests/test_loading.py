@@ -216,7 +216,7 @@ def test_a_bundled_name_means_the_bundled_script(tmp_path):
 
 @pytest.mark.parametrize(
     "content, message",
-    [("x = 1\n", "is no loading script"), ("class :\n", "line 1"), ("from ..up import x\n", r"line 1: cannot import \.\.up")],
+    [("x = 1\n", "is not a loading script"), ("class :\n", "line 1"), ("from ..up import x\n", r"line 1: cannot import \.\.up")],
 )
 def test_what_is_no_script_is_named(tmp_path, content, message):
     (tmp_path / "odd.py").write_text(content)

@@ -205,7 +205,7 @@ def test_many_colors_need_sixteen_bits(tmp_path, save_image):
 @pytest.mark.parametrize(
     "name, content, message",
     [
-        ("class_dict.csv", "name,r,g,b\nSky,1,2,3\nRoad,4,5\n", "class_dict.csv, line 3: 'Road,4,5' is no name and colour"),
+        ("class_dict.csv", "name,r,g,b\nSky,1,2,3\nRoad,4,5\n", "class_dict.csv, line 3: 'Road,4,5' is not a name and a colour"),
         ("class_dict.csv", "Sky,1,2,300\n", r"class_dict.csv, line 1: the colour is \(1, 2, 300\): it is three"),
         ("class_dict.csv", "Sky,1,2,3\nSky,1,2,4\n", "class_dict.csv, line 2: Sky is there twice"),
         ("class_dict.csv", "Sky,1,2,3\nRoad,1,2,3\n", "class_dict.csv: Road and Sky have the same colour"),

@@ -62,7 +62,7 @@ def test_push_and_load(run, hub, root, tmp_path):
     torch.manual_seed(0)
     loaded = load("ann/digits")
     assert loaded.stdout == f"{info['labels']} {model(torch.randn(4, 1, 8, 8)).flatten().tolist()}\n", loaded.stderr[-3000:]
-    assert "ann/other is no folder here, and no model on the Hub: " in load("ann/other").stderr
+    assert "ann/other is neither a folder here nor a model on the Hub: " in load("ann/other").stderr
 
     # Again: nothing is sent. To a branch: it is made, and main stays.
     (state / "log").unlink()
@@ -81,7 +81,7 @@ def test_push_refuses_and_says_why(run, hub, root, tmp_path):
     for words, token, message in [
         ((unfinished, "ann/digits"), "hf_write", f"push.py: error: {unfinished} is not the folder of a finished run: model.saf"),
         ((run, "ann/digits"), "hf_read", f"push.py: error: ann/digits: {endpoint} answered 403"),
-        ((run, "a/b/c"), "hf_write", "push.py: error: repo_id='a/b/c' is no name of a model"),
+        ((run, "a/b/c"), "hf_write", "push.py: error: repo_id='a/b/c' is not the name of a model"),
         ((run,), "hf_write", "push.py: error: push.py takes a run folder and USER/NAME"),
     ]:
         result = push(root, *words, env=at(endpoint, tmp_path / "home", token))

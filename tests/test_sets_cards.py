@@ -175,11 +175,11 @@ def test_a_first_card_needs_no_data_where_the_script_tells_the_columns(tmp_path)
         ("'0': '0'", "'0': zero", "dataset_info.features: label: its classes are not as in the script"),
         ("| `image` |", "| `photo` |", "the columns are photo, label, but image, label in the script"),
         ("num_examples: 10000", "num_examples: 9999", "dataset_info.splits: train 60,000, test 9,999, but train 60,000"),
-        ("- digits\n- handwriting\n", "", "tags: None is no text"),
+        ("- digits\n- handwriting\n", "", "tags: None is not text"),
         ("tags:\n- digits\n- handwriting\n", "", "there is no list of tags: add some, such as '- faces'"),
         ("tags:\n- digits\n- handwriting\n", "tags: digits\n", "tags: there is no list of tags"),
-        ("- handwriting\n", "- Hand Writing\n", "tags[1]: 'Hand Writing' is no short word of small letters, digits and -"),
-        ("- handwriting\n", f"- {'a' * 40}\n", f"tags[1]: '{'a' * 40}' is no short word"),
+        ("- handwriting\n", "- Hand Writing\n", "tags[1]: 'Hand Writing' is not a short word of small letters, digits and -"),
+        ("- handwriting\n", f"- {'a' * 40}\n", f"tags[1]: '{'a' * 40}' is not a short word"),
     ],
 )
 def test_the_card_of_a_set_is_compared_with_what_it_declares(old, new, fault):

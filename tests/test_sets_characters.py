@@ -245,7 +245,7 @@ def test_omniglot(tmp_path, assert_as_on_card):
     only = load_dataset("omniglot", data_dir=str(base / "images_evaluation"))
     assert list(only) == ["evaluation"] and only["evaluation"]["label"] == sets["evaluation"]["label"]
     (base / "images_evaluation/ULOG/character17").rename(base / "images_evaluation/ULOG/character27")
-    with pytest.raises(DataError, match="ULOG/character27 is no character of Omniglot"):
+    with pytest.raises(DataError, match="ULOG/character27 is not a character of Omniglot"):
         load_dataset("omniglot", data_dir=str(base))
 
 
@@ -321,7 +321,7 @@ def test_gtsrb_names_what_does_not_fit(tmp_path):
     table.write_text(text.rpartition("00001_00001")[0])
     refused("GT-00007.csv lists 3 images, but GTSRB/Final_Training/Images/00007 holds 4")
     table.write_text(text.replace(";5;6;", ";5;600;", 1))
-    refused("GT-00007.csv, line 2: .* is no box|reaches out")
+    refused("GT-00007.csv, line 2: .* is not a box|reaches out")
     table.write_text(text)
     (base / "GT-final_test.csv").unlink()
     refused(
@@ -398,7 +398,7 @@ def test_imagewoof(tmp_path, save_image, assert_as_on_card):
         shutil.rmtree(top / split / WOOF[0])
     assert load_dataset("imagewoof", data_dir=str(top), split="train")["label"] == list(range(1, 10))
     (top / "train" / WOOF[1]).rename(top / "train/n01440764")
-    with pytest.raises(DataError, match="n01440764 is no folder of Imagewoof"):
+    with pytest.raises(DataError, match="n01440764 is not a folder of Imagewoof"):
         load_dataset("imagewoof", data_dir=str(top))
     names = [builder_of("imagewoof", size).sources()[0].name for size in ("160px", "320px", "full")]
     assert names == ["imagewoof2-160.tgz", "imagewoof2-320.tgz", "imagewoof2.tgz"]

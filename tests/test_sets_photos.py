@@ -286,7 +286,7 @@ def test_celeba_without_some_lists_and_with_damaged_ones(tmp_path, save_image):
     assert [row["Smiling"] for row in again] == [row["Smiling"] for row in rows]
     for damaged, message in [
         (lines[:-1], "lists 5 images, its first line says 6"),
-        ([*lines[:3], "000002.jpg 1 1", *lines[4:]], "line 4: '000002.jpg 1 1' is no name of an image and numbers"),
+        ([*lines[:3], "000002.jpg 1 1", *lines[4:]], "line 4: '000002.jpg 1 1' is not the name of an image and numbers"),
         ([*lines[:3], lines[3].replace("-1", " 0").replace(" 1", " 0"), *lines[4:]], "attributes are -1 or 1"),
         ([*lines[:3], lines[3].replace("000002", "000009"), *lines[4:]], "has no line of image 000002.jpg"),
     ]:
@@ -461,7 +461,7 @@ def test_imagenet_that_cannot_be_right(tmp_path):
         with tarfile.open(fileobj=content, mode="w") as inner:
             add(inner, "n09999999_1.JPEG", jpeg())
         add(outer, "n09999999.tar", content.getvalue())
-    with pytest.raises(DataError, match="n09999999 is no class of the development kit"):
+    with pytest.raises(DataError, match="n09999999 is not a class of the development kit"):
         load_dataset("imagenet_1k", data_dir=str(tmp_path))
     folder = tmp_path / "beside"
     (folder / "train/n02012849").mkdir(parents=True)

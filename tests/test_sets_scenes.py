@@ -270,12 +270,12 @@ def test_wider_face(wider, tmp_path, assert_as_on_card):
 @pytest.mark.parametrize("old, new, message", [
     (r"\n4\n", "\nfour\n", r"_gt.txt, line \d+: four is not the number of faces that follow"),
     (r"\n4\n", "\n40\n", r"line \d+: 40 is not the number of faces that follow"),
-    (r"\n0\n0 ", "\n0\n7 ", "line 2: no face is told by a line of zeros behind it"),
+    (r"\n0\n0 ", "\n0\n7 ", "line 2: a count of 0 needs a line of zeros after it"),
     (r"--Parade/1_", "--Parade/2_", r"line \d+: there is no image 1--Parade/2_Parade_marchingband_1_1.jpg"),
     (r"\n1\n\d+ ", "\n1\n", r"line 6: '.*' is not x, y, width, height and blur, .*, as whole numbers"),
     (r"\n1\n(\d+ \d+ \d+ \d+) \d", r"\n1\n\1 3", "line 6: blur is 3, not 0 to 2"),
     (r"\n1\n\d+ ", "\n1\n900 ", r"line 6: \[900, .*\] \(x, y, width, height\) reaches out of the image"),
-    (r"\n1\n(\d+ \d+) ", r"\n1\n\1 -", r"line 6: \[.*, -\d+, .*\] \(x, y, width, height\) (is no box in|reaches out of) the"),
+    (r"\n1\n(\d+ \d+) ", r"\n1\n\1 -", r"line 6: \[.*, -\d+, .*\] \(x, y, width, height\) (is not a box in|reaches out of) the"),
 ])  # fmt: skip
 def test_wider_face_that_is_damaged(wider, old, new, message):
     path = wider / "wider_face_split/wider_face_train_bbx_gt.txt"

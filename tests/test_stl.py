@@ -102,7 +102,7 @@ def test_wrong_files_are_named(tmp_path, caplog):
     with pytest.raises(DataError, match="train_X.bin has no train_y.bin beside it"):
         load_dataset(str(tmp_path))
     (folder / "train_X.bin").write_bytes(b"\0" * 30000)
-    with pytest.raises(DataError, match="train_X.bin: 30000 bytes are no whole number of images of 27648"):
+    with pytest.raises(DataError, match="train_X.bin: 30000 bytes are not a whole number of images of 27648"):
         load_dataset("stl", data_dir=str(tmp_path))
 
 

@@ -285,7 +285,7 @@ def test_options_and_labels_of_text(tmp_path):
     assert list(loaded.features) == ["image", "label", "label_", "left"]
     for n, row in enumerate(loaded):
         assert torch.equal(row["image"], ToTensor()(pixels_of(n, 1))) and torch.equal(row["left"], ToTensor()(pixels_of(n, 0)))
-    with pytest.raises(DataError, match="label='size' is no feature; there are kind, label, left, right"):
+    with pytest.raises(DataError, match="label='size' is not a feature; there are kind, label, left, right"):
         load_dataset("tfrecord", data_dir=str(tmp_path), label="size")
     with pytest.raises(DataError, match="image='label' holds int64, not encoded images"):
         load_dataset("tfrecord", data_dir=str(tmp_path), image="label")
@@ -338,7 +338,7 @@ def test_what_is_no_tfrecord(tmp_path, save_image, caplog):
     save_image(tmp_path / "a" / "cat" / "1.png")
     (tmp_path / "a" / "train-00000-of-00002").write_text("some lines of text that are no records\n" * 9)
     assert list(load_dataset(str(tmp_path / "a"), split="train").features) == ["image", "label"]
-    with pytest.raises(DataError, match="train-00000-of-00002, record 1: .* wrong: it is no TFRecord file"):
+    with pytest.raises(DataError, match="train-00000-of-00002, record 1: .* wrong: it is not a TFRecord file"):
         load_dataset("tfrecord", data_dir=str(tmp_path / "a"))
     with pytest.raises(DataError, match="holds no file called like a TFRecord shard"):
         load_dataset("tfrecord", data_dir=str(tmp_path / "a" / "cat"))
@@ -361,13 +361,13 @@ BOX = {f"image/object/bbox/{side}": [value] for side, value in {"xmin": 0.1, "ym
         ({**GOOD, "image": b"no image"}, "record 2 has no image: image holds something else"),
         ({**GOOD, "label": 1.5}, "record 2: feature 'label' holds float, in the records before it int64"),
         (SequenceExample(context=Features(feature={}), feature_lists={"feature_list": {"a": {}}}).SerializeToString(),
-         "record 2 is no tf.train.Example: it is a SequenceExample"),
-        (b"hello", "record 2 is no tf.train.Example: "),
-        (b"\x0a\x0c\x0a\x0a\x0a\x01x\x12\x05\x0a\x03\x12\x01a", "record 2: feature 'x' is no list of bytes"),
+         "record 2 is not a tf.train.Example: it is a SequenceExample"),
+        (b"hello", "record 2 is not a tf.train.Example: "),
+        (b"\x0a\x0c\x0a\x0a\x0a\x01x\x12\x05\x0a\x03\x12\x01a", "record 2: feature 'x' is not a list of bytes"),
         (b"\x0a\x0a\x0a\x08\x0a\x01x\x12\x03\x22\x01\x00", "feature 'x' is of kind 4, which is not bytes, float or int64"),
         ({**GOOD, **BOX, "image/object/bbox/xmax": [0.5, 0.6]}, "record 2: .* don't agree: 1 xmin, 1 ymin, 2 xmax, 1 ymax"),
         ({**GOOD, **BOX, "image/object/bbox/xmax": [1.5]}, "record 2, object 1: .* reaches out of the image of 9 x 7 pixels"),
-        ({**GOOD, **BOX, "image/object/bbox/xmax": [0.0]}, "record 2, object 1: .* is no box"),
+        ({**GOOD, **BOX, "image/object/bbox/xmax": [0.0]}, "record 2, object 1: .* is not a box"),
         ({**GOOD, "objects/bbox": [0.1, 0.2, 0.3]}, "record 2: objects/bbox holds 3 numbers, not four a box"),
         ({**GOOD, **BOX, "image/object/class/label": [1, 2]}, "record 2: it has 1 boxes, but 2 of image/object/class/label"),
     ],
@@ -422,7 +422,7 @@ def test_gzip_that_is_cut_off(tmp_path):
     with pytest.raises(DataError, match=r"a.tfrecord.gz is damaged after record \d+: Compressed file ended"):
         load_dataset(str(tmp_path))
     (tmp_path / "a.tfrecord.gz").write_bytes(whole[:5])
-    with pytest.raises(DataError, match="is damaged after record 0|is no TFRecord file|cut off"):
+    with pytest.raises(DataError, match="is damaged after record 0|is not a TFRecord file|cut off"):
         load_dataset("tfrecord", data_dir=str(tmp_path))
 
 

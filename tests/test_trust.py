@@ -105,6 +105,7 @@ def test_a_script_in_a_folder_of_data_is_not_run(tmp_path, trap, name, content):
         with pytest.raises(TrustError, match="trust_script=True") as error:
             load_dataset(str(spelling))
         assert f"({name.split('/')[0]} is not" in str(error.value) and str(path) in str(error.value)
+        assert "load_dataset('image_folder', data_dir=" in str(error.value)  # the data can be had without it
     with pytest.raises(TrustError), enable():
         datasets.load_dataset(str(path.parent))
     assert not trap.sprung()
@@ -174,7 +175,7 @@ def test_data_win_over_a_script_beside_them(tmp_path, trap, name):
         (b"from .a.b import x\n", r"line 1: cannot import \.a\.b"),
         (b"from ..a import x\n", r"line 1: cannot import \.\.a"),
         (b"from .long" + b"g" * 300 + b" import x\n", "there is no"),
-        (b"", "is no loading script"),
+        (b"", "is not a loading script"),
     ],
 )
 def test_what_is_no_script(tmp_path, content, message):
@@ -256,6 +257,6 @@ def test_what_runs_is_what_the_cache_is_known_by(script):
 
 @pytest.mark.parametrize("name", ["voc/annotation.py", "core/loading.py", "coco/sources.py"])
 def test_a_file_of_the_package_that_is_no_set(name):
-    with pytest.raises(DataError, match="is no loading script"):
+    with pytest.raises(DataError, match="is not a loading script"):
         find_script(str(PACKAGE / name)).builder_class()
     assert not find_script(str(PACKAGE / name)).is_bundled

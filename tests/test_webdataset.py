@@ -120,10 +120,10 @@ def test_class_folders_in_a_tar_are_class_folders(tmp_path, caplog):
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"0001.cls": b"two"}, "broken .cls: b'two' is no number of a class"),
-        ({"0001.cls": b"-1"}, "broken .cls: b'-1' is no number of a class"),
-        ({"0001.cls": b"99999999999"}, "broken .cls: b'99999999999' is no number of a class (0 to 999999)"),
-        ({"0001.cls": b""}, "broken .cls: b'' is no number of a class"),
+        ({"0001.cls": b"two"}, "broken .cls: b'two' is not the number of a class"),
+        ({"0001.cls": b"-1"}, "broken .cls: b'-1' is not the number of a class"),
+        ({"0001.cls": b"99999999999"}, "broken .cls: b'99999999999' is not the number of a class (0 to 999999)"),
+        ({"0001.cls": b""}, "broken .cls: b'' is not the number of a class"),
         ({"0001.cls": None}, "has no .cls, which others have"),
         ({"0001.json": b'{"width": '}, "broken .json: Expecting value"),
         ({"0001.json": b'{"width": ' + b"[" * 100_000}, "broken .json: it is nested deeper than 32"),

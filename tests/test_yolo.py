@@ -167,8 +167,8 @@ def test_streaming_num_proc_and_zip(scenes, tmp_path):
         ("3 .5 .5 .1 .1", "labels/1.txt, line 2: class 3 is none of 0 to 2"),
         ("1.5 .5 .5 .1 .1", "labels/1.txt, line 2: class 1.5 is none of 0 to 2"),
         ("1 .9 .5 .5 .1", r"labels/1.txt, line 2: \[26, 9, 20, 2\] .* reaches out of the image of 40 x 20"),
-        ("1 .5 .5 -.1 .1", "labels/1.txt, line 2: .* is no box in"),
-        ("1 nan .5 .1 .1", "labels/1.txt, line 2: .* is no box in"),
+        ("1 .5 .5 -.1 .1", "labels/1.txt, line 2: .* is not a box in"),
+        ("1 nan .5 .1 .1", "labels/1.txt, line 2: .* is not a box in"),
     ],
 )
 def test_faults_of_a_line(tmp_path, save_image, line, message, caplog):

@@ -13,7 +13,7 @@ IMAGE = re.compile(r"(?:.*/)?(?!BACKGROUND_Google/)[^/]+/image_\d{4}\.jpg")
 
 
 class Caltech101(PublishedSet, ImageFolder):
-    """The folder BACKGROUND_Google is no class and left out."""
+    """The folder BACKGROUND_Google is not a class and is left out."""
 
     HOMEPAGE = "https://data.caltech.edu/records/mzrjq-6wc02"
     LICENSE = "cc-by-4.0"

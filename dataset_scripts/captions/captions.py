@@ -42,7 +42,7 @@ class CaptionsConfig(LayoutConfig):
 
 
 def matches(files):
-    """Images most of which have a text of their name, which is no list of boxes."""
+    """Images most of which have a text of their name, which is not a list of boxes."""
     if not files.having(*SUFFIXES):
         return None
     if any(archive.path.suffix.lower() != ".zip" for archive in files.mounts.values()):

@@ -101,7 +101,7 @@ def read_list(files: Files, path: str, header: bool) -> tuple[list[str], np.ndar
             rows.append([])
         if not rows[-1] or len(rows[-1]) != len(rows[0]):
             raise DataError(
-                f"{files.root}/{path}, line {number}: {line[:60]!r} is no name of an image and numbers like the others"
+                f"{files.root}/{path}, line {number}: {line[:60]!r} is not the name of an image and numbers like the others"
             )
         names.append(name)
     if header and lines[0].strip() != str(len(names)):

@@ -112,7 +112,7 @@ class _Machine:
         elif name in ("APPEND", "APPENDS"):
             items = self.marked() if name == "APPENDS" else [stack.pop()]
             if type(stack[-1]) is not list:
-                raise ValueError("it fills what is no list")
+                raise ValueError("it adds to something that is not a list")
             stack[-1].extend(items)
         elif name in ("SETITEM", "SETITEMS"):
             self.fill(self.marked() if name == "SETITEMS" else [stack.pop(-2), stack.pop()])
@@ -129,7 +129,7 @@ class _Machine:
 
     def fill(self, items: list) -> None:
         if type(self.stack[-1]) is not dict or not all(isinstance(key, str | bytes) for key in items[::2]):
-            raise ValueError("it fills what is no dict, or keys are no text")
+            raise ValueError("it adds to something that is not a dict, or keys are not text")
         self.stack[-1].update(zip(items[::2], items[1::2], strict=True))
 
     def bytes_of(self, data: str | bytes | bytearray) -> bytes | bytearray:
@@ -143,7 +143,7 @@ class _Machine:
 
     def call(self, function: Name, arguments: tuple) -> Any:
         if not isinstance(function, Name):
-            raise ValueError("it calls what is no function")
+            raise ValueError("it calls something that is not a function")
         if function.name == "encode":
             text, encoding = arguments
             if encoding not in ("latin1", "latin-1"):
@@ -185,7 +185,7 @@ class _Machine:
 
 def _named(module: str, name: str) -> Name:
     if not isinstance(module, str) or not isinstance(name, str):  # what is nested deep can be neither hashed nor shown
-        raise ValueError("it names a function by what is no text")
+        raise ValueError("it names a function by something that is not text")
     found = Name(module, name)
     if found not in NAMES:
         raise ValueError(f"it asks to run {module}.{name}, which no CIFAR does: do not trust this file")

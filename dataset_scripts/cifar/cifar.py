@@ -74,7 +74,7 @@ def whole_numbers(values: list | np.ndarray) -> np.ndarray:
 def texts(values: list[str | bytes]) -> list[str]:
     """Names of classes; none twice, for a pickle may name one as often as it likes."""
     if not isinstance(values, list) or not all(isinstance(value, str | bytes) for value in values):
-        raise ValueError("the names of its classes are no texts")
+        raise ValueError("the names of its classes are not text")
     if len(set(values)) < len(values):
         raise ValueError("two of its classes have one name")
     return [value.decode() if isinstance(value, bytes) else value for value in values]
@@ -101,7 +101,7 @@ class Cifar(ArrayBuilder):
             if path.endswith(".bin"):  # a record is the labels, the coarse one first, and the pixels
                 content, length = np.frombuffer(files.read(path), np.uint8), len(columns) + SIZE
                 if len(content) % length:
-                    raise ValueError(f"{len(content)} bytes are no whole number of records of {length}: the file is cut off")
+                    raise ValueError(f"{len(content)} bytes are not a whole number of records of {length}: the file is cut off")
                 records = content.reshape(-1, length)
                 values = {column: records[:, len(columns) - 1 - place].copy() for place, column in enumerate(columns)}
                 return Part((path, len(columns)), len(records), values, path)
@@ -110,7 +110,7 @@ class Cifar(ArrayBuilder):
             return Part((path, 0), len(pixels(batch)), values, path)
 
     def _names(self, files: Files, folder: str, columns: dict[str, str], binary: bool) -> tuple[dict, list[str]]:
-        """The classes of each column, and the files that tell them; None where there is no such file."""
+        """The classes of each column, and the files that tell them; None if there is no such file."""
         names, described = {}, []
         for column, key in columns.items():
             key = key.removesuffix("s") + "_names"

@@ -113,7 +113,7 @@ class Coco(LayoutBuilder):
                     elif element.key == "images":
                         number, image = self._image(element, where)
                         if number in images:
-                            raise DataError(f"{where}, line {element.line}: image id {number} stands twice")
+                            raise DataError(f"{where}, line {element.line}: image id {number} occurs twice")
                         images[number] = image
                     elif element.key == "annotations":
                         number = self._get(element, "image_id", where)
@@ -132,7 +132,7 @@ class Coco(LayoutBuilder):
         named_in[number] = where
 
     def _image(self, element: Element, where: str) -> tuple[int | str, tuple]:
-        """The id of an image, and its file name, width and height, None where they are not said."""
+        """The id of an image, and its file name, width and height, None if they are not given."""
         number, record = self._get(element, "id", where), element.value
         place = f"{where}, line {element.line}: image {number}"
         name = record.get("file_name")
@@ -143,7 +143,7 @@ class Coco(LayoutBuilder):
             raise DataError(f"{place} has no file_name" + (f", but {short(name)}" if name else ""))
         size = record.get("width"), record.get("height")
         if not all(side is None or is_number(side) for side in size):
-            raise DataError(f"{place} is {short(size[0])} x {short(size[1])}, which is no size in pixels")
+            raise DataError(f"{place} is {short(size[0])} x {short(size[1])}, which is not a size in pixels")
         return number, (name.replace("\\", "/"), *size)
 
     @staticmethod
@@ -232,7 +232,7 @@ def check_annotation(annotation: dict, where: str) -> None:
         raise DataError(f"{where}: there is no category {short(annotation.get('category_id'))}")
     number = annotation.get("id")
     if number is not None and not (type(number) is int and -(1 << 63) <= number < 1 << 63):
-        raise DataError(f"{where}: its id is no whole number of 64 bits")
+        raise DataError(f"{where}: its id is not a whole number of 64 bits")
     if annotation.get("area") is not None and not is_number(annotation["area"]):
         raise DataError(f"{where}: area is {short(annotation['area'])}, not a number")
     if annotation.get("iscrowd") not in (None, 0, 1):

@@ -29,7 +29,7 @@ def is_archive(name: str) -> bool:
 
 
 def archive_stem(name: str) -> str:
-    """`a/b.tar.gz` -> `a/b`; the name itself where it is no archive."""
+    """`a/b.tar.gz` -> `a/b`; the name itself if it is not an archive."""
     suffix = next((suffix for suffix in SUFFIXES if name.lower().endswith(suffix)), "")
     return name[: len(name) - len(suffix)]
 

@@ -171,7 +171,7 @@ def label_column(
     Whole numbers from `first` on and text are a ClassLabel, other numbers a Value, (N, K) a List of K; (N, 1) is (N,).
 
     Raises:
-        DataError: labels of another kind or of more axes, or names for what is no class.
+        DataError: labels of another kind or of more axes, or names for what is not a class.
     """
     known = [value for value in values if value is not None]
     arrays = [value.reshape(len(value), *(size for size in value.shape[1:] if size > 1)) for value in known]

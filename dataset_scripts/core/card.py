@@ -73,7 +73,7 @@ def refresh_card(script: str, data_dir: str | None = None, name: str | None = No
 def _refreshed(text: str, card: Path, facts: list[Facts]) -> str:
     parts = split_card(plain_lines(text))
     header = parts.header if parts else ""
-    where = f"{card}: its header is no YAML"
+    where = f"{card}: its header is not YAML"
     old, root = load_yaml(header, where, 2), compose_yaml(header, where, 2)
     if not isinstance(old, dict) or root.flow_style:
         raise DataError(f"{card} has no header with a key a line: begin it with a line ---, the keys, and another line ---")

@@ -55,7 +55,7 @@ def check_card(
         root = compose_yaml(card.header, path, 2)
         header = load_yaml(card.header, path, 2)
     except LineError as error:
-        return [f"line {error.line}: the header is no YAML: {error.problem}"[:LONGEST]]
+        return [f"line {error.line}: the header is not YAML: {error.problem}"[:LONGEST]]
     if not isinstance(header, dict):
         return ["line 1: the header has no keys: write such as 'license: mit', one a line"]
     start = 1 + text.count("\n", 0, len(text) - len(card.body))
@@ -64,7 +64,7 @@ def check_card(
     if script is not None:
         faults += against(script, data_dir, name, header, card.body, start)
     said = []
-    for where, what in [*((path, "stands twice: keep one") for path in itertools.islice(_twice(root), MOST)), *faults]:
+    for where, what in [*((path, "occurs twice: keep one") for path in itertools.islice(_twice(root), MOST)), *faults]:
         is_key = where[:1] != ("line",)
         line = _line(root, where) if is_key else where[1]
         key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in where).lstrip(".") if is_key else ""
@@ -97,7 +97,7 @@ def _line(root: yaml.Node, where: tuple) -> int:
 
 
 def _twice(root: yaml.Node) -> Iterator[tuple]:
-    """The keys that stand twice in a mapping."""
+    """The keys that occur twice in a mapping."""
     todo, seen = [((), root)], set()
     while todo:
         path, node = todo.pop()

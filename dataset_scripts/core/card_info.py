@@ -30,7 +30,7 @@ def info_entries(header: dict) -> list[tuple[tuple, dict]]:
 def check_info(header: dict) -> Iterator[Fault]:
     value, names = header.get("dataset_info"), set()
     if isinstance(value, list) and len(info_entries(header)) < len(value):
-        yield ("dataset_info",), "has an item that is no mapping: each is the info of a configuration"
+        yield ("dataset_info",), "has an item that is not a mapping: each is the info of a configuration"
     configs = header.get("configs")
     files = {str(config.get("config_name")): config.get("data_files") for config in configs if isinstance(config, dict)} if (
         isinstance(configs, list)) else {}  # fmt: skip
@@ -45,7 +45,7 @@ def check_info(header: dict) -> Iterator[Fault]:
         yield from faults
         for key in entry.keys() & {"download_size", "dataset_size"}:
             if not _is_count(entry[key]):
-                yield (*where, key), f"{entry[key]!r} is no number of bytes"
+                yield (*where, key), f"{entry[key]!r} is not a number of bytes"
         yield from _splits(entry, where, files.get(str(config)))
 
 
@@ -83,14 +83,14 @@ def _splits(entry: dict, where: tuple, files: Any) -> Iterator[Fault]:
 
 
 def valid_splits(entry: dict) -> list[dict]:
-    """The splits that `datasets` takes; `num_bytes` is None where nobody counted, but `datasets` asks for the key."""
+    """The splits that `datasets` takes; `num_bytes` is None if nobody counted, but `datasets` asks for the key."""
     splits = entry.get("splits")
     named = [split for split in splits if isinstance(split, dict) and "name" in split] if isinstance(splits, list) else []
     return [split for split in named if _is_count(split.get("num_examples")) and _is_bytes(split)]
 
 
 def read_features(entry: dict, where: tuple) -> tuple[datasets.Features | None, list[Fault]]:
-    """The columns as `datasets` reads them, and what it cannot read; None where the card does not say them."""
+    """The columns as `datasets` reads them, and what it cannot read; None if the card does not give them."""
     items, faults, columns = entry.get("features"), [], {}
     if items is None:
         return None, []
@@ -98,7 +98,7 @@ def read_features(entry: dict, where: tuple) -> tuple[datasets.Features | None, 
         inner = (*where, "features", place)
         name = item.get("name") if isinstance(item, dict) else None
         if not isinstance(name, str) or len(item) < 2:
-            faults.append((inner, "should be a list of {name, dtype}; names in quotes where they are numbers or yes/no"))
+            faults.append((inner, "should be a list of {name, dtype}; names in quotes if they are numbers or yes/no"))
             continue
         try:
             check_classes(item, name)
@@ -112,7 +112,7 @@ def read_features(entry: dict, where: tuple) -> tuple[datasets.Features | None, 
             faults.append((inner, f"there are two columns {name}: leave one out"))
         for label in class_labels(feature):
             for wrong in (text for text in label.names if not isinstance(text, str)):
-                faults.append((inner, f"{name}: the class name {wrong!r} is no text: put it in quotes"))
+                faults.append((inner, f"{name}: the class name {wrong!r} is not text: put it in quotes"))
         columns[name] = feature
     return datasets.Features(columns), faults
 

@@ -70,7 +70,7 @@ def check_keys(header: dict) -> Iterator[Fault]:
             for place, item in enumerate(value) if isinstance(value, list) else [(None, value)]:
                 where = (key,) if place is None else (key, place)
                 if not isinstance(item, str) or not item.strip():
-                    yield where, f"{item!r} is no text: put it in quotes, or write a list of texts"
+                    yield where, f"{item!r} is not text: put it in quotes, or write a list of texts"
                 elif not is_known(key, item):
                     hint = near(item, hub_names()[key]) or f": {_advice(key)}"
                     yield where, f"{item!r} is not known to the Hub{hint}"
@@ -150,12 +150,12 @@ def _data_files(value: Any, where: tuple) -> Iterator[Fault]:
                 continue
             split, paths = item["split"], item["path"]
             if not isinstance(split, str) or not SPLIT.fullmatch(split):
-                yield (*inner, "split"), f"{split!r} is no name of a split: letters, digits, _ and single dots"
+                yield (*inner, "split"), f"{split!r} is not the name of a split: letters, digits, _ and single dots"
             elif split in seen:
                 yield (*inner, "split"), f"there are two of {split!r}: join their paths in a list"
             seen.add(str(split))
         for path in paths if isinstance(paths, list) and isinstance(item, dict) else [paths]:
             if not isinstance(path, str) or not path:
-                yield inner, f"{path!r} is no path: write a pattern such as 'data/train-*'"
+                yield inner, f"{path!r} is not a path: write a pattern such as 'data/train-*'"
             elif leads_out(path):
                 yield inner, f"{path!r} leads out of the dataset: make it relative to the card"

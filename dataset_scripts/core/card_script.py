@@ -24,12 +24,12 @@ Facts = tuple[datasets.DatasetBuilder, datasets.DatasetInfo]
 def named_script(script: str) -> Script:
     found = find_script(script)
     if found is None:
-        raise DataError(f"{script} is no script: name one that comes with the package, or its .py")
+        raise DataError(f"{script} is not a script: name one that comes with the package, or its .py")
     return found
 
 
 def facts_of(script: Script, data_dir: str | None, name: str | None) -> Facts:
-    """What is known of a configuration: of its data where they are at hand, else of what the script declares.
+    """What is known of a configuration: of its data if they are at hand, else of what the script declares.
 
     The rows of a published set are the published ones, without numbers of bytes unless all of them are at hand, and its
     `download_size` is that of its files.
@@ -99,7 +99,7 @@ def _tags(header: dict) -> Iterator[Fault]:
         return
     for place, tag in enumerate(tags):
         if not isinstance(tag, str) or not TAG.fullmatch(tag):
-            yield ("tags", place), f"{tag!r} is no short word of small letters, digits and -"
+            yield ("tags", place), f"{tag!r} is not a short word of small letters, digits and -"
 
 
 def _entry(builder: datasets.DatasetBuilder, info: datasets.DatasetInfo, where: tuple, entry: dict) -> Iterator[Fault]:

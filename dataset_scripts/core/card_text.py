@@ -45,7 +45,7 @@ def read_card(path: Path, errors: str = "strict") -> str:
     """The text of a card, its line ends as they are.
 
     Args:
-        errors: what becomes of bytes that are no UTF-8, as for `bytes.decode`.
+        errors: what becomes of bytes that are not UTF-8, as for `bytes.decode`.
 
     Raises:
         LineError: a DataError: the file is not UTF-8.
@@ -57,7 +57,7 @@ def read_card(path: Path, errors: str = "strict") -> str:
         raise DataError(f"{path} has more than {LARGEST:,} bytes, which no card has: shorten or rename it")
     if b"\0" in content:
         line = content.count(b"\n", 0, content.index(b"\0")) + 1
-        raise LineError(path, line, "is no text: save the card as UTF-8, or rename it")
+        raise LineError(path, line, "is not text: save the card as UTF-8, or rename it")
     try:
         return content.decode(errors=errors)
     except UnicodeDecodeError as error:

@@ -31,7 +31,7 @@ from dataset_scripts.core.roles import (
 from dataset_scripts.core.sheet import Group
 
 BINS = 24  # of a histogram
-FREQUENT = 50  # sizes that are told
+FREQUENT = 50  # sizes that are reported
 BATCH = 128  # rows that a process takes at a time
 MEASURES = datasets.Features({
     "row": datasets.Value("int64"), "error": datasets.Value("string"),
@@ -70,7 +70,7 @@ def report(
 
         A group is a dict of split -> row numbers. `duplicates["exact"]` are equal in mode, size and pixels (sha256),
         `duplicates["near"]` are alike and not all equal; `overlaps` are those groups that several splits share, and
-        `conflicts` exact duplicates of different classes. `classes` and `objects` are None where there are none.
+        `conflicts` exact duplicates of different classes. `classes` and `objects` are None if there are none.
 
     Raises:
         DataError: no column of images, a stream, or splits of different columns.

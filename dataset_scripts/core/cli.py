@@ -87,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("path", metavar="NAME_OR_PATH")
     added.add_argument("-o", "--out", type=Path, default=Path("preview"),
                        help="sheet.png, report.html, or a folder for both and report.json (default: %(default)s)")  # fmt: skip
-    added.add_argument("--name", help="the configuration, where there are several")
+    added.add_argument("--name", help="the configuration, if there are several")
     added.add_argument("--data-dir")
     added.add_argument("--rows", type=int, default=6, help="of the sheet")
     added.add_argument("--seed", type=int, default=0, help="which rows are shown")
@@ -96,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     added = command("verify", run_verify, "digests, row counts, class balance and every image of a set",
                     "dataset-scripts verify fashion_mnist --data-dir downloads --num-proc 4")  # fmt: skip
     added.add_argument("path", metavar="NAME_OR_PATH")
-    added.add_argument("--name", help="the configuration, where there are several")
+    added.add_argument("--name", help="the configuration, if there are several")
     added.add_argument("--data-dir")
     added.add_argument("--num-proc", type=int)
     added.add_argument("--json", action="store_true")
@@ -105,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
                     "dataset-scripts export digits out && python -c 'import datasets; print(datasets.load_dataset(\"out\"))'")  # fmt: skip
     added.add_argument("path", metavar="NAME_OR_PATH")
     added.add_argument("out", type=Path, help="the folder to write")
-    added.add_argument("--name", help="the configuration, where there are several")
+    added.add_argument("--name", help="the configuration, if there are several")
     added.add_argument("--split")
     added.add_argument("--data-dir")
     added.add_argument("--num-proc", type=int)
@@ -120,10 +120,10 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--revision", help="the branch")
     added.add_argument("--num-proc", type=int)
 
-    added = command("card", run_card, "writes the machine part of a card anew: features, splits, size", "dataset-scripts card my_set")
+    added = command("card", run_card, "rewrites the machine part of a card: features, splits, size", "dataset-scripts card my_set")
     added.add_argument("path", metavar="NAME_OR_PATH", help="a script; its card is README.md beside it")
-    added.add_argument("--name", help="the configuration, where there are several")
-    added.add_argument("--data-dir", help="the data, where the script does not know them")
+    added.add_argument("--name", help="the configuration, if there are several")
+    added.add_argument("--data-dir", help="the data, if the script does not know where they are")
 
     added = command("check", run_check, "what is wrong with cards, offline", "dataset-scripts check my_set/README.md")
     added.add_argument("cards", nargs="*", metavar="NAME_OR_CARD", help="default: all cards of the package")

@@ -90,7 +90,7 @@ def download(source: Source, folder: Path) -> Path:
             _note(path, source)
             return path
     raise DataError(
-        f"{source.name} could not be downloaded ({'; '.join(faults)}). Where you have it already, pass data_dir='folder/with/it'"
+        f"{source.name} could not be downloaded ({'; '.join(faults)}). If you have it already, pass data_dir='folder/with/it'"
     )
 
 
@@ -173,7 +173,7 @@ def _from(url: str, source: Source, partial: Path) -> None:
 
 
 def _read(url: str, source: Source, partial: Path) -> None:
-    """Appends to `partial` what it lacks, or writes it anew where the server does not resume."""
+    """Appends to `partial` what it lacks, or writes it anew if the server cannot resume."""
     start = partial.stat().st_size if partial.exists() else 0
     headers = {"User-Agent": f"dataset_scripts (datasets {datasets.__version__})", "Accept-Encoding": "identity"}
     if start and start == source.size:
@@ -210,7 +210,7 @@ def _begins_at(response: http.client.HTTPResponse, url: str, source: Source, sta
     match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", told.strip())
     if response.status != 206 or not match or int(match[1]) != start or match[2] not in ("*", str(source.size or match[2])):
         partial.unlink(missing_ok=True)  # the next try asks for all of it
-        raise DataError(f"{url}: asked for what follows byte {start:,}, it answers {response.status} {told}")
+        raise DataError(f"{url}: asked for what follows byte {start:,}, the server answered {response.status} {told}")
     return start
 
 

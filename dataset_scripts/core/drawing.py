@@ -108,7 +108,7 @@ class View:
         self.canvas.paste(PIL.Image.fromarray(np.round(pixels).astype(np.uint8)), box)
 
     def chip(self, x: int, y: int, text: str, fill: tuple[int, int, int], taken: list[tuple[int, int, int, int]]) -> None:
-        """Writes a word on its colour above (x, y), or below where there is no room, but never over another one."""
+        """Writes a word on its colour above (x, y), or below if there is no room, but never over another one."""
         letters = font(text_size(self.side) - 1)
         text = shorten(text, max(48, self.side * 0.6), letters.size)
         width, height = int(letters.getlength(text)) + 6, letters.size + 4
@@ -167,7 +167,7 @@ def reason(error: Exception) -> str:
 
 
 def mask_ids(value: Any, place: str) -> np.ndarray | None:
-    """The ids (H, W) of a stored mask; None where its values are colours, or there is none."""
+    """The ids (H, W) of a stored mask; None if its values are colours, or there is none."""
     array = np.asarray(decode_image(value, place)) if value is not None else np.zeros((0, 0, 3))
     return array.astype(np.int32) if array.ndim == 2 else None
 

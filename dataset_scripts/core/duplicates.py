@@ -10,7 +10,7 @@ from dataset_scripts.core.drawing import to_rgb
 
 DISTANCE = 6  # bits of 64 in which the hashes of near duplicates may differ
 LIKENESS = 0.985  # correlation of the brightness of near duplicates, 16 x 16
-ROUNDING = 1.0  # grey levels (root of the mean square) that are no difference, however faint the images
+ROUNDING = 1.0  # grey levels (root of the mean square) that do not count as a difference, however faint the images
 FLAT = 1.0  # grey levels; an image that varies less has nothing to be compared by
 NEXT = 128  # neighbours that a hash is compared with among those that share bands
 SIDE, KEPT = 32, 8

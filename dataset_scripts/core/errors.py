@@ -53,7 +53,7 @@ class Printable(logging.Formatter):
 
 
 def reason(error: BaseException) -> str:
-    """What went wrong, in words, where the exception itself has none that help."""
+    """What went wrong, in words, also if the exception itself has none that help."""
     if isinstance(error, UnicodeDecodeError):
         return f"it is not {error.encoding.upper()} at byte {error.start:,}"
     if isinstance(error, RecursionError):

@@ -55,7 +55,7 @@ def export(
     `.<out>.partial` beside it, which the next export to `out` removes.
 
     The card takes its header and text from the set's own card or that of your script or folder, less what is about
-    this package, with the pictures beside it; where there is none it says what the columns are, and no licence.
+    this package, with the pictures beside it; without one it lists the columns and no licence.
 
     Args:
         source: what `load_dataset` takes, or a `datasets.Dataset` or `DatasetDict`; a transform on it is left off.
@@ -112,7 +112,7 @@ def _refuse(out: Path, overwrite: bool) -> None:
     if other:
         raise DataError(f"{out} is not empty ({other[0]}) and no earlier export: name another folder")
     if not overwrite:
-        raise DataError(f"{out} is an earlier export: name another folder, or pass overwrite=True")
+        raise DataError(f"{out} is an earlier export: name another folder, or pass overwrite=True (--overwrite)")
 
 
 def _load(source: Any, split: Any, options: dict[str, Any], image_dir: Any) -> dict[str, datasets.Dataset]:
@@ -193,7 +193,7 @@ def _write(rows: datasets.Dataset, split: str, features: datasets.Features, fold
     def write(shard: int) -> None:
         start, stop = shards[shard]
         path = folder / f"{split}-{shard:05d}-of-{len(shards):05d}.parquet"
-        # Chunks are cut where the content says so, and an upload of changed rows sends only what has changed.
+        # Chunks are cut where the content decides, and an upload of changed rows sends only what has changed.
         options = {"use_dictionary": False, "use_content_defined_chunking": True, "write_page_index": True}
         with new_file(path) as output, pq.ParquetWriter(output, schema, **options) as file:
             for first, last in _cuts(sizes[start:stop], ROW_GROUP):

@@ -58,16 +58,16 @@ def card_header(card: Path) -> dict[str, Any]:
     """The YAML header of a card; empty if it has none.
 
     Raises:
-        DataError: the card is no text or too large, or its header is no YAML.
+        DataError: the card is not text, is too large, or its header is not YAML.
     """
     return _own_parts(card)[0]
 
 
 def _own_parts(card: Path) -> tuple[dict[str, Any], str]:
-    """Header and text of a card; bytes that are no UTF-8 become question marks."""
+    """Header and text of a card; bytes that are not UTF-8 become question marks."""
     text = plain_lines(read_card(card, "replace"))
     parts = split_card(text)
-    header = load_yaml(parts.header, f"{card}: its header is no YAML", 2) if parts else None
+    header = load_yaml(parts.header, f"{card}: its header is not YAML", 2) if parts else None
     return header if isinstance(header, dict) else {}, parts.body if parts else text
 
 
@@ -82,7 +82,7 @@ def own_card(
     source: Any, data_dir: str | None, trust_script: bool, parts: dict[str, datasets.Dataset]
 ) -> tuple[dict, str, Path | None]:
     """Header and text that belong to the data, of the set, the user's script or the folder, and the folder that they are
-    from; empty where there are none."""
+    from; empty if there are none."""
     if not isinstance(source, (str, os.PathLike)):
         return {}, "", None
     script = find_script(os.fspath(source), trust_script)

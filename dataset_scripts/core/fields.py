@@ -13,7 +13,7 @@ from dataset_scripts.core.errors import DataError, reason
 BATCH = 1 << 12  # objects that are Python's at once
 FREE_CELLS = 1 << 20
 CELLS_A_BYTE = 4
-_SPARSE = "there are too many fields for so few values: most of them are said nowhere, so that this is no table"
+_SPARSE = "there are too many fields for so few values: almost all of them are empty, so this is not a table"
 _INT = pa.int64()
 _SCALARS = {str: pa.string(), bool: pa.bool_(), int: _INT, float: pa.float64(), type(None): pa.null()}
 
@@ -41,7 +41,7 @@ class Fields:
         """Makes the types such that one more object, of `size` bytes, fits in, and returns it.
 
         Raises:
-            DataError: it is no object, or a value is of another type than before it; nothing is changed then. Or most
+            DataError: it is not an object, or a value is of another type than before it; nothing is changed then. Or most
                 fields are in few objects only: the columns would hold more than a few values for each byte.
         """
         if not isinstance(fields, dict):
@@ -134,7 +134,7 @@ def _batch(rows: list[dict[str, Any]], kinds: dict[str, pa.DataType], where: str
     for name, kind in kinds.items():
         try:
             columns[name] = pa.array([row.get(name) for row in rows], kind)
-        except (pa.ArrowException, ValueError, OverflowError) as error:  # 2**60 + 1 is no float64
+        except (pa.ArrowException, ValueError, OverflowError) as error:  # 2**60 + 1 does not fit a float64
             raise DataError(f"{where}: the field {short(name)}: {reason(error)}") from error
     return pa.table(columns)
 

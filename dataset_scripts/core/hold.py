@@ -17,7 +17,7 @@ except ImportError:  # Windows, where nothing keeps two processes from writing t
     fcntl = None
 
 LONGEST = 255  # bytes of a name
-NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK}  # said by some network disks
+NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK}  # raised by some network disks
 
 
 def beside(path: Path, kind: str) -> Path:

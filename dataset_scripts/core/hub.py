@@ -14,11 +14,11 @@ logger = logging.getLogger(__name__)
 
 
 def check_can_write(repo_id: str, token: str | None, repo_type: str) -> None:
-    """Raises a DataError for a name that no repository can have, and where there is no token."""
+    """Raises a DataError for a name that no repository can have, or if there is no token."""
     try:
         huggingface_hub.utils.validate_repo_id(repo_id)
     except HFValidationError as error:
-        raise DataError(f"repo_id={repo_id!r} is no name of a {repo_type}, such as 'ann/photos': {error}") from error
+        raise DataError(f"repo_id={repo_id!r} is not the name of a {repo_type}, such as 'ann/photos': {error}") from error
     if not (token or huggingface_hub.get_token()):
         raise DataError(f"{repo_id}: writing to the Hub needs a token: `hf auth login`, HF_TOKEN=… or token=…")
 
@@ -35,7 +35,7 @@ def upload(
     card: Callable[[str], str],
     is_stale: Callable[[str], bool] = lambda path: False,
 ) -> str:
-    """Puts files into a repository of the Hub, which is made where it does not exist.
+    """Puts files into a repository of the Hub, which is made if it does not exist.
 
     Each file is uploaded by itself and the commit comes last: what a broken upload has sent is not sent again by the
     next call, and readers see the old content or the new one, never a mixture (`upload_folder` commits large folders
@@ -46,7 +46,7 @@ def upload(
         repo_type: dataset or model.
         private: of a repository that does not exist yet; one that exists and is public is refused.
         token: one that may write; by default the one of `hf auth login` or `HF_TOKEN`.
-        revision: the branch, made where it does not exist.
+        revision: the branch, made if it does not exist.
         card: from the repository's full name to the content of its `README.md`.
         is_stale: which other files of the repository the commit removes.
 

@@ -139,7 +139,7 @@ def _forked() -> None:
     _lock = threading.Lock()
     if _child is not None:
         _child.close(kill=False)
-        _child.process.returncode = 0  # it is no child of this process
+        _child.process.returncode = 0  # it is not a child of this process
         _child = None
 
 
@@ -234,6 +234,6 @@ def _set(kind: int, limit: int) -> None:
 
 if __name__ == "__main__":
     channel = os.dup(1)
-    os.dup2(2, 1)  # what libraries print is no answer
+    os.dup2(2, 1)  # what libraries print is not an answer
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that asks decides
     serve(sys.stdin.buffer, open(channel, "wb"))

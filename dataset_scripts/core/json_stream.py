@@ -61,7 +61,7 @@ class _Scanner:
         while self.peek() != "}":
             line, key = self.line_here(), self.value(None).value
             if not isinstance(key, str) or key in keys:
-                raise DataError(f"{self.name}, line {line}: the key {str(key)[:100]!r} is no text or stands twice")
+                raise DataError(f"{self.name}, line {line}: the key {str(key)[:100]!r} is not text, or occurs twice")
             if flat:
                 keys.add(key)
             self.expect(":")

@@ -64,7 +64,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(fields) < len(pairs):
         seen = set()
         twice = next(name for name, _ in pairs if name in seen or seen.add(name))
-        raise ValueError(f"the key {twice[:100]!r} stands twice in an object")
+        raise ValueError(f"the key {twice[:100]!r} occurs twice in an object")
     return fields
 
 

@@ -110,7 +110,9 @@ class LayoutBuilder(datasets.ArrowBasedBuilder):
                 raise DataError(f"data_files: {outside} lies outside of data_dir={self.config.data_dir!r}")
             return self.files or Files.of(self._root)
         if not paths:
-            raise DataError(f"{self.dataset_name} reads a folder: load_dataset({self.dataset_name!r}, data_dir='path/to/data')")
+            name = self.dataset_name
+            way = f"load_dataset({name!r}, data_dir='path/to/data'), or load_dataset('./{name}') for a folder of that name"
+            raise DataError(f"{name} is a layout, which reads a folder: {way}")
         self._root = Path(os.path.commonpath([os.path.dirname(path) for path in paths]))
         return Files(self._root, paths=sorted(path for named in self.named_files().values() for path in named))
 

@@ -69,7 +69,7 @@ def load_dataset(
     All other arguments are those of `datasets.load_dataset`.
 
     Returns:
-        A `datasets.Dataset` (`IterableDataset` where `streaming`) for a given `split`, else a dict of them.
+        A `datasets.Dataset` (`IterableDataset` if `streaming`) for a given `split`, else a dict of them.
 
     Raises:
         DataError: the path, the data or an option cannot be read as asked.
@@ -94,7 +94,7 @@ def load_dataset(
         if on_error != "raise":
             raise DataError(f"on_error={on_error!r} is for the layouts of this package; {path} is read by datasets")
         if data_dir is not None and "://" not in data_dir and Path(data_dir).is_dir():
-            for _ in walk(Path(data_dir)):  # says so if a link leads out of it
+            for _ in walk(Path(data_dir)):  # raises if a link leads out of it
                 pass
         dataset = datasets.load_dataset(
             path,
@@ -173,7 +173,7 @@ def make_builder(
             raise DataError(f"{data_dir} is not UTF-8, in which datasets writes it down: rename the folder")
         files = files or Files.of(folder)
     if "on_error" in config_kwargs and not hasattr(builder_class.BUILDER_CONFIG_CLASS, "on_error"):
-        raise DataError(f"{script.path} has no option on_error: what it cannot read is an error of its own")
+        raise DataError(f"{script.path} has no option on_error: the layouts of this package have it, and sets that are read by them")
     # What relative data_files are relative to: as in datasets, the data or the working folder; the script's files, its own.
     base_path = (data_dir or os.getcwd()) if issubclass(builder_class, LayoutBuilder) else str(script.path.parent)
     make = functools.partial(

@@ -1,4 +1,4 @@
-"""Masks of ids: checked against their image, and encoded anew only where they have to be."""
+"""Masks of ids: checked against their image, and encoded again only if they have to be."""
 
 import io
 from collections.abc import Callable
@@ -13,7 +13,7 @@ MODES = ("1", "L", "P", "I;16", "I;16B", "I")  # of Pillow, with one number a pi
 
 
 def fit_mask(value: dict, frame: Frame, where: str, colors: Callable[[np.ndarray, str], np.ndarray] | None = None) -> dict:
-    """A mask as it is stored, or encoded anew where colours become ids or EXIF turns the image alone.
+    """A mask as it is stored, or encoded again if colours become ids or EXIF turns the image alone.
 
     Args:
         value: what an Image column stores, `{"bytes": …, "path": …}`.

@@ -32,7 +32,7 @@ class NamedArrayConfig(ArrayConfig):
     """Options of the layouts whose arrays have names.
 
     Attributes:
-        image_key: the name of the array of images, where it is none of the usual ones.
+        image_key: the name of the array of images, if it is none of the usual ones.
         label_key: the name of the array of labels.
         channels: which axis of an image holds the channels, "first" (C, H, W) or "last" (H, W, C); None decides by
             their number, 1, 3 or 4.
@@ -71,7 +71,7 @@ class Named:
 
     Attributes:
         path: the file.
-        key: its name there; "" where it has none.
+        key: its name there; "" if it has none.
         shape: of the array.
     """
 
@@ -94,7 +94,7 @@ class Named:
 
     @property
     def role(self) -> str | None:
-        """"images" or "labels", where the last word of the name, splits and numbers aside, is one for them."""
+        """"images" or "labels", if the last word of the name, splits and numbers aside, is one for them."""
         if self.key == "arr_1":
             return "labels"
         if self.key in ("", "arr_0"):

@@ -65,7 +65,7 @@ def new_script(folder: Path, data: Path) -> Path:
         The script.
 
     Raises:
-        DataError: the folder exists or cannot be written, its name is no Python name or taken, or no layout fits the data.
+        DataError: the folder exists or cannot be written, its name is not a Python name or is taken, or no layout fits the data.
     """
     name = folder.name
     if not name.isidentifier() or keyword.iskeyword(name) or name in bundled_names():

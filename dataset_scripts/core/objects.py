@@ -51,7 +51,7 @@ def fit_boxes(boxes: Any, frame: Frame, annotated: tuple[int, int] | None, where
         DataError: a number that is not finite, a negative size, or a box that reaches out of the image by more than
             a pixel.
     """
-    with reading(", ".join(where[:1]) or "boxes"):  # a whole number of 400 digits is no float64
+    with reading(", ".join(where[:1]) or "boxes"):  # a whole number of 400 digits does not fit a float64
         boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
     with np.errstate(over="ignore", invalid="ignore"):
         low, high = boxes[:, :2], boxes[:, :2] + boxes[:, 2:]
@@ -65,7 +65,7 @@ def fit_boxes(boxes: Any, frame: Frame, annotated: tuple[int, int] | None, where
     outside = (low < -TOLERANCE).any(1) | (high > size + TOLERANCE).any(1)
     for place in np.flatnonzero(~np.isfinite(boxes).all(1) | wrong | outside).tolist():
         box = ", ".join(f"{number:g}" for number in boxes[place])
-        fault = "reaches out of" if outside[place] else "is no box in"
+        fault = "reaches out of" if outside[place] else "is not a box in"
         raise DataError(f"{where[place]}: [{box}] (x, y, width, height) {fault} the image of {size[0]:g} x {size[1]:g} pixels")
     low, high = np.clip(low, 0, size), np.clip(high, 0, size)
     return np.concatenate([low, high - low], 1).astype(np.float32)

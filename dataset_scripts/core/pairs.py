@@ -60,7 +60,7 @@ def join(
         names: what the sides are, in messages: ("image", "mask").
 
     Yields:
-        The key, the path on either side (None where there is none), and what is wrong with the pair, if anything.
+        The key, the path on either side (None if there is none), and what is wrong with the pair, if anything.
     """
     lower = None  # made where something is missing, which is rare
     for key in sorted(sides[0].keys() | sides[1].keys()):
@@ -83,7 +83,7 @@ def join(
 
 
 def name_splits(root: object, splits: dict[str, list], path_of: Callable) -> dict[str, list]:
-    """Names the rows of no split: train, where there is no train.
+    """Names the rows of no split: train, if there is no train.
 
     Raises:
         DataError: there is one.

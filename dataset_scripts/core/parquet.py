@@ -1,4 +1,4 @@
-"""Parquet of foreign hands: nothing that its schema says is believed, and it takes no more memory than its size allows."""
+"""Parquet files from strangers: nothing in their schema is trusted, and reading takes no more memory than its size allows."""
 
 from typing import BinaryIO
 

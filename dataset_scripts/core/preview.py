@@ -54,7 +54,7 @@ def preview(
     elif not isinstance(loaded, Mapping):
         loaded = {str(split): loaded}
     for part in loaded.values():
-        Roles.of(part)  # no image column is said before anything is drawn
+        Roles.of(part)  # a missing image column is reported before anything is drawn
     sheet = contact_sheet(loaded, rows, columns, seed)
     if files.keys() == {"png"}:
         write_file(files["png"], _png(sheet))

@@ -30,8 +30,8 @@ class PublishedSet:
     Attributes:
         SOURCES: the files.
         ROWS: split -> published number of rows; what `dataset-scripts verify` compares.
-        CLASSES: the names of the labels, in their order; None where the files tell them.
-        FEATURES: the columns; None where the files tell them.
+        CLASSES: the names of the labels, in their order; None if the files give them.
+        FEATURES: the columns; None if the files give them.
         OPTIONS: options of the layout that are so for this set.
         HOMEPAGE, LICENSE, CITATION: as `datasets.DatasetInfo` has them; the licence is an identifier of the Hub.
     """

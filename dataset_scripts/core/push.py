@@ -36,8 +36,8 @@ def push(
             gone afterwards (after a kill, with the next push to this repository).
         private: of a repository that does not exist yet; one that exists and is public is refused.
         token: a Hub token that may write; by default the one of `hf auth login` or `HF_TOKEN`.
-        revision: the branch, made where it does not exist.
-        export_kwargs: arguments of `export`, where there is no folder yet.
+        revision: the branch, made if it does not exist.
+        export_kwargs: arguments of `export`, if there is no folder yet.
 
     Returns:
         The dataset's address.

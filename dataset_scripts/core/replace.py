@@ -19,7 +19,7 @@ from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.hold import alone, beside
 
 PATIENCE = 30  # seconds that a file may be in the hands of another process
-_UNKNOWN = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP}  # what a system or a disk says that cannot do it
+_UNKNOWN = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP}  # raised by systems and disks that cannot do it
 
 
 def write_file(path: str | os.PathLike, content: bytes | str) -> None:

@@ -67,7 +67,7 @@ def _decompress(text: bytes) -> np.ndarray:
     """
     digits = np.frombuffer(text, np.uint8).astype(np.int64) - 48
     if not len(digits) or digits.min() < 0 or digits.max() > 63 or digits[-1] & 32:
-        raise ValueError("its counts are no compressed run lengths, or cut off")
+        raise ValueError("its counts are not compressed run lengths, or are cut off")
     ends = np.flatnonzero(~digits & 32)
     starts = np.concatenate([[0], ends[:-1] + 1])
     lengths = ends - starts + 1

@@ -10,7 +10,7 @@ from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.transforms import MASKS
 
 CAPTIONS = ("caption", "captions", "text")
-CLASSES = 10_000  # more different values than this are no classes
+CLASSES = 10_000  # more different values than this are not classes
 
 
 @dataclass(frozen=True)

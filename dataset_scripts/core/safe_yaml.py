@@ -37,7 +37,7 @@ def load_yaml(text: str, where: object, line: int = 1) -> Any:
         line: the number of the text's first line in the file.
 
     Raises:
-        LineError: a DataError that names file and line. Refused are, besides what is no YAML: tags of other kinds than
+        LineError: a DataError that names file and line. Refused are, besides what is not YAML: tags of other kinds than
             `KINDS`, keys that are lists or mappings, more than `DEPTH` levels, numbers of more than `DIGITS` characters,
             and aliases that refer to themselves or make more than `FACTOR` times the text.
     """
@@ -135,7 +135,7 @@ class _Loader(yaml.SafeLoader):
         except ValueError as error:  # a date that is none
             self._check(False, reason(error), node.start_mark)
         except (AttributeError, IndexError, KeyError):  # a tag says what the text is not
-            self._check(False, f"{node.value[:40]!r} is no {KINDS[node.tag]}", node.start_mark)
+            self._check(False, f"{node.value[:40]!r} is not of type {KINDS[node.tag]}", node.start_mark)
 
     def _check(self, holds: bool, problem: str, mark: yaml.Mark) -> None:
         if not holds:

@@ -71,7 +71,7 @@ class Script:
             if inspect.isclass(value) and issubclass(value, datasets.DatasetBuilder) and not inspect.isabstract(value):
                 if value.__module__ == module.__name__:
                     return value
-        raise DataError(f"{self.path} is no loading script: it defines no class derived from datasets.GeneratorBasedBuilder")
+        raise DataError(f"{self.path} is not a loading script: it defines no class derived from datasets.GeneratorBasedBuilder")
 
     def identity(self, data_state: str | None) -> str:
         """What the cached dataset depends on: the code, the versions and the state of the data files.
@@ -107,7 +107,7 @@ def find_script(path: str, trust_script: bool = False) -> Script | None:
 
     Raises:
         TrustError: such a `.py` in a folder of data, without `trust_script`.
-        DataError: a name ending in `.py` that is no file, a folder that cannot be read, or no possible name of a file.
+        DataError: a name ending in `.py` that is not a file, a folder that cannot be read, or a name that no file can have.
     """
     if path in bundled_names():
         return Script(PACKAGE / path / f"{path}.py")
@@ -118,7 +118,7 @@ def find_script(path: str, trust_script: bool = False) -> Script | None:
         if local.suffix == ".py" and local.is_file():
             return Script(resolved)
     if local.suffix == ".py":
-        state = "is a folder" if local.is_dir() else "leads nowhere" if local.is_symlink() else "is no file"
+        state = "is a folder" if local.is_dir() else "leads nowhere" if local.is_symlink() else "is not a file"
         raise DataError(f"there is no script {path}: it {state if exists else 'does not exist'}")
     if not exists:
         beside = local.with_name(f"{local.name}.py")
@@ -133,8 +133,9 @@ def find_script(path: str, trust_script: bool = False) -> Script | None:
     script = Script(inner.resolve())
     if not (trust_script or script.is_bundled) and (data := first_data(local)) is not None:
         raise TrustError(
-            f"{path} is a folder of data with a script in it, which is not run unasked ({data} is not a plain file of code "
-            f"or text): name the script ({inner}) or pass trust_script=True"
+            f"{path} is a folder of data ({data} is not code or a document), and a script in such a folder runs only if you "
+            f"ask for it: name the script ({inner}) or pass trust_script=True. To read the data without running it, name "
+            "their layout, such as load_dataset('image_folder', data_dir=…)"
         )
     return script
 

@@ -114,7 +114,7 @@ def sample(dataset: datasets.Dataset, roles: Roles, count: int, seed: int) -> li
 
 
 def _class_of_rows(dataset: datasets.Dataset, roles: Roles) -> np.ndarray | None:
-    """A number a row: its class, or the rarest category in it, -1 for none; None where there are no classes."""
+    """A number a row: its class, or the rarest category in it, -1 for none; None if there are no classes."""
     if roles.categories is not None:
         lists = pc.struct_field(stored(dataset, ["objects"])[:]["objects"], "category").combine_chunks()
         values = pc.list_flatten(lists).dictionary_encode().indices.fill_null(-1).to_numpy(zero_copy_only=False)

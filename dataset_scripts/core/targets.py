@@ -39,7 +39,7 @@ def object_tensors(objects: dict[str, Any], canvas: tuple[int, int]) -> dict[str
     Returns:
         `bbox` as BoundingBoxes (N, 4) float32, XYWH in pixels; `segmentation` (run-length codes) as `mask`, a Mask
         (N, H, W) of bool; `keypoints` (N, K, 3) as KeyPoints (N, K, 2) and `visible` (N, K); other numbers as tensors
-        of N items; text stays a list, and so do segmentations that are no run-length codes.
+        of N items; text stays a list, and so do segmentations that are not run-length codes.
 
     Raises:
         DataError: boxes or keypoints that are none, or run-length codes that `decode_codes` refuses. A row need not come

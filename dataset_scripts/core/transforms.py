@@ -43,7 +43,7 @@ class ToTensor:
     mapping of columns) it returns a dict. It can be pickled, so DataLoader workers of every start method take it.
 
     Raises:
-        TypeError: a value that is no image; an image column that has become nested lists of numbers, as
+        TypeError: a value that is not an image; an image column that has become nested lists of numbers, as
             `Dataset.map` and `flatten_indices` leave it (transforming those again would be silently wrong).
     """
 

@@ -62,7 +62,7 @@ class _Lzma:
 
 
 def unpack(blocks: Iterable[bytes], method: int, size: int) -> bytes:
-    """What compressed blocks hold, where they say that this is `size` bytes.
+    """What compressed blocks hold, if they claim to hold `size` bytes.
 
     It takes `size` bytes and a few MB in memory, and with LZMA what its window says, which is at most `size`, too.
 

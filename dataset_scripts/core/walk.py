@@ -16,7 +16,7 @@ MAX_NESTED = 16  # times that links in linked folders may lead to one folder: a 
 def walk(root: Path) -> Iterator[os.DirEntry]:
     """Yields every file under `root` that is not hidden, folder by folder, in sorted order.
 
-    What is no file (a pipe, a socket, a device) is left out, with one warning.
+    What is not a file (a pipe, a socket, a device) is left out, with one warning.
 
     Raises:
         DataError: a folder cannot be listed; a symbolic link leads to nothing, round in a circle, or outside of `root`,

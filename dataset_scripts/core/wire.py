@@ -30,7 +30,7 @@ def fields(data: memoryview) -> Iterator[tuple[int, int, int | memoryview]]:
     """Yields the fields of a message in their order: number, wire type, value (an unsigned int, or bytes).
 
     Raises:
-        ValueError: it is no message.
+        ValueError: it is not a message.
     """
     at, end = 0, len(data)
     while at < end:
@@ -60,7 +60,7 @@ class Feature(NamedTuple):
     """A tf.train.Feature.
 
     Attributes:
-        kind: "bytes", "float" or "int64"; None where it is not set, which stands for no values.
+        kind: "bytes", "float" or "int64"; None if it is not set, which stands for no values.
         body: the list of the values, encoded.
     """
 
@@ -88,7 +88,7 @@ class Feature(NamedTuple):
                     item, at = _varint(value, at)
                     values.append(signed(item))
             else:
-                raise ValueError(f"is no list of {self.kind}")
+                raise ValueError(f"is not a list of {self.kind}")
             if len(values) > most:
                 raise ValueError(f"holds more than {most} values")
         return values
@@ -103,12 +103,12 @@ def parse_example(data: memoryview) -> dict[str, Feature]:
     features = {}
     for number, wire, entries in fields(data):
         if (number, wire) == (2, BYTES):
-            raise ValueError("it is a SequenceExample, which is not read: its steps are no image")
+            raise ValueError("it is a SequenceExample, which is not read: its steps are not an image")
         if (number, wire) != (1, BYTES):
             raise ValueError(f"it has a field {number}")
         for _, wire, entry in fields(entries):
             if wire != BYTES:
-                raise ValueError("its features are no map")
+                raise ValueError("its features are not a map")
             name, feature = "", Feature()
             for place, wire, value in fields(entry):
                 if wire != BYTES:

@@ -30,6 +30,6 @@ class Cppe5(PublishedSet, Coco):
             box = annotation.get("bbox")
             if isinstance(box, list) and len(box) == 4 and all(is_number(number) for number in box):
                 low, high = np.clip([box[:2], np.add(box[:2], box[2:])], 0, annotated or frame.size)
-                if (high > low).all():  # else it is no box in the image, which the layout says
+                if (high > low).all():  # else it is not a box in the image, which the layout reports
                     annotation["bbox"] = [*low.tolist(), *(high - low).tolist()]
         return super()._objects(annotations, frame, annotated, where)

@@ -45,7 +45,7 @@ class CsvListConfig(LayoutConfig):
     Attributes:
         image_column: the column that names images; None finds the one whose values do.
         label_column: the column that becomes `label`; "" for none. None takes the one called like it, else the only
-            other one, where it holds words or whole numbers, some of them twice.
+            other one, if it holds words or whole numbers, some of them twice.
     """
 
     image_column: str | None = None
@@ -85,7 +85,7 @@ def head(files: Files, path: str) -> dict[str, list[str]]:
     try:
         with reading(path):
             rows = list(itertools.islice(_head_rows(path, text, lines), HEAD_ROWS))
-    except DataError:  # told where the table is read, unless it is none of ours
+    except DataError:  # reported when the table is read, unless it is not one of ours
         return {}
     rows = [row for row in rows if isinstance(row, dict)]
     columns = dict.fromkeys(name for row in rows for name in row if name is not None)
@@ -93,7 +93,7 @@ def head(files: Files, path: str) -> dict[str, list[str]]:
 
 
 def _head_rows(path: str, text: str, lines: list[str]) -> Iterator[Any]:
-    """The first rows of a table of which the first lines are known: dicts, or something else where it is no table."""
+    """The first rows of a table of which the first lines are known: dicts, or something else if it is not a table."""
     suffix = path.lower().rpartition(".")[2]
     if suffix in ("csv", "tsv"):
         yield from csv.DictReader(lines, delimiter=delimiter(path, lines[0] if lines else ""))
@@ -110,7 +110,7 @@ def _head_rows(path: str, text: str, lines: list[str]) -> Iterator[Any]:
 def _json_or_none(text: str) -> Any:
     try:
         return parse_json(text.encode(), "")
-    except DataError:  # told where the table is read
+    except DataError:  # reported when the table is read
         return None
 
 

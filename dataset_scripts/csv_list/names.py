@@ -61,7 +61,7 @@ class Places:
             split: of all names, or of each.
 
         Returns:
-            The places in `images` (int32), null where there is a fault, and the faults: row and message.
+            The places in `images` (int32), null if there is a fault, and the faults: row and message.
         """
         plain = self._plain(names, table)
         if isinstance(split, pa.Array):
@@ -122,7 +122,7 @@ class Places:
         yield None
 
     def _look(self, names: pa.Array, pool: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-        """The images that the names are the end of, by number, and a second one where there is one, else -1 (int32)."""
+        """The images that the names are the end of, by number, and a second one if there is one, else -1 (int32)."""
         place, second = np.empty((2, len(names)), np.int32)
         for start in range(0, len(names), ROWS):
             rows = slice(start, start + ROWS)

@@ -109,7 +109,7 @@ def class_names(files: Files, lists: list[str], column: pa.ChunkedArray) -> tupl
 
 
 def check_overlap(files: Files, tables: dict[str, pa.Table]) -> None:
-    """No image may stand twice in a split, which folds (train1.txt, train2.txt) would do, and variants of a list.
+    """No image may occur twice in a split, which folds (train1.txt, train2.txt) would do, and variants of a list.
 
     Raises:
         DataError: naming two such tables.

@@ -46,7 +46,7 @@ def describe(path: str, key: str) -> dict[str, Any]:
     """What has to be known of a dataset to read it.
 
     Returns:
-        shape; itemsize; dtype, None for what is no numbers; chunk: its number of rows, 1 without chunks; offset: of values that
+        shape; itemsize; dtype, None if it is not of numbers; chunk: its number of rows, 1 without chunks; offset: of values that
         lie in the file as numpy holds them, else None; elsewhere: whether the values are in another file.
     """
     array = opened(path)[key]

@@ -84,7 +84,7 @@ def top_of(folders: Iterable[str]) -> str:
 
 
 def split_folders(files: Files, folders: dict[str, str], wanted: bool | None) -> dict[str, str]:
-    """The top folders that are splits, with the names of the splits; empty where the whole is one split."""
+    """The top folders that are splits, with the names of the splits; empty if the whole is one split."""
     start = len(top_of(folders.values()))
     tops = sorted({folder[start:].split("/", 1)[0] for folder in folders.values()} - {""})
     loose = next((path for path, folder in folders.items() if not folder[start:]), None)

@@ -42,7 +42,7 @@ class ImagePairsConfig(LayoutConfig):
         side_by_side: each file holds two images of equal size, the input on the left and the target on the right.
         paired: False makes a split of each side, trainA and trainB; None does so for folders A and B where less than
             half of the images have the name of one on the other side.
-        source: name of the folders of inputs, where it is none of the usual ones.
+        source: name of the folders of inputs, if it is none of the usual ones.
         target: name of the folders of targets, likewise.
         scale: of inputs made smaller by several factors (X2/0001x2.png, X4/0001x4.png), the one to read.
     """
@@ -81,7 +81,7 @@ def parser(names: tuple):
 
 
 def share(sides: tuple[dict, dict]) -> int:
-    """The number of pairs; 0 where they make less than half of a side."""
+    """The number of pairs; 0 if they make less than half of a side."""
     common = len(sides[0].keys() & sides[1].keys())
     return common if 2 * common >= max(map(len, sides)) else 0
 

@@ -31,7 +31,7 @@ def read_devkit(files: Files) -> Classes | None:
     with reading(f"{files.root}/{truth_path}"):
         numbers = [int(line) for line in files.read(truth_path).split()]
         if strange := set(numbers) - wnid_of.keys():
-            raise ValueError(f"{min(strange)} is no class of {path}")
+            raise ValueError(f"{min(strange)} is not a class of {path}")
         truth = [wnid_of[number] for number in numbers]
     return {wnids[row]: words[row] for row in leaves}, dict(enumerate(truth, 1))
 

@@ -110,7 +110,7 @@ class Imagenet1k(PublishedSet, LayoutBuilder):
     def _rows(self, files: Files, splits: dict[str, list[tuple[str, str | None]]], words: dict[str, str]):
         wnids = {wnid for rows in splits.values() for _, wnid in rows} - {None}
         if words and (strange := wnids - words.keys()):
-            raise DataError(f"{files.root}: {min(strange)} is no class of the development kit")
+            raise DataError(f"{files.root}: {min(strange)} is not a class of the development kit")
         words = words or {wnid: wnid for wnid in wnids}
         numbers = {wnid: number for number, wnid in enumerate(sorted(words))} | {None: None}
         rows = {

@@ -57,7 +57,7 @@ class Imagenette(PublishedSet, ImageFolder):
         features, rows = super().index(files)
         strange = [name for name in features["label"].names if name not in self.NAMES]
         if strange:
-            raise DataError(f"{files.root}: {strange[0]} is no folder of {type(self).__name__}")
+            raise DataError(f"{files.root}: {strange[0]} is not a folder of {type(self).__name__}")
         places = pa.array([list(self.NAMES).index(name) for name in features["label"].names])  # also where some are missing
         for split in rows.values():
             split.columns["label"] = places.take(split.columns["label"])

@@ -175,7 +175,7 @@ class Lmdb(LayoutBuilder):
         text, where = get(files, path, key), f"{files.root}/{path}, key {name_key(key)}"
         if text is None:
             raise DataError(f"{where} is missing")
-        with reading(f"{where} is no text"):
+        with reading(f"{where} is not text"):
             return text.decode()
 
 
@@ -218,7 +218,7 @@ def classes_of(paths: list[str]) -> list[str]:
 
 
 def name_key(key: bytes) -> str:
-    """A key as text: itself, in hexadecimal digits where it is no text."""
+    """A key as text: itself, in hexadecimal digits if it is not text."""
     try:
         text = key.decode()
     except UnicodeDecodeError:
@@ -233,7 +233,7 @@ def parse_datum(content: bytes | memoryview, where: str) -> dict[str, Any]:
         DataError: it is none.
     """
     datum = {}
-    with reading(f"{where} is no Datum with pixels"):
+    with reading(f"{where} is not a Datum with pixels"):
         for place, (number, _, value) in enumerate(fields(memoryview(content))):
             datum[DATUM[number]] = value
             if place > MAX_FIELDS:

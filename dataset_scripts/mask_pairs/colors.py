@@ -27,7 +27,7 @@ class Colors:
         where: names the table, for messages.
 
     Raises:
-        DataError: something that is no colour, or a colour of two classes.
+        DataError: something that is not a colour, or a colour of two classes.
     """
 
     def __init__(self, colors: Mapping[str, Any], where: str):
@@ -66,7 +66,7 @@ def read_colors(files: Files, path: str) -> dict[str, tuple[int, int, int]]:
     """Reads a table of colours: lines of `name,r,g,b`, `r g b name` or `name:r,g,b::`, or json of `{name: [r, g, b]}`.
 
     Returns:
-        Name -> colour in the order of the table; empty where it speaks of no colours.
+        Name -> colour in the order of the table; empty if it speaks of no colours.
 
     Raises:
         DataError: some of its lines are of no such form.
@@ -85,7 +85,7 @@ def read_colors(files: Files, path: str) -> dict[str, tuple[int, int, int]]:
     colors = {}
     for place, (number, line, match) in enumerate(lines):
         if match is None and place:  # the first one may name the columns
-            raise DataError(f"{where}, line {number}: {brief(line)} is no name and colour")
+            raise DataError(f"{where}, line {number}: {brief(line)} is not a name and a colour")
         if match:
             name, *color = match.group(5, 6, 7, 8) if match[5] else match.group(4, 1, 2, 3)
             if name.strip() in colors:

@@ -37,7 +37,7 @@ class MaskPairsConfig(LayoutConfig):
     """Options of `load_dataset("mask_pairs", data_dir=…)`.
 
     Attributes:
-        images: name of the folders of images, where it is none of the usual ones.
+        images: name of the folders of images, if it is none of the usual ones.
         masks: name of the folders of masks, likewise.
         mask_suffix: what the mask of `cat.jpg` has after `cat` ("_labelTrainIds"); other files beside it are left out.
         colors: for masks of colours: class name -> (red, green, blue), or the path of a table of them in the data.

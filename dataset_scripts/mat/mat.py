@@ -27,7 +27,7 @@ ORDERS = {"HWCN": (3, 2), "NHWC": (0, 3), "NCHW": (0, 1), "HWN": (2, None), "NHW
 
 
 def matches(files):
-    """Flowers-102's lists beside its images, or arrays of images where there are no image files."""
+    """Flowers-102's lists beside its images, or arrays of images if there are no image files."""
     lists = flower_lists(files)
     if lists:
         return f"{lists['imagelabels']} and {lists['setid']} beside {len(files.images)} images"
@@ -124,7 +124,7 @@ class Mat(ArrayBuilder):
         svhn = {match[1]: path for path in files.having(".mat") if (match := SVHN.fullmatch(name_of(path)))}
         listed = self.readable(files.having(".mat"), lambda path: list_arrays(files, path))
         arrays = [array for part in listed for array in part]
-        if svhn:  # `extra` is no word for a split elsewhere
+        if svhn:  # `extra` is not the name of a split elsewhere
             pairs = {split: [*pair(files, [array for array in arrays if array.path == path], self.config).values()][0]
                      for split, path in svhn.items() if any(array.path == path for array in arrays)}  # fmt: skip
         else:

@@ -76,7 +76,7 @@ class Omniglot(PublishedSet, LayoutBuilder):
             characters = [f"{alphabet}/{character}" for _, alphabet, character, _ in images]
             strange = next((row for row, name in enumerate(characters) if name not in labels), None)
             if strange is not None:
-                raise DataError(f"{files.root}/{images[strange][0]}: {characters[strange]} is no character of Omniglot")
+                raise DataError(f"{files.root}/{images[strange][0]}: {characters[strange]} is not a character of Omniglot")
             if images:
                 columns = {
                     "label": pa.array([labels[name] for name in characters]),

@@ -69,7 +69,7 @@ def read_list(files: Files, path: str, breeds: dict[int, str]) -> tuple[pa.Array
     `breeds` takes the names of the classes, by label: they are those of the images.
 
     Raises:
-        DataError: a line is no such line, or does not agree with the others.
+        DataError: a line has another form, or does not agree with the others.
     """
     names, labels, species = [], [], []
     for row, line in enumerate(files.read(path).decode("utf-8", "replace").splitlines()):
@@ -78,7 +78,7 @@ def read_list(files: Files, path: str, breeds: dict[int, str]) -> tuple[pa.Array
             name, *numbers = line.split()
             label, kind, _ = (int(number) - 1 for number in numbers)
         except ValueError:
-            raise DataError(f"{where} is no name and three numbers") from None
+            raise DataError(f"{where} is not a name and three numbers") from None
         breed = name.rpartition("_")[0]
         if breeds.setdefault(label, breed) != breed or kind not in (0, 1):
             raise DataError(f"{where}: class {label + 1} is {breeds[label]} elsewhere, or the species is neither 1 nor 2")

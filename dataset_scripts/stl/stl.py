@@ -60,7 +60,7 @@ def open_stl(files: Reader, path: str) -> Records:
     file = files.open(path)
     size = file.seek(0, 2)
     if size % SIZE or not size:
-        raise DataError(f"{files.root}/{path}: {size} bytes are no whole number of images of {SIZE}: the file is cut off")
+        raise DataError(f"{files.root}/{path}: {size} bytes are not a whole number of images of {SIZE}: the file is cut off")
     return Records(file, np.uint8, (size // SIZE, *SHAPE))
 
 

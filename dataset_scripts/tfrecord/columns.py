@@ -90,7 +90,7 @@ class Column:
         return values
 
     def value(self, feature: Feature | None) -> Any:
-        """The one value or the list of them; None where the feature is not set."""
+        """The one value or the list of them; None if the feature is not set."""
         if feature is None or feature.kind is None:
             return None
         values = self.values(feature)
@@ -98,7 +98,7 @@ class Column:
 
 
 def names_beside(files: Files, key: str) -> dict[int, str]:
-    """The class names in the text files that go with shards: number -> name, empty where there are none.
+    """The class names in the text files that go with shards: number -> name, empty if there are none.
 
     These are tfds's `KEY.labels.txt` (a name a line, from 0), TF-slim's `labels.txt` (lines like `3:tulips`) and the
     label maps of the TF Object Detection API (`*.pbtxt`), in this order.
@@ -167,7 +167,7 @@ class Classes:
 
     Attributes:
         names: of the classes.
-        places: value -> class; None where the values are the classes already.
+        places: value -> class; None if the values are the classes already.
     """
 
     names: list[str]
@@ -183,7 +183,7 @@ class Classes:
 def label_classes(column: Column, names: dict[int, str], rows: int, where: str) -> Classes | None:
     """The classes of images: class i is the number i, whether or not it occurs, so that 0 may be the background.
 
-    None for what is no class: fractions, bytes, numbers below -1 (no class known, as in `datasets`) or more than
+    None for what is not a class: fractions, bytes, numbers below -1 (no class known, as in `datasets`) or more than
     `most_classes` of as many rows.
 
     Raises:

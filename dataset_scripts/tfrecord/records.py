@@ -1,6 +1,6 @@
 """TFRecord files: the length of a record, its checksum, the data, their checksum, one record after the other.
 
-The format is told in tensorflow/core/lib/io/record_writer.h.
+The format is described in tensorflow/core/lib/io/record_writer.h.
 """
 
 import contextlib
@@ -87,7 +87,7 @@ class View:
 
 
 def open_shard(files: Reader, path: str) -> BinaryIO:
-    """A shard, unpacked where it is gzip; TFRecord says so nowhere, so its first bytes tell."""
+    """A shard, unpacked if it is gzip; TFRecord says so nowhere, so its first bytes tell."""
     file = files.open(path)
     head = file.read(HEADER.size)
     file.seek(0)
@@ -117,7 +117,7 @@ def scan(files: Reader, path: str) -> Iterator[tuple[int, int, memoryview]]:
                 if not head:
                     return
                 if len(head) == HEADER.size and not _is_header(head):
-                    fault = "it is no TFRecord file" if number == 0 else "no record after it can be found"
+                    fault = "it is not a TFRecord file" if number == 0 else "no record after it can be found"
                     raise DataError(f"{where}: the checksum of its length is wrong: {fault}")
                 length = HEADER.unpack(head)[0] if len(head) == HEADER.size else 0
                 if packed and offset + length > limit:

@@ -127,7 +127,7 @@ class TFRecord(LayoutBuilder):
 
     def _parse(self, files: Reader, sample: Sequence[int], data: bytes | memoryview) -> dict[str, Feature]:
         shard, number, offset = sample
-        with reading(f"{files.root}/{self.paths[shard]}, record {number} is no tf.train.Example"):
+        with reading(f"{files.root}/{self.paths[shard]}, record {number} is not a tf.train.Example"):
             try:
                 return parse_example(memoryview(data))
             except ValueError:
@@ -146,7 +146,7 @@ class TFRecord(LayoutBuilder):
                 if name in example and TEXTS[name] in example and example[TEXTS[name]].kind == "bytes":
                     for number, text in zip(example[name].values(), example[TEXTS[name]].values()):
                         found = texts.setdefault(number, set())
-                        if len(found) < 2:  # a second one shows that they are no names
+                        if len(found) < 2:  # a second one shows that they are not names
                             found.add(bytes(text).decode(errors="replace"))
         except ValueError as error:
             raise DataError(f"{where}: feature {name!r} {error}") from error
@@ -159,7 +159,7 @@ class TFRecord(LayoutBuilder):
         for option in ("image", "label"):
             name = getattr(self.config, option)
             if name is not None and name not in left:
-                raise DataError(f"{files.root}: {option}={name!r} is no feature; there are {', '.join(sorted(left))}")
+                raise DataError(f"{files.root}: {option}={name!r} is not a feature; there are {', '.join(sorted(left))}")
         self.image = self._image(files)
         del left[self.image]
         features, self.sources = {"image": datasets.Image()}, {}  # column -> the feature that it is
@@ -209,7 +209,7 @@ class TFRecord(LayoutBuilder):
         raise DataError(f"{files.root}: no feature holds an encoded image, raw pixels are not read; there are {listed}")
 
     def _names(self, files: Files, key: str) -> dict[int, str]:
-        """The names of the classes that a feature holds as numbers; empty where nothing gives them."""
+        """The names of the classes that a feature holds as numbers; empty if nothing gives them."""
         if self.columns[key].kind != "int64":
             return {}
         names = names_beside(files, key)

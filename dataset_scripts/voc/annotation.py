@@ -33,7 +33,7 @@ def read_objects(files: Reader, path: str, frame: Frame, places: Mapping[str, in
         frame: the image.
         places: class -> category.
         first: 1 where pixels count from 1 and the last one belongs to the box, as VOC writes it: x = xmin - 1, width =
-            xmax - xmin + 1; 0 where the numbers are edges: x = xmin, width = xmax - xmin.
+            xmax - xmin + 1; 0 if the numbers are edges: x = xmin, width = xmax - xmin.
 
     Returns:
         The column `objects`: boxes (x, y, width, height) in pixels of the decoded image.

@@ -34,7 +34,7 @@ def matches(files):
     """Tar shards whose images have a class, a caption or a json of their name, or several images of one name.
 
     Bare images lie in shards, too, where these are numbered and hold no folders; else the tars may be classes. Texts that
-    are the labels of YOLO are no captions.
+    are the labels of YOLO are not captions.
     """
     tars, images, kinds, pictures, folders, texts = shards(files), 0, Counter(), Counter(), False, []
     for prefix, archive in tars.items():
@@ -88,7 +88,7 @@ class Webdataset(LayoutBuilder):
     def index(self, files):
         tars, kinds, count, others = shards(files), Counter(), 0, []
         if not tars:
-            raise DataError(f"{files.root} holds no tar shards, or images beside them: pass the folder of the shards")
+            raise DataError(f"{files.root} holds no tar shards, or holds images beside them: pass the folder of the shards")
         for prefix, archive in tars.items():
             samples, more = samples_of(archive.names)
             others += [prefix + name for name in more]
@@ -127,7 +127,7 @@ class Webdataset(LayoutBuilder):
         return datasets.Features(dict.fromkeys(pictures, datasets.Image()) | known), rows
 
     def _table(self, prefix: str, archive: ArchiveReader, fields: Fields) -> tuple[pa.Table, pa.Table]:
-        """The paths of the images, and what is told about them; the shard is read once, from front to end."""
+        """The paths of the images, and what is known about them; the shard is read once, from front to end."""
         paths, told = [], []
         for key, members in samples_of(archive.names)[0].items():
             with self.faults:
@@ -165,10 +165,10 @@ class Webdataset(LayoutBuilder):
             broken = f"{where}: broken {kind}"
             if kind == ".cls":
                 if not re.fullmatch(rb"\s*\d{1,6}\s*", content):
-                    raise DataError(f"{broken}: {content[:40]!r} is no number of a class (0 to 999999)")
+                    raise DataError(f"{broken}: {content[:40]!r} is not the number of a class (0 to 999999)")
                 row["label"] = int(content)
                 if row["label"] >= self.most:
-                    raise DataError(f"{broken}: class {row['label']} is no number below {self.most}, and none of a list of names")
+                    raise DataError(f"{broken}: class {row['label']} is not below {self.most}, and no list names it")
             elif kind == ".txt":
                 with reading(broken):
                     row["caption"] = content.decode("utf-8-sig").strip()

@@ -103,7 +103,7 @@ class WiderFace(PublishedSet, LayoutBuilder):
                 faces = lines[first:place]
                 if int(count) == 0:
                     if set(faces[0].split()) != {"0"}:
-                        raise DataError(f"{files.root}/{source}, line {first}: no face is told by a line of zeros behind it")
+                        raise DataError(f"{files.root}/{source}, line {first}: a count of 0 needs a line of zeros after it")
                     faces = []
             if image:
                 with self.faults:

@@ -39,7 +39,7 @@ class Description:
     """
     Attributes:
         files: the listing.
-        source: the file; "" where there is none.
+        source: the file; "" if there is none.
         said: its keys.
     """
 
@@ -75,7 +75,7 @@ class Description:
         return f"{self.files.root}/{self.source}"
 
     def splits(self, faults: Faults) -> dict[str, list[str]]:
-        """The images of each split; empty where it names none."""
+        """The images of each split; empty if it names none."""
         files, splits, folders = self.files, {}, folders_of(self.files.paths)
         base = str(self.said.get("path") or "")
         base = next((place for name in (base, posixpath.basename(base)) if (place := find(name, [""], folders.__contains__))), "")
@@ -83,7 +83,7 @@ class Description:
             entries = self.said.get(key) or []
             entries = [entries] if isinstance(entries, str) else entries
             if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
-                raise DataError(f"{self.where}: {key} is no path of a folder or of a list of images, nor a list of paths")
+                raise DataError(f"{self.where}: {key} is not the path of a folder or of a list of images, nor a list of paths")
             paths, listed = [], set()
             for entry in entries:
                 found = find(entry, [base, ""], lambda place: place in folders or place in files.names)
@@ -120,7 +120,7 @@ class Description:
         return sorted(listed)
 
     def names(self) -> list[str] | None:
-        """The classes: of the description, else of classes.txt or a .names file; None where nothing names them."""
+        """The classes: of the description, else of classes.txt or a .names file; None if nothing names them."""
         names, count = self.said.get("names"), self.said.get("nc", self.said.get("classes"))
         if isinstance(names, str):
             path = find(names, [""], self.files.names.__contains__)
@@ -165,7 +165,7 @@ class Description:
 
 
 def find(name: str, folders: list[str], there: Callable[[str], bool]) -> str | None:
-    """The path in the listing ("" is the root) that a description or a list means; None where it is not `there`."""
+    """The path in the listing ("" is the root) that a description or a list means; None if it is not `there`."""
     return next(filter(there, _places(name.replace("\\", "/"), folders)), None) if len(name) <= _LONGEST else None
 
 

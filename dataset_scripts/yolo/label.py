@@ -12,12 +12,12 @@ from dataset_scripts.core.objects import MOST, TOLERANCE, encode_segmentation, f
 
 def read_text(files: Reader, path: str) -> str:
     """The text of a file, which may be empty."""
-    with reading(f"{files.root}/{path} is no text"):
+    with reading(f"{files.root}/{path} is not text"):
         return files.read(path, empty=True).decode("utf-8-sig")
 
 
 def label_of(path: str, names: frozenset[str]) -> str:
-    """The label file of an image: in `labels/` for the last `images/`, else beside it; "" where there is none."""
+    """The label file of an image: in `labels/` for the last `images/`, else beside it; "" if there is none."""
     stem = without_suffix(path)
     head, images, tail = f"/{stem}".rpartition("/images/")
     swapped = f"{head}/labels/{tail}.txt"[1:] if images else ""
@@ -54,7 +54,7 @@ def read_objects(
         path: the label file; "" for an image without.
         frame: the image.
         classes: how many there are.
-        keypoints: K and numbers each (2: x, y; 3: x, y, visible), where the lines have them behind the box.
+        keypoints: K and numbers each (2: x, y; 3: x, y, visible), if the lines have them behind the box.
         masks: also make `segmentation` of the polygons.
 
     Returns:
@@ -116,7 +116,7 @@ def _numbers(line: str, classes: int, where: str) -> tuple[int, np.ndarray]:
         raise DataError(f"{where}: {reason(error)}") from None
     if not (category.is_integer() and 0 <= category < classes):
         raise DataError(f"{where}: class {line.split(maxsplit=1)[0][:40]} is none of 0 to {classes - 1}")
-    return int(category), np.array(numbers).clip(-MOST, MOST)  # what is larger is no place in an image, as fit_boxes says
+    return int(category), np.array(numbers).clip(-MOST, MOST)  # larger numbers lie in no image, which fit_boxes reports
 
 
 def _keypoints(points: np.ndarray, size: np.ndarray, where: str) -> list[np.ndarray]:

@@ -27,7 +27,7 @@ class YoloConfig(LayoutConfig):
     """Options of `load_dataset("yolo", data_dir=…)`.
 
     Attributes:
-        data: the yaml or .data file that describes the set, where several do.
+        data: the yaml or .data file that describes the set, if several do.
         classes: names of the classes, in the order of their ids; None takes those of the set.
         masks: also make run-length codes of the polygons; needs pycocotools.
     """

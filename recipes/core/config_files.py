@@ -20,7 +20,7 @@ def read_options(path: Path) -> dict[str, Any]:
 
     Raises:
         OSError: it cannot be opened.
-        UserError: it is no YAML with keys, asks for much more than its size, or has an interpolation.
+        UserError: it is not YAML with keys, asks for much more than its size, or has an interpolation.
     """
     text = read_text(path)
     with reading(path):
@@ -48,7 +48,7 @@ def check_numbers(config: Any, above: str = "") -> None:
             check_numbers(value, f"{name}.")
         for number in value if isinstance(value, list) else [value]:
             if isinstance(number, float) and not math.isfinite(number):
-                raise UserError(f"config {name}: {number} is no number that can be used")
+                raise UserError(f"config {name}: {number} is not a number that can be used")
             if isinstance(number, int) and not -(2**63) <= number < 2**63:
                 raise UserError(f"config {name}: a number of {number.bit_length():,} bits is too large")
         if item.name in COUNTS and value is not None and value < 1:

@@ -54,7 +54,7 @@ class Evaluation:
         return {"top-1": f"{self.accuracy:.2%}", "top-5": f"{self.top5:.2%}"}
 
     def by_class(self, classes: list[str]) -> list[dict]:
-        """A row for each class: name, images, recall, precision and F1; None where there is nothing to divide by."""
+        """A row for each class: name, images, recall, precision and F1; None if there is nothing to divide by."""
         right, labels, predicted = self.confusion.diagonal(), self.confusion.sum(1), self.confusion.sum(0)
         return [
             {

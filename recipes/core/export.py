@@ -178,7 +178,7 @@ def load(path: str | Path, revision: str | None, build: Callable[[Info], nn.Modu
         file = path / ("model.safetensors" if folder == path else "state.pt")
         weights = read_tensors(file)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise UserError(f"{path} is no run folder and no checkpoint of a run: {error.filename} is missing") from error
+        raise UserError(f"{path} is neither a run folder nor a checkpoint of one: {error.filename} is missing") from error
     if file.suffix == ".pt":
         with reading(file):
             weights = weights["ema"] or weights["model"]

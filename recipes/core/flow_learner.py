@@ -65,7 +65,7 @@ class FlowLearner(Learner):
 @dataclass
 class FlowResult:
     """Attributes:
-    loss: the mean squared error of the velocity, with the class told, at one time and noise for each image.
+    loss: the mean squared error of the velocity, given the class, at one time and noise for each image.
     count: number of images.
     """
 

@@ -36,7 +36,7 @@ def read_text(path: Path) -> str:
 
     Raises:
         OSError: it cannot be opened.
-        UserError: it is no UTF-8, or larger than `LARGEST`.
+        UserError: it is not UTF-8, or larger than `LARGEST`.
     """
     require_file(path)
     with open(path, "rb") as file:
@@ -50,7 +50,7 @@ def read_text(path: Path) -> str:
 def require_file(path: Path) -> None:
     """Raises what opening a file raises, and a UserError for what is none, such as a pipe that would never end."""
     if path.exists() and not path.is_file():
-        raise UserError(f"{path} is no file")
+        raise UserError(f"{path} is not a file")
     open(path, "rb").close()
 
 

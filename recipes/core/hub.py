@@ -26,7 +26,7 @@ def push_model(
         repo_id: USER/NAME.
         private: of a repository that does not exist yet; one that exists and is public is refused.
         token: a Hub token that may write; by default the one of `hf auth login` or `HF_TOKEN`.
-        revision: the branch, made where it does not exist.
+        revision: the branch, made if it does not exist.
 
     Returns:
         The model's address.
@@ -66,5 +66,5 @@ def fetch_model(repo_id: str, revision: str | None = None) -> Path:
         return Path(huggingface_hub.snapshot_download(repo_id, revision=revision, allow_patterns=[*NEEDED]))
     except (*HfHubHTTPError.__bases__, RuntimeError, ValueError) as error:
         raise UserError(
-            f"{repo_id} is no folder here, and no model on the Hub: {reason(error, huggingface_hub.constants.ENDPOINT)}"
+            f"{repo_id} is neither a folder here nor a model on the Hub: {reason(error, huggingface_hub.constants.ENDPOINT)}"
         ) from error

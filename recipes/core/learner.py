@@ -94,7 +94,7 @@ class Learner(ABC):
 
     @property
     def tested(self) -> nn.Module:
-        """The model that is tested and exported: the average, where there is one."""
+        """The model that is tested and exported: the average, if there is one."""
         return self.model if self.average is None else self.average
 
     def step(self, batches: Iterator[Batch], seen: int) -> torch.Tensor:

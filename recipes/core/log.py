@@ -50,7 +50,7 @@ def read_record(line: str, path: Path, number: int) -> dict[str, Any]:
     with reading(f"{path}, line {number}: {BEGIN_AGAIN}"):
         record = json.loads(line)
     if not isinstance(record, dict):
-        raise UserError(f"{path}, line {number} is no record: {BEGIN_AGAIN}")
+        raise UserError(f"{path}, line {number} is not a record: {BEGIN_AGAIN}")
     return record
 
 

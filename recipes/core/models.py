@@ -141,7 +141,7 @@ def train_mode(model: nn.Module) -> None:
 
 @torch.no_grad()
 def check_input(model: nn.Module, name: str, channels: int, size: int) -> None:
-    """Puts one empty image through the model, so that a size that it cannot take is told before the training starts.
+    """Puts one empty image through the model, so that a size that it cannot take is reported before the training starts.
 
     Raises:
         UserError: with what the model says.

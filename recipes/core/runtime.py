@@ -51,7 +51,7 @@ def start(
 
     Args:
         cpu: do not use an accelerator; a machine without one never does.
-        precision: "no", "bf16" or "fp16"; None takes what the launcher was told.
+        precision: "no", "bf16" or "fp16"; None takes the launcher's choice.
         processes: the number of processes that there must be, or None.
         threads: CPU threads of each process; None shares out the cores of the machine.
         deterministic: refuse operations whose result differs from run to run.

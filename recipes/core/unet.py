@@ -46,7 +46,7 @@ class UNet(nn.Module):
         config: `depth` resolutions, each half of the one above, with `blocks` residual blocks on the way down and as many
             on the way up; `width` channels at the first of them, 2 and 4 times as many below.
         channels: of the images.
-        classes: K; label K stands for a class that is not told.
+        classes: K; label K stands for an unknown class.
 
     Raises:
         UserError: an option is less than 1 or larger than is sensible, or the width is odd.

@@ -157,7 +157,7 @@ def hash_of(module: nn.Module) -> str:
 
 
 def identity(extractor: FeatureExtractorBase) -> str | None:
-    """A hash of weights, settings and code; None where the code cannot be found."""
+    """A hash of weights, settings and code; None if the code cannot be found."""
     simple = (str, int, float, tuple, torch.dtype)
     settings = sorted((name, repr(value)) for name, value in vars(extractor).items() if isinstance(value, simple))
     try:

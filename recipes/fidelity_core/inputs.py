@@ -35,7 +35,7 @@ class Images:
 
     Attributes:
         items: a map-style dataset of uint8 tensors (3, H, W).
-        identity: what they are, for the cache; None where that is not known.
+        identity: what they are, for the cache; None if that is not known.
     """
 
     items: Dataset
@@ -114,7 +114,7 @@ def _images(value: Any, slot: int, options: dict[str, Any]) -> Images:
     if isinstance(value, Dataset):
         return Images(images.OtherImages(value, transform), None)
     if not isinstance(value, (str, Path)):
-        raise UserError(f"input{slot} is of type {type(value).__name__}, which is no input")
+        raise UserError(f"input{slot} is of type {type(value).__name__}, which is not an input")
     if str(value) in DATASETS_REGISTRY and str(value) not in NAMED:  # what the caller has registered
         items = DATASETS_REGISTRY[str(value)](options["datasets_root"], options["datasets_download"])
         return Images(images.OtherImages(items, transform), None)

@@ -24,7 +24,7 @@ class Published:
     Attributes:
         url: where it is.
         name: what torch.hub calls it on disk.
-        sha256: its hash, or how that begins; "" where it was not published.
+        sha256: its hash, or how that begins; "" if it was not published.
         script: it is TorchScript, not a dict of tensors.
         download: fetch it where it is missing; else it has to be given.
     """
@@ -67,7 +67,7 @@ class Weights:
     """A weights file on disk, checked.
 
     Attributes:
-        official: its hash is the published one; None where none was published.
+        official: its hash is the published one; None if none was published.
     """
 
     path: Path
@@ -87,7 +87,7 @@ def obtain(name: str, given: Path | None) -> Weights:
     """Finds the weights of an extractor, downloads them where nothing was given, and checks them.
 
     Raises:
-        UserError: the file is missing, damaged, cannot be fetched, or is no file of tensors.
+        UserError: the file is missing, damaged, cannot be fetched, or is not a file of tensors.
     """
     published = PUBLISHED[name]
     path = given or Path(torch.hub.get_dir(), "checkpoints", published.name)
@@ -126,7 +126,7 @@ def _check_tensors(path: Path) -> None:
     Raises:
         UserError: it holds something else.
     """
-    state_dict(read_tensors(path, f"{path} is no dict of tensors as torch.save writes it"), str(path))
+    state_dict(read_tensors(path, f"{path} is not a dict of tensors as torch.save writes it"), str(path))
 
 
 @contextlib.contextmanager

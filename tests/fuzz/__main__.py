@@ -1,6 +1,6 @@
 """Fuzzing of all that reads foreign files: `python tests/fuzz --executions 100000`. See docs/robustness.md.
 
-The exit status is 1 where there are findings. One execution, for a debugger:
+The exit status is 1 if there are findings. One execution, for a debugger:
 `python tests/fuzz --target coco_masks --seed 0 --execution 12345`.
 """
 
@@ -27,7 +27,7 @@ os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "HF_DATASETS_DISAB
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--executions", type=int, default=10_000, help="of all targets together")
-    parser.add_argument("--target", action="append", help="a target, or the begin of the names of some; may be given again")
+    parser.add_argument("--target", action="append", help="a target, or the beginning of several names; may be given again")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--execution", type=int, help="run this one here, with its traceback; -1 is the example as it is")
     parser.add_argument("--replay", type=Path, nargs="*", help="run findings that were kept, by default all, and nothing else")

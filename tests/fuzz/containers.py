@@ -226,7 +226,7 @@ STARTS = {
 
 
 def container_of(content: bytes) -> Callable[[bytes, random.Random, Inner], bytes] | None:
-    """What damages this format; None where it is none of them."""
+    """What damages this format; None if it is none of them."""
     if content[257:262] == b"ustar":
         return tar_members
     if content[8:10] == b'{"' and int.from_bytes(content[:8], "little") < len(content):

@@ -19,7 +19,7 @@ Folder = dict[str, bytes]  # path -> content
 class Example(NamedTuple):
     """
     Attributes:
-        reader: a bundled script, or what `targets.OTHERS` has for what is no dataset.
+        reader: a bundled script, or what `targets.OTHERS` has for what is not a dataset.
         make: builds the files.
         config: the configuration of the script.
     """

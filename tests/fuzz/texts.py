@@ -13,7 +13,7 @@ TAG = re.compile(r"<(\w+)>[^<]*</\1>|</?\w+>")
 
 
 class Pairs(list):
-    """The keys and values of a mapping, in which a key may stand twice."""
+    """The keys and values of a mapping, in which a key may occur twice."""
 
 
 class Raw(str):

@@ -68,7 +68,7 @@ class Distance(torch_fidelity.SampleSimilarityBase):
 
 
 class Generate(nn.Module):
-    """Noise (B, 6), and labels where there are classes, to images (B, 3, 16, 16)."""
+    """Noise (B, 6), and labels if there are classes, to images (B, 3, 16, 16)."""
 
     def __init__(self, classes):
         super().__init__()
