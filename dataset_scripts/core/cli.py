@@ -50,7 +50,9 @@ def main(arguments: list[str] | None = None) -> int:
         full = disk_fault(error, datasets.config.HF_DATASETS_CACHE)  # what names no file of its own was written there
         if full is None and not isinstance(error, (DataError, TrustError, OSError, datasets.exceptions.DatasetsError)):
             raise
-        print(f"dataset-scripts: {printable(full or error)}", file=sys.stderr)
+        cause = error.__cause__ if isinstance(error, datasets.exceptions.DatasetsError) else None  # what a script raised
+        said = f"{error}: {type(cause).__name__}: {cause}" if cause else error
+        print(f"dataset-scripts: {printable(full or said)}", file=sys.stderr)
         return 2
 
 
@@ -246,6 +248,7 @@ def run_check(options: argparse.Namespace) -> int:
     for card in options.cards or bundled_names():
         script = card if card in bundled_names() else None
         path = PACKAGE / card / "README.md" if script else Path(card)
+        path = path / "README.md" if path.is_dir() else path
         for fault in check_card(path, script):
             print(printable(f"{path}, {fault}"))
             faults += 1

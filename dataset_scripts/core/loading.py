@@ -1,5 +1,7 @@
 """`load_dataset`: any image dataset in one line, its rows as tensors."""
 
+import contextlib
+import difflib
 import functools
 import os
 from collections.abc import Callable, Iterable
@@ -89,6 +91,8 @@ def load_dataset(
         if script is not None:
             data_dir = str(folder)
     if script is None:
+        if not is_local and _means_a_path(path):
+            raise DataError(f"there is no file or folder {path}{_near(path)}")
         if data_dir is not None and Path(path).is_dir():
             check_for_datasets(Path(path))  # it reads the card there, whatever the data_dir
         if on_error != "raise":
@@ -145,7 +149,24 @@ def load_dataset(
         raise
     if isinstance(builder, LayoutBuilder):
         Faults.report(builder.skipped_path)
-    return attach(guard(builder.as_dataset(split=split, in_memory=bool(keep_in_memory)), origin), transform)
+    try:
+        dataset = builder.as_dataset(split=split, in_memory=bool(keep_in_memory))
+    except ValueError as error:  # no such split
+        raise DataError(f"{path}: {error}") from error
+    return attach(guard(dataset, origin), transform)
+
+
+def _means_a_path(path: str) -> bool:
+    """Whether a path cannot be the name of a set on the Hub, which has one slash at most."""
+    return path.startswith((".", "/", "~")) or (path.count("/") > 1 and "://" not in path and not path.startswith("buckets/"))
+
+
+def _near(path: str) -> str:
+    wanted = Path(path).expanduser()
+    with contextlib.suppress(OSError):
+        close = difflib.get_close_matches(wanted.name, os.listdir(wanted.parent), 1, 0.75)
+        return f": {wanted.with_name(close[0])}?" if close else ""
+    return ""
 
 
 def make_builder(
