@@ -64,6 +64,7 @@ def run(args: argparse.Namespace, work: Path) -> int:
     if args.execution is not None:
         return run_one(args, targets[0], work)
     from dictionary import listen
+    from parsers import PARSERS
     from processes import EXAMPLE, Batch
     from processes import run as run_all
     from report import KEPT, Report
@@ -75,8 +76,12 @@ def run(args: argparse.Namespace, work: Path) -> int:
             kept = [path.resolve() for path in paths if path.parent.name == target]
             batches += [Batch(target, list(range(len(kept))), kept)] if kept else []
     else:
-        for start in range(EXAMPLE, share, BATCH):  # in turns, so that what is printed on the way is about all
-            batches += [Batch(target, list(range(start, min(share, start + BATCH)))) for target in targets]
+        parts = []
+        for target in targets:
+            size = BATCH * (20 if target in PARSERS else 1)
+            starts = range(EXAMPLE, share, size)
+            parts += [(turn, Batch(target, list(range(start, min(share, start + size))))) for turn, start in enumerate(starts)]
+        batches = [batch for _, batch in sorted(parts, key=lambda part: part[0])]  # in turns: what is printed is about all
     with listen() as server:
         earlier = json.loads(args.results.read_text()) if args.add and args.results.exists() else None
         report = Report(targets, sum(len(batch.numbers) for batch in batches), args.seed, server, earlier)

@@ -28,6 +28,7 @@ from typing import Any
 from dictionary import OUTSIDE, plant
 from examples import EXAMPLES, Folder
 from mutations import mutate
+from parsers import PARSERS
 from targets import ALLOWED, Unsound, execute
 
 from dataset_scripts.core import isolated
@@ -40,7 +41,7 @@ ROOT = Path(__file__).resolve().parents[2]
 OURS = tuple(f"{ROOT / name}{os.sep}" for name in ("dataset_scripts", "recipes"))
 FRAME = re.compile(r'File "([^"]+)", line (\d+) in (\S+)')
 REACHES = {"socket.connect", "socket.getaddrinfo", "subprocess.Popen", "os.system", "os.exec", "os.posix_spawn"}
-PARSERS = [sys.executable, "-P", isolated.__file__]  # the process for parsers that may crash
+ISOLATED = [sys.executable, "-P", isolated.__file__]  # the process for parsers that may crash
 EXAMPLE = -1  # the number of the execution that reads the example as it is
 BROKEN = 70  # exit status of a child in which this program is wrong
 TURNS = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}  # marks that turn the order of what is printed
@@ -177,16 +178,18 @@ def child(seed: int, slot: Slot, example: Folder) -> None:
     for number in slot.batch.numbers:
         counts[AT] = number
         files, rng = slot.batch.files(seed, number, example)
-        for path in (folder, slot.folder / "downloads"):  # also of a child that died
-            shutil.rmtree(path, ignore_errors=True)
-        folder.mkdir()
-        write(files, folder)
-        os.chdir(folder)
+        if target not in PARSERS:  # which take bytes
+            for path in (folder, slot.folder / "downloads"):  # also of a child that died
+                shutil.rmtree(path, ignore_errors=True)
+            folder.mkdir()
+            write(files, folder)
+            os.chdir(folder)
         start, wrong, error = time.perf_counter(), None, None
         faulthandler.dump_traceback_later(WALL_SECONDS, exit=True, file=fault)
         try:
             signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
-            rows = execute(target, folder, rng)
+            content = b"".join(files[name] for name in sorted(files))
+            rows = PARSERS[target](content) if target in PARSERS else execute(target, folder, rng)
             counts[ROWS] += rows
             if number == EXAMPLE and not rows:
                 raise Unsound("the example gives no rows")
@@ -244,7 +247,7 @@ def watch(folder: Path) -> list[str]:
     reached, outside, inside = [], (str(OUTSIDE), f"{folder}/secret."), f"{folder}/"
 
     def hook(event: str, args: tuple) -> None:
-        if event in REACHES and not (event == "subprocess.Popen" and args[1] == PARSERS):
+        if event in REACHES and not (event == "subprocess.Popen" and args[1] == ISOLATED):
             reached.append(f"{event} {args[:2]!r}")
         elif event in ("open", "os.listdir", "os.scandir") and isinstance(args[0], (str, bytes)):
             path = os.path.abspath(os.fsdecode(args[0]))

@@ -20,6 +20,7 @@ import examples_tables
 import pyarrow as pa
 from dictionary import SECRET
 from examples import EXAMPLES
+from parsers import PARSERS
 
 from dataset_scripts import DataError, ToTensor, TrustError
 from dataset_scripts.core import layouts
@@ -56,7 +57,7 @@ def prepare(work: Path) -> None:
     """Imports every script, so that no execution is slower than the others."""
     datasets.config.HF_DATASETS_CACHE = work / "cache"
     for target in EXAMPLES.values():
-        if target.reader not in OTHERS:
+        if target.reader not in OTHERS and target.reader not in PARSERS:
             template(target.reader, target.config)
     for name in layouts.bundled_names():
         importlib.import_module(find_script(name).module_name())
@@ -65,6 +66,8 @@ def prepare(work: Path) -> None:
 def execute(target: str, folder: Path, rng: random.Random) -> int:
     """Reads a folder; the number of its rows."""
     reader, _, name = EXAMPLES[target]
+    if target in PARSERS:
+        return PARSERS[target](b"".join(path.read_bytes() for path in files_in(folder)))
     if reader in OTHERS:
         return OTHERS[reader](folder)
     on_error = rng.choice(("raise", "raise", "skip"))
