@@ -4,12 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from omegaconf import OmegaConf
 
 from dataset_scripts.core.disk import writing
 from recipes.core import checkpoint
-from recipes.core.config import to_yaml
-from recipes.core.config_files import read_options
+from recipes.core.options import flat, merge
 from recipes.core.reduce import from_main
 from recipes.core.runtime import UserError
 
@@ -100,21 +98,13 @@ def lock(folder: Path, timeout: float) -> FileLock | None:
 def difference(folder: Path, config: Any) -> str | None:
     """The first option in which the run of a folder differs from `config`: "optim.lr (0.1, now 0.2)"."""
     try:
-        before = flatten(read_options(folder / "config.yaml"))
-    except (OSError, UserError):
+        before = flat(merge(type(config), folder / "config.yaml", []))
+    except UserError:
         return "config.yaml (unreadable)"
-    now = flatten(OmegaConf.to_container(OmegaConf.create(to_yaml(config))))
+    now = flat(config)
     for key in now | before:
         if key in MAY_CHANGE or key.split(".")[0] in MAY_CHANGE:
             continue
         if before.get(key) != now.get(key):
             return f"{key} ({before.get(key)}, now {now.get(key)})"
     return None
-
-
-def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Keys of all levels, joined by dots."""
-    flat = {}
-    for key, value in tree.items():
-        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
