@@ -135,6 +135,7 @@ class Training:
     threads: int | None = opt(None, "CPU threads of a process; null: the cores of the machine, shared out", low=1, high=4096)
     cpu: bool = opt(False, "do not use an accelerator")
     out: str | None = opt(None, "the run folder; null: the next free runs/NAME-1, runs/NAME-2, …", is_path=True)
+    overwrite: bool = opt(False, "let `out` be a folder with other files in it; those with the names of a run's are replaced")
 
 
 @dataclass(frozen=True)
