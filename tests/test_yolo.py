@@ -188,13 +188,13 @@ def test_faults_of_a_line(tmp_path, save_image, line, message, caplog):
         ("train: images\nnames: [a, a]\n", "data.yaml: two classes have one name"),
         ("train: gone\nnames: [a]\n", "data.yaml: there are no images where it says"),
         ("train: list.txt\nnames: [a]\n", "list.txt, line 1: there is no image images/7.png"),
-        ("train: [images\nnames: [a]\n", "data.yaml cannot be read as yaml"),
+        ("train: [images\nnames: [a]\n", "data.yaml, line 2: expected ',' or"),
         ("train: ../../etc\nnames: [a]\n", "data.yaml: there are no images where it says"),
         ("train: images\nnames: [a, no]\n", "data.yaml: name 1 is a bool in yaml: put it in quotes"),
-        ("train: images\nnames: [a, 2024-13-45]\n", "data.yaml cannot be read as yaml: month must be in 1..12"),
-        ("train: images\nnames: " + "[" * 10_000, "data.yaml cannot be read as yaml"),
+        ("train: images\nnames: [a, 2024-13-45]\n", "data.yaml, line 2: month must be in 1..12"),
+        ("train: images\nnames: " + "[" * 10_000, "data.yaml, line 2: it is nested more than 100 levels deep"),
         ("train: images\nnames: [a]\nkpt_shape: [0, 3]\n", r"data.yaml: kpt_shape is not \[how many, 2 or 3\]"),
-        ("train: images\nnames: !!python/object/apply:os.getcwd []\n", "data.yaml cannot be read as yaml"),
+        ("train: images\nnames: !!python/object/apply:os.getcwd []\n", "data.yaml, line 2: the tag .* is not read here"),
     ],
 )
 def test_faults_of_the_description(tmp_path, save_image, yaml, message):
@@ -212,7 +212,7 @@ def test_a_yaml_that_would_grow_without_end(tmp_path, save_image, key):
     said = {"train": "images", "names": "[a]"} | {key: "*l39"}
     text = "l0: &l0 [x]\n" + levels + "".join(f"{name}: {value}\n" for name, value in said.items())
     (tmp_path / "data.yaml").write_text(text)
-    with pytest.raises(DataError, match=f"data.yaml: {key if key != 'names' else 'name 0'} is ") as error:
+    with pytest.raises(DataError, match=r"data.yaml, line \d+: its aliases make more than 10 times the text") as error:
         load_dataset("yolo", data_dir=folder)
     assert len(str(error.value)) < 1000
 

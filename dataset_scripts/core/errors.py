@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 LONGEST = 1_000  # characters of a parser's own message, which may quote the file
-LONGEST_LINE = 4_000  # characters of an error
+LONGEST_LINE = 20_000  # characters of an error; the path of a file alone may have 4,096 bytes
+_IN_WORKER = re.compile(r"Caught \w+ in DataLoader worker process \d+")
 # What would move the cursor, colour the terminal or turn the order of the text: controls, and marks of direction.
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _DISK = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up", errno.EROFS: "the disk is read-only"}
@@ -17,14 +18,22 @@ class DataError(ValueError):
     """Data or arguments that cannot be read as asked; the message is one printable line."""
 
     def __init__(self, message: object = ""):
-        super().__init__(printable(message)[:LONGEST_LINE])
+        super().__init__(_line(message))
 
 
 class TrustError(PermissionError):
     """Code that is not run: a script that was found, not named, or a copy that others could have changed."""
 
     def __init__(self, message: object = ""):
-        super().__init__(printable(message)[:LONGEST_LINE])
+        super().__init__(_line(message))
+
+
+def _line(message: object) -> str:
+    """The message in one line; of what a DataLoader makes of an error in a worker, the traceback is left out."""
+    text = str(message)
+    if _IN_WORKER.match(text):
+        text = text.strip().splitlines()[-1].partition("Error: ")[2] or text
+    return printable(text)[:LONGEST_LINE]
 
 
 def printable(text: object) -> str:

@@ -47,6 +47,8 @@ class Report:
 
     def _add(self, found: dict) -> None:
         key = found["type"], found["file"], found["function"], found["line"]
+        if key not in self.findings:
+            tqdm.write(f"{found['file']}:{found['line']}: {' '.join(found['text'].split())[:200]}\n  {self.command(found)}")
         known = self.findings.setdefault(key, found | {"count": 0})
         known["count"] += 1
 
