@@ -26,11 +26,11 @@ from dataset_scripts.core.errors import printable
 from dataset_scripts.core.replace import write_file
 from dataset_scripts.core.script import find_script
 from recipes.core.augment import Prepare
-from recipes.core.config import Data, describe, merge, split_words
-from recipes.core.config_files import read_options
+from recipes.core.config import Data
 from recipes.core.data import load_test
 from recipes.core.evaluation import Evaluation, evaluate
 from recipes.core.export import load_model, run_of
+from recipes.core.options import check, describe, merge, opt, read_options, split_words
 from recipes.core.report import plot_confusion
 from recipes.core.runtime import UserError, finish, one_line_errors, quiet_other_ranks, start
 
@@ -38,13 +38,13 @@ from recipes.core.runtime import UserError, finish, one_line_errors, quiet_other
 @dataclass(frozen=True)
 class Evaluate:
     data: Data = field(default_factory=Data)  # what is not given is as in the training
-    batch: int = 64  # images that a process puts through the model at a time
-    flips: bool = False  # the mean of an image and its mirror image
-    precision: str | None = None  # no, bf16 or fp16; None: what the launch config says
-    processes: int | None = None  # refuse to run on another number of processes
-    threads: int | None = None  # CPU threads of a process
-    cpu: bool = False  # do not use an accelerator
-    out: str | None = None  # the folder of the results; None: evaluation, in the first argument
+    batch: int = opt(64, "images that a process puts through the model at a time", low=1)
+    flips: bool = opt(False, "the mean of an image and its mirror image")
+    precision: str | None = opt(None, "of the arithmetic; null: what the launch config says", choices=("no", "bf16", "fp16"))
+    processes: int | None = opt(None, "refuse to run on another number of processes", low=1)
+    threads: int | None = opt(None, "CPU threads of a process", low=1, high=4096)
+    cpu: bool = opt(False, "do not use an accelerator")
+    out: str | None = opt(None, "the folder of the results; null: evaluation, in the first argument", is_path=True)
 
 
 def predictions(result: Evaluation, labels: np.ndarray) -> pa.Table:
@@ -110,12 +110,13 @@ def read(argv: list[str]) -> tuple[Evaluate, Path]:
         if (script := find_script(str(data.get("path")))) is not None and not script.is_bundled:
             raise UserError(f"{folder}/config.yaml names the script {script.path}, which is code: if you trust it, give data.path=…")
         trained = {"data": {k: v for k, v in data.items() if k in known}}
+        check(Evaluate, trained, folder / "config.yaml")
     return merge(Evaluate, trained, options), path
 
 
 def main() -> None:
     if {"-h", "--help"} & set(sys.argv[1:]):
-        print(f"{__doc__}\nOptions and their defaults (meanings: recipes/evaluate.py):\n\n{describe(Evaluate)}")
+        print(f"{__doc__}\nOptions, their defaults, meanings and ranges:\n\n{describe(Evaluate)}")
         return
     with one_line_errors("evaluate.py"):
         config, path = read(sys.argv[1:])

@@ -23,12 +23,13 @@ from dataset_scripts.core.errors import printable
 from dataset_scripts.core.replace import write_file
 from recipes.core import flow_report
 from recipes.core.augment import Prepare
-from recipes.core.config import Augment, Generate, describe, merge, read_config, split_words
+from recipes.core.config import Augment, Generate, read_config
 from recipes.core.data import load_splits
 from recipes.core.export import load_generator
 from recipes.core.flow_learner import FlowLearner, FlowResult, evaluate_flow
 from recipes.core.generator import Generator
 from recipes.core.loop import start_training, train
+from recipes.core.options import describe, merge, opt, split_words
 from recipes.core.runtime import INTERRUPTED, UserError, finish, one_line_errors, quiet_other_ranks, start
 from recipes.core.sampling import draw_picture, write_samples
 
@@ -37,16 +38,16 @@ PICTURES = "pictures"  # the folder of a run in which one can see it learn
 
 @dataclass(frozen=True)
 class Sample:
-    count: int = 100  # images
-    label: str | None = None  # the class of all of them; None: image i is of class i modulo their number
-    guidance: float | None = None  # None: that of the training
-    steps: int | None = None  # None: those of the training
-    seed: int = 0
-    batch: int = 64  # images that a process draws at a time
-    processes: int | None = None  # refuse to run on another number of processes
-    threads: int | None = None  # CPU threads of a process
-    cpu: bool = False  # do not use an accelerator
-    out: str = "samples"  # the folder of the images
+    count: int = opt(100, "images", low=1)
+    label: str | None = opt(None, "the class of all of them; null: image i is of class i modulo their number")
+    guidance: float | None = opt(None, "null: that of the training", low=-100, high=100)
+    steps: int | None = opt(None, "null: those of the training", low=1)
+    seed: int = opt(0, "of all random numbers", low=0, high=2**32 - 1)
+    batch: int = opt(64, "images that a process draws at a time", low=1)
+    processes: int | None = opt(None, "refuse to run on another number of processes", low=1)
+    threads: int | None = opt(None, "CPU threads of a process", low=1, high=4096)
+    cpu: bool = opt(False, "do not use an accelerator")
+    out: str = opt("samples", "the folder of the images", is_path=True)
 
 
 def test(learner: FlowLearner, folder: Path, seen: int) -> FlowResult:
@@ -80,8 +81,6 @@ def sample(path: str, config: Sample) -> None:
     generator, info = load_generator(path)
     generator.guidance = info["guidance"] if config.guidance is None else config.guidance
     generator.steps = config.steps or info["steps"]
-    if min(config.count, config.batch, generator.steps) < 1:
-        raise UserError(f"count={config.count} batch={config.batch} steps={generator.steps}: each is at least 1")
     classes = info["labels"]
     if config.label not in (None, *classes):
         raise UserError(f"label={config.label}: {path} draws {', '.join(classes)}")
@@ -99,9 +98,9 @@ def sample(path: str, config: Sample) -> None:
 
 def main() -> None:
     words, options = split_words(sys.argv[1:])
-    if {"-h", "--help"} & set(words):
-        print(f"{__doc__}\nOptions and their defaults (meanings: recipes/core/config.py):\n\n{describe(Generate)}")
-        print(f"Options of sample (meanings: recipes/generate.py):\n\n{describe(Sample)}")
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(f"{__doc__}\nOptions, their defaults, meanings and ranges:\n\n{describe(Generate)}")
+        print(f"Options of sample:\n\n{describe(Sample)}")
         return
     with one_line_errors("generate.py"):
         if words[:1] == ["sample"]:

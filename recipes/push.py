@@ -9,20 +9,20 @@
 import sys
 from dataclasses import dataclass
 
-from recipes.core.config import describe, merge, split_words
 from recipes.core.hub import push_model
+from recipes.core.options import describe, merge, opt, split_words
 from recipes.core.runtime import UserError, one_line_errors
 
 
 @dataclass(frozen=True)
 class Push:
-    private: bool = True  # of a new repository; one that is public already is refused
-    revision: str | None = None  # the branch; None: main
+    private: bool = opt(True, "of a new repository; one that is public already is refused")
+    revision: str | None = opt(None, "the branch; null: main")
 
 
 def main() -> None:
     if {"-h", "--help"} & set(sys.argv[1:]):
-        print(f"{__doc__}\nOptions and their defaults (meanings: recipes/push.py):\n\n{describe(Push)}")
+        print(f"{__doc__}\nOptions, their defaults and meanings:\n\n{describe(Push)}")
         return
     with one_line_errors("push.py"):
         words, given = split_words(sys.argv[1:])

@@ -18,10 +18,11 @@ from typing import Any
 from recipes.core import report
 from recipes.core.augment import Prepare
 from recipes.core.classifier import Classifier
-from recipes.core.config import Train, describe, read_config
+from recipes.core.config import Train, read_config
 from recipes.core.data import load_splits
 from recipes.core.evaluation import Evaluation, evaluate
 from recipes.core.loop import start_training, train
+from recipes.core.options import describe
 from recipes.core.runtime import INTERRUPTED, finish, one_line_errors
 
 
@@ -44,7 +45,7 @@ def write(
 
 def main() -> None:
     if {"-h", "--help"} & set(sys.argv[1:]):
-        print(f"{__doc__}\nOptions and their defaults (meanings: recipes/core/config.py):\n\n{describe(Train)}")
+        print(f"{__doc__}\nOptions, their defaults, meanings and ranges:\n\n{describe(Train)}")
         return
     with one_line_errors("train.py"):
         config, name = read_config(Train, sys.argv[1:], default="digits")

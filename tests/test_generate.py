@@ -19,8 +19,9 @@ import yaml
 from dataset_scripts import load_dataset
 from recipes import load_generator, load_model
 from recipes.core import checkpoint, flow
-from recipes.core.config import Generate, merge
+from recipes.core.config import Generate
 from recipes.core.flow_learner import TEST
+from recipes.core.options import merge
 from recipes.core.runtime import UserError
 from recipes.core.sampling import SAMPLE
 

@@ -1,5 +1,6 @@
 """Checkpoints that are whole or not there, and the newest one that is sound."""
 
+import contextlib
 import hashlib
 import json
 from pathlib import Path
@@ -50,8 +51,17 @@ def digest(path: Path) -> str:
 
 
 def find(folder: Path) -> list[Path]:
-    """The checkpoints of a run, oldest first; whether they are sound is not looked at."""
-    return sorted(path for path in (folder / "checkpoints").glob("[0-9]*") if path.name.isdigit())
+    """The checkpoints of a run, oldest first; whether they are sound is not looked at. Folders of others have no manifest."""
+    return sorted(path for path in (folder / "checkpoints").glob("[0-9]*") if path.name.isdigit() and (path / MANIFEST).is_file())
+
+
+def remove_all(folder: Path) -> None:
+    """Deletes the checkpoints of a finished run, and nothing else that lies beside them."""
+    for path in find(folder):
+        delete(path)
+    with contextlib.suppress(OSError):  # other things are there, or it is none
+        tidy(folder / "checkpoints")
+        (folder / "checkpoints").rmdir()
 
 
 def is_sound(checkpoint: Path) -> bool:

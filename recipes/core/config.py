@@ -1,111 +1,110 @@
-"""The configuration of a run: dataclasses, a yaml file, and `key=value` on the command line."""
+"""The options of the recipes: their defaults, ranges and meanings."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
-
-from recipes.core.config_files import check_numbers, read_options, refuse_interpolations
-from recipes.core.foreign import reading
+from recipes.core.options import merge, opt, split_words
 from recipes.core.runtime import UserError
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+LARGEST_SIDE = 16_384  # pixels
 
 
 @dataclass(frozen=True)
 class Data:
-    path: str = "digits"  # a script, a bundled name, a folder or a Hub id: what load_dataset takes
-    name: str | None = None  # the configuration of the dataset
-    data_dir: str | None = None
-    train_split: str = "train"
-    test_split: str | None = None  # None: test, else validation
-    image: str | None = None  # the image column; None: the only one, or `image`
-    label: str | None = None  # the label column; None: the only ClassLabel, or `label`
-    size: int | None = None  # side of the square input in pixels; None: that of the images, where all agree
-    resize: str | None = None  # whole: scale the image; crop: cut a square; None: whole where all are square and alike
-    channels: int | None = None  # 1 or 3; None: 1 where all images are grey
-    mean: list[float] | None = None  # per channel, of values in 0..1; None: measured on the training images
-    std: list[float] | None = None
-    workers: int = 2  # processes that decode, where the images do not fit in memory
-    memory_gb: float = 2.0  # decoded once and kept in memory up to this size, per process
+    path: str = opt("digits", "a script, a bundled name, a folder or a Hub id: what load_dataset takes", is_path=True)
+    name: str | None = opt(None, "the configuration of the dataset")
+    data_dir: str | None = opt(None, "the folder of the data, for a script or a bundled name", is_path=True)
+    train_split: str = opt("train", "the split to train on, also a part of one: train[:80%]")
+    test_split: str | None = opt(None, "the split to test on; null: test, else validation")
+    image: str | None = opt(None, "the image column; null: the only one, or `image`")
+    label: str | None = opt(None, "the label column; null: the only ClassLabel, or `label`")
+    size: int | None = opt(None, "side of the square input in pixels; null: that of the images, if all agree", low=1, high=LARGEST_SIDE)
+    resize: str | None = opt(None, "whole: scale the image; crop: cut a square; null: whole if all are square and alike",
+                             choices=("whole", "crop"))  # fmt: skip
+    channels: int | None = opt(None, "1 or 3; null: 1 if all images are grey", low=1, high=3)
+    mean: list[float] | None = opt(None, "per channel, of values in 0..1; null: measured on the training images", low=0, high=1)
+    std: list[float] | None = opt(None, "per channel, of values in 0..1; null: measured", above=0, high=1)
+    workers: int = opt(2, "processes that decode, if the images do not fit in memory", low=0, high=1024)
+    memory_gb: float = opt(2.0, "decoded once and kept in memory up to this size, per process", low=0)
 
 
 @dataclass(frozen=True)
 class Views:
     """How the same image is seen in different ways."""
 
-    flip: float = 0.0  # probability of a horizontal flip
-    alternate: bool = False  # flip every second epoch instead, half of the images first (airbench)
-    pad: int = 0  # images of the input's own size: shift by up to so many pixels, zeros come in
-    scale: float = 0.25  # other images: the smallest share of the area that a random crop takes
+    flip: float = opt(0.0, "probability of a horizontal flip", low=0, high=1)
+    alternate: bool = opt(False, "flip every second epoch instead, half of the images first (airbench)")
+    pad: int = opt(0, "images of the input's own size: shift by up to so many pixels, zeros come in", low=0, high=LARGEST_SIDE)
+    scale: float = opt(0.25, "other images: the smallest share of the area that a random crop takes", above=0, high=1)
 
 
 @dataclass(frozen=True)
 class Augment(Views):
-    auto: str | None = None  # trivial (TrivialAugment) or rand (RandAugment)
-    auto_ops: int = 2  # RandAugment: operations an image
-    auto_magnitude: int = 9  # RandAugment: 0 … 30
-    erase: float = 0.0  # probability that a rectangle is erased
-    mixup: float = 0.0  # alpha of the Beta distribution; 0: none
-    cutmix: float = 0.0  # the same; with both, each batch takes one of them
+    auto: str | None = opt(None, "trivial (TrivialAugment) or rand (RandAugment)", choices=("trivial", "rand"))
+    auto_ops: int = opt(2, "RandAugment: operations an image", low=1, high=100)
+    auto_magnitude: int = opt(9, "RandAugment: how strong they are", low=0, high=30)
+    erase: float = opt(0.0, "probability that a rectangle is erased", low=0, high=1)
+    mixup: float = opt(0.0, "alpha of the Beta distribution; 0: none", low=0, high=1000)
+    cutmix: float = opt(0.0, "the same for cutmix; with both, each batch takes one of them", low=0, high=1000)
 
 
 @dataclass(frozen=True)
 class Model:
-    name: str = "resnet20"  # resnet8, resnet14, resnet20, …, cifarnet, a classifier of torchvision, or timm/NAME
-    width: int = 16  # channels of the first stage, of our ResNets
-    weights: str | None = None  # a local file to start from; a head of other classes is made new
-    train: str = "all"  # all, or head: the rest stays as it is (linear probe)
-    checkpointing: bool = False  # compute activations again in the backward pass: less memory, a third more time
+    name: str = opt("resnet20", "resnet8, resnet14, resnet20, …, cifarnet, a classifier of torchvision, or timm/NAME")
+    width: int = opt(16, "channels of the first stage, of our ResNets", low=1)
+    weights: str | None = opt(None, "a local file to start from; a head of other classes is made new", is_path=True)
+    train: str = opt("all", "all, or head: the rest stays as it is (linear probe)", choices=("all", "head"))
+    checkpointing: bool = opt(False, "compute activations again in the backward pass: less memory, a third more time")
 
 
 @dataclass(frozen=True)
 class Unet:
-    width: int = 32  # channels at full resolution; twice as many at half of it, four times at all below
-    depth: int = 2  # resolutions, each half of the one above
-    blocks: int = 1  # residual blocks at each of them
+    width: int = opt(32, "channels at full resolution; twice as many at half of it, four times at all below", low=1)
+    depth: int = opt(2, "resolutions, each half of the one above", low=1)
+    blocks: int = opt(1, "residual blocks at each of them", low=1)
 
 
 @dataclass(frozen=True)
 class Flow:
-    label_dropout: float = 0.1  # share of the training images whose class is hidden, which guidance needs
-    guidance: float = 1.5  # how far to go from the velocity without the class to that with it; 1: the latter
-    steps: int = 20  # from noise to image, of two evaluations each
+    label_dropout: float = opt(0.1, "share of the training images whose class is hidden, which guidance needs", low=0, high=1)
+    guidance: float = opt(1.5, "how far to go from the velocity without the class to that with it; 1: the latter", low=-100, high=100)
+    steps: int = opt(20, "from noise to image, of two evaluations each", low=1)
 
 
 @dataclass(frozen=True)
 class Init:
-    method: str = "seed"  # seed: every rank draws the same weights; broadcast: rank 0 draws, the others receive
+    method: str = opt("seed", "seed: every rank draws the same weights; broadcast: rank 0 draws, the others receive",
+                      choices=("seed", "broadcast"))  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Optimizer:
-    name: str = "adamw"  # adamw, sgd (Nesterov), or muon (of filters and matrices; AdamW of the rest)
-    lr: float = 2e-3  # at its highest, for the global batch
-    muon_lr: float = 0.02  # the same, of what muon updates
-    momentum: float = 0.9  # of sgd and muon
-    weight_decay: float = 0.05  # of weights with two or more dimensions
-    schedule: str = "cosine"  # cosine, linear or constant, after the warm-up
-    warmup: int = 0  # samples over which the learning rate rises from 0
-    clip: float | None = None  # the largest norm of the gradient
-    ema: int = 0  # average of the weights: its half-life in samples; 0: none
+    name: str = opt("adamw", "adamw, sgd (Nesterov), or muon (of filters and matrices; AdamW of the rest)",
+                    choices=("adamw", "sgd", "muon"))  # fmt: skip
+    lr: float = opt(2e-3, "the learning rate at its highest, for the global batch", above=0)
+    muon_lr: float = opt(0.02, "the same, of what muon updates", above=0)
+    momentum: float = opt(0.9, "of sgd and muon", low=0, below=1)
+    weight_decay: float = opt(0.05, "of weights with two or more dimensions", low=0)
+    schedule: str = opt("cosine", "of the learning rate, after the warm-up", choices=("cosine", "linear", "constant"))
+    warmup: int = opt(0, "samples over which the learning rate rises from 0", low=0)
+    clip: float | None = opt(None, "the largest norm of the gradient; null: any", above=0)
+    ema: int = opt(0, "average of the weights: its half-life in samples; 0: none", low=0)
 
 
 @dataclass(frozen=True)
 class Optim(Optimizer):
-    label_smoothing: float = 0.0
-    class_weights: bool = False  # weigh classes so that each counts alike
+    label_smoothing: float = opt(0.0, "share of the target that goes to all classes alike", low=0, below=1)
+    class_weights: bool = opt(False, "weigh classes so that each counts alike")
 
 
 @dataclass(frozen=True)
 class Ddp:
-    bucket_mb: int = 25  # gradients are sent in buckets of this size
-    find_unused: bool = False  # for models with branches that a step may leave out
-    static_graph: bool = False  # the same graph in every step
-    compress: str = "no"  # fp16 or bf16 gradients on the wire
+    bucket_mb: int = opt(25, "gradients are sent in buckets of this size", low=1)
+    find_unused: bool = opt(False, "for models with branches that a step may leave out")
+    static_graph: bool = opt(False, "the same graph in every step")
+    compress: str = opt("no", "gradients on the wire", choices=("no", "fp16", "bf16"))
 
 
 @dataclass(frozen=True)
@@ -118,24 +117,25 @@ class Training:
     init: Init = field(default_factory=Init)
     optim: Optimizer = field(default_factory=Optimizer)
     ddp: Ddp = field(default_factory=Ddp)
-    epochs: float = 15.0  # times that each training image is seen
-    batch: int = 64  # images an update, over all processes
-    accumulate: int = 1  # parts that each process cuts its share of a batch into
-    exact: bool = False  # the same bits on every number of processes that divides `shards`
-    shards: int = 8  # parts of a batch whose images exact=true and mixing keep together
-    precision: str | None = None  # no, bf16 or fp16; None: what the launch config says
-    channels_last: bool = False
-    compile: bool = False  # torch.compile
-    deterministic: bool = False  # the same bits in every run on the same number of processes
-    evaluate_every: float = 1.0  # epochs
-    save_every: int | None = None  # samples between checkpoints; None: an epoch
-    keep: int = 2  # checkpoints
-    log_with: list[str] = field(default_factory=list)  # tensorboard, trackio, wandb, …: trackers of accelerate
-    seed: int = 0
-    processes: int | None = None  # refuse to run on another number of processes
-    threads: int | None = None  # CPU threads of a process; None: the cores of the machine, shared out
-    cpu: bool = False  # do not use an accelerator
-    out: str | None = None  # the run folder; None: the next free runs/NAME-1, runs/NAME-2, …
+    epochs: float = opt(15.0, "times that each training image is seen", above=0)
+    batch: int = opt(64, "images an update, over all processes", low=1)
+    accumulate: int = opt(1, "parts that each process cuts its share of a batch into", low=1)
+    exact: bool = opt(False, "the same bits on every number of processes that divides `shards`")
+    shards: int = opt(8, "parts of a batch whose images exact=true and mixing keep together", low=1)
+    precision: str | None = opt(None, "of the arithmetic; null: what the launch config says", choices=("no", "bf16", "fp16"))
+    channels_last: bool = opt(False, "the order of pixels in memory that convolutions on GPUs like")
+    compile: bool = opt(False, "torch.compile")
+    deterministic: bool = opt(False, "the same bits in every run on the same number of processes")
+    evaluate_every: float = opt(1.0, "epochs between tests", above=0)
+    save_every: int | None = opt(None, "samples between checkpoints; null: an epoch", low=1)
+    keep: int = opt(2, "checkpoints that stay", low=1)
+    log_with: list[str] = opt([], "trackers of accelerate: tensorboard, trackio, wandb, …")
+    seed: int = opt(0, "of all random numbers", low=0, high=2**32 - 1)
+    processes: int | None = opt(None, "refuse to run on another number of processes", low=1)
+    threads: int | None = opt(None, "CPU threads of a process; null: the cores of the machine, shared out", low=1, high=4096)
+    cpu: bool = opt(False, "do not use an accelerator")
+    out: str | None = opt(None, "the run folder; null: the next free runs/NAME-1, runs/NAME-2, …", is_path=True)
+    overwrite: bool = opt(False, "let `out` be a folder with other files in it; those with the names of a run's are replaced")
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ class Train(Training):
     augment: Augment = field(default_factory=Augment)
     model: Model = field(default_factory=Model)
     optim: Optim = field(default_factory=Optim)
-    test_flips: bool = False  # test with the mean of an image and its mirror image
+    test_flips: bool = opt(False, "test with the mean of an image and its mirror image")
 
 
 @dataclass(frozen=True)
@@ -155,11 +155,6 @@ class Generate(Training):
     model: Unet = field(default_factory=Unet)
     optim: Optimizer = field(default_factory=lambda: Optimizer(ema=20_000))
     flow: Flow = field(default_factory=Flow)
-
-
-def split_words(argv: list[str]) -> tuple[list[str], list[str]]:
-    """The plain words of a command line, and its `key=value` options."""
-    return [word for word in argv if "=" not in word], [word for word in argv if "=" in word]
 
 
 def read_config(schema: type, argv: list[str], default: str) -> tuple[Any, str]:
@@ -185,36 +180,3 @@ def read_config(schema: type, argv: list[str], default: str) -> tuple[Any, str]:
         shipped = ", ".join(sorted(file.stem for file in CONFIGS.glob("*.yaml")))
         raise UserError(f"no config {wanted}: give a yaml file, or one of {shipped}")
     return merge(schema, path, options), path.stem
-
-
-def merge(schema: type, base: Path | dict[str, Any], options: list[str]) -> Any:
-    """An instance of `schema`: its defaults, under a yaml file or a dict, under `key=value` options.
-
-    Raises:
-        UserError: an unknown key, a value of the wrong type, a number that cannot be, or an interpolation (`${oc.env:…}`),
-            which would put what it finds on this machine into the run's `config.yaml`.
-    """
-    below = read_options(base) if isinstance(base, Path) else base
-    try:
-        with reading("config"):
-            above = OmegaConf.to_container(OmegaConf.from_dotlist(options), resolve=False)
-            refuse_interpolations(below, "config")
-            refuse_interpolations(above, "config")
-            config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), below, above))
-    except UserError as error:
-        if not isinstance(error.__cause__, (OmegaConfBaseException, YAMLError)):
-            raise
-        key = getattr(error.__cause__, "full_key", None)
-        said = str(error.__cause__).split("\n")[0]
-        raise UserError(f"config{f' {key}' if key else ''}: {said[:1000]}") from error.__cause__
-    check_numbers(config)
-    return config
-
-
-def to_yaml(config: Any) -> str:
-    return OmegaConf.to_yaml(OmegaConf.structured(config))
-
-
-def describe(schema: type) -> str:
-    """All keys with their defaults, as yaml."""
-    return OmegaConf.to_yaml(OmegaConf.structured(schema))

@@ -11,16 +11,15 @@ from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator
-from omegaconf import OmegaConf
 from tqdm import tqdm
 
 from dataset_scripts.core.disk import writing
 from dataset_scripts.core.errors import printable
 from dataset_scripts.core.replace import write_file
-from recipes.core.config import Training, to_yaml
+from recipes.core.config import Training
+from recipes.core.options import flat, to_yaml
 from recipes.core.foreign import read_text, reading
 from recipes.core.learner import Learner
-from recipes.core.run_folder import flatten
 from recipes.core.runtime import UserError
 
 
@@ -67,8 +66,8 @@ class Log:
         self.records: list[dict[str, Any]] = []
         if accelerator.log_with:
             accelerator.project_configuration.logging_dir = str(path.parent)
-            options = flatten(OmegaConf.to_container(OmegaConf.create(to_yaml(config))))
-            plain = {key: value if isinstance(value, (int, float, str, bool)) else str(value) for key, value in options.items()}
+            options = flat(config).items()
+            plain = {key: value if isinstance(value, (int, float, str, bool)) else str(value) for key, value in options}
             accelerator.init_trackers(name, plain)
         if not accelerator.is_main_process:
             return

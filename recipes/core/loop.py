@@ -1,6 +1,5 @@
 """The loop of a training, whatever is learned: batches, steps, log, tests, checkpoints, and how it ends."""
 
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -156,7 +155,7 @@ def train(
             "weights": fingerprint,
         }
         last = write(learner, run.folder, metrics, result, log.records)
-        shutil.rmtree(run.folder / "checkpoints", ignore_errors=True)
+        checkpoint.remove_all(run.folder)
         print(f"\n{last}")
     run.close()
     return True

@@ -1,22 +1,25 @@
 """The folder of a run: a new one, or that of the unfinished run which the same command began."""
 
+import contextlib
+import json
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-from omegaconf import OmegaConf
-
 from dataset_scripts.core.disk import writing
+from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.hold import alone
+from dataset_scripts.core.replace import write_file
 from recipes.core import checkpoint
-from recipes.core.config import to_yaml
-from recipes.core.config_files import read_options
+from recipes.core.options import flat, merge
 from recipes.core.reduce import from_main
 from recipes.core.runtime import UserError
 
 # How a run is carried out, not what it computes: these may differ when a run goes on.
-MAY_CHANGE = {"processes", "threads", "cpu", "out", "keep", "save_every", "accumulate", "log_with", "ddp", "data.workers",
-              "data.memory_gb", "model.checkpointing"}  # fmt: skip
-PATIENCE = 10  # seconds: worker processes outlive a killed run by some, and hold its folder
+MAY_CHANGE = {"processes", "threads", "cpu", "out", "overwrite", "keep", "save_every", "accumulate", "log_with", "ddp",
+              "data.workers", "data.memory_gb", "model.checkpointing"}  # fmt: skip
+LOCK = ".lock"
+MARKER = ".run.json"  # in every folder that a run has made, from its first moment
+PATIENCE = 10  # seconds: processes of a killed run may outlive it by some, and hold its folder
 
 
 class RunFolder:
@@ -26,51 +29,68 @@ class RunFolder:
     """
 
     def __init__(self, out: str | None, name: str, config: Any):
-        self.held: FileLock | None = None
-
-        def find() -> Path:
-            folder, self.held = open_run_folder(out, name, config)
-            return folder
-
-        self.folder: Path = from_main(find)
+        self.held = contextlib.ExitStack()
+        self.folder: Path = from_main(lambda: open_run_folder(out, name, config, self.held))
 
     def close(self) -> None:
-        if self.held is not None:
-            Path(self.held.lock_file).unlink()
-            self.held.release()
+        self.held.close()
 
 
-def open_run_folder(out: str | None, name: str, config: Any) -> tuple[Path, FileLock]:
+def open_run_folder(out: str | None, name: str, config: Any, held: contextlib.ExitStack) -> Path:
     """Finds the folder of an unfinished run of this configuration, or makes one.
+
+    A folder that no run has made is left alone, unless it is empty or `config.overwrite` is set; then files that have the
+    names of a run's are replaced, and nothing else is touched.
 
     Args:
         out: the folder; None takes one of runs/NAME-1, runs/NAME-2, …
-
-    Returns:
-        The folder, and the lock that holds it for this process.
+        held: gets what holds the folder for this process.
 
     Raises:
-        UserError: `out` holds a finished run, a run of another configuration, or one that is still going on.
+        UserError: `out` holds files of somebody else, a finished run, a run of another configuration, or one that is still
+            going on.
     """
-    if out is not None:
-        folder = Path(out)
+    if out is None:
+        runs = sorted(Path("runs").glob(f"{name}-[0-9]*"), key=lambda path: path.stat().st_mtime, reverse=True)
+        for folder in runs:
+            if is_run(folder) and checkpoint.find(folder) and difference(folder, config) is None and hold(folder, held):
+                if not (folder / "metrics.json").exists():  # another process may have ended it a moment ago
+                    return folder
+                held.close()
+        folder = next_free(name)
+        hold(folder, held)
+        mark(folder, name)
+        return folder
+    if not out.strip():
+        raise UserError("out= names no folder: give one, or leave it out")
+    folder = Path(out)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    if not hold(folder, held):
+        raise UserError(f"out={out} is in use by a run that is going on")
+    others = sorted(path.name for path in folder.iterdir() if path.name not in (MARKER, LOCK))
+    if is_run(folder):
         if (folder / "metrics.json").exists():
             raise UserError(f"out={out} holds a finished run: choose another folder, or delete it")
         if checkpoint.find(folder) and (changed := difference(folder, config)):
             raise UserError(f"out={out} holds an unfinished run with another {changed}: choose another folder, or delete it")
-        with writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-        held = lock(folder, PATIENCE)
-        if held is None:
-            raise UserError(f"out={out} is in use by a run that is going on")
-        return folder, held
-    runs = sorted(Path("runs").glob(f"{name}-[0-9]*"), key=lambda path: path.stat().st_mtime, reverse=True)
-    for folder in runs:
-        unfinished = checkpoint.find(folder) and not (folder / "metrics.json").exists()
-        if unfinished and difference(folder, config) is None and (held := lock(folder, PATIENCE)):
-            return folder, held
-    folder = next_free(name)
-    return folder, lock(folder, PATIENCE)
+    elif others and not config.overwrite:
+        raise UserError(
+            f"out={out} is not empty ({others[0]}), and no run has made it: choose another folder, or pass overwrite=true, "
+            "which replaces files that have the names of a run's"
+        )
+    mark(folder, name)
+    return folder
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a run has made the folder."""
+    return (folder / MARKER).is_file()
+
+
+def mark(folder: Path, name: str) -> None:
+    if not is_run(folder):
+        write_file(folder / MARKER, json.dumps({"recipe": name}) + "\n")
 
 
 def next_free(name: str) -> Path:
@@ -86,35 +106,27 @@ def next_free(name: str) -> Path:
                 number += 1
 
 
-def lock(folder: Path, timeout: float) -> FileLock | None:
-    """Holds a folder; None where another process holds it for longer than `timeout` seconds."""
-    held = FileLock(folder / ".lock")
-    with writing(folder):
-        try:
-            held.acquire(timeout=timeout)
-        except Timeout:
-            return None
-    return held
+def hold(folder: Path, held: contextlib.ExitStack) -> bool:
+    """Holds a folder until `held` is closed or the process ends; False if another process holds it."""
+    try:
+        held.enter_context(alone(folder, PATIENCE, folder / LOCK))
+    except DataError as error:
+        if "another process" in str(error):
+            return False
+        raise
+    return True
 
 
 def difference(folder: Path, config: Any) -> str | None:
     """The first option in which the run of a folder differs from `config`: "optim.lr (0.1, now 0.2)"."""
     try:
-        before = flatten(read_options(folder / "config.yaml"))
-    except (OSError, UserError):
+        before = flat(merge(type(config), folder / "config.yaml", []))
+    except UserError:
         return "config.yaml (unreadable)"
-    now = flatten(OmegaConf.to_container(OmegaConf.create(to_yaml(config))))
+    now = flat(config)
     for key in now | before:
         if key in MAY_CHANGE or key.split(".")[0] in MAY_CHANGE:
             continue
         if before.get(key) != now.get(key):
             return f"{key} ({before.get(key)}, now {now.get(key)})"
     return None
-
-
-def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Keys of all levels, joined by dots."""
-    flat = {}
-    for key, value in tree.items():
-        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat

@@ -32,6 +32,7 @@ from dataset_scripts.core.layouts import detect
 from dataset_scripts.core.script import find_script
 from recipes.core import checkpoint, config
 from recipes.core.export import load_generator, load_model
+from recipes.core.options import to_yaml
 from recipes.core.runtime import UserError
 from recipes.fidelity_core import precomputed
 
@@ -152,7 +153,7 @@ def read_config(folder: Path) -> int:
     for path in folder.glob("*.yaml"):
         options = [option for option in options if "=" in option]
         read, _ = config.read_config(config.Train, [str(path), *options], "digits")
-        config.to_yaml(read)
+        to_yaml(read)
     return 1
 
 

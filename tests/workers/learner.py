@@ -11,8 +11,9 @@ import torch
 from torch.utils.data import BatchSampler, DataLoader
 
 from recipes.core.classifier import Classifier
-from recipes.core.config import Train, merge
+from recipes.core.config import Train
 from recipes.core.data import load_splits
+from recipes.core.options import merge
 from recipes.core.reduce import gather_tensors
 from recipes.core.runtime import UserError, finish, start
 from recipes.core.sampler import StreamSampler

@@ -1,0 +1,146 @@
+"""Options become what their fields declare, whatever a word would be in YAML; each field refuses what it cannot be."""
+
+import dataclasses
+import os
+import typing
+
+import pytest
+import yaml
+
+from recipes.core.config import Generate, Train, read_config
+from recipes.core.options import describe, fields_of, flat, merge, opt, read_options, split_words, to_yaml
+from recipes.core.runtime import UserError
+from recipes.evaluate import Evaluate
+from recipes.generate import Sample
+from recipes.push import Push
+
+SCHEMAS = [Train, Generate, Evaluate, Sample, Push]
+
+
+@pytest.mark.parametrize("text", ["no", "0123", "2024_01_02", "1e3", "on", "1:30", "photos #1", "1.10", "yes", "true", "0x10",
+                                  "[a]", "{a: b}", "- a", "a: b", "'a'", "1_0", " a ", "=", "a=b", "猫", "!!str a"])  # fmt: skip
+def test_a_text_stays_the_text(text, tmp_path):
+    for name in ("data.path", "data.name", "data.label", "out"):
+        assert flat(merge(Train, {}, [f"{name}={text}"]))[name] == text
+    (tmp_path / "a.yaml").write_text(yaml.safe_dump({"data": {"path": text}}, allow_unicode=True))
+    assert merge(Train, tmp_path / "a.yaml", []).data.path == text
+
+
+def test_plain_scalars_of_a_file_stay_texts_too(tmp_path):
+    (tmp_path / "a.yaml").write_text("precision: no\nddp: {compress: no}\ndata: {path: 0123, name: 1.10, label: yes}\nout: 1:30\n")
+    config = merge(Train, tmp_path / "a.yaml", [])
+    assert (config.precision, config.ddp.compress, config.out) == ("no", "no", "1:30")
+    assert (config.data.path, config.data.name, config.data.label) == ("0123", "1.10", "yes")
+
+
+def test_what_is_written_is_read_again(tmp_path):
+    words = ["data.path=no", "data.mean=0.1,0.2,0.3", "optim.lr=1e-5", "log_with=[a,b]", "optim.clip=null", "seed=7", "exact=yes"]
+    for schema, given in ((Train, words), (Generate, words), (Train, [])):
+        config = merge(schema, {}, given)
+        (tmp_path / "config.yaml").write_text(to_yaml(config))
+        assert merge(schema, tmp_path / "config.yaml", []) == config
+    assert merge(Train, {}, words).log_with == ["a", "b"] and merge(Train, {}, words).data.mean == [0.1, 0.2, 0.3]
+
+
+@pytest.mark.parametrize("word, value", [
+    ("batch=128", 128), ("batch=1e3", 1000), ("epochs=3", 3.0), ("epochs=.5", 0.5), ("compile=TRUE", True), ("compile=0", False),
+    ("optim.clip=null", None), ("optim.clip=1", 1.0), ("log_with=[]", []), ("log_with=a", ["a"]), ("data.size=null", None),
+])  # fmt: skip
+def test_words_of_other_types(word, value):
+    found = flat(merge(Train, {}, [word]))[word.partition("=")[0]]
+    assert found == value and type(found) is type(value)
+
+
+def test_the_users_folder_is_expanded(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/ann")
+    config = merge(Train, {}, ["data.path=~/photos", "out=~/runs", "data.name=~"])
+    assert (config.data.path, config.out, config.data.name) == ("/home/ann/photos", "/home/ann/runs", "~")
+
+
+def absurd(kind) -> list[str]:
+    """Words that no field of a type takes."""
+    kinds = [part for part in typing.get_args(kind) if part is not type(None)] or [kind]
+    words = {
+        int: ["x", "1.5", "nan", "inf", "-1e400", "9" * 5000, "1,2", "[1]", "true", "", "1 2", "0x" + "f" * 99, "--1", "null" * 2],
+        float: ["x", "nan", "inf", "-inf", "1e999", "1,2", "[1]", "true", "", "1 2", "9" * 5000],
+        bool: ["x", "2", "-1", "", "null", "truee", "[]"],
+        str: ["${oc.env:HOME}"],
+    }
+    if kind is str or kinds == [str]:
+        return words[str]
+    if typing.get_origin(kinds[0]) is list or typing.get_origin(kind) is list:
+        return ["${oc.env:HOME}"] if "str" in str(kind) else ["x", "nan", "1,x", "[[1]]", "inf", "1,,2"]
+    return words[kinds[0]]
+
+
+@pytest.mark.parametrize("schema", SCHEMAS)
+def test_every_field_refuses_the_absurd(schema):
+    """The line names the field, and says what it means."""
+    for name, rule, default in fields_of(schema()):
+        assert rule.meaning or name == "model", f"{name} has no meaning"
+        holder = schema
+        *above, last = name.split(".")
+        for part in above:
+            holder = typing.get_type_hints(holder)[part]
+        words = absurd(typing.get_type_hints(holder)[last])
+        words += ["surely-none-of-these"] if rule.choices else []
+        for bound, step in ((rule.low, -1), (rule.high, 1), (rule.above, 0), (rule.below, 0)):
+            words += [str(bound + step)] if bound is not None else []
+        for word in words:
+            with pytest.raises(UserError) as raised:
+                merge(schema, {}, [f"{name}={word}"])
+            said = str(raised.value)
+            assert said.startswith(f"{name}=") and "\n" not in said and rule.meaning in said and len(said) < 600, said
+        assert default is None or rule.holds(default)
+
+
+def test_unknown_names_are_refused_with_the_nearest():
+    for word, said in (("optim.lrr=1", "optim.lr"), ("btach=2", "batch"), ("optim=1", "group of options"), ("batch.x=1", "not a group")):
+        with pytest.raises(UserError, match=said):
+            merge(Train, {}, [word])
+
+
+def test_what_has_to_be_given(tmp_path):
+    with pytest.raises(UserError, match=r"data\.path=… has to be given \(a script"):
+        read_config(Train, ["finetune_folder"], "digits")
+    with pytest.raises(UserError, match=r"model\.weights=… has to be given"):
+        read_config(Train, ["finetune_folder", "data.path=photos"], "digits")
+    assert read_config(Train, ["finetune_folder", "data.path=a", "model.weights=b"], "digits")[0].model.weights == "b"
+
+
+def test_words_and_options(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    os.makedirs("runs/lr=0.1")
+    assert split_words(["runs/lr=0.1", "batch=2", "data.path=a=b"]) == (["runs/lr=0.1"], ["batch=2", "data.path=a=b"])
+    assert split_words(["other/lr=0.1", "--", "batch=2"]) == (["other/lr=0.1", "batch=2"], [])
+    os.makedirs("lr=0.1")
+    assert split_words(["lr=0.1"]) == (["lr=0.1"], [])
+
+
+@pytest.mark.parametrize("schema", SCHEMAS)
+def test_help_has_every_option_with_its_meaning(schema):
+    lines = describe(schema).splitlines()
+    for (name, rule, _), line in zip(fields_of(schema()), lines, strict=True):
+        assert line.strip().startswith(f"{name}=") and rule.meaning in line and str(rule) in line
+
+
+def test_files_that_cannot_be(tmp_path):
+    for text in ("- a", "a", "batch: 1\nbatch: 2", "batch: {x: 1}", "data: 3", "epochs: [1]", "batch: ${seed}"):
+        (tmp_path / "a.yaml").write_text(text)
+        with pytest.raises(UserError, match="a.yaml"):
+            merge(Train, tmp_path / "a.yaml", [])
+    (tmp_path / "a.yaml").write_text("")
+    assert merge(Train, tmp_path / "a.yaml", []) == Train() and read_options(tmp_path / "a.yaml") == {}
+
+
+def test_ranges_of_lists_and_edges():
+    @dataclasses.dataclass(frozen=True)
+    class Some:
+        share: float = opt(0.5, "a share", above=0, high=1)
+        sizes: list[int] = opt([1, 2], "sizes", low=1)
+
+    assert merge(Some, {}, ["share=1", "sizes=3,4"]) == Some(1.0, [3, 4])
+    for word, said in (("share=0", "a number above 0 and at most 1"), ("sizes=1,0", "a list of whole numbers, such as [a,b] at least 1")):
+        with pytest.raises(UserError, match=said.replace("[", r"\[").replace("]", r"\]")):
+            merge(Some, {}, [word])
+    assert Some().sizes is not Some().sizes
