@@ -14,7 +14,9 @@ from huggingface_hub import DatasetCardData
 from dataset_scripts.core.card_rules import SPLIT, Fault, is_known, leads_out, near, size_category, texts_of
 from dataset_scripts.core.card_text import read_card, split_card
 from dataset_scripts.core.errors import DataError, reading
+from dataset_scripts.core.names import is_hidden
 from dataset_scripts.core.safe_yaml import load_yaml
+from dataset_scripts.core.walk import check_links
 
 INFO_KEYS = {field.name for field in dataclasses.fields(datasets.DatasetInfo)}
 
@@ -148,14 +150,20 @@ def check_for_datasets(folder: Path) -> None:
     """
     header: dict = {}
     card, more, infos = (folder / name for name in ("README.md", ".huggingface.yaml", "dataset_infos.json"))
+    check_links(folder)
+    for place in (card, more, infos):
+        if not place.resolve().is_relative_to(folder.resolve()):
+            raise DataError(f"{place} is a link that leads out of {folder}: copy the file")
     if card.is_file() and (parts := split_card(read_card(card).lstrip())):
         header |= _mapping(load_yaml(parts.header, card, 2), card)
     if more.is_file():
         header |= _mapping(load_yaml(read_card(more), more), more)
     check_classes(header.get("dataset_info"), card)
     for key, value in _texts(header.get("configs")):
-        if key in ("data_files", "path", "data_dir") and leads_out(value):
-            raise DataError(f"{card}: its configs name {value[:200]!r}, which leads out of {folder}: make it relative")
+        if key in ("data_files", "path", "data_dir") and (leads_out(value) or any(map(_is_hidden, value.split("/")))):
+            raise DataError(
+                f"{card}: its configs name {value[:200]!r}, which is hidden or leads out of {folder}: make it relative to the card"
+            )
     with reading(f"{card}: datasets cannot read its header"):
         data = DatasetCardData(**header)
         MetadataConfigs.from_dataset_card_data(data)
@@ -166,6 +174,10 @@ def check_for_datasets(folder: Path) -> None:
             check_classes(read, infos)
             for info in read.values():
                 datasets.DatasetInfo.from_dict(info)
+
+
+def _is_hidden(part: str) -> bool:
+    return part != "." and is_hidden(part)
 
 
 def _mapping(value: Any, path: Path) -> dict:

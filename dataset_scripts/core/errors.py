@@ -9,7 +9,7 @@ from contextlib import contextmanager
 LONGEST = 1_000  # characters of a parser's own message, which may quote the file
 LONGEST_LINE = 4_000  # characters of an error
 # What would move the cursor, colour the terminal or turn the order of the text: controls, and marks of direction.
-_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u206f\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]")
 _DISK = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up", errno.EROFS: "the disk is read-only"}
 
 
@@ -17,14 +17,14 @@ class DataError(ValueError):
     """Data or arguments that cannot be read as asked; the message is one printable line."""
 
     def __init__(self, message: object = ""):
-        super().__init__(printable(message)[:LONGEST_LINE])
+        super().__init__(_line(message))
 
 
 class TrustError(PermissionError):
     """Code that is not run: a script that was found, not named, or a copy that others could have changed."""
 
     def __init__(self, message: object = ""):
-        super().__init__(printable(message)[:LONGEST_LINE])
+        super().__init__(_line(message))
 
 
 def printable(text: object) -> str:
@@ -34,6 +34,12 @@ def printable(text: object) -> str:
     `\x1b`, `\u202e`, `\udcff`.
     """
     return _CONTROLS.sub(lambda match: match[0].encode("unicode_escape").decode(), " ".join(str(text).split()))
+
+
+def _line(message: object) -> str:
+    """A message as one line; of a long one, such as what a DataLoader worker sends, its end says what and where."""
+    text, half = printable(message), LONGEST_LINE // 2
+    return text if len(text) <= LONGEST_LINE else f"{text[: half - 3]} … {text[-half:]}"
 
 
 class Printable(logging.Formatter):

@@ -12,13 +12,15 @@ from dataset_scripts.core.card_info import check_for_datasets
 from dataset_scripts.core.disk import disk_fault
 from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.faults import Faults
-from dataset_scripts.core.files import Files, walk
+from dataset_scripts.core.files import Files
+from dataset_scripts.core.foreign import check_sources, read_by_datasets
 from dataset_scripts.core.images import Origin, guard, origin_of
 from dataset_scripts.core.layout import LayoutBuilder
 from dataset_scripts.core.layouts import detect
 from dataset_scripts.core.names import shown
 from dataset_scripts.core.script import Script, find_script
 from dataset_scripts.core.transforms import ToTensor, attach
+from dataset_scripts.core.walk import check_links
 
 
 def load_dataset(
@@ -94,29 +96,30 @@ def load_dataset(
         if on_error != "raise":
             raise DataError(f"on_error={on_error!r} is for the layouts of this package; {path} is read by datasets")
         if data_dir is not None and "://" not in data_dir and Path(data_dir).is_dir():
-            for _ in walk(Path(data_dir)):  # says so if a link leads out of it
-                pass
-        dataset = datasets.load_dataset(
-            path,
-            name,
-            data_dir=data_dir,
-            data_files=data_files,
-            split=split,
-            cache_dir=cache_dir,
-            features=features,
-            download_config=download_config,
-            download_mode=download_mode,
-            verification_mode=verification_mode,
-            keep_in_memory=keep_in_memory,
-            save_infos=save_infos,
-            revision=revision,
-            token=token,
-            streaming=streaming,
-            num_proc=num_proc,
-            storage_options=storage_options,
-            **config_kwargs,
-        )
-        return attach(guard(dataset, origin_of(path, data_dir, data_files)), transform)
+            check_links(Path(data_dir))
+        with read_by_datasets(path):
+            dataset = datasets.load_dataset(
+                path,
+                name,
+                data_dir=data_dir,
+                data_files=data_files,
+                split=split,
+                cache_dir=cache_dir,
+                features=features,
+                download_config=download_config,
+                download_mode=download_mode,
+                verification_mode=verification_mode,
+                keep_in_memory=keep_in_memory,
+                save_infos=save_infos,
+                revision=revision,
+                token=token,
+                streaming=streaming,
+                num_proc=num_proc,
+                storage_options=storage_options,
+                **config_kwargs,
+            )
+        origin = origin_of(path, data_dir, data_files)
+        return attach(guard(check_sources(dataset, path, origin), origin), transform)
 
     if revision is not None:
         raise DataError(f"revision={revision!r} names a commit on the Hub, but {path} is the local script {script.path}")
