@@ -15,6 +15,7 @@ import pytest
 from dataset_scripts import DataError, load_dataset
 from dataset_scripts.core.errors import printable
 from dataset_scripts.core.export import export
+from dataset_scripts.core.preview import preview
 
 IMAGE = datasets.Features(image=datasets.Image())
 CARD = "---\nconfigs:\n- config_name: default\n  data_files: {}\n---\n"
@@ -178,11 +179,51 @@ def test_what_datasets_cannot_read_is_an_error_of_one_line(name, content, tmp_pa
     refused(tmp_path / "set", name if name in ("x.csv", "x.txt") else "set")
 
 
-@pytest.mark.parametrize("options", [{"split": "none"}, {"name": "none"}, {"none": 1}, {"split": "train["}])
-def test_arguments_that_datasets_does_not_know(options, tmp_path):
-    (tmp_path / "a.csv").write_text("a\n1\n")
-    with pytest.raises(DataError):
-        load_dataset(str(tmp_path), **{"split": "train"} | options)
+ARGUMENTS = [
+    {"split": "none"},
+    {"split": "train["},
+    {"split": 5},
+    {"none": 1},
+    {"name": "none"},
+    {"data_files": "none"},
+    {"download_mode": "none"},
+    {"verification_mode": "none"},
+    {"num_proc": 0},
+    {"num_proc": "2"},
+    {"transform": 5},
+    {"cache_dir": "/proc/none"},
+]
+
+
+@pytest.mark.parametrize("options", ARGUMENTS)
+def test_arguments_that_nobody_knows(options, tmp_path):
+    (tmp_path / "photos/cat").mkdir(parents=True)
+    (tmp_path / "photos/cat/a.png").write_bytes(picture())
+    (tmp_path / "table").mkdir()
+    (tmp_path / "table/a.csv").write_text("a\n1\n")
+    # What has no configurations takes any name.
+    for path in [tmp_path / "table"] if "name" in options else [tmp_path / "table", tmp_path / "photos", "digits"]:
+        with pytest.raises(DataError):
+            load_dataset(str(path), **{"split": "train"} | options)
+
+
+@pytest.mark.parametrize("name", ["a\nb", "x" * 100_000, "\x1b[31m"])
+def test_names_of_classes_that_are_hard_to_draw(name, tmp_path):
+    features = datasets.Features(IMAGE | {"label": datasets.ClassLabel(names=[name, "b"])})
+    images = [{"bytes": picture(value), "path": None} for value in (0, 99)]
+    table = pa.table({"image": pa.array(images, features.arrow_schema.field("image").type), "label": [0, 1]})
+    (tmp_path / "set").mkdir()
+    pq.write_table(table.replace_schema_metadata(features.arrow_schema.metadata), tmp_path / "set/train.parquet")
+    assert all(path.stat().st_size for path in preview(str(tmp_path / "set"), tmp_path / "out"))
+
+
+@pytest.mark.parametrize("name", [[1], {"a": 1}])
+def test_names_of_classes_that_are_no_texts(name, tmp_path):
+    folder = write(tmp_path / "set/train.parquet", [{"bytes": picture(), "path": "a.png"}])
+    table = pa.table({"label": [0, 1]})
+    info = {"info": {"features": {"label": {"_type": "ClassLabel", "names": [name, "b"]}}}}
+    pq.write_table(table.replace_schema_metadata({"huggingface": json.dumps(info)}), folder / "train.parquet")
+    refused(folder, "column label: the class name")
 
 
 def test_marks_that_turn_or_hide_a_text_are_escaped():
