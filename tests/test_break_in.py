@@ -241,3 +241,11 @@ def test_a_long_message_keeps_its_end():
     """A DataLoader worker sends the traceback before the message, and it is longer the deeper a package is installed."""
     message = str(DataError("Caught DataError " + "x" * 10_000 + " a.png: cut off"))
     assert message.startswith("Caught") and message.endswith("a.png: cut off") and len(message) <= 4_000
+
+
+@pytest.mark.parametrize("number", ["99999999999", "-99999999999", ".inf", ".nan"])
+def test_a_card_asks_for_no_endless_work(number, tmp_path):
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set/a.csv").write_text("a\n1\n")
+    (tmp_path / "set/README.md").write_text(CARD.format(f"a.csv\n  skiprows: {number}"))
+    refused(tmp_path / "set", "skiprows: .*, more than 1,000,000")

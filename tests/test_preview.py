@@ -296,7 +296,7 @@ def test_planted_duplicates_are_found_and_nothing_else():
     assert numbers["overlaps"] == {"exact": exact[:2], "near": near[2:]}
     assert numbers["conflicts"] == exact[:1]
     assert numbers["unreadable"] == [
-        {"split": "test", "row": 25, "error": "unreadable image test row 25 (x.jpg): cannot identify image file"}
+        {"split": "test", "row": 25, "error": "unreadable image test row 25 (x.jpg): not an image: its 6 bytes start with b'broken'"}
     ]
 
 
@@ -436,7 +436,7 @@ def test_the_page_stands_alone_and_tells_the_numbers(tmp_path):
     for text in (
         "1 image cannot be read.", "Several splits (train, test) share equal images (2 groups)", "nearly equal images (2 groups)",
         "Equal images have different labels: 1 group.", "Equal images stand in several rows: 4 rows more",
-        "test has no rows of 1.", "cannot identify image file",
+        "test has no rows of 1.", "not an image: its 6 bytes start with b'broken'",
     ):  # fmt: skip
         assert text in page.text, text
     assert json.loads(paths[2].read_text()) == numbers

@@ -18,6 +18,7 @@ from dataset_scripts.core.names import is_hidden
 from dataset_scripts.core.safe_yaml import load_yaml
 from dataset_scripts.core.walk import check_links
 
+MOST = 1_000_000  # of what a card may tell a reader, such as rows to skip: pandas lists their numbers
 INFO_KEYS = {field.name for field in dataclasses.fields(datasets.DatasetInfo)}
 
 
@@ -159,8 +160,11 @@ def check_for_datasets(folder: Path) -> None:
     if more.is_file():
         header |= _mapping(load_yaml(read_card(more), more), more)
     check_classes(header.get("dataset_info"), card)
-    for key, value in _texts(header.get("configs")):
-        if key in ("data_files", "path", "data_dir") and (leads_out(value) or any(map(_is_hidden, value.split("/")))):
+    for key, value in _values(header.get("configs")):
+        if isinstance(value, (int, float)):
+            if not abs(value) <= MOST:
+                raise DataError(f"{card}: its configs say {key}: {value}, more than {MOST:,}: a reader makes so many rows of it")
+        elif key in ("data_files", "path", "data_dir") and (leads_out(value) or any(map(_is_hidden, value.split("/")))):
             raise DataError(
                 f"{card}: its configs name {value[:200]!r}, which is hidden or leads out of {folder}: make it relative to the card"
             )
@@ -186,16 +190,16 @@ def _mapping(value: Any, path: Path) -> dict:
     return value or {}
 
 
-def _texts(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    """All texts in what was read from YAML, with the key that they stand at."""
-    if isinstance(value, str):
+def _values(value: Any, key: str = "") -> Iterator[tuple[str, str | int | float]]:
+    """All texts and numbers in what was read from YAML, with the key that they stand at."""
+    if isinstance(value, (str, int, float)):
         yield key, value
     elif isinstance(value, list):
         for inner in value:
-            yield from _texts(inner, key)
+            yield from _values(inner, key)
     elif isinstance(value, dict):
         for inner_key, inner in value.items():
-            yield from _texts(inner, str(inner_key))
+            yield from _values(inner, str(inner_key))
 
 
 def class_labels(feature: Any) -> Iterator[datasets.ClassLabel]:
