@@ -21,11 +21,11 @@ from dataset_scripts.core.markdown import markdown
 from recipes import load_generator, load_model
 from recipes.core import checkpoint
 from recipes.core.config import Model, Train, Unet, read_config
-from recipes.core.options import merge, read_options
 from recipes.core.export import FLOW, holds_generator
 from recipes.core.hub import push_model
 from recipes.core.log import read_record
 from recipes.core.models import build_model
+from recipes.core.options import merge, read_options
 from recipes.core.run_folder import difference
 from recipes.core.runtime import UserError
 from recipes.core.unet import UNet

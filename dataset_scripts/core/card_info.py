@@ -14,8 +14,11 @@ from huggingface_hub import DatasetCardData
 from dataset_scripts.core.card_rules import SPLIT, Fault, is_known, leads_out, near, size_category, texts_of
 from dataset_scripts.core.card_text import read_card, split_card
 from dataset_scripts.core.errors import DataError, reading
+from dataset_scripts.core.names import is_hidden
 from dataset_scripts.core.safe_yaml import load_yaml
+from dataset_scripts.core.walk import check_links
 
+MOST = 1_000_000  # of what a card may tell a reader, such as rows to skip: pandas lists their numbers
 INFO_KEYS = {field.name for field in dataclasses.fields(datasets.DatasetInfo)}
 
 
@@ -148,14 +151,23 @@ def check_for_datasets(folder: Path) -> None:
     """
     header: dict = {}
     card, more, infos = (folder / name for name in ("README.md", ".huggingface.yaml", "dataset_infos.json"))
+    check_links(folder)
+    for place in (card, more, infos):
+        if not place.resolve().is_relative_to(folder.resolve()):
+            raise DataError(f"{place} is a link that leads out of {folder}: copy the file")
     if card.is_file() and (parts := split_card(read_card(card).lstrip())):
         header |= _mapping(load_yaml(parts.header, card, 2), card)
     if more.is_file():
         header |= _mapping(load_yaml(read_card(more), more), more)
     check_classes(header.get("dataset_info"), card)
-    for key, value in _texts(header.get("configs")):
-        if key in ("data_files", "path", "data_dir") and leads_out(value):
-            raise DataError(f"{card}: its configs name {value[:200]!r}, which leads out of {folder}: make it relative")
+    for key, value in _values(header.get("configs")):
+        if isinstance(value, (int, float)):
+            if not abs(value) <= MOST:
+                raise DataError(f"{card}: its configs say {key}: {value}, more than {MOST:,}: a reader makes so many rows of it")
+        elif key in ("data_files", "path", "data_dir") and (leads_out(value) or any(map(_is_hidden, value.split("/")))):
+            raise DataError(
+                f"{card}: its configs name {value[:200]!r}, which is hidden or leads out of {folder}: make it relative to the card"
+            )
     with reading(f"{card}: datasets cannot read its header"):
         data = DatasetCardData(**header)
         MetadataConfigs.from_dataset_card_data(data)
@@ -168,22 +180,26 @@ def check_for_datasets(folder: Path) -> None:
                 datasets.DatasetInfo.from_dict(info)
 
 
+def _is_hidden(part: str) -> bool:
+    return part != "." and is_hidden(part)
+
+
 def _mapping(value: Any, path: Path) -> dict:
     if not isinstance(value, (dict, type(None))) or not all(isinstance(key, str) for key in value or {}):
         raise DataError(f"{path}: the YAML has no keys that are texts: write such as 'license: mit', one a line")
     return value or {}
 
 
-def _texts(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    """All texts in what was read from YAML, with the key that they stand at."""
-    if isinstance(value, str):
+def _values(value: Any, key: str = "") -> Iterator[tuple[str, str | int | float]]:
+    """All texts and numbers in what was read from YAML, with the key that they stand at."""
+    if isinstance(value, (str, int, float)):
         yield key, value
     elif isinstance(value, list):
         for inner in value:
-            yield from _texts(inner, key)
+            yield from _values(inner, key)
     elif isinstance(value, dict):
         for inner_key, inner in value.items():
-            yield from _texts(inner, str(inner_key))
+            yield from _values(inner, str(inner_key))
 
 
 def class_labels(feature: Any) -> Iterator[datasets.ClassLabel]:

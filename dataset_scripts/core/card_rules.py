@@ -131,7 +131,8 @@ def check_configs(header: dict) -> Iterator[Fault]:
 
 def leads_out(path: str) -> bool:
     """Whether a path of a card is none of a file beside it."""
-    return path.startswith(("/", "~")) or ".." in path.replace("\\", "/").split("/") or "://" in path
+    first, *rest = path.replace("\\", "/").split("/")  # `file:x` is an address for fsspec, and `::` joins two
+    return path.startswith(("/", "~")) or ".." in (first, *rest) or ":" in first or "://" in path or "::" in path
 
 
 def _data_files(value: Any, where: tuple) -> Iterator[Fault]:

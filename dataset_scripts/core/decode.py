@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import datasets
 import numpy as np
 import PIL.Image
+from datasets.utils.file_utils import xopen
 
 from dataset_scripts.core.errors import DataError, reason
 from dataset_scripts.core.png import encode_png
@@ -23,6 +24,9 @@ _POINTERS = (
 )
 
 
+_PROGRAMS = (b"%!PS", b"\xc5\xd0\xd3\xc6", b"\x1c")
+
+
 def decode_image(value: dict, name: str) -> PIL.Image.Image:
     """Decodes an image as `datasets` does, EXIF rotation included.
 
@@ -37,9 +41,22 @@ def decode_image(value: dict, name: str) -> PIL.Image.Image:
         raise DataError(f"{name} has no image")
     where = f"{name} ({value['path']})" if value.get("path") and value["path"] not in name else name
     try:
-        return _STOCK.decode_example(value)
+        return _STOCK.decode_example(_harmless(value))
     except Exception as error:  # Pillow's plugins raise anything from SyntaxError to struct.error
         raise DataError(f"unreadable image {where}: {fault_of(value.get('bytes'), error)}") from error
+
+
+def _harmless(value: dict) -> dict:
+    """Refuses PostScript, a program that Pillow gives to Ghostscript to run, and IPTC, which may hold it."""
+    content, path = value.get("bytes"), value.get("path")
+    if content is None and path is not None:
+        with xopen(path, "rb") as file:
+            content = file.read() if "://" in path else file.read(4)
+        if "://" in path:
+            value = {"bytes": content, "path": path}
+    if content is not None and bytes(content[:4]).startswith(_PROGRAMS):
+        raise DataError("PostScript or IPTC, which Pillow has run as a program: convert it to PNG")
+    return value
 
 
 def fault_of(content: bytes | None, error: Exception) -> str:

@@ -1,5 +1,6 @@
 """A row of a dataset as a picture: the image, and what belongs to it drawn on it and written under it."""
 
+import bisect
 import functools
 import os
 import re
@@ -13,7 +14,7 @@ import PIL.ImageDraw
 import PIL.ImageFont
 
 from dataset_scripts.core.decode import decode_image
-from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.errors import DataError, printable
 from dataset_scripts.core.rle import decode_codes
 from dataset_scripts.core.roles import Roles, as_list, item_feature, name_of_class
 
@@ -221,7 +222,7 @@ def _draw_objects(view: View, objects: dict[str, list], roles: Roles) -> list[Te
 
 def wrap(text: str, width: int, size: int, lines: int) -> list[str]:
     """Breaks text between words, or in a word that is too long, into lines of at most `width` pixels; … ends what is cut."""
-    rest, broken = " ".join(text.split()), []
+    rest, broken = printable(text), []
     while rest and len(broken) < lines:
         count = len(rest)
         if font(size).getlength(rest[:400]) > width or count > 400:
@@ -239,9 +240,9 @@ def wrap(text: str, width: int, size: int, lines: int) -> list[str]:
 
 
 def shorten(text: str, width: float, size: int) -> str:
-    """Cuts text that is longer than `width` pixels, and ends it with …"""
+    """Cuts text that is longer than `width` pixels, and ends it with …; in one line, which is all that Pillow measures."""
+    text = printable(text[:400])
     if font(size).getlength(text) <= width:
         return text
-    while text and font(size).getlength(text + "…") > width:
-        text = text[:-1]
-    return text.rstrip() + "…"
+    count = bisect.bisect_right(range(1, len(text) + 1), width, key=lambda count: font(size).getlength(text[:count] + "…"))
+    return text[:count].rstrip() + "…"

@@ -10,7 +10,7 @@ LONGEST = 1_000  # characters of a parser's own message, which may quote the fil
 LONGEST_LINE = 20_000  # characters of an error; the path of a file alone may have 4,096 bytes
 _IN_WORKER = re.compile(r"Caught \w+ in DataLoader worker process \d+")
 # What would move the cursor, colour the terminal or turn the order of the text: controls, and marks of direction.
-_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u206f\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]")
 _DISK = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up", errno.EROFS: "the disk is read-only"}
 
 
@@ -28,14 +28,6 @@ class TrustError(PermissionError):
         super().__init__(_line(message))
 
 
-def _line(message: object) -> str:
-    """The message in one line; of what a DataLoader makes of an error in a worker, the traceback is left out."""
-    text = str(message)
-    if _IN_WORKER.match(text):
-        text = text.strip().splitlines()[-1].partition("Error: ")[2] or text
-    return printable(text)[:LONGEST_LINE]
-
-
 def printable(text: object) -> str:
     r"""A text in one line that a terminal shows as it is: names in foreign data may hold anything.
 
@@ -43,6 +35,15 @@ def printable(text: object) -> str:
     `\x1b`, `\u202e`, `\udcff`.
     """
     return _CONTROLS.sub(lambda match: match[0].encode("unicode_escape").decode(), " ".join(str(text).split()))
+
+
+def _line(message: object) -> str:
+    """A message as one line: of a long one its two ends, of what a DataLoader makes of an error in a worker that error alone."""
+    text, half = str(message), LONGEST_LINE // 2
+    if _IN_WORKER.match(text):
+        text = text.strip().splitlines()[-1].partition("Error: ")[2] or text
+    text = printable(text)
+    return text if len(text) <= LONGEST_LINE else f"{text[: half - 3]} … {text[-half:]}"
 
 
 class Printable(logging.Formatter):

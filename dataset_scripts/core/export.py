@@ -233,6 +233,8 @@ def _row_bytes(array: pa.Array) -> np.ndarray:
     kind = array.type
     if isinstance(array, pa.ExtensionArray):
         return _row_bytes(array.storage)
+    if pa.types.is_string_view(kind) or pa.types.is_binary_view(kind):
+        return _row_bytes(array.cast(pa.large_binary()))
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
         ends = np.concatenate([[0], np.cumsum(_row_bytes(array.flatten()))]).astype(np.int64)
         lengths = pc.fill_null(pc.list_value_length(array), 0).to_numpy(zero_copy_only=False).astype(np.int64)

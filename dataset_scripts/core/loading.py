@@ -14,13 +14,15 @@ from dataset_scripts.core.card_info import check_for_datasets
 from dataset_scripts.core.disk import disk_fault
 from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.faults import Faults
-from dataset_scripts.core.files import Files, walk
+from dataset_scripts.core.files import Files
+from dataset_scripts.core.foreign import check_labels, check_sources, read_by_datasets
 from dataset_scripts.core.images import Origin, guard, origin_of
 from dataset_scripts.core.layout import LayoutBuilder
 from dataset_scripts.core.layouts import detect
 from dataset_scripts.core.names import shown
 from dataset_scripts.core.script import Script, find_script
 from dataset_scripts.core.transforms import ToTensor, attach
+from dataset_scripts.core.walk import check_links
 
 
 def load_dataset(
@@ -77,6 +79,13 @@ def load_dataset(
         DataError: the path, the data or an option cannot be read as asked.
         TrustError: a script lies in the data and was not asked for, or others can write to the folder of its copies.
     """
+    with reading("download_mode, verification_mode"):
+        datasets.DownloadMode(download_mode or "reuse_dataset_if_exists")
+        datasets.VerificationMode(verification_mode or "basic_checks")
+    if num_proc is not None and (not isinstance(num_proc, int) or num_proc < 1):
+        raise DataError(f"num_proc={num_proc!r} should be a number of processes, 1 or more")
+    if transform is not None and not callable(transform):
+        raise DataError(f"transform={transform!r} cannot be called: pass a function, or None for Pillow images")
     if num_proc is not None and streaming:
         raise DataError("num_proc builds a dataset in parallel; with streaming=True use DataLoader(num_workers=…)")
     # Names that datasets has too: with data_files they stay its own, as code written for it expects.
@@ -98,41 +107,47 @@ def load_dataset(
         if on_error != "raise":
             raise DataError(f"on_error={on_error!r} is for the layouts of this package; {path} is read by datasets")
         if data_dir is not None and "://" not in data_dir and Path(data_dir).is_dir():
-            for _ in walk(Path(data_dir)):  # raises if a link leads out of it
-                pass
-        dataset = datasets.load_dataset(
-            path,
-            name,
-            data_dir=data_dir,
-            data_files=data_files,
-            split=split,
-            cache_dir=cache_dir,
-            features=features,
-            download_config=download_config,
-            download_mode=download_mode,
-            verification_mode=verification_mode,
-            keep_in_memory=keep_in_memory,
-            save_infos=save_infos,
-            revision=revision,
-            token=token,
-            streaming=streaming,
-            num_proc=num_proc,
-            storage_options=storage_options,
-            **config_kwargs,
-        )
-        return attach(guard(dataset, origin_of(path, data_dir, data_files)), transform)
+            check_links(Path(data_dir))
+        with read_by_datasets(path):
+            dataset = datasets.load_dataset(
+                path,
+                name,
+                data_dir=data_dir,
+                data_files=data_files,
+                split=split,
+                cache_dir=cache_dir,
+                features=features,
+                download_config=download_config,
+                download_mode=download_mode,
+                verification_mode=verification_mode,
+                keep_in_memory=keep_in_memory,
+                save_infos=save_infos,
+                revision=revision,
+                token=token,
+                streaming=streaming,
+                num_proc=num_proc,
+                storage_options=storage_options,
+                **config_kwargs,
+            )
+        origin = origin_of(path, data_dir, data_files)
+        check_labels(dataset, path)
+        return attach(guard(check_sources(dataset, path, origin), origin), transform)
 
     if revision is not None:
         raise DataError(f"revision={revision!r} names a commit on the Hub, but {path} is the local script {script.path}")
     config_kwargs.pop("trust_remote_code", None)  # what datasets<4 asked for; a local script was named by the caller
     if on_error != "raise":
         config_kwargs["on_error"] = on_error
-    builder = make_builder(
-        script, name, data_dir, data_files, cache_dir, features, token, storage_options, config_kwargs, files
-    )
+    # A bundled script leaves its arguments to datasets; what a script of the caller's own raises is its own.
+    with read_by_datasets(path) if script.is_bundled else contextlib.nullcontext():
+        builder = make_builder(
+            script, name, data_dir, data_files, cache_dir, features, token, storage_options, config_kwargs, files
+        )
     origin = Origin() if isinstance(builder, LayoutBuilder) else Origin(anywhere=True)  # layouts store bytes
     if streaming:
-        return attach(guard(builder.as_streaming_dataset(split=split), origin), transform)
+        with read_by_datasets(path) if script.is_bundled else contextlib.nullcontext():
+            dataset = builder.as_streaming_dataset(split=split)
+        return attach(guard(dataset, origin), transform)
     try:
         builder.download_and_prepare(
             download_config=download_config,
@@ -149,10 +164,8 @@ def load_dataset(
         raise
     if isinstance(builder, LayoutBuilder):
         Faults.report(builder.skipped_path)
-    try:
+    with read_by_datasets(path):
         dataset = builder.as_dataset(split=split, in_memory=bool(keep_in_memory))
-    except ValueError as error:  # no such split
-        raise DataError(f"{path}: {error}") from error
     return attach(guard(dataset, origin), transform)
 
 

@@ -32,7 +32,7 @@ def walk(root: Path) -> Iterator[os.DirEntry]:
             stack.pop()
             continue
         is_link = entry.is_symlink()
-        real = _target(entry, root, top) if is_link else os.path.join(stack[-1][1], entry.name)
+        real = _target(entry.path, root, top) if is_link else os.path.join(stack[-1][1], entry.name)
         try:
             is_folder, is_file = entry.is_dir(), entry.is_file()
         except OSError as error:
@@ -65,15 +65,29 @@ def _entries(folder: str, root: Path) -> Iterator[os.DirEntry]:
         ) from error
 
 
-def _target(entry: os.DirEntry, root: Path, top: str) -> str:
+def check_links(root: Path) -> None:
+    """Looks at links in the folders that `walk` leaves out, too, for those who do not leave them out.
+
+    Raises:
+        DataError: a link that is no dot file leads to nothing or outside of `root`.
+    """
+    top = os.path.realpath(root)
+    for folder, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for path in (os.path.join(folder, name) for name in folders + names if not name.startswith(".")):
+            if os.path.islink(path):
+                _target(path, root, top)
+
+
+def _target(path: str, root: Path, top: str) -> str:
     """Where a link leads, with all links on the way followed."""
-    real = os.path.realpath(entry.path)
+    real = os.path.realpath(path)
     if real != top and not real.startswith(os.path.join(top, "")):
-        raise DataError(f"{entry.path} is a link to {real}, outside of {root}: give the real folder, or copy the files")
+        raise DataError(f"{path} is a link to {real}, outside of {root}: give the real folder, or copy the files")
     try:
-        os.stat(entry.path)
+        os.stat(path)
     except OSError as error:
         raise DataError(
-            f"{entry.path} is a link to {real}, which cannot be followed ({error.strerror}): restore what it names, or remove it"
+            f"{path} is a link to {real}, which cannot be followed ({error.strerror}): restore what it names, or remove it"
         ) from error
     return real

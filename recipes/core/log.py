@@ -17,9 +17,9 @@ from dataset_scripts.core.disk import writing
 from dataset_scripts.core.errors import printable
 from dataset_scripts.core.replace import write_file
 from recipes.core.config import Training
-from recipes.core.options import flat, to_yaml
 from recipes.core.foreign import read_text, reading
 from recipes.core.learner import Learner
+from recipes.core.options import flat, to_yaml
 from recipes.core.runtime import UserError
 
 

@@ -8,6 +8,8 @@ from typing import Any
 import yaml
 from dictionary import INTEGERS, SCALARS, SNIPPETS, STRINGS
 
+from dataset_scripts.core.safe_yaml import load_yaml
+
 WORD = re.compile(r"[^\s,;:=<>\[\]{}\"'|]+")
 TAG = re.compile(r"<(\w+)>[^<]*</\1>|</?\w+>")
 
@@ -116,7 +118,7 @@ def mutate_yaml(content: bytes, rng: random.Random) -> bytes:
     head = re.match(r"---\n(.*?)\n---", text, re.DOTALL)
     header = head[1] if head else text
     try:
-        tree = yaml.safe_load(header)
+        tree = load_yaml(header, "yaml")  # no bombs, which are among what is put in
         if not isinstance(tree, (dict, list)):
             return mutate_lines(content, rng)
         tree = mutate_tree(as_pairs(tree), rng)

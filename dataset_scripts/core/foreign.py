@@ -1,0 +1,85 @@
+"""What `datasets` reads itself: its errors in one line that names the file, and streams that name files of their set only."""
+
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import datasets
+import pyarrow as pa
+
+from dataset_scripts.core.card_info import class_labels
+from dataset_scripts.core.disk import disk_fault
+from dataset_scripts.core.errors import DataError, TrustError, reason
+from dataset_scripts.core.images import Origin, check_paths, stored_images
+
+
+@contextmanager
+def read_by_datasets(where: str) -> Iterator[None]:
+    """Around what `datasets` does with data or arguments of the caller: whatever it raises becomes a DataError.
+
+    Raises:
+        DataError: it begins with the file that was read, if that is known, else with `where`; a full disk is named instead.
+    """
+    try:
+        yield
+    except (DataError, TrustError):
+        raise
+    except Exception as error:
+        if fault := disk_fault(error, datasets.config.HF_DATASETS_CACHE):
+            raise fault from error
+        cause = error
+        while isinstance(cause, datasets.exceptions.DatasetGenerationError) and cause.__cause__ is not None:
+            cause = cause.__cause__
+        if isinstance(cause, (DataError, TrustError)):
+            raise cause from None
+        raise DataError(f"{_file_at(cause) or where}: {reason(cause)}") from error
+
+
+def _file_at(error: BaseException) -> str | None:
+    """The file that a reader of `datasets` had open: its messages seldom say so, its readers all call it `file`."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__) if "packaged_modules" in frame.f_code.co_filename]
+    files = [frame.f_locals["file"] for frame in frames if isinstance(frame.f_locals.get("file"), str)]
+    return files[-1] if files else None
+
+
+class Source:
+    """What makes the rows of a stream, checked before any feature that the caller casts them to opens what they name."""
+
+    def __init__(self, make: Callable[..., Iterator], where: str, features: datasets.Features, origin: Origin):
+        self.make, self.where, self.features, self.origin = make, where, features, origin
+
+    def __call__(self, **kwargs: Any) -> Iterator[tuple[Any, Any]]:
+        with read_by_datasets(self.where):
+            for key, rows in self.make(**kwargs):
+                if isinstance(rows, pa.Table):
+                    present = [name for name in self.features if name in rows.column_names]
+                    check_paths({name: rows[name] for name in present}, {name: self.features[name] for name in present}, self.origin)
+                else:
+                    for image in stored_images(self.features, rows):
+                        path, content = (image, None) if isinstance(image, str) else (image.get("path"), image.get("bytes"))
+                        if path is not None and content is None:
+                            self.origin.check(path)
+                yield key, rows
+
+
+def check_labels(dataset: Any, where: str) -> None:
+    """Raises a DataError if a class has a list or a mapping for a name, as a table's schema may say."""
+    for part in _parts(dataset):
+        for name, feature in (part.features or {}).items():
+            for label in class_labels(feature):
+                if wrong := [text for text in label.names if isinstance(text, (list, dict))]:
+                    raise DataError(f"{where}, column {name}: the class name {wrong[0]!r} is no text: write the data anew")
+
+
+def _parts(dataset: Any) -> list:
+    return list(dataset.values()) if isinstance(dataset, dict) else dataset if isinstance(dataset, list) else [dataset]
+
+
+def check_sources(dataset: Any, where: str, origin: Origin) -> Any:
+    """Makes an IterableDataset, or a dict or list of them, check its rows as they are read; others stay as they are."""
+    for part in _parts(dataset):
+        for name in ("generate_tables_fn", "generate_examples_fn") if isinstance(part, datasets.IterableDataset) else ():
+            if make := getattr(part._ex_iterable, name, None):
+                setattr(part._ex_iterable, name, Source(make, where, part.features or datasets.Features(), origin))
+    return dataset
