@@ -38,12 +38,11 @@ def read_table(
     with reading(f"{where}: cannot be read as a table"):
         if suffix in ("csv", "tsv"):
             table = read_csv(files, path, text_columns, faults)
+        elif suffix == "parquet":
+            table = read_parquet(files, path, len(files.paths) if isinstance(files, Files) else None)
         else:
             with files.open(path) as file:
-                if suffix == "parquet":
-                    table = read_parquet(file, where, len(files.paths) if isinstance(files, Files) else None)
-                else:
-                    table = table_of(json_lines(file, where, faults), where, faults)
+                table = table_of(json_lines(file, where, faults), where, faults)
         twice = next((column for column, count in Counter(table.column_names).items() if count > 1), None)
         if twice is not None:
             raise DataError(f"{where} has two columns {short(twice)!r}: rename one")

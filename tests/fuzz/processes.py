@@ -175,6 +175,7 @@ def child(seed: int, slot: Slot, example: Folder) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     target, counts = slot.batch.target, slot.counts
+    os.chdir(slot.folder)
     for number in slot.batch.numbers:
         counts[AT] = number
         files, rng = slot.batch.files(seed, number, example)
