@@ -41,7 +41,7 @@ def _table(file, most_rows: int | None) -> pa.Table:
     leaves = map(footer.schema.column, range(footer.num_columns))
     texts = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
     file.seek(0)
-    table = pq.ParquetFile(file, read_dictionary=texts, arrow_extensions_enabled=False).read()
+    table = pq.ParquetFile(file, read_dictionary=texts, arrow_extensions_enabled=False).read(use_threads=False)
     if sum(_size(chunk) for column in table.columns for chunk in column.chunks) > most:
         raise ValueError(f"its values take more than {most:,} bytes, much more than the file")
     table = table.cast(pa.schema([(field.name, _plain(field.type)) for field in table.schema]))
