@@ -19,6 +19,8 @@ class Faults:
         path: the file that lists what was skipped, a line each; None only logs it. Worker processes share it.
     """
 
+    notes: list[str] | None = None
+
     def __init__(self, on_error: str, path: Path | None):
         if on_error not in ("raise", "skip"):
             raise DataError(f"on_error={on_error!r}: it is 'raise' (stop at the first fault) or 'skip' (list them and go on)")
@@ -37,15 +39,24 @@ class Faults:
         return True
 
     def note(self, message: str) -> None:
-        if self.path is None:
+        if self.notes is not None:
+            self.notes.append(message)
+        elif self.path is None:
             logger.warning("skipped: %s", message)
-            return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        try:
-            os.write(descriptor, (printable(message) + "\n").encode())  # one write: lines of processes don't mix
-        finally:
-            os.close(descriptor)
+        else:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            try:
+                os.write(descriptor, (printable(message) + "\n").encode())  # one write: lines of processes don't mix
+            finally:
+                os.close(descriptor)
+
+    @classmethod
+    def gathered(cls) -> "Faults":
+        """Goes on, and keeps what it notes in `notes`, until it is known where it is listed."""
+        faults = cls("skip", None)
+        faults.notes = []
+        return faults
 
     @staticmethod
     def report(path: Path) -> None:
