@@ -17,14 +17,20 @@ class DataError(ValueError):
     """Data or arguments that cannot be read as asked; the message is one printable line."""
 
     def __init__(self, message: object = ""):
-        super().__init__(printable(message)[:LONGEST_LINE])
+        super().__init__(_line(message))
 
 
 class TrustError(PermissionError):
     """Code that is not run: a script that was found, not named, or a copy that others could have changed."""
 
     def __init__(self, message: object = ""):
-        super().__init__(printable(message)[:LONGEST_LINE])
+        super().__init__(_line(message))
+
+
+def _line(message: object) -> str:
+    """A message as one line, without its middle if it is too long: the end says what went wrong with the long name before it."""
+    line = printable(message)
+    return line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE // 2]} … {line[3 - LONGEST_LINE // 2 :]}"
 
 
 def printable(text: object) -> str:

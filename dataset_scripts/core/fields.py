@@ -20,6 +20,7 @@ FREE_CELLS = 1 << 20
 CELLS_A_BYTE = 4
 _SPARSE = "there are too many fields for so few values: most of them are said nowhere, so that this is no table"
 _INT = pa.int64()
+_ITEMS = {pa.list_(pa.string()): str, pa.list_(pa.float64()): float, pa.list_(pa.int64()): int}
 _SCALARS = {str: pa.string(), bool: pa.bool_(), int: _INT, float: pa.float64(), type(None): pa.null()}
 
 
@@ -41,6 +42,7 @@ class Fields:
         self.columns = [0, 0]
         self.full = False
         self._named_in: dict[str, str] = {}
+        self._lists: dict[str, type | None] = {}  # of fields that are lists of plain values so far the type of these
         self._large: set[str] = set()  # fields with whole numbers beyond EXACT
 
     def vote(self, objects: Iterable[tuple[Any, str, int]]) -> None:
@@ -76,6 +78,9 @@ class Fields:
             kind, known = _SCALARS.get(type(value)), self.kinds.get(name)
             if kind is known is not None and (kind is not _INT or -EXACT <= value <= EXACT):
                 continue  # most are so
+            if type(value) is list and _are(value, self._lists.get(name)):
+                items += len(value)
+                continue
             items += 0 if kind else _items(value)
             try:
                 new[name] = self._kind(name, value, kind, known)
@@ -95,6 +100,8 @@ class Fields:
         self._named_in |= {name: where for name, kind in new.items() if kind != pa.null()}
         self._large.update(large)
         self.kinds |= new
+        for name, kind in new.items():
+            self._lists[name] = _ITEMS.get(kind)
         self.columns, self.items, self.rows, self.size = columns, items, self.rows + 1, self.size + size
         return fields
 
@@ -117,6 +124,13 @@ class Fields:
         """Raises DataError if the objects together have too many fields for their size."""
         if not _is_table(self.columns, self.rows, self.items, self.size):
             raise DataError(f"{where}: {_SPARSE}")
+
+
+def _are(values: list, kind: type | None) -> bool:
+    """Whether all items of a list are of a type, and its numbers are exact in any column."""
+    return kind is not None and all(type(value) is kind for value in values) and (
+        kind is not int or all(-EXACT <= value <= EXACT for value in values)
+    )
 
 
 def _kind_of(value: Any) -> pa.DataType | None:
