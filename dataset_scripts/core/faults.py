@@ -2,7 +2,9 @@
 
 import logging
 import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from dataset_scripts.core.errors import DataError, is_disk_fault, printable, reason
 
@@ -64,3 +66,22 @@ class Faults:
         if path.exists():
             lines = path.read_text(encoding="utf-8").splitlines()
             logger.warning("%d skipped, such as: %s; all are listed in %s", len(lines), lines[0], path)
+
+
+def readable(faults: Faults, items: Iterable[Any], read: Callable[[Any], Any]) -> list[Any]:
+    """What `read` gives of each file; `on_error="skip"` leaves out those that it raises a DataError for, if others remain.
+
+    Raises:
+        DataError: the last fault, if there is nothing else.
+    """
+    found, fault = [], None
+    for item in items:
+        with faults:
+            try:
+                found.append(read(item))
+            except DataError as error:
+                fault = error
+                raise
+    if fault and not found:
+        raise fault
+    return found
