@@ -65,7 +65,8 @@ def read_list(files: Files, path: str, faults: AbstractContextManager | None = N
     bare = pc.and_(parts.is_valid(), pc.fill_null(pc.equal(parts.field("label"), ""), False))
     labelled = pc.and_not(parts.is_valid(), bare)
     has_labels = labelled.true_count > 0 and labelled.true_count >= bare.true_count
-    fewer, what = (bare, "without a label, which others have") if has_labels else (labelled, "with a label, which others do not have")
+    fewer = bare if has_labels else labelled
+    what = "without a label, which others have" if has_labels else "with a label, which others do not have"
     wrong = pc.or_(parts.is_null(), fewer)
     for odd in np.flatnonzero(wrong.to_numpy(zero_copy_only=False)).tolist():
         said = f"a path {what}" if fewer[odd].as_py() else f"{short(lines[odd].as_py())} is not a path and a label"
