@@ -313,3 +313,12 @@ def test_numbers_of_classes(tmp_path, names, label, fault):
         load_dataset("yolo", data_dir=str(tmp_path))
     rows = load_dataset("yolo", data_dir=str(tmp_path), split="train", on_error="skip")
     assert rows["image_id"][:] == ["1"] and rows.features["objects"]["category"].feature.names == (["a", "b"] if names else ["0", "1"])
+
+
+def test_compressed_run_lengths_of_more_runs_than_pixels():
+    from dataset_scripts.core.rle import sound_code
+
+    with pytest.raises(ValueError, match="longer than those of 64 runs"):
+        sound_code({"size": [8, 8], "counts": "0" * (10 << 20)}, (8, 8))
+    zeros = {"size": [8, 8], "counts": "0" * 60 + "P2"}  # 60 runs of nothing are still read
+    assert sound_code(zeros, (8, 8))["size"] == [8, 8]

@@ -9,6 +9,7 @@ import sys
 
 import datasets
 import numpy as np
+import PIL.Image
 import pyarrow as pa
 import pytest
 import torch
@@ -467,3 +468,12 @@ def test_an_index_beside_the_names(tmp_path, save_image, caplog):
     assert "read as csv_list" in caplog.text and names_of(rows) == list("ababab") and rows[""][:] == list(range(6))
     stored = load_dataset(str(tmp_path), split="train", transform=None).cast_column("image", datasets.Image(decode=False))
     assert [row["path"] for row in stored["image"]] == [f"{5 - number}.png" for number in range(6)]
+
+
+def test_a_json_list_with_objects_in_its_rows(tmp_path):
+    for number in range(3):
+        PIL.Image.new("L", (8, 8), number).save(tmp_path / f"{number}.png")
+    rows = [{"name": f"{number}.png", "camera": {"iso": 100, "at": {"x": number}}} for number in range(3)]
+    (tmp_path / "list.json").write_text(json.dumps(rows))
+    loaded = load_dataset("csv_list", data_dir=str(tmp_path), split="train", transform=None, cache_dir=str(tmp_path / "cache"))
+    assert [row["camera"]["at"]["x"] for row in loaded] == [0, 1, 2]

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.features import List
-from dataset_scripts.core.fields import Fields
+from dataset_scripts.core.fields import HEAD, Fields
 from dataset_scripts.core.files import Files, Reader, folder_of, is_image, stem_of
 from dataset_scripts.core.json_text import parse_json
 from dataset_scripts.core.layout import LayoutBuilder, LayoutConfig, Rows
@@ -140,6 +140,8 @@ class Captions(LayoutBuilder):
         sidecars = {key: texts.get(key) or tables.get(key) for key in texts.keys() | tables.keys()}
         sides = [{("", key): paths for key, paths in side.items()} for side in (images, sidecars)]
         fields = Fields()
+        if self.faults.skip:
+            fields.vote(filter(None, (self._peek(files, paths[0]) for _, paths in sorted(tables.items())[:HEAD])))
         for (_, key), image, _, fault in join(files.root, sides, ("image", "caption")):
             with self.faults:
                 if fault:
@@ -163,6 +165,14 @@ class Captions(LayoutBuilder):
         features |= datasets.Features.from_arrow_schema(schema)
         rows = name_splits(files.root, rows, lambda row: row[0])
         return datasets.Features(features), {split: Rows(samples) for split, samples in rows.items()}
+
+    @staticmethod
+    def _peek(files: Files, path: str) -> tuple[dict[str, Any], str, int] | None:
+        try:
+            fields, size = read_fields(files, path)
+        except DataError:
+            return None  # told where the table is read
+        return fields, f"{files.root}/{path}", size
 
     def read(self, files, sample):
         image, text, table = sample

@@ -13,6 +13,7 @@ import numpy as np
 from dataset_scripts.coco.sources import annotation_files, by_split, image_folder
 from dataset_scripts.core.decode import Frame
 from dataset_scripts.core.errors import DataError, reading
+from dataset_scripts.core.faults import readable
 from dataset_scripts.core.features import List
 from dataset_scripts.core.fields import short
 from dataset_scripts.core.files import Files
@@ -54,7 +55,8 @@ class Coco(LayoutBuilder):
     def index(self, files):
         self.task, sources = self._sources(files)
         self.categories, named_in = {}, {}  # category id -> name, and the file that says so
-        tables = {split: self._read_json(files, path, named_in) for split, path in sources.items()}
+        read = readable(self.faults, sources.items(), lambda item: (item[0], self._read_json(files, item[1], named_in)))
+        tables = dict(read)
         in_order = sorted(self.categories, key=lambda number: (isinstance(number, str), number))
         self.places = {number: place for place, number in enumerate(in_order)}
         splits = {split: Rows(self._samples(files, sources[split], split, *table)) for split, table in tables.items()}

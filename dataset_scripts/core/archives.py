@@ -4,6 +4,7 @@ from pathlib import Path
 
 from dataset_scripts.core.archive import MAX_RATIO, MAX_SMALL, ArchiveReader
 from dataset_scripts.core.errors import reading
+from dataset_scripts.core.faults import Faults
 from dataset_scripts.core.tars import TarReader, TarStreamReader
 from dataset_scripts.core.zip import ZipReader
 
@@ -34,11 +35,12 @@ def archive_stem(name: str) -> str:
     return name[: len(name) - len(suffix)]
 
 
-def open_archive(path: Path, inflate_to: Path | None = None) -> "ArchiveReader":
+def open_archive(path: Path, inflate_to: Path | None = None, faults: Faults | None = None) -> "ArchiveReader":
     """Lists an archive.
 
     Args:
         inflate_to: a folder for the plain tar that a compressed one is turned into, to read members in any order.
+        faults: what the fault of a single member is raised in, and one that ends the listing behind others; None raises it.
 
     Raises:
         DataError: it is damaged, encrypted, or a member leads outside, is a bomb, or links to something not there.
@@ -46,8 +48,8 @@ def open_archive(path: Path, inflate_to: Path | None = None) -> "ArchiveReader":
     suffix = path.name[len(archive_stem(path.name)) :].lower()
     with reading(f"{path} cannot be read"):
         if suffix == ".zip":
-            return ZipReader(path)
+            return ZipReader(path, faults)
         if TAR_STREAMS[suffix] is None:
-            return TarReader(path)
-        stream = TarStreamReader(path, TAR_STREAMS[suffix])
-        return stream if inflate_to is None else TarReader(stream.inflate(inflate_to))
+            return TarReader(path, faults)
+        stream = TarStreamReader(path, TAR_STREAMS[suffix], faults)
+        return stream if inflate_to is None else TarReader(stream.inflate(inflate_to), faults)

@@ -13,7 +13,7 @@ import pyarrow as pa
 from dataset_scripts.core.classes import most_classes, named_classes, numbered_classes
 from dataset_scripts.core.decode import encode_image
 from dataset_scripts.core.errors import DataError, reading, reason
-from dataset_scripts.core.faults import Faults
+from dataset_scripts.core.faults import readable
 from dataset_scripts.core.features import List
 from dataset_scripts.core.files import Files, Reader, name_of
 from dataset_scripts.core.layout import LayoutBuilder, LayoutConfig, Rows
@@ -82,11 +82,11 @@ class ArrayBuilder(LayoutBuilder):
         Raises:
             DataError: as many labels as images are not there; a label is none of the classes.
         """
-        parts = [part for split in splits.values() for part in split]
+        said = [(split, part) for split, split_parts in splits.items() for part in split_parts]
+        said = self.readable(said, lambda both: self._counted(files, *both))
+        splits = {split: [part for other, part in said if other == split] for split in dict.fromkeys(split for split, _ in said)}
+        parts = [part for _, part in said]
         self.sources = [part.source for part in parts]
-        for part in parts:
-            for column, values in part.labels.items():
-                check_count(files, part, part.labels_in, len(values), column)
         features, columns = {"image": datasets.Image()}, {}
         for column in dict.fromkeys(column for part in parts for column in part.labels):
             where = f"{files.root}/{next(part.labels_in for part in parts if column in part.labels)}"
@@ -112,6 +112,12 @@ class ArrayBuilder(LayoutBuilder):
             rows[split] = Rows(np.concatenate(samples), merged)
         return datasets.Features(features), rows
 
+    @staticmethod
+    def _counted(files: Files, split: str, part: Part) -> tuple[str, Part]:
+        for column, values in part.labels.items():
+            check_count(files, part, part.labels_in, len(values), column)
+        return split, part
+
     def _check_classes(self, files: Files, part: Part, names: dict, first: int, kept: np.ndarray) -> None:
         for column, values in part.labels.items():
             if names.get(column) is None:
@@ -136,25 +142,6 @@ class ArrayBuilder(LayoutBuilder):
             return {"image": {"bytes": encode_image(array), "path": None}}
         except Exception as error:
             raise DataError(f"{where}: {reason(error)}") from error
-
-
-def readable(faults: Faults, items: Iterable[Any], read: Callable[[Any], Any]) -> list[Any]:
-    """What `read` gives of each file; `on_error="skip"` leaves out those that it raises a DataError for, if others remain.
-
-    Raises:
-        DataError: the last fault, if there is nothing else.
-    """
-    found, fault = [], None
-    for item in items:
-        with faults:
-            try:
-                found.append(read(item))
-            except DataError as error:
-                fault = error
-                raise
-    if fault and not found:
-        raise fault
-    return found
 
 
 def check_count(files: Files, part: Part, labels_in: str, count: int, column: str = "label") -> None:

@@ -2,7 +2,9 @@
 
 import logging
 import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from dataset_scripts.core.errors import DataError, is_disk_fault, printable, reason
 
@@ -18,6 +20,8 @@ class Faults:
         skip: whether to go on.
         path: the file that lists what was skipped, a line each; None only logs it. Worker processes share it.
     """
+
+    notes: list[str] | None = None
 
     def __init__(self, on_error: str, path: Path | None):
         if on_error not in ("raise", "skip"):
@@ -37,15 +41,24 @@ class Faults:
         return True
 
     def note(self, message: str) -> None:
-        if self.path is None:
+        if self.notes is not None:
+            self.notes.append(message)
+        elif self.path is None:
             logger.warning("skipped: %s", message)
-            return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        try:
-            os.write(descriptor, (printable(message) + "\n").encode())  # one write: lines of processes don't mix
-        finally:
-            os.close(descriptor)
+        else:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            try:
+                os.write(descriptor, (printable(message) + "\n").encode())  # one write: lines of processes don't mix
+            finally:
+                os.close(descriptor)
+
+    @classmethod
+    def gathered(cls) -> "Faults":
+        """Goes on, and keeps what it notes in `notes`, until it is known where it is listed."""
+        faults = cls("skip", None)
+        faults.notes = []
+        return faults
 
     @staticmethod
     def report(path: Path) -> None:
@@ -53,3 +66,22 @@ class Faults:
         if path.exists():
             lines = path.read_text(encoding="utf-8").splitlines()
             logger.warning("%d skipped, such as: %s; all are listed in %s", len(lines), lines[0], path)
+
+
+def readable(faults: Faults, items: Iterable[Any], read: Callable[[Any], Any]) -> list[Any]:
+    """What `read` gives of each file; `on_error="skip"` leaves out those that it raises a DataError for, if others remain.
+
+    Raises:
+        DataError: the last fault, if there is nothing else.
+    """
+    found, fault = [], None
+    for item in items:
+        with faults:
+            try:
+                found.append(read(item))
+            except DataError as error:
+                fault = error
+                raise
+    if fault and not found:
+        raise fault
+    return found

@@ -1,6 +1,8 @@
 """Columns of json objects: what types they have, found one object after the other, so that a fault is one object's."""
 
+import itertools
 import reprlib
+from collections import Counter
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
@@ -11,10 +13,14 @@ import pyarrow as pa
 from dataset_scripts.core.errors import DataError, reason
 
 BATCH = 1 << 12  # objects that are Python's at once
+HEAD = 256  # objects that vote on the types of their fields
+HEAD_SIZE = 1 << 20  # bytes of them
+EXACT = 1 << 53  # up to which float64 holds every whole number
 FREE_CELLS = 1 << 20
 CELLS_A_BYTE = 4
 _SPARSE = "there are too many fields for so few values: almost all of them are empty, so this is not a table"
 _INT = pa.int64()
+_ITEMS = {pa.list_(pa.string()): str, pa.list_(pa.float64()): float, pa.list_(pa.int64()): int}
 _SCALARS = {str: pa.string(), bool: pa.bool_(), int: _INT, float: pa.float64(), type(None): pa.null()}
 
 
@@ -36,6 +42,27 @@ class Fields:
         self.columns = [0, 0]
         self.full = False
         self._named_in: dict[str, str] = {}
+        self._lists: dict[str, type | None] = {}  # of fields that are lists of plain values so far the type of these
+        self._large: set[str] = set()  # fields with whole numbers beyond EXACT
+
+    def vote(self, objects: Iterable[tuple[Any, str, int]]) -> None:
+        """Takes the type that most of some objects give to a field on which they disagree: the others have the fault.
+
+        Else the first object would decide, and one that is wrong there would make all others wrong.
+        """
+        named = [(name, value, where) for fields, where, _ in objects if isinstance(fields, dict) for name, value in fields.items()]
+        said, disputed = {}, {}
+        for name, value, _ in named:
+            if value is not None and said.setdefault(name, type(value)) is not type(value) or type(value) in (dict, list):
+                disputed[name] = Counter()
+        kinds = [(name, kind, where) for name, value, where in named if name in disputed and (kind := _kind_of(value))]
+        for name, kind, _ in kinds:
+            disputed[name][kind] += 1
+        for name, counts in disputed.items():
+            if len(counts) > 1 and name not in self.kinds:
+                self.kinds[name] = kind = max(counts, key=counts.get)
+                self._named_in[name] = next(where for other, its, where in kinds if (other, its) == (name, kind))
+                self.columns = [known + more for known, more in zip(self.columns, _leaves(kind))]
 
     def add(self, fields: Any, where: str, size: int) -> dict[str, Any]:
         """Makes the types such that one more object, of `size` bytes, fits in, and returns it.
@@ -46,14 +73,18 @@ class Fields:
         """
         if not isinstance(fields, dict):
             raise DataError(f"{where}: it is a {type(fields).__name__}, not an object with fields: {short(fields)}")
-        new, items = {}, self.items
+        new, large, items = {}, [], self.items
         for name, value in fields.items():
             kind, known = _SCALARS.get(type(value)), self.kinds.get(name)
-            if kind is known is not None and (kind is not _INT or -(1 << 63) <= value < 1 << 63):
+            if kind is known is not None and (kind is not _INT or -EXACT <= value <= EXACT):
                 continue  # most are so
+            if type(value) is list and _are(value, self._lists.get(name)):
+                items += len(value)
+                continue
             items += 0 if kind else _items(value)
             try:
-                new[name] = self._kind(value, kind, known)
+                new[name] = self._kind(name, value, kind, known)
+                large += [name] * (kind is _INT and not -EXACT <= value <= EXACT)
             except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
                 other = f", and not as in {self._named_in[name]}" if name in self._named_in else ""
                 raise DataError(f"{where}: the field {short(name)} is {brief(value)}{other}: {reason(error)}") from error
@@ -67,14 +98,20 @@ class Fields:
                 if self.full:
                     raise DataError(f"{where}: {_SPARSE}")
         self._named_in |= {name: where for name, kind in new.items() if kind != pa.null()}
+        self._large.update(large)
         self.kinds |= new
+        for name, kind in new.items():
+            self._lists[name] = _ITEMS.get(kind)
         self.columns, self.items, self.rows, self.size = columns, items, self.rows + 1, self.size + size
         return fields
 
-    def _kind(self, value: Any, kind: pa.DataType | None, known: pa.DataType | None) -> pa.DataType:
+    def _kind(self, name: str, value: Any, kind: pa.DataType | None, known: pa.DataType | None) -> pa.DataType:
         """The type that holds a value, of type `kind` if it is a plain one, and those before it."""
         if kind is _INT and not -(1 << 63) <= value < 1 << 63:
             raise OverflowError("it is too large for 64 bits")
+        fraction = _SCALARS[float]
+        if (kind is fraction and name in self._large) or (kind is _INT and known == fraction and not -EXACT <= value <= EXACT):
+            raise OverflowError("no number holds both fractions and whole numbers beyond 2 ** 53")
         if kind is None:
             kind = pa.array([value]).type  # also that its numbers fit
             if self.full and known != kind:
@@ -87,6 +124,20 @@ class Fields:
         """Raises DataError if the objects together have too many fields for their size."""
         if not _is_table(self.columns, self.rows, self.items, self.size):
             raise DataError(f"{where}: {_SPARSE}")
+
+
+def _are(values: list, kind: type | None) -> bool:
+    """Whether all items of a list are of a type, and its numbers are exact in any column."""
+    return kind is not None and all(type(value) is kind for value in values) and (
+        kind is not int or all(-EXACT <= value <= EXACT for value in values)
+    )
+
+
+def _kind_of(value: Any) -> pa.DataType | None:
+    try:
+        return None if value is None else _SCALARS.get(type(value)) or pa.array([value]).type
+    except (pa.ArrowException, ValueError, OverflowError):
+        return None  # `add` says so
 
 
 def _is_table(columns: list[int], rows: int, items: int, size: int) -> bool:
@@ -114,28 +165,53 @@ def table_of(
         DataError: as `Fields.add`.
     """
     fields, batch, tables = Fields(), [], []
+    if getattr(faults, "skip", False):
+        head = list(_head(objects := iter(objects)))
+        fields.vote(head)
+        objects = itertools.chain(head, objects)
     for value, place, size in objects:
         with faults or nullcontext():
-            batch.append(fields.add(value, place, size))
+            batch.append((fields.add(value, place, size), place))
         if len(batch) == BATCH:
             fields.check(where)
-            tables.append(_batch(batch, fields.kinds, where))
+            tables.append(_batch(batch, fields.kinds, where, faults))
             batch = []
     fields.check(where)
-    tables.append(_batch(batch, fields.kinds, where))
+    tables.append(_batch(batch, fields.kinds, where, faults))
     try:
         return pa.concat_tables(tables, promote_options="permissive")
     except pa.ArrowException as error:
         raise DataError(f"{where}: {reason(error)}") from error
 
 
-def _batch(rows: list[dict[str, Any]], kinds: dict[str, pa.DataType], where: str) -> pa.Table:
+def _head(objects: Iterable[tuple[Any, str, int]]) -> Iterable[tuple[Any, str, int]]:
+    total = 0
+    for value, place, size in itertools.islice(objects, HEAD):
+        yield value, place, size
+        total += size
+        if total > HEAD_SIZE:
+            return
+
+
+def _batch(
+    rows: list[tuple[dict[str, Any], str]],
+    kinds: dict[str, pa.DataType],
+    where: str,
+    faults: AbstractContextManager | None,
+) -> pa.Table:
+    """The table of some objects; if Arrow cannot take them all, one by one, to leave out those at fault in `faults`."""
     columns = {}
     for name, kind in kinds.items():
         try:
-            columns[name] = pa.array([row.get(name) for row in rows], kind)
-        except (pa.ArrowException, ValueError, OverflowError) as error:  # 2**60 + 1 does not fit a float64
-            raise DataError(f"{where}: the field {short(name)}: {reason(error)}") from error
+            columns[name] = pa.array([row.get(name) for row, _ in rows], kind)
+        except (pa.ArrowException, ValueError, OverflowError) as error:  # [2**60 + 1] in lists of float64
+            if not getattr(faults, "skip", False) or len(rows) == 1:
+                raise DataError(f"{rows[0][1] if len(rows) == 1 else where}: the field {short(name)}: {reason(error)}") from error
+            parts = [_batch([], kinds, where, None)]
+            for row in rows:
+                with faults:
+                    parts.append(_batch([row], kinds, where, faults))
+            return pa.concat_tables(parts)
     return pa.table(columns)
 
 

@@ -6,6 +6,7 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import BinaryIO
 
 from dataset_scripts.core.archives import ArchiveReader, archive_stem, is_archive, open_archive
 from dataset_scripts.core.errors import DataError, reading
+from dataset_scripts.core.faults import Faults
 from dataset_scripts.core.names import is_hidden, shown
 from dataset_scripts.core.splits import SPLITS
 from dataset_scripts.core.walk import walk
@@ -138,20 +140,22 @@ class Files(Reader):
         state: a sha256 that changes when a file is added, removed, renamed, resized, touched or written: of names, sizes,
             and times of modification and of the last change, which no program sets. It misses what was written within
             the clock's tick, or to a file system that keeps no change times, if size and modification time are as before.
+        left_out: what was wrong with each entry, archive or member that `skip` left out.
     """
 
     paths: list[str] = field(default_factory=list)
     state: str = ""
+    left_out: list[str] = field(default_factory=list)
 
     def above(self, tail: str) -> str:
         """What stands before `tail` in the first path that ends so: the folder of a set in what was unpacked, else ""."""
         return next((path.removesuffix(tail) for path in self.paths if path.endswith(tail)), "")
 
     @classmethod
-    def of(cls, path: str | Path, inflate_to: Path | None = None) -> "Files":
+    def of(cls, path: str | Path, inflate_to: Path | None = None, skip: bool = False) -> "Files":
         """Lists a folder, an archive or a single file.
 
-        `inflate_to` is for compressed tars, see `open_archive`.
+        `inflate_to` is for compressed tars, see `open_archive`. `skip` leaves out what cannot be listed, if anything remains.
 
         Archives among files of a folder that has no images outside of them are listed as folders named after them:
         `train.zip` gives `train/…`. One beside a folder of that name is left out: it was unpacked there.
@@ -160,21 +164,23 @@ class Files(Reader):
             DataError: a link or a member leads outside, an archive is damaged, or two are listed as the same folder.
         """
         path = Path(path)
+        faults = Faults.gathered() if skip else None
+        left_out = faults.notes if faults else []
         with reading(f"{path} cannot be read"):
             state = hashlib.sha256(os.fsencode(os.path.realpath(path)))
             status = path.stat() if path.is_file() else None
         if status:
             state.update(_stamp("", status))
             if is_archive(path.name):
-                archive = open_archive(path, inflate_to)
+                archive = open_archive(path, inflate_to, faults)
                 top, inside, _ = "".join(archive.names[:1]).partition("/")
                 if inside and top.lower() not in SPLITS:
                     archive = archive.below(f"{top}/")
-                return cls(path, {"": archive}, list(archive.names), state.hexdigest())
+                return cls(path, {"": archive}, list(archive.names), state.hexdigest(), left_out)
             name = shown(path.name)
             return cls(path.parent, {}, [name], state.hexdigest(), aliases={name: path.name} if name != path.name else {})
         paths, archives, aliases, start = [], [], {}, len(os.path.join(path, ""))
-        for entry in walk(path):
+        for entry in walk(path, faults):
             real = entry.path[start:].replace(os.sep, "/")
             relative = shown(real)
             if relative != real:
@@ -187,10 +193,10 @@ class Files(Reader):
             raise DataError(f"{path}: two files are listed as {twice}, for a name is not UTF-8: rename {aliases[twice]!a}")
         if any(map(is_image, paths)):
             paths, archives = paths + archives, []
-        mounts = _mount(Reader(path, aliases=aliases), archives, folders_of(paths), inflate_to)
+        mounts = _mount(Reader(path, aliases=aliases), archives, folders_of(paths), inflate_to, faults)
         in_order = [prefix + name for prefix, archive in mounts.items() if archive.sequential for name in archive.names]
         paths += [prefix + name for prefix, archive in mounts.items() if not archive.sequential for name in archive.names]
-        return cls(path, mounts, sorted(paths) + in_order, state.hexdigest(), aliases=aliases)
+        return cls(path, mounts, sorted(paths) + in_order, state.hexdigest(), left_out, aliases=aliases)
 
     @cached_property
     def names(self) -> frozenset[str]:
@@ -227,18 +233,26 @@ def _stamp(name: str, status: os.stat_result) -> bytes:
     return f"{name}\0{status.st_size}\0{status.st_mtime_ns}\0{status.st_ctime_ns}\n".encode()
 
 
-def _mount(files: Reader, archives: list[str], folders: set[str], inflate_to: Path | None) -> dict[str, ArchiveReader]:
-    """Opens archives, and says under which folder of the listing the members of each stand."""
+def _mount(
+    files: Reader, archives: list[str], folders: set[str], inflate_to: Path | None, faults: Faults | None
+) -> dict[str, ArchiveReader]:
+    """Opens archives, and says under which folder of the listing the members of each stand.
+
+    An archive's fault is raised in `faults`, if there are others.
+    """
     root, mounts = files.root, {}
     for relative in archives:
         folder = archive_stem(relative)
         if folder in folders:
             logger.warning("%s/%s is left out: the folder %s/ beside it is read instead", root, relative, name_of(folder))
             continue
-        archive = open_archive(Path(files.local(relative)), inflate_to).below(f"{name_of(folder)}/")  # train.zip may hold train/…
-        if f"{folder}/" in mounts:
-            raise DataError(f"{archive.path} and {mounts[f'{folder}/'].path} would be one folder: rename or remove one")
-        mounts[f"{folder}/"] = archive
+        with (len(archives) > 1 and faults) or nullcontext():
+            archive = open_archive(Path(files.local(relative)), inflate_to, faults)
+            if f"{folder}/" in mounts:
+                raise DataError(f"{archive.path} and {mounts[f'{folder}/'].path} would be one folder: rename or remove one")
+            mounts[f"{folder}/"] = archive.below(f"{name_of(folder)}/")  # train.zip may hold train/…
+    if archives and not mounts and faults and faults.notes:
+        raise DataError(faults.notes[-1])
     for prefix, archive in mounts.items():  # a.tar, and b.tar in a folder a
         outer, folder = Reader(root, mounts).locate(prefix[:-1])
         if outer and any(name.startswith(f"{folder}/") for name in outer.names):

@@ -108,7 +108,7 @@ class LayoutBuilder(datasets.ArrowBasedBuilder):
             outside = next((path for path in paths if not Path(path).is_relative_to(self._root)), None)
             if outside is not None:
                 raise DataError(f"data_files: {outside} lies outside of data_dir={self.config.data_dir!r}")
-            return self.files or Files.of(self._root)
+            return self.files or Files.of(self._root, skip=self.config.on_error == "skip")
         if not paths:
             name = self.dataset_name
             way = f"load_dataset({name!r}, data_dir='path/to/data'), or load_dataset('./{name}') for a folder of that name"
@@ -122,6 +122,8 @@ class LayoutBuilder(datasets.ArrowBasedBuilder):
     def _split_generators(self, dl_manager):
         self.faults = Faults(self.config.on_error, None if dl_manager.is_streaming else self.skipped_path)
         files, self.files = self._list(), None  # workers need no listing
+        for message in files.left_out:
+            self.faults.note(message)
         with reading(files.root):
             self.info.features, splits = self.index(files)
             for rows in splits.values():

@@ -95,7 +95,7 @@ def load_dataset(
         is_local = script is None and Path(path).expanduser().exists()
     if is_local:
         folder = Path(path).expanduser() / (data_dir or "")
-        files = Files.of(folder)
+        files = Files.of(folder, skip=on_error == "skip")
         script = detect(files)
         if script is not None:
             data_dir = str(folder)
@@ -205,7 +205,7 @@ def make_builder(
         data_dir = str(folder.resolve())
         if shown(data_dir) != data_dir:
             raise DataError(f"{data_dir} is not UTF-8, in which datasets writes it down: rename the folder")
-        files = files or Files.of(folder)
+        files = files or Files.of(folder, skip=config_kwargs.get("on_error") == "skip")
     if "on_error" in config_kwargs and not hasattr(builder_class.BUILDER_CONFIG_CLASS, "on_error"):
         raise DataError(f"{script.path} has no option on_error: the layouts of this package have it, and sets that are read by them")
     # What relative data_files are relative to: as in datasets, the data or the working folder; the script's files, its own.

@@ -176,11 +176,12 @@ class NamedArrayBuilder(ArrayBuilder):
         raise NotImplementedError
 
     def index(self, files):
-        splits, used = {}, set()
+        splits = {}
         arrays = [array for part in self.readable(self.paths(files), partial(self.list_arrays, files)) for array in part]
-        for split, pairs in pair(files, arrays, self.config).items():
-            used |= {array.path for images_and_labels in pairs for array in images_and_labels if array}
-            splits[split] = self.readable(pairs, lambda both: self._part(files, *both))
+        pairs = [(split, *both) for split, found in pair(files, arrays, self.config).items() for both in found]
+        used = {array.path for _, *both in pairs for array in both if array}
+        for split, part in self.readable(pairs, lambda each: (each[0], self._part(files, *each[1:]))):
+            splits.setdefault(split, []).append(part)
         keep_only(files, used)
         return self.assemble(files, splits, {"label": self.config.classes})
 

@@ -72,4 +72,4 @@ class PublishedSet:
             folder = Path(self.config.data_dir)
         else:
             folder = download_all(self.dataset_name, self.sources(), self.downloads)
-        return Files.of(folder, inflate_to=self.downloads / "inflated")
+        return Files.of(folder, inflate_to=self.downloads / "inflated", skip=self.config.on_error == "skip")

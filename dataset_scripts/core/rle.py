@@ -43,6 +43,8 @@ def sound_code(code: Any, size: tuple[int, int]) -> dict[str, Any]:
     compressed = isinstance(counts, (str, bytes))
     if compressed:
         counts = counts.encode() if isinstance(counts, str) else counts
+        if len(counts) > 2 * _DIGITS * (height * width + 2):  # decompressed it takes 75 times as much
+            raise ValueError(f"its counts are longer than those of {height * width} runs")
         runs = _decompress(counts)
     elif isinstance(counts, (list, np.ndarray)):
         if not set(map(type, counts)) <= {int, np.int32, np.int64, np.uint32}:

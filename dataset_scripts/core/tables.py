@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dataset_scripts.core.errors import DataError, reading
+from dataset_scripts.core.faults import Faults, readable
 from dataset_scripts.core.fields import short, table_of
 from dataset_scripts.core.files import Files, Reader
 from dataset_scripts.core.layout import Rows
@@ -129,7 +130,7 @@ def rows_of(images: pa.Array, columns: dict[str, pa.Array]) -> Rows:
     return Rows(images.filter(kept).to_pylist(), {name: column.filter(kept) for name, column in columns.items()})
 
 
-def read_metadata(files: Files, tables: list[str], faults: AbstractContextManager | None = None) -> pa.Table:
+def read_metadata(files: Files, tables: list[str], faults: Faults | None = None) -> pa.Table:
     """Reads metadata tables, whose column `file_name` is relative to each table's own folder.
 
     Returns:
@@ -140,15 +141,16 @@ def read_metadata(files: Files, tables: list[str], faults: AbstractContextManage
     Raises:
         DataError: no `file_name` column, columns that don't agree, or a row that `resolve_names` refuses.
     """
-    parts = []
-    for path in tables:
+    def read(path: str) -> pa.Table:
         table = read_table(files, path, ["file_name"], faults)
         if "file_name" not in table.column_names:
             raise DataError(f"{files.root}/{path} has no column file_name (it has {short(', '.join(table.column_names))})")
         names = resolve_names(files, path, table["file_name"], "file_name", faults=faults)
         table = table.set_column(table.column_names.index("file_name"), "file_name", names).filter(names.is_valid())
         taken = set(table.column_names)
-        parts.append(table.rename_columns([free_name(name, taken) if name == "image" else name for name in table.column_names]))
+        return table.rename_columns([free_name(name, taken) if name == "image" else name for name in table.column_names])
+
+    parts = readable(faults, tables, read) if faults else [read(path) for path in tables]
     with reading(f"{files.root}: the columns of {', '.join(tables)} do not agree"):
         whole = pa.concat_tables(parts, promote_options="permissive")
     if pc.count_distinct(whole["file_name"]).as_py() < len(whole):

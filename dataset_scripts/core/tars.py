@@ -3,15 +3,16 @@
 import io
 import lzma
 import os
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, nullcontext
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 
 from dataset_scripts.core.archive import MAX_SMALL, ArchiveReader
-from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.errors import DataError, reading
+from dataset_scripts.core.faults import Faults
 from dataset_scripts.core.inflate import inflate
 from dataset_scripts.core.names import shown
 from dataset_scripts.core.tar_headers import PIECE, Member, tar_members
@@ -22,25 +23,45 @@ MAX_LISTED = 20  # bytes of names and headers in memory for a byte of the archiv
 
 
 class Tar(ArchiveReader):
-    def _files(self, members: Iterable[Member], where: Path | None = None) -> Iterator[tuple[str, Member]]:
-        """The members that are files and not hidden, with their paths, each once; links to other members, too."""
-        where, seen, listed = where or self.path, set(), 0
-        for member in members:
-            self._check_end(shown(member.name), member)
-            name = self._accept(member.name)
-            if name is None or member.kind == "folder":
-                continue
-            if name in seen:
-                raise DataError(f"{where} holds {name} twice")
-            if member.kind == "sparse":
-                raise DataError(f"{where}: {name} is stored with holes: pack it without --sparse")
-            if member.kind not in ("file", "link"):
-                raise DataError(f"{where}: {name} is a link or a device, not a file")
-            listed += 100 + len(name)
-            if listed > max(MAX_SMALL, MAX_LISTED * self.stored):
-                raise DataError(f"{where} has more members than an archive of {self.stored} bytes can have: it is a bomb")
-            seen.add(name)
-            yield name, member
+    def _list(self, members: Iterator[Member], faults: Faults | None, where: Path | None = None) -> None:
+        """Lists the members that are files and not hidden, each once.
+
+        The fault of a member is raised in `faults`, and so is one behind which no more can be found, if some were.
+        """
+        where, listed = where or self.path, 0
+        while True:
+            try:
+                member = next(members, None)
+                if member is None:
+                    return
+                listed += 100 + len(member.name)
+                if listed > max(MAX_SMALL, MAX_LISTED * self.stored):
+                    raise DataError(f"{where} has more members than an archive of {self.stored} bytes can have: it is a bomb")
+            except Exception:
+                with (self.members and faults) or nullcontext(), reading(f"{where} cannot be read"):
+                    raise
+                return
+            try:
+                self._check_end(shown(member.name), member)
+                name = self._accept(member.name)
+                if name is not None and member.kind != "folder":
+                    self._check(name, member, where)
+                    self.members[name] = self._place(name, member)
+            except DataError:
+                with faults or nullcontext():
+                    raise
+
+    def _check(self, name: str, member: Member, where: Path) -> None:
+        if name in self.members:
+            raise DataError(f"{where} holds {name} twice")
+        if member.kind == "sparse":
+            raise DataError(f"{where}: {name} is stored with holes: pack it without --sparse")
+        if member.kind not in ("file", "link"):
+            raise DataError(f"{where}: {name} is a link or a device, not a file")
+
+    def _place(self, name: str, member: Member) -> Any:
+        """What `_read` needs to know of a member."""
+        raise NotImplementedError
 
     def _check_end(self, name: str, member: Member) -> None:
         raise NotImplementedError
@@ -49,19 +70,20 @@ class Tar(ArchiveReader):
 class TarReader(Tar):
     """A tar that is not compressed: members are read at their offsets."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, faults: Faults | None = None):
         super().__init__(path)
         self.members: dict[str, tuple[int, int]] = {}
         with open(path, "rb") as file:
-            for name, member in self._files(tar_members(file)):
-                if member.kind == "link":  # tar stores a file of two names once
-                    target = self._accept(member.target)
-                    if target not in self.members:
-                        raise DataError(f"{path}: {name} is a link to {shown(member.target)}, which is not in the archive")
-                    self.members[name] = self.members[target]
-                else:
-                    self.members[name] = (member.offset, member.size)
+            self._list(tar_members(file), faults)
         self.names = sorted(self.members)
+
+    def _place(self, name: str, member: Member) -> tuple[int, int]:
+        if member.kind != "link":
+            return member.offset, member.size
+        target = self._accept(member.target)  # tar stores a file of two names once
+        if target not in self.members:
+            raise DataError(f"{self.path}: {name} is a link to {shown(member.target)}, which is not in the archive")
+        return self.members[target]
 
     def _check_end(self, name: str, member: Member) -> None:
         if member.offset + member.size > self.stored:
@@ -125,15 +147,18 @@ class TarStreamReader(Tar):
 
     sequential = True
 
-    def __init__(self, path: Path, compression: str):
+    def __init__(self, path: Path, compression: str, faults: Faults | None = None):
         super().__init__(path)
         self.compression = compression
         self.restarts = 0
+        self.members: dict[str, None] = {}
         with closing(self._bytes()) as stream:
-            for name, member in self._files(tar_members(stream, self._limit())):
-                if member.kind == "link":
-                    raise DataError(f"{path}: {name} is a link or a device, not a file")
-                self.names.append(name)
+            self._list(tar_members(stream, self._limit()), faults)
+        self.names, self.members = list(self.members), {}
+
+    def _place(self, name: str, member: Member) -> None:
+        if member.kind == "link":
+            raise DataError(f"{self.path}: {name} is a link or a device, not a file")
 
     def _check_end(self, name: str, member: Member) -> None:
         self._check_size(name, member.size, self.stored)
@@ -154,7 +179,7 @@ class TarStreamReader(Tar):
             for _ in range(2):
                 for member in way.members:
                     way.passed += 1
-                    if member.kind == "file" and self._accept(member.name) == name:
+                    if member.kind == "file" and self._is(member, name):
                         way.found += 1
                         return _content(way.stream, member.size)
                 self.restarts = self.restarts + 1 if way.passed > MAX_PASSED * way.found else 0  # an epoch reads many
@@ -166,6 +191,13 @@ class TarStreamReader(Tar):
                 way.close()
                 way.begin()
         raise DataError(f"{self.path} has no member {name}")
+
+
+    def _is(self, member: Member, name: str) -> bool:
+        try:
+            return self._accept(member.name) == name
+        except DataError:
+            return False  # left out of the listing
 
 
 def _content(stream: Forward, size: int) -> bytes:

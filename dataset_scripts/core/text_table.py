@@ -1,6 +1,7 @@
 """Tables of text: the rows of csv and tsv, the lines of jsonl, none of them without end."""
 
 import codecs
+import io
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, BinaryIO
@@ -46,6 +47,56 @@ def check_text(file: BinaryIO, where: str) -> None:
     file.seek(0)
 
 
+def sound_text(file: BinaryIO, where: str, faults: AbstractContextManager | None, quotes: bool = True) -> BinaryIO:
+    """A file that `check_text` lets pass, at its start; else, if `faults` skips, the sound lines of it.
+
+    Args:
+        quotes: whether a row goes on behind the end of a line, within quotes; all of it is left out then. If the last one
+            has no end, the line where it begins is.
+    """
+    if not getattr(faults, "skip", False):
+        check_text(file, where)
+        return file
+    sound, place, is_whole = io.BytesIO(), 0, True
+    for line, row in _rows(file, quotes):
+        fault = None
+        if len(row) > MAX_LINE:
+            fault = f"it is longer than {MAX_LINE:,} bytes"
+        elif b"\0" in row:
+            fault = "it holds a zero byte, which no text does"
+        elif quotes and row.count(b'"') % 2:
+            fault = "a quote in it has no end"
+        else:
+            try:
+                row.decode()
+            except UnicodeDecodeError:
+                fault = "it is not in UTF-8: save the file in that encoding"
+        if fault is None:
+            sound.write(row)
+            continue
+        with faults:
+            raise DataError(f"{where}, line {line}: {fault}")
+    sound.seek(0)
+    return sound
+
+
+def _rows(file: BinaryIO, quotes: bool) -> Iterator[tuple[int, bytes]]:
+    """The rows of a file, each with the number of its first line."""
+    number = 1
+    while row := file.readline(MAX_LINE + 1):
+        more, after = bytearray(row), file.tell()
+        is_open = quotes and row.count(b'"') % 2
+        while is_open and len(more) <= MAX_LINE and (line := file.readline(MAX_LINE + 1)):
+            more += line
+            is_open ^= line.count(b'"') % 2
+        if is_open:
+            file.seek(after)  # the quote has no end: the lines behind it are rows of their own
+        else:
+            row = bytes(more)
+        yield number, row
+        number += row.count(b"\n")
+
+
 def text_lines(file: BinaryIO, where: str) -> Iterator[tuple[int, bytes]]:
     """The lines of a file that are not blank, with their numbers from 1 and without a byte order mark.
 
@@ -84,8 +135,8 @@ def read_csv(
     """
     where, odd = f"{files.root}/{path}", []
     with files.open(path) as file:
-        check_text(file, where)
-        mark = delimiter(path, line := file.readline(BLOCK).decode("utf-8", "replace"))
+        sound = sound_text(file, where, faults)
+        mark = delimiter(path, line := sound.readline(BLOCK).decode("utf-8", "replace"))
     if line.count(mark) >= MAX_COLUMNS:
         raise DataError(f"{where}: its first line has more than {MAX_COLUMNS:,} columns")
 
@@ -97,8 +148,9 @@ def read_csv(
         odd.clear()
         parsing = pa.csv.ParseOptions(delimiter=mark, newlines_in_values=True, invalid_row_handler=on_odd_row)
         types = pa.csv.ConvertOptions(column_types=dict.fromkeys(text_columns, pa.string()))
-        with files.open(path) as file:  # not one that another reader had: its threads read on behind an exception
-            found = reader(file, pa.csv.ReadOptions(block_size=block, use_threads=False), parsing, types)
+        # Not a file that another reader had: its threads read on behind an exception.
+        with files.open(path) if sound is file else io.BytesIO(sound.getbuffer()) as opened:
+            found = reader(opened, pa.csv.ReadOptions(block_size=block, use_threads=False), parsing, types)
             return found if isinstance(found, pa.Table) else found.read_all()
 
     try:  # block by block, which takes half the memory; the first one tells the types
@@ -109,7 +161,7 @@ def read_csv(
         with faults or nullcontext():
             raise DataError(message)
     last = table.slice(len(table) - 1).to_pylist() if len(table) else [{}]
-    if any(isinstance(value, str) and "\n" in value for value in last[0].values()):
+    if sound is file and any(isinstance(value, str) and "\n" in value for value in last[0].values()):
         with files.open(path) as file:
             quotes = sum(block.count(b'"') for block in iter(lambda: file.read(1 << 20), b""))
         if quotes % 2:

@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from dataset_scripts.core.errors import DataError
@@ -13,10 +14,13 @@ logger = logging.getLogger(__name__)
 MAX_NESTED = 16  # times that links in linked folders may lead to one folder: a few of them make a tree without end
 
 
-def walk(root: Path) -> Iterator[os.DirEntry]:
+def walk(root: Path, faults: AbstractContextManager | None = None) -> Iterator[os.DirEntry]:
     """Yields every file under `root` that is not hidden, folder by folder, in sorted order.
 
     What is not a file (a pipe, a socket, a device) is left out, with one warning.
+
+    Args:
+        faults: what the fault of a single entry is raised in; None raises it.
 
     Raises:
         DataError: a folder cannot be listed; a symbolic link leads to nothing, round in a circle, or outside of `root`,
@@ -31,25 +35,27 @@ def walk(root: Path) -> Iterator[os.DirEntry]:
         if entry is None:
             stack.pop()
             continue
-        is_link = entry.is_symlink()
-        real = _target(entry.path, root, top) if is_link else os.path.join(stack[-1][1], entry.name)
-        try:
-            is_folder, is_file = entry.is_dir(), entry.is_file()
-        except OSError as error:
-            raise DataError(f"{entry.path} cannot be looked at ({error.strerror}): make it readable") from error
-        if is_link and is_folder:
-            if real in (folder for _, folder, _ in stack):
-                raise DataError(f"{entry.path} is a link to a folder that contains it ({real}): remove the link")
-            if stack[-1][2]:
-                nested[real] = nested.get(real, 0) + 1
-                if nested[real] > MAX_NESTED:
-                    raise DataError(f"{entry.path} is one of too many links in linked folders to {real}: remove links")
-        if is_folder:
-            stack.append((_entries(entry.path, root), real, is_link or stack[-1][2]))
-        elif is_file:
+        is_file = None
+        with faults or nullcontext():
+            is_link = entry.is_symlink()
+            real = _target(entry.path, root, top) if is_link else os.path.join(stack[-1][1], entry.name)
+            try:
+                is_folder, is_file = entry.is_dir(), entry.is_file()
+            except OSError as error:
+                raise DataError(f"{entry.path} cannot be looked at ({error.strerror}): make it readable") from error
+            if is_link and is_folder:
+                if real in (folder for _, folder, _ in stack):
+                    raise DataError(f"{entry.path} is a link to a folder that contains it ({real}): remove the link")
+                if stack[-1][2]:
+                    nested[real] = nested.get(real, 0) + 1
+                    if nested[real] > MAX_NESTED:
+                        raise DataError(f"{entry.path} is one of too many links in linked folders to {real}: remove links")
+            if is_folder:
+                stack.append((_entries(entry.path, root), real, is_link or stack[-1][2]))
+            elif not is_file:
+                others.append(entry.path)
+        if is_file:
             yield entry
-        else:
-            others.append(entry.path)
     if others:
         logger.warning("%s: %d pipes, sockets or devices are left out, such as %s", root, len(others), others[0])
 

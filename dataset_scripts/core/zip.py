@@ -9,11 +9,13 @@ import stat
 import struct
 import zlib
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from dataset_scripts.core.archive import ArchiveReader
 from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.faults import Faults
 from dataset_scripts.core.names import shown
 from dataset_scripts.core.unpack import PIECE, unpack
 
@@ -52,7 +54,7 @@ class Entry(NamedTuple):
 
 
 class ZipReader(ArchiveReader):
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, faults: Faults | None = None):
         super().__init__(path)
         self.members: dict[str, int] = {}  # the place of its entry in the directory
         with open(path, "rb") as file:
@@ -64,13 +66,20 @@ class ZipReader(ArchiveReader):
                 if taken > start or entry.place > start:
                     raise DataError(f"{path} is damaged: its members overlap, or lie beyond its end")
                 self._check_total(total)
-                name = self._accept(entry.utf8_name)
-                if name is not None and not (entry.name.endswith((b"/", b"\\")) and not entry.size):
-                    self._check(entry)
-                    if name in self.members:
-                        raise DataError(f"{path} holds {name} twice")
-                    self.members[name] = place
+                try:
+                    self._add(place, entry)
+                except DataError:
+                    with faults or nullcontext():
+                        raise
         self.names = sorted(self.members)
+
+    def _add(self, place: int, entry: Entry) -> None:
+        name = self._accept(entry.utf8_name)
+        if name is not None and not (entry.name.endswith((b"/", b"\\")) and not entry.size):
+            self._check(entry)
+            if name in self.members:
+                raise DataError(f"{self.path} holds {name} twice")
+            self.members[name] = place
 
     def _check(self, entry: Entry) -> None:
         name = shown(entry.utf8_name)

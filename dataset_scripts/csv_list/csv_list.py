@@ -1,7 +1,9 @@
 """Tables and lists that name images, as on Kaggle: train.csv, labels.tsv, annotations.json, train.txt beside the images."""
 
+import contextlib
 import csv
 import itertools
+import json
 import logging
 import re
 from collections import Counter
@@ -32,6 +34,7 @@ PEEK = 1 << 14  # bytes of a table that tell what it is
 HEAD_ROWS = 200  # rows that do
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".txt")
 OTHERS = re.compile(r"metadata\.(csv|jsonl)|sample_?submission.*|(read.?me|licen[cs]e|requirements).*|dataset_infos?\.json")
+BLANKS = re.compile(r"[\s,]*")
 NAME_LISTS = re.compile(r"(class(es)?(_?names)?|labels?|categories|names|synsets|words)\.txt")
 LABELS = ("label", "class", "target", "category", "labels", "class_name", "class_id", "classid", "breed", "species", "diagnosis")
 SPLIT_COLUMNS = ("split", "subset", "partition")
@@ -102,9 +105,18 @@ def _head_rows(path: str, text: str, lines: list[str]) -> Iterator[Any]:
     elif suffix == "txt":
         yield from ({"file_name": found["file_name"]} for line in lines if (found := re.match(LINE, line.strip())))
     elif text.lstrip().startswith("["):
-        yield from (_json_or_none(match[0]) for match in re.finditer(r"\{[^{}]*\}", text))
+        yield from _items(text)
     else:
         yield from ({"file_name": match[1]} for match in re.finditer(r'"([^"]+)"\s*:\s*["\d]', text))
+
+
+def _items(text: str) -> Iterator[Any]:
+    """The first items of a json list, up to one that is cut off or broken."""
+    place = text.index("[") + 1
+    with contextlib.suppress(ValueError, RecursionError):  # told where the table is read
+        while True:
+            value, place = json.JSONDecoder().raw_decode(text, BLANKS.match(text, place).end())
+            yield value
 
 
 def _json_or_none(text: str) -> Any:

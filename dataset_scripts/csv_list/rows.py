@@ -1,9 +1,10 @@
 """The rows of tables and lists, as Arrow tables."""
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
@@ -14,7 +15,7 @@ from dataset_scripts.core.files import IMAGE_SUFFIXES, Files
 from dataset_scripts.core.json_stream import Element, records
 from dataset_scripts.core.splits import SPLITS
 from dataset_scripts.core.tables import read_table
-from dataset_scripts.core.text_table import check_text
+from dataset_scripts.core.text_table import MAX_LINE, sound_text
 
 ENDINGS = "|".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))
 LINE = rf"(?s)^(?P<file_name>.*?\.(?i:{ENDINGS})|[^\s,;]+)(?:\s*[\s,;]\s*(?P<label>.*))?$"  # of a list: a path, then a label
@@ -29,7 +30,7 @@ def read_rows(files: Files, path: str, name: str, faults: AbstractContextManager
     """
     suffix = path.lower().rpartition(".")[2]
     if suffix == "txt":
-        return read_list(files, path)
+        return read_list(files, path, faults)
     if suffix != "json":
         return read_table(files, path, [name], faults)
     where = f"{files.root}/{path}"
@@ -44,29 +45,36 @@ def _objects(elements: Iterator[Element], where: str) -> Iterator[tuple[Any, str
         yield fields, f"{where}: line {line}, row {row}", len(text)
 
 
-def read_list(files: Files, path: str) -> pa.Table:
-    """A list: a path a line, and its label, if anything; without labels the folder may be the class."""
+def read_list(files: Files, path: str, faults: AbstractContextManager | None = None) -> pa.Table:
+    """A list: a path a line, and its label, if anything; without labels the folder may be the class.
+
+    A single line's fault is raised in `faults`: also that it has no label, if most lines have one.
+    """
     where = f"{files.root}/{path}"
-    with reading(f"{where}: cannot be read as a list"), files.open(path) as file:
-        check_text(file, where)
+    with reading(f"{where}: cannot be read as a list"), files.open(path) as opened:
+        file = sound_text(opened, where, faults, quotes=False)
         lines = pa.csv.read_csv(
             file,
-            read_options=pa.csv.ReadOptions(column_names=["line"]),
+            read_options=pa.csv.ReadOptions(column_names=["line"], block_size=MAX_LINE, use_threads=False),
             parse_options=pa.csv.ParseOptions(delimiter="\x1f", quote_char=False),
             convert_options=pa.csv.ConvertOptions(column_types={"line": pa.string()}),
         )["line"]
     lines = pc.utf8_trim_whitespace(lines).combine_chunks()
     lines = lines.filter(pc.not_equal(lines, ""))
     parts = pc.extract_regex(lines, LINE)
-    odd = pc.index(pc.is_null(parts), True).as_py()
-    if odd >= 0:
-        raise DataError(f"{where}, row {odd + 1}: {short(lines[odd].as_py())} is not a path and a label")
+    bare = pc.and_(parts.is_valid(), pc.fill_null(pc.equal(parts.field("label"), ""), False))
+    labelled = pc.and_not(parts.is_valid(), bare)
+    has_labels = labelled.true_count > 0 and labelled.true_count >= bare.true_count
+    fewer = bare if has_labels else labelled
+    what = "without a label, which others have" if has_labels else "with a label, which others do not have"
+    wrong = pc.or_(parts.is_null(), fewer)
+    for odd in np.flatnonzero(wrong.to_numpy(zero_copy_only=False)).tolist():
+        said = f"a path {what}" if fewer[odd].as_py() else f"{short(lines[odd].as_py())} is not a path and a label"
+        with faults or nullcontext():
+            raise DataError(f"{where}, row {odd + 1}: {said}")
+    parts = parts.filter(pc.invert(wrong))
     names, labels = parts.field("file_name"), parts.field("label")
-    bare = pc.equal(labels, "")
-    if not pc.all(bare).as_py():
-        odd = pc.index(bare, True).as_py()
-        if odd >= 0:
-            raise DataError(f"{where}, row {odd + 1}: a path without a label, which others have")
+    if has_labels:
         whole = pc.all(pc.match_substring_regex(labels, r"^-?\d{1,18}$")).as_py()
         return pa.table({"file_name": names, "label": labels.cast(pa.int64()) if whole else labels})
     folders = pc.replace_substring_regex(names, "/?[^/]*$", "").dictionary_encode()

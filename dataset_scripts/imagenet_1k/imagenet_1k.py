@@ -76,7 +76,7 @@ class Imagenet1k(PublishedSet, LayoutBuilder):
                 mounts[prefix] = TarOfTars(archive.path)
         paths = [path for path in files.paths if files.locate(path)[0] is None]
         paths += [prefix + name for prefix, archive in mounts.items() for name in archive.names]
-        return Files(files.root, mounts, sorted(paths), files.state, aliases=files.aliases)
+        return Files(files.root, mounts, sorted(paths), files.state, files.left_out, aliases=files.aliases)
 
     def index(self, files):
         words, truth = read_devkit(files) or read_kaggle(files)

@@ -27,7 +27,10 @@ class TarOfTars(TarReader):
         self.names = sorted(self.members)
 
     def _add(self, name: str, offset: int, size: int, content: pa.NativeFile) -> None:
-        for image, member in self._files(tar_members(content), Path(self.path, name)):
-            if member.kind != "file" or member.offset + member.size > size:
-                raise DataError(f"{self.path}, member {name}: {image} is cut off, or a link or a device")
-            self.members[f"{name.removesuffix('.tar')}/{image}"] = (offset + member.offset, member.size)
+        before, self.members = self.members, {}
+        self._list(tar_members(content), None, Path(self.path, name))
+        for image, (start, length) in self.members.items():
+            if start + length > size:
+                raise DataError(f"{self.path}, member {name}: {image} is cut off")
+            before[f"{name.removesuffix('.tar')}/{image}"] = (offset + start, length)
+        self.members = before

@@ -9,10 +9,10 @@ from typing import Any
 import datasets
 import numpy as np
 
-from dataset_scripts.core.arrays import readable
 from dataset_scripts.core.classes import most_classes, numbered_classes
 from dataset_scripts.core.decode import encode_image, is_encoded_image
 from dataset_scripts.core.errors import DataError, reading, reason
+from dataset_scripts.core.faults import readable
 from dataset_scripts.core.files import Files, Reader, folder_of, name_of
 from dataset_scripts.core.layout import LayoutBuilder, LayoutConfig, Rows
 from dataset_scripts.core.splits import SPLITS, split_in
@@ -69,7 +69,7 @@ class Lmdb(LayoutBuilder):
         if not found:
             raise DataError(f"{files.root} holds no LMDB environment")
         try:
-            kinds = dict(readable(self.faults, found, lambda path: (path, kind_of(files, path))))
+            kinds = dict(readable(self.faults, found, lambda path: (path, kind_of(files, path, self.faults.skip))))
             self.paths, self.sound = list(kinds), verified()
             firsts = {kind: path for path, kind in reversed(kinds.items())}
             if len(firsts) > 1:
@@ -114,20 +114,25 @@ class Lmdb(LayoutBuilder):
 
     def _index_datums(self, files: Files) -> tuple[datasets.Features, dict[str, Rows]]:
         """Caffe's messages of image and label."""
-        highest = -1
+        self.highest = -1
         rows = sum(open_environment(files, path).stat()["entries"] for path in self.paths)
-        for path in self.paths:
-            for key, value in items(files, path):
-                if key not in NO_ROWS:
-                    with self.faults:
-                        where = f"{files.root}/{path}, key {name_key(key)}"
-                        label = parse_datum(value, where).get("label", 0)
-                        if label >= most_classes(rows):
-                            raise DataError(f"{where} has the label {label}, more than {rows} rows need")
-                        highest = max(highest, label)
-        label = datasets.ClassLabel(names=numbered_classes(highest, rows, files.root))
+        splits = self._splits([self._labelled_keys(files, path, rows) for path in self.paths])
+        label = datasets.ClassLabel(names=numbered_classes(self.highest, rows, files.root))
         features = datasets.Features(image=datasets.Image(), image_id=datasets.Value("string"), label=label)
-        return features, self._splits([self._keys(files, path) for path in self.paths])
+        return features, splits
+
+    def _labelled_keys(self, files: Files, path: str, rows: int) -> Iterator[bytes]:
+        for key, value in items(files, path):
+            if key not in NO_ROWS:
+                sound = False
+                with self.faults:
+                    where = f"{files.root}/{path}, key {name_key(key)}"
+                    label = parse_datum(value, where).get("label", 0)
+                    if label >= most_classes(rows):
+                        raise DataError(f"{where} has the label {label}, more than {rows} rows need")
+                    self.highest, sound = max(self.highest, label), True
+                if sound:
+                    yield key
 
     def _keys(self, files: Files, path: str) -> Iterator[bytes]:
         for key, _ in items(files, path):
@@ -179,10 +184,11 @@ class Lmdb(LayoutBuilder):
             return text.decode()
 
 
-def kind_of(files: Files, path: str) -> str:
-    """What an environment holds, by its first value: "images", "texts" with images, or "datums"."""
+def kind_of(files: Files, path: str, skip: bool = False) -> str:
+    """What an environment holds, by its first value, or the first that can be read: "images", "texts" with images, or "datums"."""
     if get(files, path, COUNT) is not None:
         return "texts"
+    fault = None
     for key, value in items(files, path):
         if key in NO_ROWS:
             continue
@@ -193,9 +199,12 @@ def kind_of(files: Files, path: str) -> str:
             parse_datum(value, where)
         except DataError:
             start = bytes(value[:8])
-            raise DataError(f"{where} holds neither an encoded image nor Caffe's Datum: it starts with {start!r}") from None
+            fault = fault or DataError(f"{where} holds neither an encoded image nor Caffe's Datum: it starts with {start!r}")
+            if not skip:
+                raise fault from None
+            continue
         return "datums"
-    raise DataError(f"{files.root}/{path} holds no images")
+    raise fault or DataError(f"{files.root}/{path} holds no images")
 
 
 def environment_of(path: str) -> str:

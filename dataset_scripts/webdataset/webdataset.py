@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from dataset_scripts.core.archives import ArchiveReader
 from dataset_scripts.core.classes import most_classes
 from dataset_scripts.core.errors import DataError, reading
-from dataset_scripts.core.fields import Fields
+from dataset_scripts.core.fields import HEAD, Fields
 from dataset_scripts.core.files import Files, folder_of, is_image, name_of
 from dataset_scripts.core.json_text import parse_json
 from dataset_scripts.core.layout import LayoutBuilder, Rows
@@ -128,7 +128,7 @@ class Webdataset(LayoutBuilder):
 
     def _table(self, prefix: str, archive: ArchiveReader, fields: Fields) -> tuple[pa.Table, pa.Table]:
         """The paths of the images, and what is known about them; the shard is read once, from front to end."""
-        paths, told = [], []
+        read, paths, told = [], [], []
         for key, members in samples_of(archive.names)[0].items():
             with self.faults:
                 where = f"{archive.path}: sample {archive.prefix}{key}"
@@ -143,8 +143,14 @@ class Webdataset(LayoutBuilder):
                 with reading(where):  # names in other encodings hold what Arrow has no text for
                     (prefix + "".join(name for names in members.values() for name in names)).encode()
                 row, size = self._read_sidecars(archive, where, members)
-                told.append(fields.add({"image_id": archive.prefix + key} | row, where, size + len(key)))
-                paths.append([prefix + members[kind][0] for kind in self.images])
+                images = [prefix + members[kind][0] for kind in self.images]
+                read.append(({"image_id": archive.prefix + key} | row, where, size + len(key), images))
+        if self.faults.skip:
+            fields.vote(entry[:3] for entry in read[:HEAD])
+        for *entry, images in read:
+            with self.faults:
+                told.append(fields.add(*entry))
+                paths.append(images)
         fields.check(str(archive.path))
         values = {}
         for name in dict.fromkeys(name for row in told for name in row):
