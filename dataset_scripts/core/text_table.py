@@ -57,7 +57,7 @@ def sound_text(file: BinaryIO, where: str, faults: AbstractContextManager | None
     if not getattr(faults, "skip", False):
         check_text(file, where)
         return file
-    sound, place, is_whole = io.BytesIO(), 0, True
+    sound = io.BytesIO()
     for line, row in _rows(file, quotes):
         fault = None
         if len(row) > MAX_LINE:

@@ -23,7 +23,10 @@ def mutate(files: Folder, rng: random.Random) -> Folder:
             mutate_folder(files, rng)
         elif files:
             path = choose(files, rng)
-            files[path] = mutate_content(files[path], rng, list(files.values()))
+            try:
+                files[path] = mutate_content(files[path], rng, list(files.values()))
+            except Exception:  # numbers and depths beyond what Python's own readers and writers take
+                files[path] = flip(files[path], rng, [])
     return files
 
 
