@@ -140,7 +140,7 @@ def test_ranges_of_lists_and_edges():
         sizes: list[int] = opt([1, 2], "sizes", low=1)
 
     assert merge(Some, {}, ["share=1", "sizes=3,4"]) == Some(1.0, [3, 4])
-    for word, said in (("share=0", "a number above 0 and at most 1"), ("sizes=1,0", "a list of whole numbers, such as [a,b] at least 1")):
+    for word, said in (("share=0", "a number, above 0 and at most 1"), ("sizes=1,0", "a list of whole numbers, such as [a,b], at least 1")):
         with pytest.raises(UserError, match=said.replace("[", r"\[").replace("]", r"\]")):
             merge(Some, {}, [word])
     assert Some().sizes is not Some().sizes

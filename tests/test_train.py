@@ -16,7 +16,7 @@ from dataset_scripts import load_dataset
 from recipes.core.config import Model
 from recipes.core.models import build_model
 
-FILES = "README.md config.json config.yaml confusion.png curves.png log.jsonl metrics.json mistakes.png model.safetensors".split()
+FILES = ".run.json README.md config.json config.yaml confusion.png curves.png log.jsonl metrics.json mistakes.png model.safetensors".split()
 SHORT = ["model.name=resnet8", "model.width=8", "optim.name=sgd", "optim.lr=0.02", "batch=24", "accumulate=2"]
 
 
@@ -134,8 +134,8 @@ def one_line(result) -> str:
     "options, message",
     [
         (["data.path=/no/such/place"], "/no/such/place"),
-        (["optim.lrr=3"], "config optim.lrr: Key 'lrr' not in 'Optim'. Did you mean: 'lr'?"),
-        (["optim.lr=fast"], "config optim.lr: Value 'fast'"),
+        (["optim.lrr=3"], "there is no option optim.lrr: optim.lr=…?"),
+        (["optim.lr=fast"], "optim.lr=fast should be a number, above 0"),
         (["nothing"], "no config nothing: give a yaml file, or one of cifar10_fast"),
         (["batch=30", "accumulate=4"], "batch=30 does not divide into 1 processes × 4 parts"),
         (["model.name=resnet9"], "no model.name=resnet9"),

@@ -211,7 +211,7 @@ def _value(value: Any, kind: Any, rule: Rule, name: str) -> Any:
             made = None
         if made is not None and rule.holds(made):
             return os.path.expanduser(made) if rule.is_path and isinstance(made, str) else made
-    expected = " ".join(filter(None, [_said(kinds[0]), str(rule)]))
+    expected = ", ".join(filter(None, [_said(kinds[0]), str(rule)]))
     meaning = f" ({rule.meaning})" if rule.meaning else ""
     raise UserError(f"{name}={str(value)[:100]} should be {expected}{meaning}")
 
