@@ -5,10 +5,11 @@
 
 The same images are read as files, from a zip, a tar and a TFRecord; built once and then read from the cache of `datasets`,
 and streamed, which reads the files anew in every epoch. Each is a process of its own. After each epoch the memory of it and
-its workers is added up, USS (what is theirs alone) and PSS (with their share of what is common), and so are open files.
+its workers is added up, PSS (a page that n processes share counts 1/n for each), and so are open files. USS, what is theirs
+alone, is shown beside it: it grows as forked workers touch pages that they had in common with their parent.
 
-The exit status is 1 if memory at the end is more than 2 % above what it was after the first fifth of the epochs, or more
-files are open.
+The exit status is 1 if PSS at the end is more than 2 % above what it was after the first fifth of the epochs, or more files are
+open.
 """
 
 import argparse
@@ -119,7 +120,7 @@ def main() -> int:
     for name, epochs in found.items():
         uss, pss, files = ([epoch[key] for epoch in epochs] for key in ("uss", "pss", "files"))
         more = files[-1] - files[max(1, len(files) // 5)]
-        flat &= growth(uss) <= args.growth and growth(pss) <= args.growth and more <= 0
+        flat &= growth(pss) <= args.growth and more <= 0
         memory = " | ".join(f"{values[-1] / 1e6:.0f} | {growth(values):+.1%}" for values in (uss, pss))
         print(f"| {name} | {memory} | {files[-1]} | {more:+} |")
     results = Path(__file__).parent / "results"
