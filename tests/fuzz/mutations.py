@@ -12,6 +12,7 @@ from examples import Folder
 from texts import TEXTS
 
 MAX_SIZE = 1 << 20  # of a file, after which it is not made longer
+LARGEST = 4 * MAX_SIZE  # of what faults within faults make of it
 Mutator = Callable[[bytes, random.Random], bytes]
 
 
@@ -27,6 +28,7 @@ def mutate(files: Folder, rng: random.Random) -> Folder:
                 files[path] = mutate_content(files[path], rng, list(files.values()))
             except Exception:  # numbers and depths beyond what Python's own readers and writers take
                 files[path] = flip(files[path], rng, [])
+            files[path] = files[path][:LARGEST]
     return files
 
 
