@@ -197,15 +197,13 @@ class LayoutBuilder(datasets.ArrowBasedBuilder):
     def _convert(self, reader: Reader, rows: Rows, kept: list[int], read: list[dict], schema: pa.Schema) -> Iterator[pa.Table]:
         """The rows at the places `kept` as a table; if Arrow cannot take them all, one by one, to name the one at fault."""
         try:
-            yield _table(rows, kept, read, schema)
-            return
+            tables = [_table(rows, kept, read, schema)]
         except Exception:  # of a value of another type or size; Arrow does not say which row it belongs to
-            if len(read) == 1 and not self.faults.skip:
-                with reading(_Where(reader, rows.samples[kept[0]])):
-                    raise
-        for place, row in zip(kept, read):
-            with self.faults, reading(_Where(reader, rows.samples[place])):
-                yield _table(rows, [place], [row], schema)
+            tables = []
+            for place, row in zip(kept, read):
+                with self.faults, reading(_Where(reader, rows.samples[place])):
+                    tables.append(_table(rows, [place], [row], schema))
+        yield from tables
 
 
 def _table(rows: Rows, kept: list[int], read: list[dict], schema: pa.Schema) -> pa.Table:
