@@ -4,9 +4,11 @@ import datasets
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dataset_scripts.core.decode import Frame
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.files import Files
 from dataset_scripts.core.layout import LayoutBuilder, Rows
+from dataset_scripts.core.masks import fit_mask
 from dataset_scripts.core.published import PublishedSet, Source
 from dataset_scripts.core.tables import resolve_names
 
@@ -58,9 +60,9 @@ class OxfordIiitPet(PublishedSet, LayoutBuilder):
         return features, rows
 
     def read(self, files, sample):
-        return {
-            column: {"bytes": files.read(path), "path": path} for column, path in zip(("image", "mask"), sample, strict=True)
-        }
+        image, mask = ({"bytes": files.read(path), "path": path} for path in sample)
+        where = f"{files.root}/{mask['path']}"
+        return {"image": image, "mask": fit_mask(mask, Frame.of(mask["bytes"], where), where)}  # ids, of whatever size
 
 
 def read_list(files: Files, path: str, breeds: dict[int, str]) -> tuple[pa.Array, list[int], list[int]]:
