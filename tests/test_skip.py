@@ -10,6 +10,8 @@ import PIL.Image
 import pytest
 
 from dataset_scripts import DataError, load_dataset
+from dataset_scripts.core import json_stream
+from dataset_scripts.core.faults import Faults
 
 GOOD = 3
 
@@ -125,6 +127,49 @@ def test_coco_captions(check):
     annotations += [{"image_id": "none"}, {"image_id": "list", "caption": ["x"]}]
     files["captions.json"] = json.dumps({"images": images, "annotations": annotations})
     check("coco", files, ["image none.* its caption is None", r"image list.* its caption is \['x'\]"])
+
+
+ODD_JSON = {  # what json allows and we do not -> what is said of it
+    "deep": ('{"a": ' + "[" * 40 + "]" * 40 + "}", "nested deeper"), "deeper": ('{"a": ' + '[{"]":' * 5000 + "1" + "}]" * 5000 + "}", "nested too deep"),
+    "twice": ('{"a": 1, "a": "]}"}', "'a' occurs twice"), "half": ('{"a": "\\ud800"}', "surrogates"), "digits": ("9" * 5000, "4300 digits"),
+    "large": ('{"a": [1e999, "\\"}]"]}', "too large"), "key": ('{"\\udc00": 1}', "surrogates"), "bytes": ('"\udcff"', "UTF-8"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("block", [1, 7, 1 << 20])
+def test_coco_elements_that_are_odd_json(check, monkeypatch, block):
+    monkeypatch.setattr(json_stream, "BLOCK", block)
+    names = [*map(good, range(GOOD)), *ODD_JSON]
+    images = [json.dumps({"id": name, "file_name": f"{name}.png"}) for name in names]
+    annotations = [json.dumps({"image_id": good(number)} | BOX) for number in range(GOOD)]
+    categories = ['{"id": 1, "name": "cat"}']
+    for name, (text, _) in ODD_JSON.items():
+        annotations.append(f'{{"x": {text}, "image_id": "{name}"}}')
+        images.append(f'{{"id": "x{name}", "x": {text}}}')
+        categories.append(text)
+    lists = {"info": [ODD_JSON["twice"][0]], "images": images, "annotations": annotations, "categories": categories}
+    text = "{%s}" % ",".join(f'"{key}":[' + ",\n".join(items) + "]" for key, items in lists.items())
+    files = {f"{name}.png": png() for name in names} | {"set.json": text.encode("utf-8", "surrogateescape")}
+    lines = check("coco", files, [])
+    for name, (_, message) in ODD_JSON.items():
+        expected = sum(message == other for _, other in ODD_JSON.values()) * 3 + (name == "twice")
+        assert len([line for line in lines if re.search(f"set.json, line \\d+: .*{message}", line)]) == expected, (name, lines)
+
+
+def test_json_lists_of_odd_json(check):
+    rows = [json.dumps({"name": f"{good(number)}.png", "image_id": good(number)}) for number in range(GOOD)]
+    files = {f"{good(number)}.png": png() for number in range(GOOD)}
+    texts = [text for text, _ in ODD_JSON.values()]
+    files["list.json"] = f"[{','.join([*texts, *rows])}]".encode("utf-8", "surrogateescape")
+    assert len(check("csv_list", files, [message for _, message in ODD_JSON.values() if message != "surrogates"], label_column="")) == len(ODD_JSON)
+
+
+def test_json_objects_of_odd_json():
+    members = [f'"{name}": {text}' for name, (text, _) in ODD_JSON.items()] + ['"\\ud800": 1', '"good": 2']
+    faults = Faults.gathered()
+    found = json_stream.records(io.BytesIO(f"{{{','.join(members)}}}".encode("utf-8", "surrogateescape")), "x", faults)
+    assert [element[:2] for element in found if element.value is not json_stream.FAULTY] == [("good", 2)]
+    assert len(faults.notes) == len(ODD_JSON) + 1
 
 
 def test_yolo(check):
