@@ -3,11 +3,14 @@
 import io
 import json
 import re
+import struct
 import tarfile
 
 import numpy as np
 import PIL.Image
 import pytest
+from tfrecord.example_pb2 import BytesList, Example, Feature, Features, FloatList, Int64List
+from tfrecord.writer import TFRecordWriter
 
 from dataset_scripts import DataError, load_dataset
 from dataset_scripts.core import json_stream
@@ -263,6 +266,34 @@ def test_webdataset(check, tmp_path):
                     info.size = len(content)
                     archive.addfile(info, io.BytesIO(content))
     check("webdataset", {}, [message if name == "image" else f"sample {name}.*({message})" for name, (_, message) in wrong.items()])
+
+
+def record(**values):
+    kinds = {int: lambda value: Feature(int64_list=Int64List(value=value)), float: lambda value: Feature(float_list=FloatList(value=value))}
+    features = {}
+    for name, value in values.items():
+        value = value if isinstance(value, list) else [value]
+        features[name.replace("__", "/")] = kinds.get(type(value[0]), lambda value: Feature(bytes_list=BytesList(value=value)))(value)
+    return Example(features=Features(feature=features)).SerializeToString()
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize(
+    "change, message",
+    [({"image": 5}, "'image' holds int64, in (most|the) records.* bytes"), ({"image": b"x"}, "has no image: image holds something else"),
+     ({"image": [png(), png()]}, "several images"), ({"label": b"cat"}, "'label' holds bytes"), ({"label": 1.5}, "'label' holds float"),
+     ({"image__source_id": 7}, "'image/source_id' holds int64"), ({"label": 1.5, "odd": 7}, "'label' holds float")],
+)  # fmt: skip
+def test_tfrecord(check, first, change, message):
+    sound = [{"image": png(), "label": number, "image__source_id": good(number).encode()} for number in range(GOOD)]
+    rows = [sound[0] | {"image__source_id": b"odd"} | change]
+    data = b"".join(frame(record(**row)) for row in (rows + sound if first else sound + rows))
+    assert len(check("tfrecord", {"a.tfrecord": data}, [message])) == 1
+
+
+def frame(data):
+    length = struct.pack("<Q", len(data))
+    return length + TFRecordWriter.masked_crc(length) + data + TFRecordWriter.masked_crc(data)
 
 
 def lists_of(name):
