@@ -9,6 +9,7 @@ import tarfile
 import numpy as np
 import PIL.Image
 import pytest
+import scipy.io
 from tfrecord.example_pb2 import BytesList, Example, Feature, Features, FloatList, Int64List
 from tfrecord.writer import TFRecordWriter
 
@@ -266,6 +267,60 @@ def test_webdataset(check, tmp_path):
                     info.size = len(content)
                     archive.addfile(info, io.BytesIO(content))
     check("webdataset", {}, [message if name == "image" else f"sample {name}.*({message})" for name, (_, message) in wrong.items()])
+
+
+def test_a_yolo_list_that_is_not_utf8(check):
+    files = {}
+    for number in range(GOOD):
+        files |= {f"images/{good(number)}.png": png(), f"labels/{good(number)}.txt": "0 .5 .5 .1 .1\n"}
+    files["data.yaml"] = "names: [a]\ntrain: train.txt\n"
+    names = [f"images/{good(number)}.png".encode() for number in range(GOOD)]
+    files["train.txt"] = b"\n".join([b"images/\xff.png", *names, b"images/\xed\xb0\x80.png"])
+    check("yolo", files, ["train.txt, line 1 is not text", "train.txt, line 5 is not text"], strip="images/")
+
+
+@pytest.mark.parametrize("row", ['"gone.png,x', '"', 'x,"y'])
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_quote_without_an_end(check, row, place):
+    rows = [f"{good(number)}.png,{good(number)}" for number in range(GOOD)]
+    files = {f"{good(number)}.png": png() for number in range(GOOD)}
+    files["list.csv"] = "\n".join(["name,image_id", *rows[:place], row, *rows[place:]]) + "\n"
+    check("csv_list", files, [f"list.csv, line {2 + place}: a quote in it has no end"], label_column="")
+
+
+def load(tmp_path, layout, **options):
+    return load_dataset(layout, data_dir=str(tmp_path / "data"), cache_dir=str(tmp_path / "cache"), transform=None, **options)
+
+
+@pytest.mark.parametrize("labels", [np.array([b"a", b"b\xff", b"a", b"\xed\xb0\x80"]), np.array(["a", "\ud800", "a", "\udfff"])])
+def test_array_labels_that_are_no_text(tmp_path, labels):
+    (tmp_path / "data").mkdir()
+    np.savez(tmp_path / "data/a.npz", x=np.zeros((4, 5, 5), np.uint8), y=labels)
+    with pytest.raises(DataError, match=r"a.npz\['y'\]: label of image 1: "):
+        load(tmp_path, "arrays")
+    rows = load(tmp_path, "arrays", on_error="skip")["train"]
+    assert rows["label"][:] == [0, 0] and rows.features["label"].names == ["a"]
+
+
+@pytest.mark.parametrize("cut", [0.1, 0.5, 0.97])
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("name", ["test.mat", "test_images.mat", "test_labels.mat", "test_32x32.mat"])
+def test_a_matlab_file_that_is_cut_off(tmp_path, cut, packed, name):
+    (tmp_path / "data").mkdir()
+    images, labels = np.random.default_rng(1).integers(0, 255, (32, 32, 3, 6), np.uint8), np.arange(6) % 3 + 1
+    for split in ("train", "test"):
+        if name in ("test.mat", "test_32x32.mat"):
+            parts = {name.replace("test", split): {"X": images, "y": labels}}
+        else:
+            parts = {f"{split}_images.mat": {"images": images}, f"{split}_labels.mat": {"labels": labels}}
+        for part, content in parts.items():
+            scipy.io.savemat(tmp_path / "data" / part, content, do_compression=packed)
+    path = tmp_path / "data" / name
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * cut)])
+    with pytest.raises(DataError, match=name):
+        load(tmp_path, "mat")
+    splits = load(tmp_path, "mat", on_error="skip")
+    assert list(splits) == ["train"] and len(splits["train"]) == 6 and None not in splits["train"]["label"][:]
 
 
 def record(**values):

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import io
 import itertools
 import logging
 import re
@@ -16,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dataset_scripts.core.errors import DataError, reading
+from dataset_scripts.core.faults import Faults
 from dataset_scripts.core.fields import short
 from dataset_scripts.core.files import Files, folder_of, is_image, name_of, stem_of
 from dataset_scripts.core.json_stream import records
@@ -23,7 +25,7 @@ from dataset_scripts.core.json_text import parse_json
 from dataset_scripts.core.layout import LayoutBuilder, LayoutConfig, Rows
 from dataset_scripts.core.splits import SPLITS, split_in
 from dataset_scripts.core.tables import as_class_label, free_name
-from dataset_scripts.core.text_table import delimiter
+from dataset_scripts.core.text_table import delimiter, sound_text
 from dataset_scripts.csv_list.names import Places
 from dataset_scripts.csv_list.rows import FOLDER, LINE, check_overlap, class_names, is_class, is_multi_label, is_splits, read_rows
 
@@ -99,7 +101,8 @@ def _head_rows(files: Files, path: str, text: str, lines: list[str]) -> Iterator
     """The first rows of a table of which the first lines are known: dicts, or something else if it is not a table."""
     suffix = path.lower().rpartition(".")[2]
     if suffix in ("csv", "tsv"):
-        yield from csv.DictReader(lines, delimiter=delimiter(path, lines[0] if lines else ""))
+        sound = sound_text(io.BytesIO("\n".join(lines).encode()), path, Faults.gathered())  # a quote without an end hides the rest
+        yield from csv.DictReader(sound.read().decode().splitlines(), delimiter=delimiter(path, lines[0] if lines else ""))
     elif suffix == "jsonl":
         yield from map(_json_or_none, lines)
     elif suffix == "txt":
