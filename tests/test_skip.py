@@ -3,13 +3,19 @@
 import io
 import json
 import re
+import struct
 import tarfile
 
 import numpy as np
 import PIL.Image
 import pytest
+import scipy.io
+from tfrecord.example_pb2 import BytesList, Example, Feature, Features, FloatList, Int64List
+from tfrecord.writer import TFRecordWriter
 
 from dataset_scripts import DataError, load_dataset
+from dataset_scripts.core import json_stream
+from dataset_scripts.core.faults import Faults
 
 GOOD = 3
 
@@ -127,6 +133,49 @@ def test_coco_captions(check):
     check("coco", files, ["image none.* its caption is None", r"image list.* its caption is \['x'\]"])
 
 
+ODD_JSON = {  # what json allows and we do not -> what is said of it
+    "deep": ('{"a": ' + "[" * 40 + "]" * 40 + "}", "nested deeper"), "deeper": ('{"a": ' + '[{"]":' * 5000 + "1" + "}]" * 5000 + "}", "nested too deep"),
+    "twice": ('{"a": 1, "a": "]}"}', "'a' occurs twice"), "half": ('{"a": "\\ud800"}', "surrogates"), "digits": ("9" * 5000, "4300 digits"),
+    "large": ('{"a": [1e999, "\\"}]"]}', "too large"), "key": ('{"\\udc00": 1}', "surrogates"), "bytes": ('"\udcff"', "UTF-8"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("block", [1, 7, 1 << 20])
+def test_coco_elements_that_are_odd_json(check, monkeypatch, block):
+    monkeypatch.setattr(json_stream, "BLOCK", block)
+    names = [*map(good, range(GOOD)), *ODD_JSON]
+    images = [json.dumps({"id": name, "file_name": f"{name}.png"}) for name in names]
+    annotations = [json.dumps({"image_id": good(number)} | BOX) for number in range(GOOD)]
+    categories = ['{"id": 1, "name": "cat"}']
+    for name, (text, _) in ODD_JSON.items():
+        annotations.append(f'{{"x": {text}, "image_id": "{name}"}}')
+        images.append(f'{{"id": "x{name}", "x": {text}}}')
+        categories.append(text)
+    lists = {"info": [ODD_JSON["twice"][0]], "images": images, "annotations": annotations, "categories": categories}
+    text = "{%s}" % ",".join(f'"{key}":[' + ",\n".join(items) + "]" for key, items in lists.items())
+    files = {f"{name}.png": png() for name in names} | {"set.json": text.encode("utf-8", "surrogateescape")}
+    lines = check("coco", files, [])
+    for name, (_, message) in ODD_JSON.items():
+        expected = sum(message == other for _, other in ODD_JSON.values()) * 3 + (name == "twice")
+        assert len([line for line in lines if re.search(f"set.json, line \\d+: .*{message}", line)]) == expected, (name, lines)
+
+
+def test_json_lists_of_odd_json(check):
+    rows = [json.dumps({"name": f"{good(number)}.png", "image_id": good(number)}) for number in range(GOOD)]
+    files = {f"{good(number)}.png": png() for number in range(GOOD)}
+    texts = [text for text, _ in ODD_JSON.values()]
+    files["list.json"] = f"[{','.join([*texts, *rows])}]".encode("utf-8", "surrogateescape")
+    assert len(check("csv_list", files, [message for _, message in ODD_JSON.values() if message != "surrogates"], label_column="")) == len(ODD_JSON)
+
+
+def test_json_objects_of_odd_json():
+    members = [f'"{name}": {text}' for name, (text, _) in ODD_JSON.items()] + ['"\\ud800": 1', '"good": 2']
+    faults = Faults.gathered()
+    found = json_stream.records(io.BytesIO(f"{{{','.join(members)}}}".encode("utf-8", "surrogateescape")), "x", faults)
+    assert [element[:2] for element in found if element.value is not json_stream.FAULTY] == [("good", 2)]
+    assert len(faults.notes) == len(ODD_JSON) + 1
+
+
 def test_yolo(check):
     lines = {
         "words": ("a cat", "could not convert"), "three": ("0 .1 .1", "3 numbers; a box has 5"), "class": ("1.5 .1 .1 .1 .1", "class 1.5"),
@@ -218,6 +267,88 @@ def test_webdataset(check, tmp_path):
                     info.size = len(content)
                     archive.addfile(info, io.BytesIO(content))
     check("webdataset", {}, [message if name == "image" else f"sample {name}.*({message})" for name, (_, message) in wrong.items()])
+
+
+def test_a_yolo_list_that_is_not_utf8(check):
+    files = {}
+    for number in range(GOOD):
+        files |= {f"images/{good(number)}.png": png(), f"labels/{good(number)}.txt": "0 .5 .5 .1 .1\n"}
+    files["data.yaml"] = "names: [a]\ntrain: train.txt\n"
+    names = [f"images/{good(number)}.png".encode() for number in range(GOOD)]
+    files["train.txt"] = b"\n".join([b"images/\xff.png", *names, b"images/\xed\xb0\x80.png"])
+    check("yolo", files, ["train.txt, line 1 is not text", "train.txt, line 5 is not text"], strip="images/")
+
+
+@pytest.mark.parametrize("row", ['"gone.png,x', '"', 'x,"y'])
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_quote_without_an_end(check, row, place):
+    rows = [f"{good(number)}.png,{good(number)}" for number in range(GOOD)]
+    files = {f"{good(number)}.png": png() for number in range(GOOD)}
+    files["list.csv"] = "\n".join(["name,image_id", *rows[:place], row, *rows[place:]]) + "\n"
+    check("csv_list", files, [f"list.csv, line {2 + place}: a quote in it has no end"], label_column="")
+
+
+def load(tmp_path, layout, **options):
+    return load_dataset(layout, data_dir=str(tmp_path / "data"), cache_dir=str(tmp_path / "cache"), transform=None, **options)
+
+
+@pytest.mark.parametrize("labels", [np.array([b"a", b"b\xff", b"a", b"\xed\xb0\x80"]), np.array(["a", "\ud800", "a", "\udfff"])])
+def test_array_labels_that_are_no_text(tmp_path, labels):
+    (tmp_path / "data").mkdir()
+    np.savez(tmp_path / "data/a.npz", x=np.zeros((4, 5, 5), np.uint8), y=labels)
+    with pytest.raises(DataError, match=r"a.npz\['y'\]: label of image 1: "):
+        load(tmp_path, "arrays")
+    rows = load(tmp_path, "arrays", on_error="skip")["train"]
+    assert rows["label"][:] == [0, 0] and rows.features["label"].names == ["a"]
+
+
+@pytest.mark.parametrize("cut", [0.1, 0.5, 0.97])
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("name", ["test.mat", "test_images.mat", "test_labels.mat", "test_32x32.mat"])
+def test_a_matlab_file_that_is_cut_off(tmp_path, cut, packed, name):
+    (tmp_path / "data").mkdir()
+    images, labels = np.random.default_rng(1).integers(0, 255, (32, 32, 3, 6), np.uint8), np.arange(6) % 3 + 1
+    for split in ("train", "test"):
+        if name in ("test.mat", "test_32x32.mat"):
+            parts = {name.replace("test", split): {"X": images, "y": labels}}
+        else:
+            parts = {f"{split}_images.mat": {"images": images}, f"{split}_labels.mat": {"labels": labels}}
+        for part, content in parts.items():
+            scipy.io.savemat(tmp_path / "data" / part, content, do_compression=packed)
+    path = tmp_path / "data" / name
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * cut)])
+    with pytest.raises(DataError, match=name):
+        load(tmp_path, "mat")
+    splits = load(tmp_path, "mat", on_error="skip")
+    assert list(splits) == ["train"] and len(splits["train"]) == 6 and None not in splits["train"]["label"][:]
+
+
+def record(**values):
+    kinds = {int: lambda value: Feature(int64_list=Int64List(value=value)), float: lambda value: Feature(float_list=FloatList(value=value))}
+    features = {}
+    for name, value in values.items():
+        value = value if isinstance(value, list) else [value]
+        features[name.replace("__", "/")] = kinds.get(type(value[0]), lambda value: Feature(bytes_list=BytesList(value=value)))(value)
+    return Example(features=Features(feature=features)).SerializeToString()
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize(
+    "change, message",
+    [({"image": 5}, "'image' holds int64, in (most|the) records.* bytes"), ({"image": b"x"}, "has no image: image holds something else"),
+     ({"image": [png(), png()]}, "several images"), ({"label": b"cat"}, "'label' holds bytes"), ({"label": 1.5}, "'label' holds float"),
+     ({"image__source_id": 7}, "'image/source_id' holds int64"), ({"label": 1.5, "odd": 7}, "'label' holds float")],
+)  # fmt: skip
+def test_tfrecord(check, first, change, message):
+    sound = [{"image": png(), "label": number, "image__source_id": good(number).encode()} for number in range(GOOD)]
+    rows = [sound[0] | {"image__source_id": b"odd"} | change]
+    data = b"".join(frame(record(**row)) for row in (rows + sound if first else sound + rows))
+    assert len(check("tfrecord", {"a.tfrecord": data}, [message])) == 1
+
+
+def frame(data):
+    length = struct.pack("<Q", len(data))
+    return length + TFRecordWriter.masked_crc(length) + data + TFRecordWriter.masked_crc(data)
 
 
 def lists_of(name):

@@ -2,6 +2,8 @@
 
 import re
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import PIL.Image
@@ -278,3 +280,31 @@ def test_the_example_of_the_card(voc, root):
     scope = {}
     exec(example.replace("path/to/VOC2012", str(voc)).replace("ds[0]", "next(row for row in ds if len(row['objects']['bbox']))"), scope)
     assert scope["picture"].shape == scope["row"]["image"].shape and not torch.equal(scope["picture"], scope["row"]["image"])
+
+
+HOSTILE = {  # what some 10 MB of an xml hold -> what is said of them
+    "nested": (b"<annotation>" + b"<a>" * 3_300_000, "nested deeper than 32"),
+    "elements": (b"<annotation>" + b"<a/>" * 2_500_000 + b"</annotation>", "more than 200,000 elements"),
+    "attributes": (b"<annotation " + b" ".join(b'a%d=""' % n for n in range(900_000)) + b"/>", "more than 200,000 attributes"),
+    "utf-16": (("<annotation>" + "<a/>" * 1_300_000 + "</annotation>").encode("utf-16"), "more than 200,000 elements"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_an_xml_of_very_many_elements_takes_little_memory(tmp_path, name):
+    content, message = HOSTILE[name]
+    (tmp_path / "a.xml").write_bytes(content)
+    code = f"""
+import resource
+from dataset_scripts import DataError
+from dataset_scripts.core.files import Files
+from dataset_scripts.voc.annotation import survey
+files = Files.of({str(tmp_path)!r})
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    survey(files, "a.xml")
+except DataError as error:
+    print(error, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, sep="|")
+"""
+    said, memory = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split("|")
+    assert re.search(f"a.xml cannot be read as xml: .*{message}", said) and int(memory) < 150 << 10

@@ -1,7 +1,9 @@
 """COCO: boxes, instance masks, keypoints or captions of images, in json files of images, annotations and categories."""
 
+import json
 import logging
 import posixpath
+import re
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +19,7 @@ from dataset_scripts.core.faults import readable
 from dataset_scripts.core.features import List
 from dataset_scripts.core.fields import short
 from dataset_scripts.core.files import Files
-from dataset_scripts.core.json_stream import Element, elements
+from dataset_scripts.core.json_stream import FAULTY, Element, elements
 from dataset_scripts.core.json_text import parse_json
 from dataset_scripts.core.layout import LayoutBuilder, LayoutConfig, Rows
 from dataset_scripts.core.objects import RLE, encode_segmentation, fit_boxes, is_number, object_features
@@ -26,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 PRECEDENCE = 2
 SUFFIXES = (".json",)
+_IMAGE_ID = re.compile(rb'"image_id"\s*:\s*(-?\d{1,19}(?![\d.eE])|"(?:[^"\\\n]|\\.)*+")')
 
 
 @dataclass
@@ -106,11 +109,14 @@ class Coco(LayoutBuilder):
     def _read_json(self, files: Files, path: str, named_in: dict) -> tuple[dict, dict]:
         """Reads a file once: image id -> record, and image id -> the json texts of its annotations."""
         where = f"{files.root}/{path}"
-        images, annotations = {}, {}
+        images, annotations, incomplete = {}, {}, set()
         with files.open(path) as file:
-            for element in elements(file, where):
+            for element in elements(file, where, self.faults):
                 with self.faults:
-                    if element.key == "categories":
+                    if element.value is FAULTY:
+                        if element.key == "annotations":
+                            incomplete.update(map(json.loads, _IMAGE_ID.findall(element.text)))
+                    elif element.key == "categories":
                         self._add_category(element, where, named_in)
                     elif element.key == "images":
                         number, image = self._image(element, where)
@@ -120,6 +126,9 @@ class Coco(LayoutBuilder):
                     elif element.key == "annotations":
                         number = self._get(element, "image_id", where)
                         annotations.setdefault(number, []).append(element.text)
+        for number in incomplete:  # an image without one of its objects would teach that the object is not there
+            images.pop(number, None)
+            annotations.pop(number, None)
         for number in annotations.keys() - images.keys():
             with self.faults:
                 raise DataError(f"{where}: annotations of image {number}, which is not in its images")

@@ -86,6 +86,8 @@ class ArrayBuilder(LayoutBuilder):
         said = self.readable(said, lambda both: self._counted(files, *both))
         splits = {split: [part for other, part in said if other == split] for split in dict.fromkeys(split for split, _ in said)}
         parts = [part for _, part in said]
+        for part in parts:
+            self._read_texts(files, part)
         self.sources = [part.source for part in parts]
         features, columns = {"image": datasets.Image()}, {}
         for column in dict.fromkeys(column for part in parts for column in part.labels):
@@ -117,6 +119,22 @@ class ArrayBuilder(LayoutBuilder):
         for column, values in part.labels.items():
             check_count(files, part, part.labels_in, len(values), column)
         return split, part
+
+    def _read_texts(self, files: Files, part: Part) -> None:
+        """Makes text of labels in bytes; rows whose label is none are not taken."""
+        for column, values in part.labels.items():
+            if values.dtype.kind not in "SU":
+                continue
+            texts = np.full(len(values), None, object)
+            for row, value in enumerate(values.reshape(len(values), -1) if values.size == len(values) else ()):
+                with self.faults, reading(f"{files.root}/{part.labels_in}: {column} of image {row}"):
+                    text = value[0].decode() if values.dtype.kind == "S" else str(value[0])
+                    text.encode()  # half a character
+                    texts[row] = text
+            sound = [row for row, text in enumerate(texts) if text is not None]
+            if values.size == len(values):
+                part.labels[column] = texts
+                part.rows = np.intersect1d(sound, part.rows) if part.rows is not None else np.array(sound, np.int64)
 
     def _check_classes(self, files: Files, part: Part, names: dict, first: int, kept: np.ndarray) -> None:
         for column, values in part.labels.items():
@@ -166,8 +184,6 @@ def label_column(
         raise DataError(f"{where}: labels are (N,) or (N, K), the same K in all splits, not "
                         f"{' and '.join(str(array.shape) for array in arrays)}")  # fmt: skip
     whole = np.concatenate(arrays)
-    if whole.dtype.kind == "S":
-        whole = np.char.decode(whole, "utf-8")
     if whole.ndim == 1 and whole.dtype.kind in "iub":
         low, high = (int(whole.min()), int(whole.max())) if len(whole) else (first, first)
         if names is None and first <= low and high - first < most_classes(len(whole)):

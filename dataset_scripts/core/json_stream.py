@@ -4,15 +4,20 @@ import codecs
 import json
 import re
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, BinaryIO, NamedTuple
 
-from dataset_scripts.core.errors import DataError, reason
+from dataset_scripts.core.errors import DataError, reading, reason
 from dataset_scripts.core.json_text import DECODER, check_depth, check_text, decode
 
 BLOCK = 1 << 20
 MAX_ELEMENT = 64 << 20  # bytes; a larger one, such as a string without an end, is not read on
 _BLANKS = re.compile(r"[ \t\n\r]*")
 _DELIMITERS = frozenset(",:]} \t\n\r")
+_DELIMITER = re.compile(r"[,:\]} \t\n\r]")
+# Brackets, and strings, whose brackets do not count; one may go on in the next block. Possessive: linear.
+_TOKENS = re.compile(r'([\[{]++)|([\]}]++)|"(?:[^"\\]|\\.)*+("?)', re.DOTALL)
+FAULTY = object()
 
 
 class Element(NamedTuple):
@@ -20,7 +25,7 @@ class Element(NamedTuple):
 
     Attributes:
         key: of the object that it is in; None in a list.
-        value: what it says.
+        value: what it says; FAULTY if it has a fault that was skipped.
         text: its json text, in UTF-8.
         line: where it starts in the file, from 1.
     """
@@ -31,26 +36,30 @@ class Element(NamedTuple):
     line: int
 
 
-def elements(file: BinaryIO, name: str) -> Iterator[Element]:
+def elements(file: BinaryIO, name: str, faults: AbstractContextManager | None = None) -> Iterator[Element]:
     """Goes through a json object, `{"images": [{…}, …], "info": {…}}`, in the order of the file: of lists, their items.
+
+    Args:
+        faults: what the fault of a single value is raised in: nesting, a key twice, half a character, a large number.
+            Where json itself is broken nothing tells where the next value starts.
 
     Raises:
         DataError: the file is cut off or no such object, or a value is none that `parse_json` takes; with name and line.
     """
-    return _Scanner(file, name).members(flat=True)
+    return _Scanner(file, name, faults).members(flat=True)
 
 
-def records(file: BinaryIO, name: str) -> Iterator[Element]:
+def records(file: BinaryIO, name: str, faults: AbstractContextManager | None = None) -> Iterator[Element]:
     """Goes through the items of a json list, or the members of an object, also those of one key; otherwise like `elements`."""
-    scanner = _Scanner(file, name)
+    scanner = _Scanner(file, name, faults)
     return scanner.items() if scanner.peek() == "[" else scanner.members(flat=False)
 
 
 class _Scanner:
     # The bytes are decoded as latin-1, one character a byte: json's own characters are ASCII, so that finding the ends
     # of values works in any UTF-8 text, also where a block ends within a character.
-    def __init__(self, file: BinaryIO, name: str):
-        self.file, self.name = file, name
+    def __init__(self, file: BinaryIO, name: str, faults: AbstractContextManager | None):
+        self.file, self.name, self.faults = file, name, faults or nullcontext()
         self.position, self.line, self.counted = 0, 1, 0  # line: of the character at `counted`
         start = file.read(3)
         self.text = "" if start == codecs.BOM_UTF8 else start.decode("latin-1")
@@ -59,8 +68,8 @@ class _Scanner:
         self.expect("{")
         keys = set()
         while self.peek() != "}":
-            line, key = self.line_here(), self.value(None).value
-            if not isinstance(key, str) or key in keys:
+            line, key = self.line_here(), self.value(None, nullcontext() if flat else self.faults).value
+            if not (isinstance(key, str) or key is FAULTY) or key in keys:
                 raise DataError(f"{self.name}, line {line}: the key {str(key)[:100]!r} is not text, or occurs twice")
             if flat:
                 keys.add(key)
@@ -68,7 +77,8 @@ class _Scanner:
             if flat and self.peek() == "[":
                 yield from self.items(key)
             else:
-                yield self.value(key)
+                element = self.value(key, self.faults)
+                yield element._replace(value=FAULTY) if key is FAULTY else element
             if self.peek() != "}":
                 self.expect(",")
         self.expect("}")
@@ -77,7 +87,7 @@ class _Scanner:
     def items(self, key: str | None = None) -> Iterator[Element]:
         self.expect("[")
         while self.peek() != "]":
-            yield self.value(key)
+            yield self.value(key, self.faults)
             if self.peek() != "]":
                 self.expect(",")
         self.expect("]")
@@ -113,10 +123,11 @@ class _Scanner:
             raise self.fault(f"{character!r} expected, not {found!r}")
         self.position += 1
 
-    def value(self, key: str | None) -> Element:
-        """The value that starts here."""
+    def value(self, key: Any, faults: AbstractContextManager) -> Element:
+        """The value that starts here; its fault is raised in `faults`."""
         self.peek()
         while True:
+            odd = None
             try:
                 value, end = DECODER.raw_decode(self.text, self.position)
                 if self.text[end : end + 1] in _DELIMITERS:  # else a number may go on in the next block
@@ -125,21 +136,40 @@ class _Scanner:
             except json.JSONDecodeError as error:
                 fault, place = error.msg, error.pos
             except (ValueError, RecursionError) as error:  # what our hooks say of a number or a key; too deep
-                raise self.fault(reason(error)) from error
+                odd, end = error, self.end_of_value(error)
+                break
             place -= self.position
             if len(self.text) - self.position > MAX_ELEMENT or not self.more():
                 self.position += place
                 raise self.fault(f"broken or cut off: {fault}")
-        try:
-            text = self.text[self.position : end]
-            content = text.encode("latin-1")
+        text, line, read = self.text[self.position : end], self.line_here(), FAULTY
+        content = text.encode("latin-1")
+        with faults, reading(f"{self.name}, line {line}"):
+            if odd:
+                raise odd
             check_depth(content)
-            value = check_text(text, value) if text.isascii() else decode(content.decode())
-        except (ValueError, RecursionError) as error:
-            raise self.fault(reason(error)) from error
-        element = Element(key, value, content, self.line_here())
+            read = check_text(text, value) if text.isascii() else decode(content.decode())
         self.position = end
-        return element
+        return Element(key, read, content, line)
+
+    def end_of_value(self, fault: Exception) -> int:
+        """Where the value that starts here ends, going by its brackets alone; `fault` is what is wrong with it."""
+        depth = passed = 0  # passed: characters of it that have been looked at
+        while True:
+            start = self.position + passed
+            if self.text[self.position] not in "[{":
+                if found := _DELIMITER.search(self.text, start):
+                    return found.start()
+                passed = len(self.text) - self.position
+            for token in _TOKENS.finditer(self.text, start):
+                opened, closed = len(token[1] or ""), len(token[2] or "")
+                if closed >= depth > 0:
+                    return token.start() + depth
+                if token[3] == "":  # a string that goes on in the next block
+                    break
+                depth, passed = depth + opened - closed, token.end() - self.position
+            if len(self.text) - self.position > MAX_ELEMENT or not self.more():
+                raise self.fault(f"{reason(fault)}, and it has no end") from fault
 
     def line_here(self) -> int:
         self.line += self.text.count("\n", self.counted, self.position)

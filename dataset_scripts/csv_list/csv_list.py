@@ -2,8 +2,8 @@
 
 import contextlib
 import csv
+import io
 import itertools
-import json
 import logging
 import re
 from collections import Counter
@@ -17,13 +17,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dataset_scripts.core.errors import DataError, reading
+from dataset_scripts.core.faults import Faults
 from dataset_scripts.core.fields import short
 from dataset_scripts.core.files import Files, folder_of, is_image, name_of, stem_of
+from dataset_scripts.core.json_stream import records
 from dataset_scripts.core.json_text import parse_json
 from dataset_scripts.core.layout import LayoutBuilder, LayoutConfig, Rows
 from dataset_scripts.core.splits import SPLITS, split_in
 from dataset_scripts.core.tables import as_class_label, free_name
-from dataset_scripts.core.text_table import delimiter
+from dataset_scripts.core.text_table import delimiter, sound_text
 from dataset_scripts.csv_list.names import Places
 from dataset_scripts.csv_list.rows import FOLDER, LINE, check_overlap, class_names, is_class, is_multi_label, is_splits, read_rows
 
@@ -34,7 +36,6 @@ PEEK = 1 << 14  # bytes of a table that tell what it is
 HEAD_ROWS = 200  # rows that do
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".txt")
 OTHERS = re.compile(r"metadata\.(csv|jsonl)|sample_?submission.*|(read.?me|licen[cs]e|requirements).*|dataset_infos?\.json")
-BLANKS = re.compile(r"[\s,]*")
 NAME_LISTS = re.compile(r"(class(es)?(_?names)?|labels?|categories|names|synsets|words)\.txt")
 LABELS = ("label", "class", "target", "category", "labels", "class_name", "class_id", "classid", "breed", "species", "diagnosis")
 SPLIT_COLUMNS = ("split", "subset", "partition")
@@ -85,38 +86,33 @@ def head(files: Files, path: str) -> dict[str, list[str]]:
     text = content.decode("utf-8-sig", "replace")
     lines = [line for line in text.splitlines() if line.strip()]
     lines = lines[:-1] if len(content) == PEEK else lines  # the last one is cut off
+    rows = []
     try:
         with reading(path):
-            rows = list(itertools.islice(_head_rows(path, text, lines), HEAD_ROWS))
+            rows.extend(itertools.islice(_head_rows(files, path, text, lines), HEAD_ROWS))
     except DataError:  # reported when the table is read, unless it is not one of ours
-        return {}
+        pass
     rows = [row for row in rows if isinstance(row, dict)]
     columns = dict.fromkeys(name for row in rows for name in row if name is not None)
     return {name: [str(row[name]) for row in rows if row.get(name) is not None] for name in columns}
 
 
-def _head_rows(path: str, text: str, lines: list[str]) -> Iterator[Any]:
+def _head_rows(files: Files, path: str, text: str, lines: list[str]) -> Iterator[Any]:
     """The first rows of a table of which the first lines are known: dicts, or something else if it is not a table."""
     suffix = path.lower().rpartition(".")[2]
     if suffix in ("csv", "tsv"):
-        yield from csv.DictReader(lines, delimiter=delimiter(path, lines[0] if lines else ""))
+        sound = sound_text(io.BytesIO("\n".join(lines).encode()), path, Faults.gathered())  # a quote without an end hides the rest
+        yield from csv.DictReader(sound.read().decode().splitlines(), delimiter=delimiter(path, lines[0] if lines else ""))
     elif suffix == "jsonl":
         yield from map(_json_or_none, lines)
     elif suffix == "txt":
         yield from ({"file_name": found["file_name"]} for line in lines if (found := re.match(LINE, line.strip())))
     elif text.lstrip().startswith("["):
-        yield from _items(text)
+        with files.open(path) as file:  # its first item may be longer than the text
+            for element in records(file, path, contextlib.suppress(DataError)):
+                yield element.value
     else:
         yield from ({"file_name": match[1]} for match in re.finditer(r'"([^"]+)"\s*:\s*["\d]', text))
-
-
-def _items(text: str) -> Iterator[Any]:
-    """The first items of a json list, up to one that is cut off or broken."""
-    place = text.index("[") + 1
-    with contextlib.suppress(ValueError, RecursionError):  # told where the table is read
-        while True:
-            value, place = json.JSONDecoder().raw_decode(text, BLANKS.match(text, place).end())
-            yield value
 
 
 def _json_or_none(text: str) -> Any:

@@ -12,7 +12,7 @@ import pyarrow.csv
 from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.fields import short, table_of
 from dataset_scripts.core.files import IMAGE_SUFFIXES, Files
-from dataset_scripts.core.json_stream import Element, records
+from dataset_scripts.core.json_stream import FAULTY, Element, records
 from dataset_scripts.core.splits import SPLITS
 from dataset_scripts.core.tables import read_table
 from dataset_scripts.core.text_table import MAX_LINE, sound_text
@@ -35,14 +35,14 @@ def read_rows(files: Files, path: str, name: str, faults: AbstractContextManager
         return read_table(files, path, [name], faults)
     where = f"{files.root}/{path}"
     with reading(f"{where}: cannot be read as a table"), files.open(path) as file:
-        return table_of(_objects(records(file, where), f"{where}: cannot be read as a table"), where, faults)
+        return table_of(_objects(records(file, where, faults), f"{where}: cannot be read as a table"), where, faults)
 
 
 def _objects(elements: Iterator[Element], where: str) -> Iterator[tuple[Any, str, int]]:
     """The objects of a list, and what an object with a name a member says of each name."""
     for row, (key, value, text, line) in enumerate(elements, 1):
-        fields = value if key is None else {"file_name": key, "label": value}
-        yield fields, f"{where}: line {line}, row {row}", len(text)
+        if value is not FAULTY:
+            yield value if key is None else {"file_name": key, "label": value}, f"{where}: line {line}, row {row}", len(text)
 
 
 def read_list(files: Files, path: str, faults: AbstractContextManager | None = None) -> pa.Table:

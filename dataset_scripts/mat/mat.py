@@ -3,6 +3,7 @@
 import math
 import os
 import re
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from dataset_scripts.core.arrays import ArrayBuilder, Part, keep_only
 from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.files import Files, Reader, name_of
 from dataset_scripts.core.isolated import call, reachable
-from dataset_scripts.core.named_arrays import CHANNELS, Named, NamedArrayConfig, pair
+from dataset_scripts.core.named_arrays import CHANNELS, ROLES, Named, NamedArrayConfig, pair
 from dataset_scripts.core.records import Images, check_rows
 
 PRECEDENCE = 2
@@ -95,7 +96,25 @@ def measure(files: Reader, path: str) -> int:
         return file.seek(0, os.SEEK_END)
 
 
+def check_end(files: Reader, path: str) -> None:
+    """Raises DataError if a file ends within a variable; scipy says so only where its values are read.
+
+    The format: https://www.mathworks.com/help/pdf_doc/matlab/matfile_format.pdf, "Level 5 MAT-File Format".
+    """
+    size = measure(files, path)
+    with files.open(path) as file:
+        order = {b"\x00\x01IM": "<II", b"\x01\x00MI": ">II"}.get(file.read(128)[124:])
+        end = 128
+        while order and end < size:
+            file.seek(end)
+            tag = file.read(8)
+            end += 8 + (struct.unpack(order, tag)[1] if len(tag) == 8 else 0)
+            if end > size:
+                raise DataError(f"{files.root}/{path} cannot be read: it is cut off, copy it again")
+
+
 def list_arrays(files: Files, path: str) -> list[Variable]:
+    check_end(files, path)
     found = ask(files, path, "variables")
     return [Variable(path, name, tuple(shape), math.prod(shape) * SIZES.get(kind, 8)) for name, shape, kind in found]
 
@@ -114,6 +133,12 @@ def order_of(shape: tuple[int, ...], count: int | None) -> str:
     return fits[0]
 
 
+def partners(path: str) -> tuple[str, ...]:
+    """What the paths of images and of their labels have in common: the words that say which of them it is left out."""
+    words = re.findall(r"[a-z]+|[0-9]+", path.lower())
+    return tuple(word for word in words if word not in ROLES)
+
+
 class Mat(ArrayBuilder):
     BUILDER_CONFIG_CLASS = NamedArrayConfig
 
@@ -123,7 +148,7 @@ class Mat(ArrayBuilder):
             return self._flowers(files, lists)
         svhn = {match[1]: path for path in files.having(".mat") if (match := SVHN.fullmatch(name_of(path)))}
         listed = self.readable(files.having(".mat"), lambda path: list_arrays(files, path))
-        arrays = [array for part in listed for array in part]
+        arrays = self._whole_pairs(files, [array for part in listed for array in part])
         if svhn:  # `extra` is not the name of a split elsewhere
             pairs = {split: [*pair(files, [array for array in arrays if array.path == path], self.config).values()][0]
                      for split, path in svhn.items() if any(array.path == path for array in arrays)}  # fmt: skip
@@ -139,6 +164,19 @@ class Mat(ArrayBuilder):
         labels = [part.labels["label"] for parts in splits.values() for part in parts if part.labels]
         first = int(all(len(values) and values.min() >= 1 for values in labels))  # as MATLAB counts
         return self.assemble(files, splits, {"label": self.config.classes}, first)
+
+    def _whole_pairs(self, files: Files, arrays: list[Variable]) -> list[Variable]:
+        """Leaves out what goes with a file that cannot be read: train_labels.mat with train_images.mat."""
+        read, left = {array.path for array in arrays}, []
+        lost = {partners(path): path for path in files.having(".mat") if path not in read}
+        for array in arrays:
+            other = lost.get(partners(array.path))
+            if other is None:
+                left.append(array)
+            else:
+                with self.faults:
+                    raise DataError(f"{files.root}/{array} goes with {other}, which cannot be read or is empty")
+        return left
 
     def _part(self, files: Files, images: Variable, labels: Variable | None, svhn: bool) -> Part:
         values = self._labels(files, labels, svhn) if labels else {}

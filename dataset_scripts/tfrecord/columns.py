@@ -26,7 +26,9 @@ class Column:
         least, most: how many values there are wherever the feature is set.
         aligned: there are as many values as objects.
         text: all bytes are UTF-8.
-        image: the first bytes start like an image; None before there are any.
+        image: the first bytes, or those of most of the first records, start like an image; None before there are any.
+        voted: `kind` and `image` are those of most of the first records, so that any other record has the fault.
+        alone: most of the first records hold one image each.
         seen: the values, of features that are classes.
     """
 
@@ -36,6 +38,8 @@ class Column:
     aligned: bool = True
     text: bool = True
     image: bool | None = None
+    voted: bool = False
+    alone: bool = False
     seen: set = field(default_factory=set)
 
     @property
@@ -43,19 +47,34 @@ class Column:
         """Whether there is always one value."""
         return self.least == self.most == 1
 
+    @classmethod
+    def elected(cls, votes: Counter) -> "Column":
+        """The column that most of some features, as `vote` describes them, belong to.
+
+        Else the first would decide, and one that is wrong there would make all others wrong.
+        """
+        kind, image, alone = max(votes, key=votes.get)
+        return cls(kind, image=image if kind == "bytes" else None, voted=True, alone=alone)
+
+    def check(self, feature: Feature) -> None:
+        """Raises ValueError if the values of a record are of another kind than those of the others."""
+        if not feature.body:
+            return
+        if (self.most or self.voted) and self.kind != feature.kind:
+            raise ValueError(f"holds {feature.kind}, in {'the records before it' if self.most else 'most records'} {self.kind}")
+        if self.alone and len(feature.values()) > 1:
+            raise ValueError("holds several images, in most records one")
+
     def see(self, feature: Feature, objects: int, is_class: bool) -> None:
         """Takes the values of a record into account; those that can't tell anything new are not touched.
 
-        Raises:
-            ValueError: they are of another kind than those before.
+        They are to be checked before.
         """
         if not feature.body:  # writers that look at the values give an empty list any kind
             self.least, self.aligned = 0, self.aligned and not objects
             return
-        if not self.most:
+        if not self.most and not self.voted:
             self.kind = feature.kind
-        if self.kind != feature.kind:
-            raise ValueError(f"holds {feature.kind}, in the records before it {self.kind}")
         if self.kind == "bytes" and self.image is None:
             self.image = is_encoded_image(feature.values()[0])
         self.text = self.text and self.kind == "bytes" and not self.image
@@ -95,6 +114,17 @@ class Column:
             return None
         values = self.values(feature)
         return values[0] if self.single else values
+
+
+def vote(feature: Feature) -> tuple[str, bool, bool]:
+    """The kind of a feature, and whether it holds images, and one alone.
+
+    Raises:
+        ValueError: its values cannot be read.
+    """
+    values = feature.values()
+    image = feature.kind == "bytes" and is_encoded_image(next(iter(values), b""))
+    return feature.kind, image, image and len(values) == 1
 
 
 def names_beside(files: Files, key: str) -> dict[int, str]:

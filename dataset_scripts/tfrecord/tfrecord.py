@@ -1,8 +1,11 @@
 """TFRecord shards of tf.train.Example: images with classes, boxes, masks and any other features."""
 
+import contextlib
+import itertools
 import logging
 import re
 from array import array
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +34,7 @@ from dataset_scripts.tfrecord.columns import (
     label_classes,
     names_beside,
     sorted_classes,
+    vote,
 )
 from dataset_scripts.tfrecord.records import (
     Shards,
@@ -42,6 +46,7 @@ from dataset_scripts.tfrecord.records import (
 logger = logging.getLogger(__name__)
 
 PRECEDENCE = 2
+HEAD = 256  # records that vote on what the columns are
 BESIDE = ("labels.txt", ".pbtxt", ".json", ".md", "license")  # what goes with shards
 IMAGES = ("image/encoded", "image")
 LABELS = ("image/class/label", "image/label", "label", "class")
@@ -83,6 +88,7 @@ class TFRecord(LayoutBuilder):
         self.shards, self.columns = Shards(), {}
         self.classes = {*LABELS, *CATEGORIES, self.config.label}
         self.texts = {key: {} for key in TEXTS}  # number -> the texts that records give it
+        self.elected = self._vote(files) if self.faults.skip else {}
         samples, place = {}, 0
         for split, paths in splits.items():
             kept = array("Q")  # shard, number and offset of one record after the other
@@ -134,14 +140,37 @@ class TFRecord(LayoutBuilder):
                 self.shards.read(files, self.paths[shard], offset, number)  # says so if the record is damaged
                 raise
 
+    def _vote(self, files: Files) -> dict[str, Column]:
+        """The columns as most of the first records have them; what is wrong with one is reported when all are read."""
+        votes, left = {}, HEAD
+        for place, path in enumerate(self.paths):
+            with contextlib.suppress(ValueError):  # a DataError is one
+                for number, offset, data in itertools.islice(scan(files, path), left):
+                    left -= 1
+                    with contextlib.suppress(ValueError):
+                        self.shards.read(files, path, offset, number)
+                        for name, feature in self._parse(files, (place, number, offset), data).items():
+                            if feature.body:
+                                its = vote(feature)
+                                votes.setdefault(name, Counter())[its] += 1
+            if not left:
+                break
+        return {name: Column.elected(counts) for name, counts in votes.items()}
+
     def _survey(self, example: dict[str, Feature], where: str) -> None:
         """Takes a record into account, but for its image."""
         name = LISTS if LISTS in example else CORNERS[0]
         try:
             objects = count_boxes(example)
-            for name, feature in example.items():
-                if feature.kind is not None:
-                    self.columns.setdefault(name, Column(feature.kind)).see(feature, objects, name in self.classes)
+            columns = {
+                name: self.columns.get(name) or self.elected.get(name) or Column(feature.kind)
+                for name, feature in example.items() if feature.kind is not None
+            }  # fmt: skip
+            for name, column in columns.items():
+                column.check(example[name])
+            for name, column in columns.items():
+                column.see(example[name], objects, name in self.classes)
+            self.columns |= columns
             for name, texts in self.texts.items():
                 if name in example and TEXTS[name] in example and example[TEXTS[name]].kind == "bytes":
                     for number, text in zip(example[name].values(), example[TEXTS[name]].values()):

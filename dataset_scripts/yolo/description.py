@@ -1,5 +1,6 @@
 """What describes a YOLO set: a yaml as Ultralytics has it, or darknet's .data with lists and names."""
 
+import codecs
 import logging
 import posixpath
 import re
@@ -7,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.faults import Faults
 from dataset_scripts.core.fields import short
 from dataset_scripts.core.files import Files, folders_of
@@ -107,10 +108,13 @@ class Description:
     def _listed(self, source: str, folders: list[str], faults: Faults) -> list[str]:
         """The images in a list, a path a line."""
         images, listed = frozenset(self.files.images), set()
-        for number, line in enumerate(read_text(self.files, source).splitlines(), 1):
+        content = self.files.read(source, empty=True).removeprefix(codecs.BOM_UTF8)
+        for number, line in enumerate(content.splitlines(), 1):
+            where = f"{self.files.root}/{source}, line {number}"
             with faults:
-                if name := line.strip():
-                    where = f"{self.files.root}/{source}, line {number}"
+                with reading(f"{where} is not text"):
+                    name = line.decode().strip()
+                if name:
                     path = find(name, folders, images.__contains__)
                     if path is None:
                         raise DataError(f"{where}: there is no image {short(name)} in {self.files.root}")
