@@ -10,7 +10,6 @@ metrics.json, predictions.parquet (row, label, prediction, confidence, probabili
 """
 
 import io
-import json
 import sys
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -31,7 +30,7 @@ from recipes.core.data import load_test
 from recipes.core.evaluation import Evaluation, evaluate
 from recipes.core.export import load_model, run_of
 from recipes.core.options import check, describe, merge, opt, read_options, split_words
-from recipes.core.report import plot_confusion
+from recipes.core.report import as_json, draw, plot_confusion
 from recipes.core.runtime import UserError, finish, one_line_errors, quiet_other_ranks, start
 
 
@@ -81,9 +80,9 @@ def run(accelerator: Accelerator, config: Evaluate, path: Path) -> None:
     file = io.BytesIO()
     pq.write_table(table, file)
     write_file(folder / "predictions.parquet", file.getvalue())
-    plot_confusion(folder / "confusion.png", result.confusion.numpy(), info["labels"])
     metrics = {"data": data.path, "images": result.count, **result.numbers(), "by_class": result.by_class(info["labels"])}
-    write_file(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+    write_file(folder / "metrics.json", as_json(metrics, indent=2) + "\n")
+    draw(plot_confusion, folder / "confusion.png", result.confusion.numpy(), info["labels"])
     print(
         f"{result.count:,} images: top-1 {result.accuracy:.2%}, top-5 {result.top5:.2%}, cross-entropy {result.loss:.4f}, "
         f"calibration error {result.ece:.4f}: see {printable(folder)}"

@@ -7,7 +7,7 @@ from matplotlib import pyplot as plt
 
 from dataset_scripts.core.replace import write_file
 from recipes.core.flow_learner import FlowLearner
-from recipes.core.report import plot_loss, save_figure, write_results
+from recipes.core.report import draw, plot_loss, save_figure, write_results
 
 CARD = """\
 ---
@@ -58,9 +58,14 @@ def write_run(
 ) -> None:
     """Writes all results of a generator."""
     data, flow = learner.splits.data, learner.config.flow
-    write_file(folder / "samples.png", picture)
-    figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
-    plot_loss(axes, records, "squared error of the velocity")
-    save_figure(figure, folder / "curves.png")
     own = {"noise_size": data.channels * data.size**2, "steps": flow.steps, "guidance": flow.guidance}
     write_results(folder, learner, metrics, CARD, **own)
+    write_file(folder / "samples.png", picture)
+    draw(plot_curves, folder / "curves.png", records)
+
+
+def plot_curves(path: Path, records: list[dict[str, Any]]) -> None:
+    """Loss over epochs."""
+    figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
+    plot_loss(axes, records, "squared error of the velocity")
+    save_figure(figure, path)

@@ -1,5 +1,6 @@
 """The loop of a training, whatever is learned: batches, steps, log, tests, checkpoints, and how it ends."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -122,6 +123,8 @@ def train(
             if tests:
                 learner.average_buffers()
                 result = test(learner, run.folder, seen)
+                if not math.isfinite(result.loss):  # of the last step, which no loss of a training step shows
+                    raise UserError(f"the test loss is {result.loss} after {seen} samples: lower optim.lr={config.optim.lr}")
                 train_loss = float(sums[0] / sums[1])
                 sums.zero_()
                 speed = Speed(seen - first, training - progress["training"], batches.waited, total - seen)

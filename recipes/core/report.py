@@ -1,10 +1,13 @@
 """What a run leaves behind: files to look at, and the same numbers for machines. Main process only."""
 
 import json
+import math
 import os
 import re
 import shlex
 import sys
+import warnings
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -146,7 +149,7 @@ Classes: {classes}
 
 
 def write_results(folder: Path, learner: Learner, metrics: dict[str, Any], card: str, **own: Any) -> None:
-    """Writes weights, card and numbers; `metrics.json` comes last, so a folder that has it is complete.
+    """Writes weights, card and numbers; pictures come after them. A folder with `metrics.json` holds a finished run.
 
     Args:
         card: a text with places for the metrics, for what is known of every training, and for `own`.
@@ -172,7 +175,29 @@ def write_results(folder: Path, learner: Learner, metrics: dict[str, Any], card:
         versions=", ".join(f"{name} {version(name)}" for name in ("torch", "torchvision", "accelerate", "datasets")),
     )
     write_file(folder / "README.md", text)
-    write_file(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+    write_file(folder / "metrics.json", as_json(metrics, indent=2) + "\n")
+
+
+def draw(plot: Callable[..., None], path: Path, *args: Any) -> None:
+    """Tries a picture, which no result may depend on: a fault of it is a warning."""
+    try:
+        plot(path, *args)
+    except Exception as error:
+        plt.close("all")
+        warnings.warn(printable(f"{path} could not be drawn: {type(error).__name__}: {error}"), stacklevel=2)
+
+
+def as_json(value: Any, **options: Any) -> str:
+    """JSON as every reader takes it: numbers that are not finite, which JSON does not have, are null."""
+    return json.dumps(_finite(value), allow_nan=False, **options)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    return [_finite(inner) for inner in value] if isinstance(value, (list, tuple)) else value
 
 
 def write_run(
@@ -180,7 +205,7 @@ def write_run(
 ) -> None:
     """Writes all results of a classifier."""
     splits = learner.splits
-    plot_curves(folder / "curves.png", records)
-    plot_confusion(folder / "confusion.png", evaluation.confusion.numpy(), splits.classes)
-    plot_mistakes(folder / "mistakes.png", evaluation, splits.test, splits.classes)
     write_results(folder, learner, metrics, CARD, mean=splits.data.mean, std=splits.data.std)
+    draw(plot_curves, folder / "curves.png", records)
+    draw(plot_confusion, folder / "confusion.png", evaluation.confusion.numpy(), splits.classes)
+    draw(plot_mistakes, folder / "mistakes.png", evaluation, splits.test, splits.classes)
