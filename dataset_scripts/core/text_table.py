@@ -12,7 +12,7 @@ import pyarrow.csv
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.fields import brief
 from dataset_scripts.core.files import Reader
-from dataset_scripts.core.json_text import parse_json
+from dataset_scripts.core.json_text import check_depth, decode, parse_json
 
 BLOCK = 1 << 16  # bytes of a csv that are read at once
 MAX_LINE = 16 << 20  # bytes
@@ -117,11 +117,14 @@ def json_lines(file: BinaryIO, where: str, faults: AbstractContextManager | None
     """The values of json lines, each with its place for messages and its size in bytes; a line's fault is raised in `faults`."""
     for number, line in text_lines(file, where):
         place = f"{where}, line {number}"
-        value = None
-        with faults or nullcontext():
-            value = (parse_json(line, f"{place}: cannot be read as a table"), place, len(line))
-        if value is not None:
-            yield value
+        try:  # without a context for each line, as most have no fault
+            check_depth(line)
+            value = decode(line.decode("utf-8-sig"))
+        except Exception:
+            with faults or nullcontext():
+                parse_json(line, f"{place}: cannot be read as a table")  # raises it with its place
+        else:
+            yield value, place, len(line)
 
 
 def read_csv(
