@@ -21,6 +21,7 @@ from dataset_scripts.core import json_stream, json_text, rle, safe_yaml, text_ta
 from dataset_scripts.core.card_text import first_table, split_card
 from dataset_scripts.core.decode import Frame
 from dataset_scripts.core.errors import reading
+from dataset_scripts.core.faults import Faults
 from dataset_scripts.core.files import Reader
 from dataset_scripts.core.markdown import code, markdown
 from dataset_scripts.core.pairs import folder_parser
@@ -80,12 +81,12 @@ def refused(parse: Callable[[], Any]) -> Any:
 
 @parser("json_elements", taken("coco_masks", ".json"))
 def _(content: bytes) -> int:
-    return len(list(json_stream.elements(io.BytesIO(content), "a.json")))
+    return len(list(json_stream.elements(io.BytesIO(content), "a.json", Faults.gathered())))
 
 
 @parser("json_records", lambda: json.dumps([{"file_name": f"{n}.png", "label": n, "more": [1.5, None]} for n in range(4)]).encode())
 def _(content: bytes) -> int:
-    return len(list(json_stream.records(io.BytesIO(content), "a.json")))
+    return len(list(json_stream.records(io.BytesIO(content), "a.json", Faults.gathered())))
 
 
 @parser("json", taken("captions_json", ".json"))
