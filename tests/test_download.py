@@ -225,7 +225,7 @@ def test_whatever_a_server_answers_the_mirror_is_tried(server, raw_server, tmp_p
     good, bad = source(server, "good"), source(raw_server, answer)
     changes = {} if known else {"size": None, "digest": None}
     if known or answer not in ("bad-length", "negative-length", "other-size"):  # then all that comes is the file
-        message = rf"x.bin could not be downloaded \(http://127.0.0.1:\d+/{answer}/x.bin: .*\)\. Where"
+        message = rf"x.bin could not be downloaded \(http://127.0.0.1:\d+/{answer}/x.bin: .*\)\. If you have"
         with pytest.raises(DataError, match=message) as caught:
             download(source(raw_server, answer, **changes), tmp_path / "a")
         assert len(str(caught.value)) < 1000 and not (tmp_path / "a/x.bin").exists()

@@ -95,7 +95,7 @@ def test_flips_other_data_and_mistakes(run, evaluate, tmp_path, save_image):
         ([str(run), f"data.path={tmp_path / 'data'}", "data.test_split=train"], "has the class x"),
         ([str(tmp_path)], "is neither a run folder"),
         ([], "takes one run folder"),
-        ([str(run), "flip=true"], "Key 'flip' not in 'Evaluate'"),
+        ([str(run), "flip=true"], "there is no option flip: flips=…?"),
     ):
         failed = evaluate(*options, check=False)
         assert failed.returncode == 1 and message in failed.stderr and "Traceback" not in failed.stderr

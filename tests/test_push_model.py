@@ -48,7 +48,7 @@ def test_push_and_load(run, hub, root, tmp_path):
     assert result.stdout.splitlines() == [f"{endpoint}/ann/digits"], result.stderr[-3000:]
     assert json.loads((state / "repo.json").read_text()) == {"private": True}
     names = {path.name for path in run.iterdir() if path.is_file()}
-    assert {path.name for path in folder.iterdir()} == names >= {"README.md", "config.json", "model.safetensors", "curves.png"}
+    assert {path.name for path in folder.iterdir()} == names - {".run.json"} >= {"README.md", "config.json", "model.safetensors", "curves.png"}
     card = (folder / "README.md").read_text()
     assert 'load_model("ann/digits")' in card
     assert card.replace("ann/digits", "path/to/this/folder") == (run / "README.md").read_text()

@@ -450,12 +450,12 @@ def test_imagenet_that_cannot_be_right(tmp_path):
     whole = train.read_bytes()
     place = whole.index(inner)
     train.write_bytes(whole[:place] + b"\xff" * 512 + whole[place + 512 :])
-    with pytest.raises(DataError, match="ILSVRC2012_img_train.tar, member n02012849.tar: "):
+    with pytest.raises(DataError, match="ILSVRC2012_img_train.tar.n02012849.tar cannot be read: "):
         load_dataset("imagenet_1k", data_dir=str(tmp_path))
     with tarfile.open(train, "w") as outer:  # the last image of the inner tar runs on into the next one
         add(outer, "n02012849.tar", inner[: 512 + 100].ljust(1024, b"\0"))
         add(outer, "n03126707.tar", inner)
-    with pytest.raises(DataError, match="ILSVRC2012_img_train.tar, member n02012849.tar: "):
+    with pytest.raises(DataError, match="ILSVRC2012_img_train.tar.n02012849.tar cannot be read: "):
         load_dataset("imagenet_1k", data_dir=str(tmp_path))
     with tarfile.open(train, "w") as outer, io.BytesIO() as content:
         with tarfile.open(fileobj=content, mode="w") as inner:

@@ -169,7 +169,9 @@ def test_data_without_images_labels_or_sound_files(train, tmp_path, save_image, 
 
 def test_a_full_disk_is_named(train, tmp_path):
     (tmp_path / "log.jsonl").symlink_to("/dev/full")
-    assert f"{tmp_path / 'log.jsonl'} cannot be written: the disk of /dev" in one_line(train(f"out={tmp_path}", check=False))
+    assert f"{tmp_path / 'log.jsonl'} cannot be written: the disk of /dev" in one_line(
+        train(f"out={tmp_path}", "overwrite=true", check=False)
+    )
 
 
 def test_an_error_on_one_of_two_processes_ends_both(train, photos, tmp_path):

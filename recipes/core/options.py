@@ -31,7 +31,7 @@ MISSING = "???"  # of an option that the user has to give
 WORD = re.compile(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)*=", re.IGNORECASE)
 BOOLS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 NULL = "tag:yaml.org,2002:null"
-LARGE = 2**63  # no number of an option is as large
+LARGE = 2**63  # no whole number of an option is as large
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Rule:
             return not self.choices or value in self.choices
         return isinstance(value, bool) or (
             math.isfinite(value)
-            and -LARGE < value < LARGE
+            and (isinstance(value, float) or -LARGE < value < LARGE)
             and (self.low is None or value >= self.low)
             and (self.high is None or value <= self.high)
             and (self.above is None or value > self.above)

@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import Dataset, IterableDataset
 from torch_fidelity.registry import DATASETS_REGISTRY
 
-from dataset_scripts import DataError, TrustError, load_dataset
+from dataset_scripts import load_dataset
 from dataset_scripts.core.errors import reason
 from dataset_scripts.core.transforms import has_image
 from recipes.core.runtime import UserError
@@ -132,9 +132,7 @@ def _load(value: str, slot: int, options: dict[str, Any]) -> datasets.Dataset:
         raise UserError(f"input{slot}={value} is not to be downloaded: set datasets_root, the folder that has its files")
     try:
         rows = load_dataset(path, options[f"input{slot}_name"], data_dir=data_dir, split=split, transform=None)
-    except (DataError, TrustError):
-        raise
-    except (ValueError, FileNotFoundError) as error:  # what datasets says of an unknown path, split or configuration
+    except (ValueError, FileNotFoundError) as error:  # of the data, or of an unknown path, split or configuration
         raise UserError(f"input{slot}={value}: {reason(error)}") from error
     if isinstance(rows, datasets.DatasetDict):
         if len(rows) > 1:
