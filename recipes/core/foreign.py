@@ -1,12 +1,14 @@
 """Files of other people: descriptions and weights, read in memory that their size bounds, or refused in one line."""
 
 import contextlib
+import io
 import json
+import pickletools
 import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import safetensors.torch
 import torch
@@ -16,6 +18,8 @@ from dataset_scripts.core.errors import DataError
 from recipes.core.runtime import UserError
 
 LARGEST = 50_000_000  # bytes of a text file: a million names of classes take less
+LONGEST_NAME, LONGEST_TEXT = 300, 10_000  # characters in a pickle, of names of code and of others
+LEGACY = 4  # pickles at the head of what torch.save wrote before it wrote zips
 NO_WEIGHTS = "no safetensors or PyTorch weights"
 
 
@@ -87,8 +91,15 @@ def read_tensors(path: Path, where: str | None = None) -> Any:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 parts = archive.infolist()
-            if any(part.compress_type for part in parts) or sum(part.file_size for part in parts) > path.stat().st_size:
-                raise UserError(f"{where} (its parts are packed, which torch.save does not do)")
+                if any(part.compress_type for part in parts) or sum(part.file_size for part in parts) > path.stat().st_size:
+                    raise UserError(f"{where} (its parts are packed, which torch.save does not do)")
+                for part in parts:
+                    if part.filename.endswith("data.pkl"):
+                        _check_names(io.BytesIO(archive.read(part)))
+        else:
+            with open(path, "rb") as file:
+                for _ in range(LEGACY):
+                    _check_names(file)
         return torch.load(path, map_location="cpu", weights_only=True)
     except UserError:
         raise
@@ -96,6 +107,15 @@ def read_tensors(path: Path, where: str | None = None) -> Any:
         named = re.search(r"GLOBAL ([\w.]{1,200})", str(error))
         why = f"it names {named[1]}, which is code" if named else "it is cut, damaged or something else"
         raise UserError(f"{where} ({why})") from error
+
+
+def _check_names(file: BinaryIO) -> None:
+    """Reads a pickle without running it; a ValueError for names of code that are longer than any, over which PyTorch broods."""
+    for operation, argument, _ in pickletools.genops(file):
+        if operation.name in ("GLOBAL", "INST") and len(argument) > LONGEST_NAME:
+            raise ValueError("it names code by a text without end")
+        if isinstance(argument, str) and len(argument) > LONGEST_TEXT:
+            raise ValueError("it holds a text longer than the name of any tensor")
 
 
 def state_dict(state: Any, where: str) -> dict[str, torch.Tensor]:
