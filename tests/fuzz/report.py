@@ -33,8 +33,8 @@ class Report:
     def __init__(self, targets: list[str], total: int, seed: int, server: socket.socket, earlier: dict | None = None):
         self.seed, self.server, self.seconds = seed, server, 0.0
         self.earlier = earlier or {"seeds": [], "seconds": 0, "targets": []}
-        self.before = {row["target"]: row for row in self.earlier["targets"]}
-        self.counts = {target: Counter() for target in targets}
+        self.before = {row["target"]: row for row in self.earlier["targets"] if row["target"] != "all"}
+        self.counts = {target: Counter() for target in dict.fromkeys([*self.before, *targets])}
         self.findings: dict[tuple, dict] = {}
         self.bar = tqdm(total=total, unit="", smoothing=0.05)
 
@@ -73,7 +73,7 @@ class Report:
                 target,
                 *(number + self.before.get(target, {}).get(name, 0)
                   for name, number in zip(NAMES[1:5], (count[DONE], count[ROWS], count[ERRORS], found[target]))),
-                round(1e6 * count[DONE] / max(1, count[MICROSECONDS])),
+                round(1e6 * count[DONE] / count[MICROSECONDS]) if count[DONE] else self.before.get(target, {}).get("per_second", 0),
             )
             for target, count in self.counts.items()
         ]
