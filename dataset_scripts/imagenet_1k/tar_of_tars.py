@@ -1,5 +1,6 @@
 """A tar of tars, as ImageNet's training images are published: read in place, none of them unpacked."""
 
+import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -19,7 +20,7 @@ class TarOfTars(TarReader):
     def __init__(self, path: Path):
         super().__init__(path)
         outer, self.members = self.members, {}
-        with pa.memory_map(str(path)) as file:
+        with pa.memory_map(os.fsencode(path)) as file:  # its name may not be UTF-8
             for name, (offset, size) in outer.items():
                 file.seek(offset)
                 with reading(f"{path}, member {name}"):

@@ -71,7 +71,7 @@ class Batch:
     def files(self, seed: int, number: int, example: Folder) -> tuple[Folder, random.Random]:
         """What an execution reads, and its choices of how."""
         # The example as it is goes to its own reader with every seed: some folders could be read in other ways, too.
-        rng = random.Random("example" if number == EXAMPLE else f"{seed} {self.target} {number}")
+        rng = random.Random("as it is" if number == EXAMPLE else f"{seed} {self.target} {number}")
         if self.kept:
             kept = json.loads(self.kept[number].read_text())
             rng = random.Random(f"{kept['seed']} {self.target} {kept['execution']}")
