@@ -125,5 +125,5 @@ class Report:
             path = KEPT / target / f"{kind}-{Path(file).stem}-{re.sub(r'[^a-z_]', '', function)}-{line}.json"
             path.parent.mkdir(parents=True, exist_ok=True)
             packed = {name: base64.b64encode(zlib.compress(content, 9)).decode() for name, content in files.items()}
-            said = {"target": target, "seed": self.seed, "execution": number, "said": f"{file}: {found['text']}"}
+            said = {"target": target, "seed": self.seed, "execution": number, "said": f"{file}: {found['text']}".replace(f"{HERE.parents[1]}/", "")}
             path.write_text(json.dumps(said | {"files": packed}, indent=1) + "\n")
