@@ -20,6 +20,7 @@ import pytest
 from datasets.info import DatasetInfosDict
 
 ROOT = Path(__file__).resolve().parent.parent
+SHADES = ROOT / "tests/shades.py"
 
 
 @pytest.fixture(scope="session")
@@ -69,6 +70,44 @@ def hub(root, tmp_path):
     for server in servers:
         server.terminate()
         server.wait()
+
+
+@pytest.fixture
+def script(tmp_path) -> Path:
+    """A script with a helper, alone in its folder."""
+    path = tmp_path / "shades" / "shades.py"
+    path.parent.mkdir()
+    path.write_text("from .helper import OFFSET\n" + SHADES.read_text().replace("SHADE = 1", "SHADE = OFFSET"))
+    path.with_name("helper.py").write_text("OFFSET = 1\n")
+    return path
+
+
+@pytest.fixture
+def trap(tmp_path):
+    """Writes code that leaves a mark when it runs: `trap.code`; `trap.sprung()` says whether it has."""
+    mark = tmp_path / "mark"
+
+    def write(path: Path) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(write.code + SHADES.read_text())
+        return path
+
+    write.code = f"import pathlib\npathlib.Path({str(mark)!r}).touch()\n"
+    write.sprung = mark.exists
+    return write
+
+
+@pytest.fixture
+def write_data(tmp_path):
+    """Writes files, bytes or text by name, below `tmp_path / "data"`."""
+
+    def write(files: dict[str, bytes | str]) -> None:
+        for name, content in files.items():
+            path = tmp_path / "data" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+    return write
 
 
 @pytest.fixture(scope="session")

@@ -19,51 +19,10 @@ from torch.utils.data import DataLoader
 from dataset_scripts import TrustError, enable, load_dataset
 from dataset_scripts.core.script import PACKAGE, find_script
 
-SCRIPT = """
-import datasets
-
-SHADE = 1
-
-
-class Shades(datasets.GeneratorBasedBuilder):
-    def _info(self):
-        return datasets.DatasetInfo(features=datasets.Features({"shade": datasets.Value("int64")}))
-
-    def _split_generators(self, dl_manager):
-        return [datasets.SplitGenerator("train", {"ids": list(range(8))})]
-
-    def _generate_examples(self, ids):
-        for i in ids:
-            yield i, {"shade": i + SHADE}
-"""
+SCRIPT = Path(__file__).with_name("shades.py").read_text()
 WITH_HELPER = "from .helper import OFFSET\n" + SCRIPT.replace("SHADE = 1", "SHADE = OFFSET")
-TRAP = "import pathlib\npathlib.Path({mark!r}).touch()\n"
 NOBODY = 65534
 is_root = hasattr(os, "getuid") and os.getuid() == 0
-
-
-@pytest.fixture
-def script(tmp_path) -> Path:
-    """A script with a helper, alone in its folder."""
-    path = tmp_path / "shades" / "shades.py"
-    path.parent.mkdir()
-    path.write_text(WITH_HELPER)
-    path.with_name("helper.py").write_text("OFFSET = 1\n")
-    return path
-
-
-@pytest.fixture
-def trap(tmp_path):
-    """Writes code that leaves a mark when it runs; `trap.sprung()` says whether it has."""
-    mark = tmp_path / "mark"
-
-    def write(path: Path) -> Path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(TRAP.format(mark=str(mark)) + SCRIPT)
-        return path
-
-    write.sprung = mark.exists
-    return write
 
 
 def run(program: str, *args: object, check: bool = True, **options: object) -> subprocess.CompletedProcess:
@@ -140,7 +99,7 @@ def test_only_what_was_copied_runs_in_other_processes(script, tmp_path, trap):
     for name in ("shades", "helper"):  # the bytecode that Python would read instead, of the same time and size
         stat = (copy / f"{name}.py").stat()
         header = importlib.util.MAGIC_NUMBER + struct.pack("<III", 0, int(stat.st_mtime), stat.st_size)
-        code = marshal.dumps(compile(TRAP.format(mark=str(tmp_path / "mark")), "x", "exec"))
+        code = marshal.dumps(compile(trap.code, "x", "exec"))
         put(Path(importlib.util.cache_from_source(str(copy / f"{name}.py"))), header + code)
     result = run(UNPICKLE, builder)
     assert result.stdout.startswith("shades [1, 2, 3, 4, 5, 6, 7, 8]") and str(cache) not in result.stdout

@@ -27,14 +27,11 @@ def png(mode="RGB", size=(40, 30)):
 
 
 @pytest.fixture
-def check(tmp_path, caplog):
+def check(tmp_path, caplog, write_data):
     """Loads files with `on_error`, and compares the rows that stay and the faults that are listed."""
 
     def check(layout, files, messages, strip="", **options):
-        for name, content in files.items():
-            path = tmp_path / "data" / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        write_data(files)
         options = {"data_dir": str(tmp_path / "data"), "split": "train", "cache_dir": str(tmp_path / "cache"), **options}
         with pytest.raises(DataError):
             load_dataset(layout, **options)

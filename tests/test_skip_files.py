@@ -27,14 +27,11 @@ def images(folder=""):
 
 
 @pytest.fixture
-def rows(tmp_path):
+def rows(tmp_path, write_data):
     """Writes files, and gives the number of rows that stay of them, and what is listed."""
 
     def rows(layout, files, **options):
-        for name, content in files.items():
-            path = tmp_path / "data" / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        write_data(files)
         options = {"data_dir": str(tmp_path / "data"), "split": "train", "cache_dir": str(tmp_path / "cache"), **options}
         with pytest.raises(DataError):
             load_dataset(layout, **options)

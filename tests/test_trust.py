@@ -11,50 +11,6 @@ from dataset_scripts import DataError, TrustError, enable, load_dataset
 from dataset_scripts.core.script import PACKAGE, Script, find_script
 from dataset_scripts.core.sources import sources_of
 
-SCRIPT = """
-import datasets
-
-SHADE = 1
-
-
-class Shades(datasets.GeneratorBasedBuilder):
-    def _info(self):
-        return datasets.DatasetInfo(features=datasets.Features({"shade": datasets.Value("int64")}))
-
-    def _split_generators(self, dl_manager):
-        return [datasets.SplitGenerator("train", {"ids": list(range(8))})]
-
-    def _generate_examples(self, ids):
-        for i in ids:
-            yield i, {"shade": i + SHADE}
-"""
-WITH_HELPER = "from .helper import OFFSET\n" + SCRIPT.replace("SHADE = 1", "SHADE = OFFSET")
-TRAP = "import pathlib\npathlib.Path({mark!r}).touch()\n"
-
-
-@pytest.fixture
-def script(tmp_path) -> Path:
-    """A script with a helper, alone in its folder."""
-    path = tmp_path / "shades" / "shades.py"
-    path.parent.mkdir()
-    path.write_text(WITH_HELPER)
-    path.with_name("helper.py").write_text("OFFSET = 1\n")
-    return path
-
-
-@pytest.fixture
-def trap(tmp_path):
-    """Writes code that leaves a mark when it runs; `trap.sprung()` says whether it has."""
-    mark = tmp_path / "mark"
-
-    def write(path: Path) -> Path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(TRAP.format(mark=str(mark)) + SCRIPT)
-        return path
-
-    write.sprung = mark.exists
-    return write
-
 
 def shades(rows) -> list[int]:
     return sorted(row["shade"] for row in rows)
