@@ -13,7 +13,8 @@ from dataset_scripts.core.layout import LayoutBuilder
 from dataset_scripts.core.loading import load_dataset, make_builder
 from dataset_scripts.core.markdown import code
 from dataset_scripts.core.published import PublishedSet
-from dataset_scripts.core.script import Script, find_script, holds_data
+from dataset_scripts.core.script import Script, find_script
+from dataset_scripts.core.trust import first_data
 
 REFRESH = "refresh_card() brings it up to date"
 TAG = re.compile(r"[a-z0-9][a-z0-9-]{1,29}")
@@ -36,7 +37,7 @@ def facts_of(script: Script, data_dir: str | None, name: str | None) -> Facts:
     """
     builder = make_builder(script, name, data_dir, None, None, None, None, None, {})
     is_published, folder = isinstance(builder, PublishedSet), script.path.parent
-    has_data = folder.name == script.name and holds_data(folder) and not is_published  # those would be downloaded
+    has_data = folder.name == script.name and first_data(folder) is not None and not is_published  # those would be downloaded
     info = builder.info
     if builder.config.data_dir is not None or has_data:
         info = next(iter(load_dataset(str(script.path), name, data_dir=data_dir, transform=None).values())).info

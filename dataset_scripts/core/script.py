@@ -78,7 +78,7 @@ class Script:
 
         The data are those of `data_dir`, whose listing has the state, and what lies beside the script: the whole folder if
         the script has one of its own (`x/x.py`), else the files next to it that are neither code nor documents.
-        `data_files` are identified by `datasets` itself.
+        Of `data_files`, `datasets` adds their names, and the caller their sizes and times in `data_state`.
 
         Raises:
             DataError: the code or the folder of the script cannot be read.
@@ -138,11 +138,6 @@ def find_script(path: str, trust_script: bool = False) -> Script | None:
             "their layout, such as load_dataset('image_folder', data_dir=…)"
         )
     return script
-
-
-def holds_data(folder: Path) -> bool:
-    """Whether a script's folder holds more than code and documents."""
-    return first_data(folder) is not None
 
 
 def _is_main(path: Path) -> bool:
