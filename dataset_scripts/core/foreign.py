@@ -11,7 +11,7 @@ import pyarrow as pa
 from dataset_scripts.core.card_info import class_labels
 from dataset_scripts.core.disk import disk_fault
 from dataset_scripts.core.errors import DataError, TrustError, reason
-from dataset_scripts.core.images import Origin, check_paths, stored_images
+from dataset_scripts.core.images import Origin, check_paths, parts_of, stored_images
 
 
 @contextmanager
@@ -65,20 +65,16 @@ class Source:
 
 def check_labels(dataset: Any, where: str) -> None:
     """Raises a DataError if a class has a list or a mapping for a name, as a table's schema may say."""
-    for part in _parts(dataset):
+    for part in parts_of(dataset):
         for name, feature in (part.features or {}).items():
             for label in class_labels(feature):
                 if wrong := [text for text in label.names if isinstance(text, (list, dict))]:
                     raise DataError(f"{where}, column {name}: the class name {wrong[0]!r} is no text: write the data anew")
 
 
-def _parts(dataset: Any) -> list:
-    return list(dataset.values()) if isinstance(dataset, dict) else dataset if isinstance(dataset, list) else [dataset]
-
-
 def check_sources(dataset: Any, where: str, origin: Origin) -> Any:
     """Makes an IterableDataset, or a dict or list of them, check its rows as they are read; others stay as they are."""
-    for part in _parts(dataset):
+    for part in parts_of(dataset):
         for name in ("generate_tables_fn", "generate_examples_fn") if isinstance(part, datasets.IterableDataset) else ():
             if make := getattr(part._ex_iterable, name, None):
                 setattr(part._ex_iterable, name, Source(make, where, part.features or datasets.Features(), origin))

@@ -127,13 +127,18 @@ def _guarded(feature: Any, origin: Origin) -> Any:
     return feature
 
 
+def parts_of(dataset: Any) -> list:
+    """The datasets of what `load_dataset` gives: one, or those of a dict or list of splits."""
+    return list(dataset.values()) if isinstance(dataset, dict) else dataset if isinstance(dataset, list) else [dataset]
+
+
 def guard(dataset: Any, origin: Origin) -> Any:
     """Makes the image columns of a Dataset, an IterableDataset or a dict or list of them such that they open only files of `origin`.
 
     Raises:
         DataError: a Dataset names others; a stream does so when it is read.
     """
-    for part in dataset.values() if isinstance(dataset, dict) else dataset if isinstance(dataset, list) else [dataset]:
+    for part in parts_of(dataset):
         if part.features is None:
             continue
         if isinstance(part, datasets.Dataset):
