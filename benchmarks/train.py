@@ -26,12 +26,12 @@ import torch, torch.nn.functional as F
 from torch.utils.data import BatchSampler, DataLoader
 from recipes.core.augment import Prepare
 from recipes.core.config import Train, read_config
-from recipes.core.data import load_splits
+from recipes.core.data import find_data, load_splits
 from recipes.core.models import build_model
 from recipes.core.sampler import StreamSampler
 torch.set_num_threads(1)
-config, _ = read_config(Train, sys.argv[1:], "digits")
-splits = load_splits(config.data, config.augment, config.seed)
+config, *_ = read_config(Train, sys.argv[1:], "digits")
+splits = load_splits(find_data(config.data), config.augment, config.seed)
 steps = int(config.epochs * len(splits.train)) // config.batch
 torch.manual_seed(config.seed)
 model = build_model(config.model, splits.data.channels, len(splits.classes))

@@ -5,14 +5,16 @@
     accelerate launch recipes/evaluate.py runs/digits-1/checkpoints/000000001408 flips=true
     python recipes/evaluate.py --help                                                  # all options
 
-The first argument is a run folder, a copy of its model.safetensors and config.json, or a checkpoint. It writes
-metrics.json, predictions.parquet (row, label, prediction, confidence, probabilities) and confusion.png into a folder.
+The first argument is a run folder, a copy of its model.safetensors and config.json, or a checkpoint. Rows that the
+training held out are the ones that are evaluated. It writes metrics.json, predictions.parquet (row, label, prediction,
+confidence, probabilities) and confusion.png into a folder.
 """
 
 import io
 import sys
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,18 +27,37 @@ from dataset_scripts.core.errors import printable
 from dataset_scripts.core.replace import write_file
 from dataset_scripts.core.script import find_script
 from recipes.core.augment import Prepare
-from recipes.core.config import Data
+from recipes.core.config import LARGEST_SIDE, Data, Training
 from recipes.core.data import load_test
 from recipes.core.evaluation import Evaluation, evaluate
 from recipes.core.export import load_model, run_of
-from recipes.core.options import check, describe, merge, opt, read_options, split_words
+from recipes.core.fingerprint import MEANING, digests_of, read_fingerprint
+from recipes.core.models import check_input
+from recipes.core.options import build, check, describe, merge, opt, option_of, read_options, split_words
 from recipes.core.report import as_json, draw, plot_confusion
 from recipes.core.runtime import UserError, finish, one_line_errors, quiet_other_ranks, start
+from recipes.core.splits import HELD_OUT, Part
+
+
+@dataclass(frozen=True)
+class TestData:
+    """What is not given is as in the training. The kind of pixels, mean and std belong to the model."""
+
+    path: str = option_of(Data, "path")
+    name: str | None = option_of(Data, "name")
+    data_dir: str | None = option_of(Data, "data_dir")
+    test_split: str | None = opt(None, "the split to evaluate; null: that of the training, for other data test or validation")
+    image: str | None = option_of(Data, "image")
+    label: str | None = option_of(Data, "label")
+    size: int | None = opt(None, "side of the square input in pixels; null: as in the training", low=1, high=LARGEST_SIDE)
+    resize: str | None = opt(None, "whole: scale the image; crop: cut a square; null: as in the training", choices=("whole", "crop"))
+    workers: int = option_of(Data, "workers")
+    memory_gb: float = option_of(Data, "memory_gb")
 
 
 @dataclass(frozen=True)
 class Evaluate:
-    data: Data = field(default_factory=Data)  # what is not given is as in the training
+    data: TestData = field(default_factory=TestData)
     batch: int = opt(64, "images that a process puts through the model at a time", low=1)
     flips: bool = opt(False, "the mean of an image and its mirror image")
     precision: str | None = opt(None, "of the arithmetic; null: what the launch config says", choices=("no", "bf16", "fp16"))
@@ -46,15 +67,15 @@ class Evaluate:
     out: str | None = opt(None, "the folder of the results; null: evaluation, in the first argument", is_path=True)
 
 
-def predictions(result: Evaluation, labels: np.ndarray) -> pa.Table:
-    """All predictions in the order of the rows; on the main process."""
+def predictions(result: Evaluation, part: Part) -> pa.Table:
+    """All predictions in the order of the rows, which are numbered as in their split; on the main process."""
     parts = gather_object([(result.rows, result.probabilities)])
     rows = np.concatenate([part[0] for part in parts])
     probabilities = np.concatenate([part[1] for part in parts])[np.argsort(rows)]
     return pa.table(
         {
-            "row": np.sort(rows),
-            "label": labels,
+            "row": np.sort(rows) if part.indices is None else part.indices,
+            "label": part.labels,
             "prediction": probabilities.argmax(1),
             "confidence": probabilities.max(1),
             "probabilities": pa.FixedSizeListArray.from_arrays(probabilities.ravel(), probabilities.shape[1]),
@@ -62,25 +83,30 @@ def predictions(result: Evaluation, labels: np.ndarray) -> pa.Table:
     )
 
 
-def run(accelerator: Accelerator, config: Evaluate, path: Path) -> None:
+def run(accelerator: Accelerator, config: Evaluate, path: Path, trained: dict[str, Any]) -> None:
     model, info = load_model(path)
-    given = {name: info[name] for name in ("size", "channels", "resize", "mean", "std")}
-    data = replace(config.data, **given)
-    images = load_test(data, info["labels"])
+    given = {name: value for name, value in vars(config.data).items() if name not in ("size", "resize") or value is not None}
+    data = Data(**{name: info[name] for name in ("size", "channels", "resize", "mean", "std")} | trained | given)
+    images, part, data, notes = load_test(data, info["labels"])
+    notes += compare_data(run_of(path), part, data, is_trained=bool(trained))
     prepare = Prepare(data.mean, data.std, accelerator.device)
     classes = len(info["labels"])
     model = model.to(accelerator.device)
+    if data.size != info["size"]:
+        check_input(model, info["architecture"], data.channels, data.size)
     result = evaluate(accelerator, model, images, prepare, classes, config.batch, data.workers, config.flips, keep=True)
-    table = predictions(result, images.labels)
+    table = predictions(result, part)
     if not accelerator.is_main_process:
         return
+    for note in notes:
+        print(printable(note))
     folder = Path(config.out) if config.out else path / "evaluation"
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     file = io.BytesIO()
     pq.write_table(table, file)
     write_file(folder / "predictions.parquet", file.getvalue())
-    metrics = {"data": data.path, "images": result.count, **result.numbers(), "by_class": result.by_class(info["labels"])}
+    metrics = {"data": data.path, "split": part.split, "size": data.size, "images": result.count, **result.numbers(), "by_class": result.by_class(info["labels"])}
     write_file(folder / "metrics.json", as_json(metrics, indent=2) + "\n")
     draw(plot_confusion, folder / "confusion.png", result.confusion.numpy(), info["labels"])
     print(
@@ -89,8 +115,29 @@ def run(accelerator: Accelerator, config: Evaluate, path: Path) -> None:
     )
 
 
-def read(argv: list[str]) -> tuple[Evaluate, Path]:
-    """The options and the model's path; the data is that of the training, unless another is given.
+def compare_data(folder: Path, part: Part, data: Data, is_trained: bool) -> list[str]:
+    """What a person should know about the rows, from the fingerprint of those that the model was trained on.
+
+    Raises:
+        UserError: the training held rows out, and the data have changed since: which ones they were is not known.
+    """
+    before = read_fingerprint(folder)
+    if before is None:
+        return []
+    now = digests_of(part, data.image)
+    if now["source"] == before["train"].get("source") and part.split != HELD_OUT:
+        return [f"these are images that the model was trained on: split {part.split}"]
+    if not is_trained or before["test"].get("split") != part.split:
+        return []
+    changed = next((key for key in ("rows", "labels", "images") if now[key] != before["test"].get(key)), None)
+    if changed is not None and part.split == HELD_OUT:
+        raise UserError(f"{data.path} has changed since the training ({MEANING[changed]}), so that the rows it held out are not "
+                        "known any more: set data.test_split")  # fmt: skip
+    return [] if changed is None else [f"{MEANING[changed]} of split {part.split} changed since the training"]
+
+
+def read(argv: list[str]) -> tuple[Evaluate, Path, dict[str, Any]]:
+    """The options, the model's path, and what the training chose of its data; empty if other data are given.
 
     Raises:
         UserError: no path, or what `merge` says.
@@ -100,17 +147,19 @@ def read(argv: list[str]) -> tuple[Evaluate, Path]:
         raise UserError("evaluate.py takes one run folder or checkpoint, and options as key=value")
     path = Path(paths[0])
     folder = run_of(path)
-    trained = {}
+    trained, chosen = {}, {}
     if (folder / "config.yaml").is_file() and not any(word.startswith("data.path=") for word in options):
-        known = {item.name for item in fields(Data)}
         data = read_options(folder / "config.yaml").get("data")
         if not isinstance(data, dict):
             raise UserError(f"{folder}/config.yaml says nothing of the data: give data.path=…")
         if (script := find_script(str(data.get("path")))) is not None and not script.is_bundled:
             raise UserError(f"{folder}/config.yaml names the script {script.path}, which is code: if you trust it, give data.path=…")
-        trained = {"data": {k: v for k, v in data.items() if k in known}}
-        check(Evaluate, trained, folder / "config.yaml")
-    return merge(Evaluate, trained, options), path
+        known = {item.name for item in fields(Data)}
+        data = {name: value for name, value in data.items() if name in known}
+        check(Training, {"data": data}, folder / "config.yaml")
+        chosen = {name: getattr(build(Data, data), name) for name in ("train_split", "validation_split", "holdout")}
+        trained = {"data": {item.name: data[item.name] for item in fields(TestData) if item.name in data}}
+    return merge(Evaluate, trained, options), path, chosen
 
 
 def main() -> None:
@@ -118,10 +167,10 @@ def main() -> None:
         print(f"{__doc__}\nOptions, their defaults, meanings and ranges:\n\n{describe(Evaluate)}")
         return
     with one_line_errors("evaluate.py"):
-        config, path = read(sys.argv[1:])
+        config, path, trained = read(sys.argv[1:])
         accelerator = start(config.cpu, config.precision, config.processes, config.threads)
         quiet_other_ranks()
-        run(accelerator, config, path)
+        run(accelerator, config, path, trained)
         finish(accelerator)
 
 

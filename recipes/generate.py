@@ -24,10 +24,13 @@ from dataset_scripts.core.replace import write_file
 from recipes.core import flow_report
 from recipes.core.augment import Prepare
 from recipes.core.config import Augment, Generate, read_config
-from recipes.core.data import load_splits
+from recipes.core.data import find_data, load_splits
+from recipes.core.effects import check_effects
 from recipes.core.export import load_generator
 from recipes.core.flow_learner import FlowLearner, FlowResult, evaluate_flow
+from recipes.core.general import general_recipe
 from recipes.core.generator import Generator
+from recipes.core.images import Images
 from recipes.core.loop import start_training, train
 from recipes.core.options import describe, merge, opt, split_words
 from recipes.core.runtime import INTERRUPTED, UserError, finish, one_line_errors, quiet_other_ranks, start
@@ -50,12 +53,12 @@ class Sample:
     out: str = opt("samples", "the folder of the images", is_path=True)
 
 
-def test(learner: FlowLearner, folder: Path, seen: int) -> FlowResult:
-    """The loss on the test images, and a picture of samples."""
+def test(learner: FlowLearner, images: Images, folder: Path, seen: int) -> FlowResult:
+    """The loss on validation or test images, and a picture of samples."""
     config, splits, accelerator = learner.config, learner.splits, learner.accelerator
     data, flow = splits.data, config.flow
     prepare = Prepare(data.mean, data.std, accelerator.device)
-    result = evaluate_flow(accelerator, learner.tested, splits.test, prepare, config.batch, data.workers, config.seed)
+    result = evaluate_flow(accelerator, learner.tested, images, prepare, config.batch, data.workers, config.seed)
     generator = Generator(learner.tested, data.channels, data.size, data.mean, data.std, flow.guidance, flow.steps)
     picture = draw_picture(accelerator, generator.to(accelerator.device), len(splits.classes), config.seed)
     if accelerator.is_main_process:
@@ -108,9 +111,13 @@ def main() -> None:
                 raise UserError("generate.py sample takes one run folder or checkpoint, and options as key=value")
             sample(words[1], merge(Sample, {}, options))
             return
-        config, name = read_config(Generate, sys.argv[1:], default="digits_flow")
+        config, name, words = read_config(Generate, sys.argv[1:], default="digits_flow", suffix="_flow")
         accelerator = start_training(config)
-        splits = load_splits(config.data, Augment(**vars(config.augment)), config.seed, measure=False)
+        parts = find_data(config.data, labelled=False)
+        if words is not None:
+            config = general_recipe(config, words, parts, accelerator.num_processes)
+        check_effects(config, parts)
+        splits = load_splits(parts, Augment(**vars(config.augment)), config.seed, measure=False)
         finished = train(accelerator, config, name, splits, FlowLearner, test, write)
         finish(accelerator)
     if not finished:

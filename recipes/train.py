@@ -19,18 +19,21 @@ from recipes.core import report
 from recipes.core.augment import Prepare
 from recipes.core.classifier import Classifier
 from recipes.core.config import Train, read_config
-from recipes.core.data import load_splits
+from recipes.core.data import find_data, load_splits
+from recipes.core.effects import check_effects
 from recipes.core.evaluation import Evaluation, evaluate
+from recipes.core.general import general_recipe
+from recipes.core.images import Images
 from recipes.core.loop import start_training, train
 from recipes.core.options import describe
 from recipes.core.runtime import INTERRUPTED, finish, one_line_errors
 
 
-def test(learner: Classifier, folder: Path, seen: int) -> Evaluation:
-    """The model on the test images."""
+def test(learner: Classifier, images: Images, folder: Path, seen: int) -> Evaluation:
+    """The model on validation or test images."""
     config, splits, accelerator = learner.config, learner.splits, learner.accelerator
     prepare = Prepare(splits.data.mean, splits.data.std, accelerator.device)
-    return evaluate(accelerator, learner.tested, splits.test, prepare, len(splits.classes), config.batch,
+    return evaluate(accelerator, learner.tested, images, prepare, len(splits.classes), config.batch,
                     config.data.workers, config.test_flips)  # fmt: skip
 
 
@@ -48,9 +51,13 @@ def main() -> None:
         print(f"{__doc__}\nOptions, their defaults, meanings and ranges:\n\n{describe(Train)}")
         return
     with one_line_errors("train.py"):
-        config, name = read_config(Train, sys.argv[1:], default="digits")
+        config, name, words = read_config(Train, sys.argv[1:], default="digits")
         accelerator = start_training(config)
-        splits = load_splits(config.data, config.augment, config.seed)
+        parts = find_data(config.data)
+        if words is not None:
+            config = general_recipe(config, words, parts, accelerator.num_processes)
+        check_effects(config, parts)
+        splits = load_splits(parts, config.augment, config.seed)
         finished = train(accelerator, config, name, splits, Classifier, test, write)
         finish(accelerator)
     if not finished:

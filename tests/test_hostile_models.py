@@ -402,7 +402,7 @@ def test_configs_that_cannot_be(tmp_path, monkeypatch):
     ):
         assert "hunter2" not in refusal(merge, Train, {}, [option])
     path.write_text("data: {path: 2020-01-01, mean: [1e-1]}\noptim: {lr: 1e-3}\nepochs: 3\n")
-    config, _ = read_config(Train, [str(path)], "digits")
+    config, *_ = read_config(Train, [str(path)], "digits")
     assert (config.data.path, config.data.mean, config.optim.lr, config.epochs) == ("2020-01-01", [0.1], 0.001, 3.0)
     for text in ("- a", BOMB, "a: [", "data: '${oc.env:SECRET}'"):
         (tmp_path / "config.yaml").write_text(text)

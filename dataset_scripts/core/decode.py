@@ -2,10 +2,12 @@
 
 import io
 from dataclasses import dataclass
+from typing import BinaryIO
 
 import datasets
 import numpy as np
 import PIL.Image
+import pyarrow as pa
 from datasets.utils.file_utils import xopen
 
 from dataset_scripts.core.errors import DataError, reason
@@ -113,15 +115,17 @@ def encode_image(array: np.ndarray) -> bytes:
 
 @dataclass(frozen=True)
 class Frame:
-    """The size of an image, and how EXIF turns it on decoding.
+    """What the header of an image says: its size, its mode, and how EXIF turns it on decoding.
 
     Attributes:
         stored: (width, height) of the pixels in the file.
         orientation: EXIF orientation, 1..8 (1: as stored).
+        mode: Pillow's name of the kind of pixels.
     """
 
     stored: tuple[int, int]
     orientation: int = 1
+    mode: str = ""
 
     @classmethod
     def of(cls, content: bytes, name: str) -> "Frame":
@@ -131,13 +135,44 @@ class Frame:
             DataError: no image.
         """
         try:
-            with PIL.Image.open(io.BytesIO(content)) as image:
-                # Pillow decodes a whole PNG to look for EXIF, which may stand behind the pixels.
-                bare = image.format == "PNG" and not any(mark in content for mark in _PNG_EXIF)
-                orientation = 1 if bare else image.getexif().get(_EXIF_ORIENTATION, 1)
-                return cls(image.size, orientation if orientation in range(1, 9) else 1)
+            return cls._read(io.BytesIO(content))
         except Exception as error:  # see decode_image
             raise DataError(f"unreadable image {name}: {fault_of(content, error)}") from error
+
+    @classmethod
+    def of_stored(cls, value: pa.StructScalar, name: str) -> "Frame":
+        """Reads the header of what an Image column stores, and of large files little more.
+
+        Raises:
+            DataError: no image, as `decode_image` says it.
+        """
+        content, path = value["bytes"].as_buffer() if value.is_valid else None, value["path"].as_py() if value.is_valid else None
+        if content is None and path is None:
+            raise DataError(f"{name} has no image")
+        try:
+            if content is not None:
+                _harmless({"bytes": content[:4].to_pybytes()})
+                return cls._read(pa.BufferReader(content))
+            _harmless({"path": path})
+            with xopen(path, "rb") as file:
+                return cls._read(file)
+        except Exception as error:  # see decode_image
+            where = f"{name} ({path})" if path and path not in name else name
+            fault = fault_of(None if content is None else content.to_pybytes(), error)
+            raise DataError(f"unreadable image {where}: {fault}") from error
+
+    @classmethod
+    def _read(cls, file: BinaryIO) -> "Frame":
+        with PIL.Image.open(file) as image:
+            orientation = 1
+            if image.format == "PNG":  # Pillow decodes a whole PNG to look for EXIF, which may stand behind the pixels
+                place = file.tell()
+                file.seek(0)
+                content = file.read()
+                file.seek(place)
+            if image.format != "PNG" or any(mark in content for mark in _PNG_EXIF):
+                orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
+            return cls(image.size, orientation if orientation in range(1, 9) else 1, image.mode)
 
     @property
     def size(self) -> tuple[int, int]:

@@ -1,12 +1,13 @@
 """What `datasets` reads itself: its errors in one line that names the file, and streams that name files of their set only."""
 
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import datasets
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from dataset_scripts.core.card_info import class_labels
 from dataset_scripts.core.disk import disk_fault
@@ -70,6 +71,35 @@ def check_labels(dataset: Any, where: str) -> None:
             for label in class_labels(feature):
                 if wrong := [text for text in label.names if isinstance(text, (list, dict))]:
                     raise DataError(f"{where}, column {name}: the class name {wrong[0]!r} is no text: write the data anew")
+
+
+def check_classes(data_files: Mapping[str, Iterable[str]]) -> None:
+    """Compares the names of classes in local tables: `datasets` reads the numbers of all by the names of the first.
+
+    Args:
+        data_files: the paths of each split.
+
+    Raises:
+        DataError: a file has other names, or the same in another order.
+    """
+    first: dict[tuple[str, int], tuple[str, list[str]]] = {}
+    for path in (path for paths in data_files.values() for path in paths):
+        if "://" in path or not path.endswith(".parquet"):
+            continue
+        with read_by_datasets(path):
+            features = datasets.Features.from_arrow_schema(pq.read_schema(path))
+        for column, feature in features.items():
+            for number, label in enumerate(class_labels(feature)):
+                known, names = first.setdefault((column, number), (path, label.names))
+                if names != label.names:
+                    raise DataError(
+                        f"{path}: the classes of column {column} are {few(label.names)}, and those of {known} are {few(names)}: rows would "
+                        "get the labels of other classes; load each file by itself with data_files, or write one anew"
+                    )
+
+
+def few(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f", … ({len(names):,})" if len(names) > 5 else "")
 
 
 def check_sources(dataset: Any, where: str, origin: Origin) -> Any:

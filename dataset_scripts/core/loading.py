@@ -15,7 +15,7 @@ from dataset_scripts.core.disk import disk_fault
 from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.faults import Faults
 from dataset_scripts.core.files import Files
-from dataset_scripts.core.foreign import check_labels, check_sources, read_by_datasets
+from dataset_scripts.core.foreign import check_classes, check_labels, check_sources, read_by_datasets
 from dataset_scripts.core.images import Origin, guard, origin_of
 from dataset_scripts.core.layout import LayoutBuilder
 from dataset_scripts.core.layouts import detect
@@ -108,6 +108,10 @@ def load_dataset(
             raise DataError(f"on_error={on_error!r} is for the layouts of this package; {path} is read by datasets")
         if data_dir is not None and "://" not in data_dir and Path(data_dir).is_dir():
             check_links(Path(data_dir))
+        if is_local or (path == "parquet" and data_files is not None):
+            with read_by_datasets(path):
+                found = datasets.load_dataset_builder(path, name, data_dir=data_dir, data_files=data_files, storage_options=storage_options)
+            check_classes(found.config.data_files or {})
         with read_by_datasets(path):
             dataset = datasets.load_dataset(
                 path,

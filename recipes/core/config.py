@@ -1,5 +1,6 @@
 """The options of the recipes: their defaults, ranges and meanings."""
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,10 @@ class Data:
     name: str | None = opt(None, "the configuration of the dataset")
     data_dir: str | None = opt(None, "the folder of the data, for a script or a bundled name", is_path=True)
     train_split: str = opt("train", "the split to train on, also a part of one: train[:80%]")
-    test_split: str | None = opt(None, "the split to test on; null: test, else validation")
+    validation_split: str | None = opt(None, "the split that steers the training; null: validation, if there is one besides test")
+    test_split: str | None = opt(None, "the split to test on; null: test, else validation, else the hold-out")
+    holdout: float | None = opt(None, "share of the training images, of each class, to hold out: to test on, or, if there is a test "
+                                "split, to steer the training; null: 0.2 if there is nothing else to test on", above=0, below=1)  # fmt: skip
     image: str | None = opt(None, "the image column; null: the only one, or `image`")
     label: str | None = opt(None, "the label column; null: the only ClassLabel, or `label`")
     size: int | None = opt(None, "side of the square input in pixels; null: that of the images, if all agree", low=1, high=LARGEST_SIDE)
@@ -126,7 +130,9 @@ class Training:
     channels_last: bool = opt(False, "the order of pixels in memory that convolutions on GPUs like")
     compile: bool = opt(False, "torch.compile")
     deterministic: bool = opt(False, "the same bits in every run on the same number of processes")
-    evaluate_every: float = opt(1.0, "epochs between tests", above=0)
+    evaluate_every: float = opt(1.0, "epochs between looks at the validation images, or at the test images if there are none", above=0)
+    keep_best: bool = opt(False, "end with the weights that were best on the validation images, not with the last")
+    patience: float | None = opt(None, "end early if so many epochs bring nothing better on the validation images", above=0)
     save_every: int | None = opt(None, "samples between checkpoints; null: an epoch", low=1)
     keep: int = opt(2, "checkpoints that stay", low=1)
     log_with: list[str] = opt([], "trackers of accelerate: tensorboard, trackio, wandb, …")
@@ -157,16 +163,20 @@ class Generate(Training):
     flow: Flow = field(default_factory=Flow)
 
 
-def read_config(schema: type, argv: list[str], default: str) -> tuple[Any, str]:
+def read_config(schema: type, argv: list[str], default: str, suffix: str = "") -> tuple[Any, str, list[str] | None]:
     """Builds the configuration from `[CONFIG] [key=value …]`; later values win over earlier ones.
+
+    Without a CONFIG, `data.path` decides: data with a recipe of their name take that, other data a general recipe.
 
     Args:
         schema: the dataclass that says which keys there are, of what type, with what defaults.
         argv: the command line. CONFIG is a yaml file, or the name of one in recipes/configs.
-        default: the CONFIG to take where the command line has none.
+        default: the CONFIG to take if the command line has neither a CONFIG nor data.
+        suffix: what the name of a CONFIG has behind that of its data.
 
     Returns:
-        An instance of `schema`, and the name of the CONFIG.
+        An instance of `schema`; the name of the CONFIG, or of the data; and the options of the command line, if
+        `general_recipe` has to fill in the others, else None.
 
     Raises:
         UserError: no such file, an unknown key, a value of the wrong type.
@@ -174,9 +184,19 @@ def read_config(schema: type, argv: list[str], default: str) -> tuple[Any, str]:
     chosen, options = split_words(argv)
     if len(chosen) > 1:
         raise UserError(f"one CONFIG at most, not {' and '.join(chosen)} (options are written key=value)")
-    wanted = chosen[0] if chosen else default
+    path = next((word.partition("=")[2] for word in reversed(options) if word.startswith("data.path=")), None)
+    if not chosen and path is not None and not (CONFIGS / f"{path}{suffix}.yaml").is_file():
+        config = merge(schema, {}, options)
+        return config, name_of(config.data.path), options
+    wanted = chosen[0] if chosen else default if path is None else f"{path}{suffix}"
     path = Path(wanted) if wanted.endswith((".yaml", ".yml")) else CONFIGS / f"{wanted}.yaml"
     if not path.is_file():
         shipped = ", ".join(sorted(file.stem for file in CONFIGS.glob("*.yaml")))
         raise UserError(f"no config {wanted}: give a yaml file, or one of {shipped}")
-    return merge(schema, path, options), path.stem
+    return merge(schema, path, options), path.stem, None
+
+
+def name_of(path: str) -> str:
+    """What the run folders of some data are called."""
+    name = Path(path).name or Path(path).resolve().name
+    return re.sub(r"[^\w.-]+", "-", name).strip("-.")[:60] or "data"

@@ -46,6 +46,10 @@ class Evaluation:
     probabilities: np.ndarray
     rows: np.ndarray
 
+    @property
+    def score(self) -> float:
+        return self.accuracy
+
     def numbers(self) -> dict[str, float]:
         return {"loss": self.loss, "accuracy": self.accuracy, "top5": self.top5, "ece": self.ece}
 

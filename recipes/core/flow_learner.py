@@ -72,6 +72,10 @@ class FlowResult:
     loss: float
     count: int
 
+    @property
+    def score(self) -> float:
+        return -self.loss
+
     def numbers(self) -> dict[str, float]:
         return {"loss": self.loss}
 

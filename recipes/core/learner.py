@@ -60,6 +60,7 @@ class Learner(ABC):
         if world > 1 and accelerator.device.type == "cuda":
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         self.model, self.average = model, average
+        self.best: dict[str, torch.Tensor] | None = None  # the weights that did best on the validation images
         optimizer = build_optimizer(model, config.optim)
         if config.compile:
             model.compile()
@@ -121,6 +122,14 @@ class Learner(ABC):
         if self.average is not None:
             update_ema(self.average, self.model, decay=1.0)
 
+    def remember(self) -> None:
+        """Keeps a copy of the weights, which are the best so far."""
+        self.best = {name: tensor.cpu().clone() for name, tensor in self.tested.state_dict().items()}
+
+    def recall(self) -> None:
+        """Goes back to the weights that `remember` kept."""
+        self.tested.load_state_dict(self.best)
+
     def verify(self) -> str:
         """The fingerprint of model and average, after comparing them over all ranks."""
         return verify_equal(model=self.model, **({"ema": self.average} if self.average is not None else {}))
@@ -132,6 +141,7 @@ class Learner(ABC):
             "ema": None if self.average is None else self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": None if self.accelerator.scaler is None else self.accelerator.scaler.state_dict(),
+            "best": self.best,
             "buffers": gather_object([{name: buffer.cpu() for name, buffer in self.model.named_buffers()}]),
         }
 
@@ -147,6 +157,7 @@ class Learner(ABC):
         self.optimizer.load_state_dict(state["optimizer"])
         if self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(state["scaler"])
+        self.best = state["best"]
         self.verify()
         ranks = state["buffers"]
         for name, buffer in self.model.named_buffers():

@@ -27,12 +27,16 @@ class Result(Protocol):
     """What a test of a model found.
 
     Attributes:
-        loss: the mean over the test images.
-        count: number of test images.
+        loss: the mean over the images.
+        count: number of images.
+        score: what is better the greater it is.
     """
 
     loss: float
     count: int
+
+    @property
+    def score(self) -> float: ...
 
     def numbers(self) -> dict[str, float]:
         """For the log and `metrics.json`, the loss among them."""
@@ -146,9 +150,9 @@ def announce(learner: Learner, steps: int, folder: Path, found: Path | None) -> 
     parameters = sum(parameter.numel() for parameter in learner.model.parameters())
     mode = "exact" if config.exact else "DDP" if world > 1 else "one process"
     print(
-        f"data       {printable(data.path)}: {len(splits.train):,} training and {len(splits.test):,} test images, "
-        f"{len(splits.classes)} classes\n"
-        f"input      {data.channels} × {data.size} × {data.size} ({data.resize}), mean {data.mean}, std {data.std}\n"
+        f"data       {printable(data.path)}: {splits.counts()}, {len(splits.classes)} classes\n"
+        + "".join(f"           {printable(note)}\n" for note in splits.notes)
+        + f"input      {data.channels} × {data.size} × {data.size} ({data.resize}), mean {data.mean}, std {data.std}\n"
         f"model      {learner.name}, {parameters:,} parameters\n"
         f"weights    {learner.fingerprint}, equal on {world} of {world} processes (init.method={config.init.method})\n"
         f"device     {world} × {learner.accelerator.device.type}, precision {config.precision}, {mode}\n"
@@ -159,10 +163,10 @@ def announce(learner: Learner, steps: int, folder: Path, found: Path | None) -> 
 
 
 class Table:
-    """A line on the terminal for each test, under the names of the columns."""
+    """A line on the terminal for each look at the images of a kind, under the names of the columns."""
 
-    def __init__(self):
-        self.begun = False
+    def __init__(self, kind: str):
+        self.kind, self.begun = kind, False
 
     def write(self, epoch: float, seen: int, train_loss: float, result: Result, speed: Speed) -> None:
         numbers = speed.numbers()
@@ -170,7 +174,7 @@ class Table:
             "epoch": f"{epoch:.2f}",
             "images": f"{seen:,}",
             "train loss": f"{train_loss:.4f}",
-            "test loss": f"{result.loss:.4f}",
+            f"{self.kind} loss": f"{result.loss:.4f}",
             **result.columns(),
             "images/s": f"{speed.per_second:,.0f}",
             "waiting": f"{numbers['data_wait']:.1%}",

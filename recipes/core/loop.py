@@ -16,15 +16,17 @@ from dataset_scripts.core.errors import reading
 from recipes.core import checkpoint
 from recipes.core.config import Training
 from recipes.core.data import Splits
+from recipes.core.fingerprint import check_data
+from recipes.core.images import Images
 from recipes.core.learner import Learner
 from recipes.core.log import Log, Result, Speed, Table, Timed, announce
-from recipes.core.reduce import reduce_value
+from recipes.core.reduce import from_main, reduce_value
 from recipes.core.run_folder import RunFolder
 from recipes.core.runtime import Interruption, UserError, quiet_other_ranks, start
 from recipes.core.sampler import StreamSampler
 from recipes.core.step import ddp_options
 
-Test = Callable[[Learner, Path, int], Result]  # (learner, run folder, samples seen); on every rank
+Test = Callable[[Learner, Images, Path, int], Result]  # (learner, images, run folder, samples seen); on every rank
 Write = Callable[[Learner, Path, dict[str, Any], Result, list[dict[str, Any]]], str]  # (…, metrics, result, log)
 
 
@@ -51,14 +53,16 @@ def train(
     Args:
         name: of the configuration, for the run folder.
         learn: what is learned.
-        test: measures `learner.tested`, every `config.evaluate_every` epochs and at the end.
+        test: measures `learner.tested` on the validation images, every `config.evaluate_every` epochs, and on the test images
+            at the end. Without validation images, the test images are looked at all along.
         write: writes the results of the finished run, on the main process alone, and returns a last line to say.
 
     Returns:
         False where the run was asked to stop before its end.
 
     Raises:
-        UserError: less than one batch, a loss that is not finite, or what `learn` and `RunFolder` say.
+        UserError: less than one batch, a loss that is not finite, data that changed since the run began, or what `learn`
+            and `RunFolder` say.
     """
     main, rank, world = accelerator.is_main_process, accelerator.process_index, accelerator.num_processes
     config = replace(config, data=splits.data, precision=accelerator.mixed_precision)
@@ -67,11 +71,16 @@ def train(
     if steps < 1:
         raise UserError(f"epochs={config.epochs} of {size} images are less than one batch={batch}")
     total = steps * batch
+    steering = splits.validation or splits.test
+    kind = "test" if splits.validation is None else "validation"
+    if splits.validation is None and (config.keep_best or config.patience is not None):
+        raise UserError("keep_best and patience choose by validation images, of which there are none: set data.holdout=0.1")
 
     learner = learn(accelerator, config, splits, total)
     run = RunFolder(config.out, name, config)
-    progress = {"seen": 0, "sums": [0.0, 0.0], "records": 0, "training": 0.0, "elapsed": 0.0}
+    progress = {"seen": 0, "sums": [0.0, 0.0], "records": 0, "training": 0.0, "elapsed": 0.0, "best": []}
     found = checkpoint.newest(run.folder)
+    from_main(lambda: check_data(run.folder, splits.fingerprint, found is not None))
     if found is not None:
         with reading(found):
             state, saved = checkpoint.load(found)
@@ -90,16 +99,17 @@ def train(
         num_workers=0 if splits.train.in_memory else config.data.workers,
         pin_memory=accelerator.device.type == "cuda",
     )
-    batches, table = Timed(loader), Table()
+    batches, table = Timed(loader), Table(kind)
     log_every, save_every = max(1, steps // 200) * batch, config.save_every or size
     evaluate_every = max(1, round(config.evaluate_every * size))
     losses: list[torch.Tensor] = []  # of this process, since the last line of the log
     sums = torch.tensor(progress["sums"], dtype=torch.float64)  # loss and images of all, since the last test
     training, began = progress["training"], time.perf_counter() - progress["elapsed"]
-    interruption, stop, mark = Interruption(), False, time.perf_counter()
+    best: list[float] = progress["best"]  # the result on the validation images, and the samples that had been seen
+    interruption, stop, ended, mark = Interruption(), False, False, time.perf_counter()
     bar = tqdm(initial=seen, total=total, desc="train", unit="image", disable=not main, leave=False, dynamic_ncols=True)
     with bar:
-        while seen < total and not stop:
+        while seen < total and not stop and not ended:
             losses.append(learner.step(batches, seen))
             seen += batch
             bar.update(batch)
@@ -122,18 +132,24 @@ def train(
             log.write("train", seen, seen / size, loss=float(recent[0] / recent[1]), lr=learner.rate, seconds=training)
             if tests:
                 learner.average_buffers()
-                result = test(learner, run.folder, seen)
+                result = test(learner, steering, run.folder, seen)
                 if not math.isfinite(result.loss):  # of the last step, which no loss of a training step shows
-                    raise UserError(f"the test loss is {result.loss} after {seen} samples: lower optim.lr={config.optim.lr}")
+                    raise UserError(f"the {kind} loss is {result.loss} after {seen} samples: lower optim.lr={config.optim.lr}")
+                if splits.validation is not None and (not best or result.score > best[0]):
+                    best = [result.score, seen]
+                    if config.keep_best:
+                        learner.remember()
+                if config.patience is not None and seen < total and seen - best[1] >= config.patience * size:
+                    ended, saves, stop = True, False, False
                 train_loss = float(sums[0] / sums[1])
                 sums.zero_()
                 speed = Speed(seen - first, training - progress["training"], batches.waited, total - seen)
-                log.write("test", seen, seen / size, **result.numbers(), **speed.numbers())
+                log.write(kind, seen, seen / size, **result.numbers(), **speed.numbers())
                 if main:
                     table.write(seen / size, seen, train_loss, result, speed)
             if saves:
                 state = learner.state()
-                now = {"seen": seen, "sums": sums.tolist(), "records": log.count, "training": training}
+                now = {"seen": seen, "sums": sums.tolist(), "records": log.count, "training": training, "best": best}
                 if main:
                     checkpoint.save(run.folder, seen, state, now | {"elapsed": time.perf_counter() - began}, config.keep)
             mark = time.perf_counter()
@@ -143,10 +159,20 @@ def train(
         if main:
             print(f"\nstopped after {seen:,} of {total:,} samples, which are saved: the same command goes on ({run.folder})")
         return False
+    steered = {}
+    if splits.validation is not None:
+        steered = {"validation": result.numbers() | {"images": result.count, "best": best[0], "best_samples": best[1]}}
+        if main and ended:
+            print(f"\nended early: {config.patience:g} epochs brought nothing better than after {best[1]:,} samples")
+        if config.keep_best:
+            learner.recall()
+        result = test(learner, splits.test, run.folder, seen)
+        log.write("test", seen, seen / size, **result.numbers())
     fingerprint = learner.verify()
     if main:
         metrics = {
             **result.numbers(),
+            **steered,
             "train_loss": train_loss,
             "test_images": result.count,
             "samples": seen,

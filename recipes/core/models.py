@@ -76,6 +76,11 @@ def build_network(config: Model, channels: int, classes: int) -> nn.Module:
     return SmallResNet((int(depth[1]) - 2) // 6, channels, classes, config.width)
 
 
+def is_ours(name: str) -> bool:
+    """Whether a name is that of one of our own networks, if it is one at all."""
+    return not name.startswith("timm/") and name not in torchvision.models.list_models(module=torchvision.models)
+
+
 def build_timm(name: str, channels: int, classes: int) -> nn.Module:
     try:
         import timm

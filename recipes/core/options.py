@@ -90,6 +90,12 @@ def opt(default: Any, meaning: str, **rule: Any) -> Any:
     return dataclasses.field(default=default, metadata=metadata)
 
 
+def option_of(schema: type, name: str) -> Any:
+    """A field as another dataclass has it."""
+    found = next(item for item in dataclasses.fields(schema) if item.name == name)
+    return dataclasses.field(default=found.default, metadata=found.metadata)
+
+
 def split_words(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     """The plain words of a command line, and its `key=value` options.
 

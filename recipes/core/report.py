@@ -37,11 +37,14 @@ def save_figure(figure: plt.Figure, path: Path) -> None:
 
 
 def plot_loss(axes: plt.Axes, records: list[dict[str, Any]], what: str) -> None:
-    """Loss of training and test over epochs."""
-    train = [record for record in records if record["kind"] == "train"]
-    test = [record for record in records if record["kind"] == "test"]
-    axes.plot([r["epoch"] for r in train], [r["loss"] for r in train], label="training", linewidth=1)
-    axes.plot([r["epoch"] for r in test], [r["loss"] for r in test], label="test", marker="o", markersize=3)
+    """Loss of training, validation and test over epochs."""
+    for kind, label, style in (
+        ("train", "training", {"linewidth": 1}),
+        ("validation", "validation", {"marker": "o", "markersize": 3}),
+        ("test", "test", {"marker": "o", "markersize": 3}),
+    ):
+        if chosen := [record for record in records if record["kind"] == kind]:
+            axes.plot([r["epoch"] for r in chosen], [r["loss"] for r in chosen], label=label, **style)
     axes.set(xlabel="epoch", ylabel=what, yscale="log", title="Loss")
     axes.legend()
     axes.grid(alpha=0.3)
@@ -49,12 +52,14 @@ def plot_loss(axes: plt.Axes, records: list[dict[str, Any]], what: str) -> None:
 
 def plot_curves(path: Path, records: list[dict[str, Any]]) -> None:
     """Loss and accuracy over epochs."""
-    test = [record for record in records if record["kind"] == "test"]
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
     plot_loss(left, records, "cross-entropy")
-    error = [100 * (1 - r["accuracy"]) for r in test]
-    right.plot([r["epoch"] for r in test], error, marker="o", markersize=3, color="C1")
-    right.set(xlabel="epoch", ylabel="wrong test images, %", title=f"Test error: {error[-1]:.2f} % at the end")
+    for number, kind in enumerate(("validation", "test"), 1):
+        if chosen := [record for record in records if record["kind"] == kind]:
+            error = [100 * (1 - record["accuracy"]) for record in chosen]
+            right.plot([r["epoch"] for r in chosen], error, marker="o", markersize=3, color=f"C{number}", label=kind)
+    right.set(xlabel="epoch", ylabel="wrong images, %", title=f"Test error: {error[-1]:.2f} % at the end")
+    right.legend()
     right.set_ylim(bottom=0)
     right.grid(alpha=0.3)
     save_figure(figure, path)

@@ -15,8 +15,8 @@ from recipes.core.reduce import from_main
 from recipes.core.runtime import UserError
 
 # How a run is carried out, not what it computes: these may differ when a run goes on.
-MAY_CHANGE = {"processes", "threads", "cpu", "out", "overwrite", "keep", "save_every", "accumulate", "log_with", "ddp",
-              "data.workers", "data.memory_gb", "model.checkpointing"}  # fmt: skip
+MAY_CHANGE = {"processes", "threads", "cpu", "out", "overwrite", "keep", "save_every", "log_with", "ddp.bucket_mb",
+              "ddp.find_unused", "ddp.static_graph", "data.workers", "data.memory_gb", "model.checkpointing"}  # fmt: skip
 LOCK = ".lock"
 MARKER = ".run.json"  # in every folder that a run has made, from its first moment
 PATIENCE = 10  # seconds: processes of a killed run may outlive it by some, and hold its folder
@@ -125,7 +125,7 @@ def difference(folder: Path, config: Any) -> str | None:
         return "config.yaml (unreadable)"
     now = flat(config)
     for key in now | before:
-        if key in MAY_CHANGE or key.split(".")[0] in MAY_CHANGE:
+        if key in MAY_CHANGE:
             continue
         if before.get(key) != now.get(key):
             return f"{key} ({before.get(key)}, now {now.get(key)})"

@@ -152,7 +152,7 @@ def read_config(folder: Path) -> int:
     options = (folder / "options.txt").read_text("utf-8", "replace").split() if (folder / "options.txt").is_file() else []
     for path in folder.glob("*.yaml"):
         options = [option for option in options if "=" in option]
-        read, _ = config.read_config(config.Train, [str(path), *options], "digits")
+        read, *_ = config.read_config(config.Train, [str(path), *options], "digits")
         to_yaml(read)
     return 1
 

@@ -12,7 +12,7 @@ from torch.utils.data import BatchSampler, DataLoader
 
 from recipes.core.classifier import Classifier
 from recipes.core.config import Train
-from recipes.core.data import load_splits
+from recipes.core.data import find_data, load_splits
 from recipes.core.options import merge
 from recipes.core.reduce import gather_tensors
 from recipes.core.runtime import UserError, finish, start
@@ -28,7 +28,7 @@ for case in cases:
     config = merge(Train, {}, case["options"])
     data = (config.data, config.augment)
     key = repr(data)
-    splits[key] = splits.get(key) or load_splits(*data, config.seed)
+    splits[key] = splits.get(key) or load_splits(find_data(data[0]), data[1], config.seed)
     total = config.batch * 1000
     try:
         learner = Classifier(accelerator, config, splits[key], total)

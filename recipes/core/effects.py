@@ -1,0 +1,40 @@
+"""Options that would change nothing in this run: refused, since whoever sets one expects it to."""
+
+from collections.abc import Iterator
+
+from recipes.core.config import Data, Generate, Train, Training
+from recipes.core.models import is_ours
+from recipes.core.options import flat
+from recipes.core.runtime import UserError
+from recipes.core.splits import Parts
+
+
+def check_effects(config: Training, parts: Parts) -> None:
+    """Compares the options with the data and with each other.
+
+    Raises:
+        UserError: an option differs from its default and has no effect.
+    """
+    given, default = flat(config), flat(type(config)())
+    for name, works, why in _conditions(config, parts.data, len(parts.classes)):
+        if not works and given[name] != default[name]:
+            raise UserError(f"{name}={given[name]} has no effect: {why}; leave it out, or set {name}={default[name]}")
+
+
+def _conditions(config: Training, data: Data, classes: int) -> Iterator[tuple[str, bool, str]]:
+    """An option, whether it changes anything, and why not."""
+    augment, optim, whole = config.augment, config.optim, data.resize == "whole"
+    mixes = isinstance(config, Train) and (augment.mixup > 0 or augment.cutmix > 0)
+    yield "augment.pad", whole, "crops are shifted by themselves, and images are cropped (data.resize=crop)"
+    yield "augment.scale", not whole, "images are not cropped (data.resize=whole)"
+    yield "augment.alternate", augment.flip > 0, "augment.flip=0 flips no image"
+    yield "optim.muon_lr", optim.name == "muon", f"optim.name={optim.name} is not muon"
+    yield "optim.momentum", optim.name != "adamw", "optim.name=adamw has its own"
+    yield "shards", config.exact or mixes, "it is for exact=true, mixup and cutmix"
+    if isinstance(config, Train):
+        yield "augment.auto_ops", augment.auto == "rand", "it is for augment.auto=rand"
+        yield "augment.auto_magnitude", augment.auto == "rand", "it is for augment.auto=rand"
+        yield "model.width", is_ours(config.model.name), f"model.name={config.model.name} has a width of its own"
+    if isinstance(config, Generate):
+        yield "flow.label_dropout", classes > 1, "the images are of one class"
+        yield "flow.guidance", classes > 1, "the images are of one class"

@@ -1,0 +1,175 @@
+"""Which data a run is made of, in a few digests of the tables: compared over ranks, and with what a run began on."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from accelerate.utils import gather_object
+
+from dataset_scripts.core.replace import write_file
+from recipes.core.foreign import read_json
+from recipes.core.runtime import UserError
+from recipes.core.splits import Part, Parts
+
+FILE = "data.json"  # of a run folder
+CHUNK = 10_000  # rows looked at together
+SAMPLE = 64  # images whose bytes are read for the fingerprint
+COMPARED = 1024  # test images that are looked for among the training images
+MOST_BYTES = 256_000_000  # of training images that are read for that
+MEANING = {
+    "split": "the split",
+    "rows": "the number of images",
+    "classes": "the names of the classes",
+    "labels": "the labels",
+    "images": "the images",
+}
+
+Fingerprint = dict[str, dict[str, Any]]  # by role: train, validation, test
+
+
+def fingerprint(parts: Parts) -> Fingerprint:
+    """Digests of rows, labels, class names and splits.
+
+    Images count by their names, stored sizes, and the bytes of a sample of them, so that a set of any size takes seconds.
+    """
+    roles = {"train": parts.train, "validation": parts.validation, "test": parts.test}
+    classes = _digest(json.dumps(parts.classes).encode())
+    return {role: digests_of(part, parts.data.image) | {"classes": classes} for role, part in roles.items() if part is not None}
+
+
+def digests_of(part: Part, image: str) -> dict[str, Any]:
+    """Split, number and digests of some rows, and of the images of the whole split that they are of."""
+    source = _digest_of_images(part.source, image)
+    where = b"" if part.indices is None else part.indices.tobytes()
+    return {
+        "split": part.split,
+        "rows": len(part),
+        "labels": _digest(part.labels.tobytes()),
+        "images": _digest(source.encode(), where),
+        "source": source,
+    }
+
+
+def verify_data(parts: Parts) -> Fingerprint:
+    """The fingerprint, after comparing it over all ranks.
+
+    Raises:
+        UserError: on every rank, saying what differs and where.
+    """
+    mine = fingerprint(parts)
+    for rank, other in enumerate(gather_object([mine])):
+        if changed := difference(mine, other):
+            here, there = changed[1:]
+            raise UserError(f"the ranks have different data: {changed[0]} (rank {rank} has {there}, another {here}): give all hosts "
+                            f"the same {parts.data.path}")  # fmt: skip
+    return mine
+
+
+def difference(before: Fingerprint, now: Fingerprint) -> tuple[str, Any, Any] | None:
+    """The first thing in which two fingerprints differ, in words, and both values."""
+    for role in ("train", "validation", "test"):
+        one, other = before.get(role), now.get(role)
+        if (one is None) != (other is None):
+            return f"whether there are {role} images", one and one["rows"], other and other["rows"]
+        for key, meaning in MEANING.items():
+            if one is not None and one.get(key) != other.get(key):
+                of = f"of the {'training' if role == 'train' else role} images"
+                meaning = f"the {'training' if role == 'train' else role} images" if key == "images" else f"{meaning} {of}"
+                return meaning, one.get(key), other.get(key)
+    return None
+
+
+def check_data(folder: Path, now: Fingerprint, goes_on: bool) -> None:
+    """Keeps the fingerprint with a run, or compares it with the one that the run began on. Main process only.
+
+    Raises:
+        UserError: the data have changed since.
+    """
+    before = read_fingerprint(folder)
+    if not goes_on or before is None:
+        write_file(folder / FILE, json.dumps(now, indent=2) + "\n")
+    elif changed := difference(before, now):
+        raise UserError(f"{folder} is an unfinished run on other data: {changed[0]} changed since it began (from {changed[1]} to "
+                        f"{changed[2]}): restore the data, or begin anew with out=…")  # fmt: skip
+
+
+def read_fingerprint(folder: Path) -> Fingerprint | None:
+    """That of a run; None if the folder has none.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        return None
+    found = read_json(path)
+    if not all(isinstance(part, dict) for part in found.values()):
+        raise UserError(f"{path} is damaged: delete it, and the run goes on without comparing its data")
+    return found
+
+
+def shared_images(train: Part, test: Part, image: str) -> tuple[int, int, tuple[int, int] | None]:
+    """How many test images are training images too, byte for byte; of a sample, which shows a mistake of splits.
+
+    Returns:
+        How many were found, of how many, and the rows (of the test and the training split) of the first.
+    """
+    chosen = np.unique(np.linspace(0, len(test) - 1, COMPARED).astype(np.int64))
+    rows = chosen if test.indices is None else test.indices[chosen]
+    wanted: dict[bytes, int] = {}
+    for row, content in _contents(test.source, image, rows):
+        wanted.setdefault(hashlib.sha256(content).digest(), row)
+    lengths = _lengths(train.source, image)
+    candidates = np.arange(len(lengths)) if train.indices is None else train.indices
+    sizes = np.unique(_lengths(test.source, image)[rows])
+    candidates = candidates[np.isin(lengths[candidates], sizes[sizes >= 0])]
+    candidates = candidates[np.cumsum(lengths[candidates]) <= MOST_BYTES]
+    shared: dict[int, int] = {}
+    for row, content in _contents(train.source, image, candidates):
+        test_row = wanted.get(hashlib.sha256(content).digest())
+        if test_row is not None:
+            shared.setdefault(test_row, row)
+    return len(shared), len(wanted), min(shared.items(), default=None)
+
+
+def _digest(*parts: bytes) -> str:
+    return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
+
+
+def _digest_of_images(source: datasets.Dataset, image: str) -> str:
+    digest = hashlib.sha256(_lengths(source, image).tobytes())
+    for column in image_columns(source, image):
+        # Hosts may keep the same files in different folders.
+        digest.update(json.dumps([path and path.rsplit("/", 2)[-2:] for path in column.field("path").to_pylist()]).encode())
+    for _, content in _contents(source, image, np.unique(np.linspace(0, len(source) - 1, SAMPLE).astype(np.int64))):
+        digest.update(content)
+    return digest.hexdigest()[:16]
+
+
+def image_columns(source: datasets.Dataset, image: str) -> Iterator[pa.StructArray]:
+    """What an image column stores, in parts, which are views of the table."""
+    stored = source.select_columns([image]).with_format("arrow")
+    for start in range(0, len(source), CHUNK):
+        yield from stored[start : start + CHUNK][image].chunks
+
+
+def _lengths(source: datasets.Dataset, image: str) -> np.ndarray:
+    """The bytes of each image in the table, int64 (N,); -1 for images in files of their own."""
+    parts = [pc.fill_null(pc.binary_length(pc.struct_field(column, "bytes")), -1) for column in image_columns(source, image)]
+    return np.concatenate([part.to_numpy(zero_copy_only=False).astype(np.int64) for part in parts])
+
+
+def _contents(source: datasets.Dataset, image: str, rows: np.ndarray) -> Iterator[tuple[int, bytes]]:
+    """The bytes of some images of the table; those in files of their own count by their paths."""
+    stored = source.select_columns([image]).with_format("arrow")
+    for row in rows.tolist():
+        value = stored[row][image][0]
+        if value.is_valid:
+            content = value["bytes"].as_py()
+            yield row, (value["path"].as_py() or "").encode() if content is None else content

@@ -1,0 +1,138 @@
+"""The recipe for data without a CONFIG, and options that would have no effect."""
+
+import json
+import re
+
+import numpy as np
+import PIL.Image
+import pytest
+import sklearn.datasets
+import yaml
+
+from recipes.core.config import CONFIGS, Generate, Train, name_of, read_config
+from recipes.core.data import find_data
+from recipes.core.effects import check_effects
+from recipes.core.general import general_recipe
+from recipes.core.options import flat
+from recipes.core.runtime import UserError
+
+
+@pytest.fixture
+def settle(tmp_path, save_image):
+    """The general recipe for images of a size, as the command line gives it."""
+
+    def run(*words, schema=Train, size=(40, 30), count=12, mode="RGB", processes=1):
+        for label in ("ant", "bee"):
+            for number in range(count):
+                save_image(tmp_path / "my photos" / label / f"{number}.png", size, mode)
+        config, name, given = read_config(schema, [f"data.path={tmp_path / 'my photos'}", *words], "digits")
+        parts = find_data(config.data, labelled=schema is Train)
+        config = general_recipe(config, given, parts, processes)
+        check_effects(config, parts)
+        return config, name, parts
+
+    return run
+
+
+def test_a_config_is_taken_by_the_name_of_the_data():
+    assert read_config(Train, ["data.path=fashion_mnist"], "digits")[1:] == ("fashion_mnist", None)
+    assert read_config(Generate, ["data.path=digits"], "digits_flow", suffix="_flow")[1:] == ("digits_flow", None)
+    assert read_config(Train, [], "digits")[1:] == ("digits", None)
+    assert read_config(Train, ["cifar10_fast", "data.path=other"], "digits")[1:] == ("cifar10_fast", None)
+    config, name, words = read_config(Train, ["data.path=some/My photos/", "seed=3"], "digits")
+    assert (name, words, config.seed) == ("My-photos", ["data.path=some/My photos/", "seed=3"], 3)
+
+
+@pytest.mark.parametrize("path, name", [("user/set", "set"), ("~/a b/c:d", "c-d"), ("/", "data"), ("x/y.zip", "y.zip"), ("…", "…")])
+def test_the_run_folder_is_named_after_the_data(path, name):
+    assert re.fullmatch(r"[\w.…-]+", name_of(path)) and name_of(path) in (name, "data")
+
+
+def test_defaults_follow_the_images(settle):
+    photos, name, parts = settle(size=(300, 200))
+    assert (name, photos.model.name, parts.data.size, parts.data.resize) == ("my-photos", "resnet18", 128, "crop")
+    assert photos.augment.auto == "trivial" and photos.augment.pad == 0
+    assert parts.notes[-1] == ("no CONFIG was given: the general recipe for photos, 100 epochs in batches of 4; "
+                               "model.weights=DEFAULT would start from pretrained weights")  # fmt: skip
+
+
+def test_small_images_stay_whole(settle):
+    small, _, parts = settle(size=(28, 28), mode="L", count=30)
+    assert (small.model.name, parts.data.size, parts.data.resize, parts.data.channels) == ("resnet20", 28, "whole", 1)
+    assert (small.augment.pad, small.augment.flip, small.epochs) == (3, 0.0, 100)
+
+
+def test_what_is_given_wins_and_batches_divide(settle):
+    config, _, parts = settle("model.name=resnet14", "epochs=7", "data.size=64", "batch=9", count=40)
+    assert (config.model.name, config.epochs, config.batch, parts.data.size) == ("resnet14", 7, 9, 64)
+    for processes in (1, 2, 3, 8):
+        assert settle("accumulate=2", count=40, processes=processes)[0].batch % (2 * processes) == 0
+    assert settle("exact=true", count=40, processes=2)[0].batch % 8 == 0
+
+
+def test_fine_tuning(settle):
+    tuned, _, parts = settle("model.weights=some.pth", mode="L", size=(32, 32))
+    assert (tuned.model.name, tuned.optim.lr, parts.data.channels, parts.data.resize) == ("resnet18", 3e-4, 3, "crop")
+    assert tuned.epochs == 30 and "general recipe for fine-tuning" in parts.notes[-1]
+
+
+def test_generators_halve_their_images(settle):
+    config, _, parts = settle(schema=Generate, size=(300, 200))
+    assert parts.data.size == 32 and config.model.depth == 3 and parts.data.size % 4 == 0
+    config, _, parts = settle("data.size=28", schema=Generate, size=(300, 200))
+    assert parts.data.size == 28
+
+
+@pytest.mark.slow
+def test_a_folder_of_digits_is_learned(run_processes, root, tmp_path):
+    """Real digits as a folder of class folders, without any option: nothing but the path."""
+    digits = sklearn.datasets.load_digits()
+    for number, (pixels, label) in enumerate(zip(digits.images, digits.target)):
+        path = tmp_path / "my digits" / str(label) / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        PIL.Image.fromarray((pixels * 15).astype(np.uint8)).save(path)
+    run_processes(1, root / "recipes/train.py", f"data.path={tmp_path / 'my digits'}", f"out={tmp_path / 'run'}")
+    metrics = json.loads((tmp_path / "run/metrics.json").read_text())
+    assert metrics["test_images"] == sum(round(0.2 * count) for count in np.bincount(digits.target))
+    assert metrics["accuracy"] > 0.97
+
+
+@pytest.mark.parametrize(
+    "words, option",
+    [
+        (["data.resize=crop", "augment.pad=2"], "augment.pad=2 has no effect: .*data.resize=crop.*set augment.pad=0"),
+        (["augment.scale=0.5"], "augment.scale=0.5 has no effect: images are not cropped"),
+        (["augment.alternate=true"], "augment.alternate=True has no effect: augment.flip=0"),
+        (["augment.auto=trivial", "augment.auto_ops=3"], "augment.auto_ops=3 has no effect: it is for augment.auto=rand"),
+        (["augment.auto_magnitude=3"], "augment.auto_magnitude=3 has no effect"),
+        (["optim.muon_lr=0.1"], "optim.muon_lr=0.1 has no effect: optim.name=adamw is not muon"),
+        (["optim.momentum=0.5"], "optim.momentum=0.5 has no effect: optim.name=adamw has its own"),
+        (["shards=4"], "shards=4 has no effect: it is for exact=true, mixup and cutmix"),
+        (["model.name=resnet18", "model.width=32"], "model.width=32 has no effect: model.name=resnet18 has a width"),
+    ],
+)
+def test_an_option_without_effect_is_refused(words, option):
+    config, _, _ = read_config(Train, ["digits", "augment.pad=0", "model.width=16", *words], "digits")
+    with pytest.raises(UserError, match=option):
+        check_effects(config, find_data(config.data))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["augment.flip=0.5", "augment.alternate=true"], ["augment.auto=rand", "augment.auto_ops=3"], ["optim.name=muon", "optim.muon_lr=0.1"],
+     ["exact=true", "shards=4"], ["augment.mixup=0.2", "shards=4"], ["data.resize=crop", "augment.scale=0.5", "augment.pad=0"]],
+)  # fmt: skip
+def test_an_option_with_effect_is_not(words):
+    config, _, _ = read_config(Train, ["digits", *words], "digits")
+    check_effects(config, find_data(config.data))
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_no_shipped_recipe_has_options_without_effect(path):
+    """Each on data of the kind that it is for: cropped if it says so."""
+    given = yaml.safe_load(path.read_text())
+    schema = Generate if path.stem.endswith("_flow") else Train
+    words = ["data.path=digits", *(["model.weights=some.pth"] if "weights" in given.get("model", {}) else [])]
+    config, _, _ = read_config(schema, [path.stem, *words], "digits")
+    check_effects(config, find_data(config.data))
+    assert flat(config)

@@ -1,0 +1,297 @@
+"""Which rows are trained, validated and tested: no split lies, whatever the data and the options."""
+
+import json
+import shutil
+
+import datasets
+import numpy as np
+import PIL.Image
+import pyarrow.parquet as pq
+import pytest
+import safetensors.torch
+
+from dataset_scripts import DataError, load_dataset
+from recipes.core import splits
+from recipes.core.config import Data
+from recipes.core.data import find_data
+from recipes.core.fingerprint import difference, fingerprint
+from recipes.core.runtime import UserError
+from recipes.core.splits import choose_parts, choose_test
+
+TINY = ["model.name=resnet8", "model.width=8", "data.size=8", "batch=8", "optim.lr=0.01"]
+
+
+@pytest.fixture
+def make(tmp_path, save_image):
+    """Makes images of classes: {"cat": 12} without splits, {"train": {"cat": 12}, …} with."""
+
+    def write(tree, folder="photos", size=(12, 10)):
+        for name, count in tree.items():
+            if isinstance(count, dict):
+                write(count, f"{folder}/{name}", size)
+                continue
+            for number in range(count):
+                save_image(tmp_path / folder / name / f"{number:03d}.png", size)
+        return tmp_path / folder
+
+    return write
+
+
+@pytest.fixture
+def table(tmp_path, save_image):
+    """Makes a folder with a table of file names and labels for each split."""
+
+    def write(columns):
+        for split, labels in columns.items():
+            folder = tmp_path / "table" / split
+            for number in range(len(labels)):
+                save_image(folder / f"{number}.png")
+            lines = [f"{number}.png,{label}" for number, label in enumerate(labels)]
+            (folder / "metadata.csv").write_text("\n".join(["file_name,label", *lines]) + "\n")
+        return tmp_path / "table"
+
+    return write
+
+
+def test_without_splits_a_part_of_each_class_is_held_out(make):
+    folder = make({"ant": 40, "bee": 11, "cow": 2, "dog": 1})
+    parts = choose_parts(Data(path=str(folder)))
+    train, test = parts.train, parts.test
+    assert np.bincount(test.labels, minlength=4).tolist() == [8, 2, 1, 0]  # 0.2 of each, one at least, never all
+    assert np.bincount(train.labels, minlength=4).tolist() == [32, 9, 1, 1]
+    assert sorted([*train.indices, *test.indices]) == list(range(54))
+    labels = np.array(load_dataset(str(folder), split="train", transform=None)["label"])
+    assert (labels[test.indices] == test.labels).all() and (np.array(test.rows["label"]) == test.labels).all()
+    assert test.indices.tolist() != sorted(test.indices[:8].tolist()) + [40, 41, 51]  # not the first of each class
+    assert any("11 of 54 images of split train, 20% of each class, are held out to test on" in note for note in parts.notes)
+    assert any("holdout has no images of class dog" in note for note in parts.notes)
+    again = choose_parts(Data(path=str(folder)))
+    assert again.test.indices.tolist() == test.indices.tolist() and parts.data.holdout == 0.2
+    assert len(choose_parts(Data(path=str(folder), holdout=0.5)).test) == 20 + 6 + 1
+    # What evaluation takes, from the options that the run has kept.
+    held, _, _ = choose_test(parts.data, parts.classes)
+    assert held.indices.tolist() == test.indices.tolist() and held.labels.tolist() == test.labels.tolist()
+
+
+def test_validation_steers_and_test_judges(make):
+    tree = {"ant": 4, "bee": 4}
+    three = choose_parts(Data(path=str(make({"train": tree, "validation": tree, "test": tree}))))
+    assert (three.train.split, three.validation.split, three.test.split) == ("train", "validation", "test")
+    two = choose_parts(Data(path=str(make({"train": tree, "test": tree}, "two"))))
+    assert two.validation is None and two.test.split == "test"
+    held = choose_parts(Data(path=str(make({"train": tree, "test": tree}, "two")), holdout=0.25))
+    assert (held.validation.split, len(held.validation), len(held.train), held.test.split) == ("holdout", 2, 6, "test")
+    only = choose_parts(Data(path=str(make({"train": tree, "validation": tree}, "only"))))
+    assert only.validation is None and only.test.split == "validation" and only.data.test_split == "validation"
+    with pytest.raises(UserError, match="data.holdout=0.2 has no effect: split validation steers the training and test tests it"):
+        choose_parts(Data(path=str(make({"train": tree, "validation": tree, "test": tree})), holdout=0.2))
+
+
+def test_a_run_with_validation_scores_the_test_once(run_processes, root, make, tmp_path):
+    tree = {"dark": 10, "light": 10}
+    folder = make({"train": tree, "validation": tree, "test": tree})
+    for path in folder.rglob("*.png"):
+        pixels = np.asarray(PIL.Image.open(path)) // 2
+        PIL.Image.fromarray(pixels + (127 if path.parent.name == "light" else 0)).save(path)
+    out = tmp_path / "run"
+    options = [f"data.path={folder}", *TINY, "epochs=6", "keep_best=true", "patience=2", f"out={out}"]
+    run_processes(2, root / "recipes/train.py", *options)
+    log = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    steering = [line for line in log if line["kind"] == "validation"]
+    assert [line["kind"] for line in log].count("test") == 1 and log[-1]["kind"] == "test"
+    metrics = json.loads((out / "metrics.json").read_text())
+    accuracies = [line["accuracy"] for line in steering]
+    best = accuracies.index(max(accuracies))
+    assert metrics["validation"]["best"] == max(accuracies) and metrics["validation"]["best_samples"] == steering[best]["samples"]
+    ends = [line["samples"] for line in steering if line["samples"] - steering[best]["samples"] >= 2 * 20]
+    assert metrics["samples"] == (ends[0] if ends else 120)
+    # The weights are those of the best look, not the last: evaluated by themselves, they have its result.
+    run_processes(1, root / "recipes/evaluate.py", str(out), "data.test_split=validation", f"out={tmp_path / 'validation'}")
+    assert json.loads((tmp_path / "validation/metrics.json").read_text())["accuracy"] == max(accuracies)
+    run_processes(1, root / "recipes/evaluate.py", str(out), f"out={tmp_path / 'test'}")
+    assert json.loads((tmp_path / "test/metrics.json").read_text())["accuracy"] == metrics["accuracy"]
+
+
+def test_the_held_out_rows_are_those_that_evaluation_takes(run_processes, root, make, tmp_path):
+    folder, out = make({"ant": 20, "bee": 20}), tmp_path / "run"
+    run_processes(1, root / "recipes/train.py", f"data.path={folder}", *TINY, "epochs=1", f"out={out}")
+    metrics = json.loads((out / "metrics.json").read_text())
+    evaluate = root / "recipes/evaluate.py"
+    run_processes(2, evaluate, str(out))
+    rows = pq.read_table(out / "evaluation/predictions.parquet").to_pydict()
+    held = choose_parts(Data(path=str(folder))).test
+    assert rows["row"] == held.indices.tolist() and rows["label"] == held.labels.tolist()
+    assert json.loads((out / "evaluation/metrics.json").read_text())["accuracy"] == metrics["accuracy"]
+    # The same folder given by hand holds the training images too.
+    other = run_processes(1, evaluate, str(out), f"data.path={folder}", f"out={tmp_path / 'all'}")
+    assert "these are images that the model was trained on: split train" in other.stdout
+    shutil.copy(folder / "ant/000.png", folder / "ant/999.png")
+    changed = run_processes(1, evaluate, str(out), check=False)
+    assert changed.returncode == 1 and "has changed since the training (the images)" in changed.stderr
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"train_split": "train[:66%]", "test_split": "train[66%:]"}, "split train[:66%] has no images of class cow, which train[66%:] tests"),
+        ({"train_split": "train[:60%]", "test_split": "train[50%:]"}, "share 3 images, rows 15 to 17 of split train"),
+        ({"train_split": "train", "test_split": "train"}, "train and train share 30 images"),
+        ({"train_split": "train[:50%]", "validation_split": "train[:1]", "test_split": "train[50%:]"}, "share 1 images, rows 0 to 0"),
+        ({"validation_split": "train[:50%]"}, "leaves nothing to test on"),
+        ({"test_split": "tset"}, 'Unknown split "tset"'),
+    ],
+)
+def test_splits_that_would_lie_are_refused(make, options, message):
+    folder = make({"ant": 10, "bee": 10, "cow": 10})
+    with pytest.raises(UserError) as error:
+        choose_parts(Data(path=str(folder), **options))
+    assert message in str(error.value)
+
+
+def test_training_on_the_test_split_tests_on_another(make):
+    folder = make({"train": {"ant": 5, "bee": 5}, "test": {"ant": 5, "bee": 5}})
+    parts = choose_parts(Data(path=str(folder), train_split="test"))
+    assert parts.test.split == "holdout" and set(parts.test.indices).isdisjoint(parts.train.indices)
+
+
+def test_hidden_labels(table):
+    labels = ["0", "1", "2"] * 4
+    folder = table({"train": labels, "validation": labels, "test": ["-1"] * 5})
+    parts = choose_parts(Data(path=str(folder)))
+    assert parts.classes == ["0", "1", "2"] and parts.test.split == "validation"
+    assert "the images of split test have no labels, and are not used" in parts.notes
+    with pytest.raises(UserError, match="labels of split test are hidden or missing; set data.test_split .* or data.holdout=0.2"):
+        choose_parts(Data(path=str(folder), test_split="test"))
+    with pytest.raises(UserError, match="labels of split test are hidden or missing"):
+        choose_test(Data(path=str(folder), test_split="test"), parts.classes)
+    assert choose_test(Data(path=str(folder)), parts.classes)[0].split == "validation"
+
+
+def test_a_label_that_is_missing_is_named(table):
+    with pytest.raises(UserError, match=r"split train: row 3 has no label in column label \(1 of 6 have none\)"):
+        choose_parts(Data(path=str(table({"train": ["0", "1", "0", "-1", "1", "1"]}))))
+
+
+def test_several_labels_of_an_image_are_no_class(table):
+    with pytest.raises(UserError, match="the class 'cat dog' looks like 2 labels of one image"):
+        choose_parts(Data(path=str(table({"train": ["cat", "dog", "cat dog", "polar bear"] * 2}))))
+    shutil.rmtree(table({"train": []}))
+    assert "polar bear" in choose_parts(Data(path=str(table({"train": ["cat", "dog", "polar bear"] * 3})))).classes
+
+
+def test_the_same_images_in_both_splits(make):
+    folder = make({"train": {"ant": 10, "bee": 10}, "test": {"ant": 6, "bee": 6}})
+    shutil.copy(folder / "train/bee/004.png", folder / "test/bee/001.png")
+    note = next(note for note in find_data(Data(path=str(folder))).notes if "byte for byte" in note)
+    assert note == ("1 of 12 test images that were looked at are training images too, byte for byte (row 7 is row 14 of train)")
+    for path in (folder / "test").rglob("*.png"):
+        shutil.copy(folder / "train" / path.relative_to(folder / "test"), path)
+    with pytest.raises(UserError, match="12 of 12 test images .* are training images too"):
+        find_data(Data(path=str(folder)))
+
+
+def test_every_header_is_looked_at(make, save_image):
+    # 1024 grey squares used to be all that was looked at; a wide one in colour behind them was squeezed to a grey square.
+    folder = make({"ant": 600, "bee": 600}, size=(8, 8))
+    for path in folder.rglob("*.png"):
+        PIL.Image.open(path).convert("L").save(path)
+    found = find_data(Data(path=str(folder))).data
+    assert (found.size, found.channels, found.resize) == (8, 1, "whole")
+    save_image(folder / "bee" / "598.png", size=(30, 8))
+    found = find_data(Data(path=str(folder))).data
+    assert (found.size, found.channels, found.resize) == (8, 3, "crop")
+
+
+def test_class_names_that_differ_between_tables(tmp_path):
+    # datasets reads the numbers of every file by the names of the first.
+    for split, names in (("train", ["cat", "dog"]), ("test", ["dog", "cat"])):
+        features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=names)})
+        images = [PIL.Image.new("L", (8, 8), 20 * number) for number in range(4)]
+        (tmp_path / "data").mkdir(exist_ok=True)
+        datasets.Dataset.from_dict({"image": images, "label": ["cat", "dog"] * 2}, features).to_parquet(tmp_path / f"data/{split}.parquet")
+    with pytest.raises(DataError, match="test.parquet: the classes of column label are dog, cat, and those of .*train.parquet are cat, dog"):
+        load_dataset(str(tmp_path / "data"))
+    files = {split: str(tmp_path / f"data/{split}.parquet") for split in ("train", "test")}
+    with pytest.raises(DataError, match="the classes of column label are dog, cat"):
+        load_dataset("parquet", data_files=files)
+    assert load_dataset("parquet", data_files={"test": files["test"]}, split="test").features["label"].names == ["dog", "cat"]
+
+
+def test_a_fingerprint_sees_every_change(make, save_image):
+    folder = make({"train": {"ant": 8, "bee": 8}, "test": {"ant": 8, "bee": 8}})
+
+    def found():
+        return fingerprint(choose_parts(Data(path=str(folder))))
+
+    before = found()
+    assert difference(before, found()) is None
+    (folder / "train/ant/000.png").rename(folder / "train/bee/aaa.png")
+    assert difference(before, found())[0] == "the labels of the training images"
+    (folder / "train/bee/aaa.png").unlink()
+    assert difference(before, found()) == ("the number of images of the training images", 16, 15)
+    shutil.copy(folder / "train/ant/001.png", folder / "train/ant/000.png")
+    assert difference(before, found())[0] == "the training images"
+    save_image(folder / "test/cow/0.png")
+    (folder / "train/cow").mkdir()
+    save_image(folder / "train/cow/0.png")
+    assert difference(before, found())[0] in ("the number of images of the training images", "the names of the classes of the training images")
+
+
+def test_ranks_with_different_data_stop(run_processes, root, make, tmp_path):
+    first = make({"train": {"ant": 8, "bee": 8}, "test": {"ant": 4, "bee": 4}}, "0/photos")
+    shutil.copytree(first, tmp_path / "1/photos")
+    script = tmp_path / "train.py"
+    script.write_text(
+        "import os, runpy, sys\n"
+        f"os.chdir(os.path.join({str(tmp_path)!r}, os.environ['RANK']))\n"
+        f"runpy.run_path({str(root / 'recipes/train.py')!r}, run_name='__main__')\n"
+    )
+    options = ["data.path=photos", *TINY, "epochs=1", f"out={tmp_path / 'run'}"]
+    (tmp_path / "1/photos/train/ant/000.png").rename(tmp_path / "1/photos/train/bee/zzz.png")
+    differs = run_processes(2, script, *options, check=False)
+    assert differs.returncode == 1
+    assert "the ranks have different data: the labels of the training images (rank 1 has" in differs.stderr
+    (tmp_path / "1/photos/test/bee/000.png").unlink()
+    (tmp_path / "1/photos/train/bee/zzz.png").rename(tmp_path / "1/photos/train/ant/000.png")
+    fewer = run_processes(2, script, *options, check=False)
+    assert "the number of images of the test images (rank 1 has 7, another 8)" in fewer.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_data_that_changed_since_a_run_began(run_processes, root, make, tmp_path):
+    folder = make({"train": {"ant": 16, "bee": 16}, "test": {"ant": 4, "bee": 4}})
+    options = [f"data.path={folder}", *TINY, "epochs=2", "save_every=8", f"out={tmp_path / 'run'}"]
+    killed = "import os\nimport recipes.core.checkpoint as c\nsave = c.save\n" \
+             "def once(*args, **kwargs):\n    save(*args, **kwargs)\n    os._exit(9)\nc.save = once\n" \
+             f"import runpy\nrunpy.run_path({str(root / 'recipes/train.py')!r}, run_name='__main__')\n"  # fmt: skip
+    (tmp_path / "killed.py").write_text(killed)
+    assert run_processes(1, tmp_path / "killed.py", *options, check=False).returncode == 9
+    first, other = folder / "train/ant/000.png", folder / "train/bee/000.png"
+    content = first.read_bytes(), other.read_bytes()
+    first.write_bytes(content[1])
+    other.write_bytes(content[0])
+    result = run_processes(1, root / "recipes/train.py", *options, check=False)
+    assert result.returncode == 1
+    assert "is an unfinished run on other data: the training images changed since it began" in result.stderr
+    first.write_bytes(content[0])
+    other.write_bytes(content[1])
+    result = run_processes(1, root / "recipes/train.py", *options)
+    assert "going on after 8 images" in result.stdout
+
+
+def test_images_without_labels_train_a_generator(run_processes, root, make, tmp_path):
+    folder = make({"heap": 40}, size=(8, 8)) / "heap"
+    out = tmp_path / "run"
+    options = [f"data.path={folder}", "model.width=8", "epochs=1", "batch=8", "optim.warmup=0", f"out={out}"]
+    run_processes(1, root / "recipes/generate.py", *options)
+    assert json.loads((out / "config.json").read_text())["labels"] == ["image"]
+    assert json.loads((out / "metrics.json").read_text())["test_images"] == 8
+    assert safetensors.torch.load_file(out / "model.safetensors")
+    refused = run_processes(1, root / "recipes/generate.py", *options[:-1], "flow.guidance=3", f"out={tmp_path / 'no'}", check=False)
+    assert "flow.guidance=3.0 has no effect: the images are of one class" in refused.stderr
+
+
+def test_a_hold_out_needs_a_class_of_two(make):
+    with pytest.raises(UserError, match="no class has two images"):
+        choose_parts(Data(path=str(make({"ant": 1, "bee": 1}))))
+    assert splits.HOLDOUT == 0.2
