@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import PIL.Image
 import pyarrow.parquet as pq
 import pytest
 import safetensors.torch
@@ -10,6 +11,7 @@ import sklearn.metrics
 import torch
 import torchvision
 
+from dataset_scripts import load_dataset
 from recipes import load_model
 
 SHORT = ["model.name=resnet8", "model.width=8", "epochs=1.5", "batch=48", "optim.ema=500"]
@@ -87,7 +89,8 @@ def test_flips_other_data_and_mistakes(run, evaluate, tmp_path, save_image):
     for name in "39":
         for number in range(3):
             save_image(tmp_path / "data" / name / f"{number}.png", size=(12, 12))
-    evaluate(str(run), f"data.path={tmp_path / 'data'}", "data.test_split=train", f"out={tmp_path / 'other'}")
+    other = evaluate(str(run), f"data.path={tmp_path / 'data'}", f"out={tmp_path / 'other'}")
+    assert "split train is the only one: all of its images are evaluated" in other.stdout
     table = pq.read_table(tmp_path / "other/predictions.parquet").to_pydict()
     assert table["label"] == [3, 3, 3, 9, 9, 9]  # by name, not by number
     save_image(tmp_path / "data" / "x" / "0.png", size=(12, 12))
@@ -96,6 +99,22 @@ def test_flips_other_data_and_mistakes(run, evaluate, tmp_path, save_image):
         ([str(tmp_path)], "is neither a run folder"),
         ([], "takes one run folder"),
         ([str(run), "flip=true"], "there is no option flip: flips=…?"),
+        ([str(run), "data.mean=[0.5]"], "there is no option data.mean"),
     ):
         failed = evaluate(*options, check=False)
         assert failed.returncode == 1 and message in failed.stderr and "Traceback" not in failed.stderr
+
+
+def test_another_size_than_in_training(run, evaluate, tmp_path):
+    evaluate(str(run), "data.size=13", f"out={tmp_path / 'larger'}")
+    model, info = load_model(run)
+    rows = load_dataset("digits", split="test", transform=None)
+    pixels = np.stack([np.asarray(image.resize((13, 13), PIL.Image.Resampling.BILINEAR)) for image in rows["image"]])
+    x = (torch.from_numpy(pixels)[:, None] / 255 - info["mean"][0]) / info["std"][0]
+    with torch.no_grad():
+        logits = model(x)
+    metrics = json.loads((tmp_path / "larger/metrics.json").read_text())
+    labels = torch.tensor(rows["label"][:])
+    assert metrics["size"] == 13 and metrics["accuracy"] == (logits.argmax(1) == labels).double().mean().item()
+    assert metrics["loss"] == pytest.approx(torch.nn.functional.cross_entropy(logits, labels).item(), abs=1e-5)
+    assert metrics["accuracy"] != json.loads((run / "metrics.json").read_text())["accuracy"]
