@@ -1,8 +1,6 @@
 """What a run says while it goes on: log.jsonl, trackers, and a table on the terminal."""
 
 import json
-import resource
-import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ import torch
 from accelerate import Accelerator
 from tqdm import tqdm
 
+from dataset_scripts.core import system
 from dataset_scripts.core.disk import writing
 from dataset_scripts.core.errors import printable
 from dataset_scripts.core.replace import write_file
@@ -131,10 +130,7 @@ class Speed:
 
 def peak_memory() -> int:
     """The most bytes that this process has held: on its GPU, where it has one, else in main memory."""
-    if torch.cuda.is_initialized():
-        return torch.cuda.max_memory_allocated()
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return torch.cuda.max_memory_allocated() if torch.cuda.is_initialized() else system.peak_memory()
 
 
 def announce(learner: Learner, steps: int, folder: Path, found: Path | None) -> None:

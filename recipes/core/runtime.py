@@ -19,6 +19,7 @@ from accelerate.utils import DistributedDataParallelKwargs, DistributedType, Log
 from dataset_scripts import DataError, TrustError
 from dataset_scripts.core.disk import disk_fault
 from dataset_scripts.core.errors import printable
+from dataset_scripts.core.system import print_every_character, usable_cores
 
 
 class UserError(DataError):
@@ -107,7 +108,7 @@ def start(
         raise UserError(f"processes={processes}, but the launcher started {accelerator.num_processes}")
     if accelerator.device.type == "cpu":
         local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-        torch.set_num_threads(threads or max(1, len(os.sched_getaffinity(0)) // local))
+        torch.set_num_threads(threads or max(1, usable_cores() // local))
     return accelerator
 
 
@@ -121,8 +122,9 @@ class Interruption:
     def __init__(self):
         self.asked = False
         self.pending: tuple[torch.Tensor, dist.Work] | None = None
-        for number in (signal.SIGTERM, signal.SIGUSR1):
-            signal.signal(number, self._ask)
+        for name in ("SIGTERM", "SIGUSR1"):  # Windows has no SIGUSR1
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), self._ask)
 
     def _ask(self, number: int, frame: Any) -> None:
         self.asked = True
@@ -165,6 +167,7 @@ def one_line_errors(program: str) -> Iterator[None]:
     told once, the others leave the main process a moment to tell it.
     """
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    print_every_character()
     try:
         yield
     except EXPECTED as error:
