@@ -13,7 +13,7 @@ from recipes.core.export import describe_generator
 from recipes.core.flow import flow_losses, hide_labels
 from recipes.core.images import Images
 from recipes.core.learner import Learner
-from recipes.core.reduce import reduce_value
+from recipes.core.reduce import in_double, reduce_value
 from recipes.core.runtime import UserError
 from recipes.core.step import Batch
 from recipes.core.unet import UNet
@@ -95,7 +95,7 @@ def evaluate_flow(
         x, labels = prepare(item)
         with accelerator.autocast():
             losses = flow_losses(network, x, labels, item["indices"].numpy(), seed, TEST)
-        sums += torch.stack([losses.double().sum().cpu(), torch.tensor(len(rows))])
+        sums += torch.stack([in_double(losses).sum().cpu(), torch.tensor(len(rows))])
     total, count = reduce_value(sums, average=False).tolist()
     if count != len(images):
         raise RuntimeError(f"evaluated {count} images of {len(images)}")

@@ -18,7 +18,7 @@ from recipes.core.config import Training
 from recipes.core.data import Splits
 from recipes.core.learner import Learner
 from recipes.core.log import Log, Result, Speed, Table, Timed, announce
-from recipes.core.reduce import reduce_value
+from recipes.core.reduce import in_double, reduce_value
 from recipes.core.run_folder import RunFolder
 from recipes.core.runtime import Interruption, UserError, quiet_other_ranks, start
 from recipes.core.sampler import StreamSampler
@@ -110,7 +110,7 @@ def train(
             tests, saves = tests or seen == total, (saves or stop) and seen < total
             if not (logs or tests or saves):
                 continue
-            mine = torch.cat(losses).double()
+            mine = in_double(torch.cat(losses))
             losses.clear()
             recent = reduce_value(torch.stack([mine.sum(), mine.new_tensor(len(mine))]), average=False).cpu()
             sums += recent

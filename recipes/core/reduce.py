@@ -10,6 +10,11 @@ from accelerate.utils import broadcast_object_list, reduce
 from torch import nn
 
 
+def in_double(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor as float64, where it lies; on the CPU if it lies on the GPU of a Mac, which has no float64."""
+    return (tensor.cpu() if tensor.device.type == "mps" else tensor).double()
+
+
 def reduce_value(value: torch.Tensor | float, average: bool = True) -> torch.Tensor:
     """The mean, or with `average=False` the sum, of `value` over all ranks; every rank gets the same.
 
