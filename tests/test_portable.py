@@ -116,3 +116,8 @@ def test_a_training_on_the_gpu_of_a_mac(root, run_on_mac_gpu, tmp_path, script, 
                    env=os.environ | {"PYTHONPATH": str(root)}, capture_output=True)  # fmt: skip
     mps, cpu = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("mps", "cpu"))
     assert mps["device"] == "mps" and (mps["loss"], mps["train_loss"], mps["weights"]) == (cpu["loss"], cpu["train_loss"], cpu["weights"])
+
+
+@pytest.mark.parametrize("platform", ["macos", "windows"])
+def test_reading_writing_locks_and_parsers_without_what_a_system_lacks(root, run_on, platform, tmp_path):
+    run_on(platform, root / "tests/workers/portable.py", tmp_path)

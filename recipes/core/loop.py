@@ -61,7 +61,7 @@ def train(
         UserError: less than one batch, a loss that is not finite, or what `learn` and `RunFolder` say.
     """
     main, rank, world = accelerator.is_main_process, accelerator.process_index, accelerator.num_processes
-    config = replace(config, data=splits.data, precision=accelerator.mixed_precision)
+    config = replace(config, data=splits.data, precision=accelerator.mixed_precision, threads=torch.get_num_threads())
     size, batch = len(splits.train), config.batch
     steps = int(config.epochs * size) // batch
     if steps < 1:
