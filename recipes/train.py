@@ -30,7 +30,7 @@ def test(learner: Classifier, folder: Path, seen: int) -> Evaluation:
     """The model on the test images."""
     config, splits, accelerator = learner.config, learner.splits, learner.accelerator
     prepare = Prepare(splits.data.mean, splits.data.std, accelerator.device)
-    return evaluate(accelerator, learner.tested, splits.test, prepare, len(splits.classes), config.batch,
+    return evaluate(accelerator, learner.tested, splits.test, prepare, len(splits.classes), learner.at_once,
                     config.data.workers, config.test_flips)  # fmt: skip
 
 
