@@ -106,12 +106,20 @@ def run(accelerator: Accelerator, config: Evaluate, path: Path, trained: dict[st
     file = io.BytesIO()
     pq.write_table(table, file)
     write_file(folder / "predictions.parquet", file.getvalue())
-    metrics = {"data": data.path, "split": part.split, "size": data.size, "images": result.count, **result.numbers(), "by_class": result.by_class(info["labels"])}
+    metrics = {
+        "data": data.path,
+        "split": part.split,
+        "size": data.size,
+        "images": result.count,
+        "precision": accelerator.mixed_precision,
+        **result.numbers(),
+        "by_class": result.by_class(info["labels"]),
+    }
     write_file(folder / "metrics.json", as_json(metrics, indent=2) + "\n")
     draw(plot_confusion, folder / "confusion.png", result.confusion.numpy(), info["labels"])
     print(
         f"{result.count:,} images: top-1 {result.accuracy:.2%}, top-5 {result.top5:.2%}, cross-entropy {result.loss:.4f}, "
-        f"calibration error {result.ece:.4f}: see {printable(folder)}"
+        f"calibration error {result.ece:.4f}, precision {accelerator.mixed_precision}: see {printable(folder)}"
     )
 
 

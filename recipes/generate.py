@@ -58,7 +58,7 @@ def test(learner: FlowLearner, images: Images, folder: Path, seen: int) -> FlowR
     config, splits, accelerator = learner.config, learner.splits, learner.accelerator
     data, flow = splits.data, config.flow
     prepare = Prepare(data.mean, data.std, accelerator.device)
-    result = evaluate_flow(accelerator, learner.tested, images, prepare, config.batch, data.workers, config.seed)
+    result = evaluate_flow(accelerator, learner.tested, images, prepare, learner.at_once, data.workers, config.seed)
     generator = Generator(learner.tested, data.channels, data.size, data.mean, data.std, flow.guidance, flow.steps)
     picture = draw_picture(accelerator, generator.to(accelerator.device), len(splits.classes), config.seed)
     if accelerator.is_main_process:

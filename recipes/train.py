@@ -33,7 +33,7 @@ def test(learner: Classifier, images: Images, folder: Path, seen: int) -> Evalua
     """The model on validation or test images."""
     config, splits, accelerator = learner.config, learner.splits, learner.accelerator
     prepare = Prepare(splits.data.mean, splits.data.std, accelerator.device)
-    return evaluate(accelerator, learner.tested, images, prepare, len(splits.classes), config.batch,
+    return evaluate(accelerator, learner.tested, images, prepare, len(splits.classes), learner.at_once,
                     config.data.workers, config.test_flips)  # fmt: skip
 
 

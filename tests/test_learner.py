@@ -3,12 +3,18 @@
 import json
 import math
 import shutil
+from fractions import Fraction
 
+import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from recipes.core.config import Model
+from recipes.core.learner import check_statistics
 from recipes.core.models import build_model
+from recipes.core.reduce import sum_once
+from recipes.core.runtime import UserError
 
 DIGITS = ["data.path=digits", "model.name=resnet8", "model.width=8", "batch=64"]
 PLAIN = ["optim.name=sgd", "optim.momentum=0", "optim.weight_decay=0", "optim.schedule=constant", "optim.lr=0.5"]
@@ -47,9 +53,10 @@ def test_what_a_step_does_on_one_process_and_on_four(learn, tmp_path):
         "head": [*PLAIN, "model.train=head", f"model.weights={tmp_path / 'weights.pth'}", "optim.ema=100"],
         "weights": ["optim.class_weights=true", "data.train_split=train[:500]"],
     }
+    tested = {"accumulate": 64 // 4, "clip, exact": 64 // 8}  # images that go through the model at a time, on one process
     steps = {"clip": 1, "clip, accumulate": 1, "clip, exact": 1, "weights": 1}
     one, four = (
-        dict(zip(names, learn(*({"options": cases[name], "steps": steps.get(name, 3), "uniform": name == "weights"}
+        dict(zip(names, learn(*({"options": cases[name], "steps": steps.get(name, 3), "uniform": name == "weights", "test": name in tested}
                                 for name in names), processes=processes)))
         for processes, names in ((1, list(cases)), (4, ["plain", "accumulate", "clip, accumulate", "clip, exact", "weights"]))
     )  # fmt: skip
@@ -68,6 +75,13 @@ def test_what_a_step_does_on_one_process_and_on_four(learn, tmp_path):
     moved = {name for name, change in one["head"]["changes"].items() if change}
     assert moved == {"head.weight", "head.bias"}
     assert one["clip, exact"]["weights"] == four["clip, exact"]["weights"]
+    # A test takes the memory of training, and with exact=true its numbers have the same bits.
+    for name, size in tested.items():
+        assert one[name]["sizes"] == {"training": size, "test": size}
+        size = size if "exact" in name else size // 4
+        assert four[name]["sizes"] == {"training": size, "test": size}
+    assert one["clip, exact"]["tested"] == four["clip, exact"]["tested"]
+    assert one["accumulate"]["tested"] == pytest.approx(four["accumulate"]["tested"], rel=1e-5)
 
 
 @pytest.fixture(scope="module")
@@ -108,9 +122,28 @@ def test_exact_is_refused_where_it_cannot_hold(learn):
         (["exact=true", "batch=60"], "exact=true cuts batch=60 into shards=8, and these over 1 processes"),
         (["exact=true", "accumulate=2"], "exact=true cuts a batch into shards by itself: leave accumulate=2 out"),
         (["exact=true", "ddp.compress=bf16"], "ddp.compress=bf16 cannot hold with exact=true"),
+        (["batch=1", "model.name=cifarnet", "data.size=32"], "takes batch statistics, but one image at a time"),
+        (["accumulate=64", "model.name=cifarnet", "data.size=32"], "choose a larger batch, a smaller accumulate"),
         (["compile=true", "model.checkpointing=true", "model.name=cifarnet", "data.size=32"], "leave one out"),
     ]
-    for report, (_, message) in zip(learn(*({"options": options} for options, _ in cases)), cases):
+    *reports, one_image = learn(*({"options": options} for options, _ in cases), {"options": ["batch=1"], "steps": 1})
+    for report, (_, message) in zip(reports, cases, strict=True):
         assert message in report["error"]
+    assert len(one_image["losses"][0]) == 1  # of a model without batch statistics
     [report] = learn({"options": ["exact=true", "shards=4"]}, processes=3)
     assert "batch=64 does not divide into 3 processes" in report["error"]
+
+
+def test_one_image_has_no_batch_statistics():
+    model = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2, affine=False))
+    with pytest.raises(UserError, match="^1 takes batch statistics, but one image at a time goes through the model of a process"):
+        check_statistics(model, 1, world=4)
+    check_statistics(model, 2, world=1)
+    check_statistics(nn.SyncBatchNorm.convert_sync_batchnorm(model), 1, world=2)  # counts the images of all
+    check_statistics(model.eval(), 1, world=1)
+    check_statistics(nn.GroupNorm(1, 2), 1, world=1)
+
+
+def test_sums_over_ranks_do_not_depend_on_the_order():
+    values = (np.random.default_rng(0).lognormal(0, 8, 1000)).tolist()
+    assert sum(values) != sum(reversed(values)) and sum_once(values) == sum_once(values[::-1]) == float(sum(map(Fraction, values)))

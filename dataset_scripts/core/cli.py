@@ -21,6 +21,7 @@ from dataset_scripts.core.published import PublishedSet
 from dataset_scripts.core.push import push
 from dataset_scripts.core.replace import write_file
 from dataset_scripts.core.script import PACKAGE, bundled_names, find_script
+from dataset_scripts.core.system import print_every_character
 from dataset_scripts.core.verify import verify
 
 EXAMPLES = """\
@@ -39,6 +40,7 @@ examples:
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs a command; returns the exit status: 0 well, 1 the data are not, 2 it could not be done."""
+    print_every_character()
     options = _parser().parse_args(arguments)
     try:
         status = options.run(options)

@@ -4,6 +4,7 @@ import errno
 import io
 import os
 import re
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -131,9 +132,9 @@ def _state(place: str, number: int) -> str:
         return f"{disk} is read-only"
     if number == errno.EDQUOT:
         return f"the quota on {disk} is used up"
-    room = os.statvfs(mount)
-    free = room.f_bavail * room.f_frsize
-    if room.f_files and not room.f_favail:
+    free = shutil.disk_usage(mount).free
+    room = os.statvfs(mount) if hasattr(os, "statvfs") else None  # Windows does not count files
+    if room and room.f_files and not room.f_favail:
         return f"{disk} has no room for another file, with {free:,} bytes free"
     return f"{disk} is full: {free:,} bytes are free{', which is not enough' if free else ''}"
 

@@ -99,7 +99,7 @@ def _is_good(path: Path, source: Source) -> bool:
     if not path.is_file():
         return False
     try:
-        if _stamp_path(path).read_text() == _stamp(path, source):
+        if _stamp_path(path).read_text(encoding="utf-8") == _stamp(path, source):
             return True
     except (OSError, UnicodeDecodeError):
         pass  # none yet, or none that can be read: the bytes decide
@@ -123,7 +123,7 @@ def _stamp(path: Path, source: Source) -> str:
 def _note(path: Path, source: Source) -> None:
     """Notes that a file was verified; in a folder that cannot be written it is verified each time."""
     with contextlib.suppress(OSError):
-        _stamp_path(path).write_text(_stamp(path, source))
+        _stamp_path(path).write_text(_stamp(path, source), encoding="utf-8")
 
 
 class Refused(DataError):

@@ -1,7 +1,6 @@
 """What happens to a row that cannot be read: an error, or a line in a list."""
 
 import logging
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -47,11 +46,8 @@ class Faults:
             logger.warning("skipped: %s", message)
         else:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-            try:
-                os.write(descriptor, (printable(message) + "\n").encode())  # one write: lines of processes don't mix
-            finally:
-                os.close(descriptor)
+            with open(self.path, "ab", buffering=0) as file:
+                file.write((printable(message) + "\n").encode())  # one write: lines of processes don't mix
 
     @classmethod
     def gathered(cls) -> "Faults":

@@ -10,10 +10,13 @@ from pathlib import Path
 
 from dataset_scripts.core.disk import writing
 from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.system import after_fork_in_child
 
 try:
     import fcntl
-except ImportError:  # Windows, where nothing keeps two processes from writing the same
+except ImportError:  # Windows
+    import msvcrt
+
     fcntl = None
 
 LONGEST = 255  # bytes of a name
@@ -44,15 +47,17 @@ def alone(path: Path, patience: float = 1, lock: Path | None = None) -> Iterator
         yield
     finally:
         if descriptor in _held:  # not in a child of this process, which holds nothing
+            _held.discard(descriptor)
+            if fcntl is None:  # Windows deletes no open file: if another process opens it meanwhile, that one deletes it
+                os.close(descriptor)
             with contextlib.suppress(OSError):
                 lock.unlink()
-            _held.discard(descriptor)
-            os.close(descriptor)
+            if fcntl is not None:
+                os.close(descriptor)
 
 
 _held: set[int] = set()  # locks of this process: a worker that outlives it would go on holding them
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=lambda: [os.close(_held.pop()) for _ in list(_held)])
+after_fork_in_child(lambda: [os.close(_held.pop()) for _ in list(_held)])
 
 
 def _try_lock(lock: Path) -> int | None:
@@ -73,9 +78,14 @@ def _try_lock(lock: Path) -> int | None:
 
 def _flock(descriptor: int) -> None:
     """Locks an open file, if the disk can; raises BlockingIOError if another process has."""
-    if fcntl is not None:
+    if fcntl is None:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno not in NO_LOCKS:
-                raise
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except PermissionError as error:
+            raise BlockingIOError(error.errno, error.strerror) from error
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise

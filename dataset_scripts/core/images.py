@@ -14,6 +14,7 @@ from huggingface_hub.constants import HF_HUB_CACHE
 from dataset_scripts.core.decode import decode_image
 from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.files import is_hidden
+from dataset_scripts.core.system import relative_path
 
 ARCHIVES = ("zip", "tar", "gzip", "bz2", "xz", "zstd", "lz4")  # protocols of fsspec that open what stands behind "::"
 
@@ -48,8 +49,8 @@ class Origin:
             return
         for folder in self.folders if os.path.isabs(place) and are_archives and "\0" not in place else ():
             real = os.path.realpath(place)
-            inside = os.path.relpath(real, os.path.realpath(folder))
-            if not any(is_hidden(part) for part in inside.split(os.sep)):  # `..` counts as hidden
+            inside = relative_path(real, os.path.realpath(folder))
+            if inside is not None and not any(map(is_hidden, inside.split("/"))):  # `..` counts as hidden
                 if os.path.exists(real) and not os.path.isfile(real):  # reading a pipe would wait for ever
                     raise DataError(f"an image is named by the path {path}, which is no file: remove it from the data")
                 return

@@ -5,26 +5,34 @@ second. It is started at the first call, stays for the next ones, and ends with 
 as a worker of a DataLoader, starts its own: plain pipes, which daemonic processes may have, too.
 
 What goes there is JSON; what comes back is JSON or one array, whose bytes follow as they are.
+
+A crash ends that process alone, and a call that does not answer is ended, on every system. Linux limits processor time and
+memory besides; macOS limits the time; Windows limits neither, so that a damaged file may fill the memory there, or take WAIT
+times as long until it is given up.
 """
 
 import atexit
 import contextlib
-import fcntl
 import importlib.util
 import json
 import math
 import mmap
 import os
-import resource
-import select
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
+import weakref
 from typing import Any, BinaryIO
 
 import numpy as np
+
+try:
+    import fcntl
+    import resource
+except ImportError:  # Windows
+    fcntl = resource = None
 
 SECONDS = 10  # of CPU that a call has, and a second more for each PACE bytes
 PACE = 5 << 20
@@ -44,6 +52,7 @@ class Crash(Exception):
 
 class _Child:
     def __init__(self):
+        self.late = False
         environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         self.process = subprocess.Popen(
             [sys.executable, "-P", __file__],
@@ -53,24 +62,31 @@ class _Child:
             stderr=subprocess.DEVNULL,
             env=environment,
         )
-        with contextlib.suppress(OSError, AttributeError):  # Linux has it
+        with contextlib.suppress(OSError, AttributeError):  # only Linux has it
             fcntl.fcntl(self.process.stdout, fcntl.F_SETPIPE_SZ, PIPE)
 
     def call(self, request: dict, seconds: float) -> Any:
+        patience = threading.Timer(seconds * WAIT, self.give_up)  # Windows waits for sockets, not for pipes
+        patience.daemon = True
+        patience.start()
         try:
             message = memoryview(json.dumps(request).encode() + b"\n")
             while message:
                 message = message[self.process.stdin.write(message) :]
-            if not select.select([self.process.stdout], [], [], seconds * WAIT)[0]:
-                raise Crash(f"no answer in {seconds * WAIT:.0f} seconds")
             reply = json.loads(bytes(self.receive(int.from_bytes(self.receive(8), "little"))))
             if "array" not in reply:
                 return reply
             dtype, shape, order = reply["array"]
             content = self.receive(math.prod(shape) * np.dtype(dtype).itemsize)
             return np.frombuffer(content, dtype).reshape(shape, order=order) if content else np.empty(shape, dtype)
-        except (BrokenPipeError, EOFError) as error:
-            raise Crash(self.ended(seconds)) from error
+        except (OSError, EOFError) as error:
+            raise Crash(f"no answer in {seconds * WAIT:.0f} seconds" if self.late else self.ended(seconds)) from error
+        finally:
+            patience.cancel()
+
+    def give_up(self) -> None:
+        self.late = True
+        self.process.kill()
 
     def receive(self, size: int) -> memoryview:
         content, at = memoryview(np.empty(size, np.uint8)), 0
@@ -83,7 +99,7 @@ class _Child:
 
     def ended(self, seconds: float) -> str:
         status = self.process.wait()
-        if status == -signal.SIGXCPU:
+        if hasattr(signal, "SIGXCPU") and status == -signal.SIGXCPU:
             return f"it takes longer than {seconds:.0f} seconds"
         return f"it makes the parser crash ({signal.Signals(-status).name if status < 0 else f'status {status}'})"
 
@@ -151,7 +167,8 @@ def _end() -> None:
         _child = None
 
 
-os.register_at_fork(after_in_child=_forked)
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_forked)
 atexit.register(_end)
 
 
@@ -162,11 +179,24 @@ class Shared:
         if hasattr(os, "memfd_create"):
             self.file = open(os.memfd_create("shared"), "w+b", buffering=0)
             self.path = f"/proc/{os.getpid()}/fd/{self.file.fileno()}"
-        else:
-            self.file = tempfile.NamedTemporaryFile(buffering=0)
-            self.path = self.file.name
+        else:  # a file that another process opens by its name, which Windows refuses for those of NamedTemporaryFile
+            descriptor, self.path = tempfile.mkstemp()
+            self.file = open(descriptor, "w+b", buffering=0)
+            weakref.finalize(self, _delete, self.path, os.getpid())
         self.file.truncate(size)
         self.map = mmap.mmap(self.file.fileno(), size)
+
+
+_left: set[str] = set()  # files of Shared that Windows did not delete, as they were open
+
+
+def _delete(path: str, process: int) -> None:
+    if process == os.getpid():  # not in a fork of the process whose file it is
+        _left.add(path)
+    for left in list(_left):
+        with contextlib.suppress(OSError):
+            os.unlink(left)
+            _left.discard(left)
 
 
 def reachable(files: Any, path: str) -> tuple[str, Shared | None]:
@@ -220,10 +250,12 @@ def _load(file: str) -> Any:
 
 
 def _limit(seconds: float, memory: int) -> None:
+    if resource is None:
+        return
     used = resource.getrusage(resource.RUSAGE_SELF)
     _set(resource.RLIMIT_CPU, math.ceil(used.ru_utime + used.ru_stime + seconds))
     with contextlib.suppress(OSError, ValueError):  # macOS does not limit it
-        with open("/proc/self/statm") as file:
+        with open("/proc/self/statm", encoding="ascii") as file:
             mapped = int(file.read().split()[0]) * resource.getpagesize()
         _set(resource.RLIMIT_AS, mapped + memory)
 

@@ -1,7 +1,6 @@
 """A script of one's own for data that lie on disk: written once, then edited."""
 
 import keyword
-import os
 import re
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from dataset_scripts.core.layouts import detect
 from dataset_scripts.core.loading import load_dataset
 from dataset_scripts.core.replace import new_folder, scratch, write_file
 from dataset_scripts.core.script import bundled_names
+from dataset_scripts.core.system import relative_path
 
 SCRIPT = '''\
 """{title}: say in a sentence what the images show and where they come from."""
@@ -79,7 +79,7 @@ def new_script(folder: Path, data: Path) -> Path:
         raise DataError(f"{data} fits no layout of this package; `dataset-scripts list` shows them")
     sets = load_dataset(layout.name, data_dir=str(data), transform=None)
     features = next(iter(sets.values())).features
-    relative = os.path.relpath(data.resolve(), folder.resolve())
+    relative = relative_path(data.resolve(), folder.resolve()) or str(data.resolve())
     values = {
         "title": re.sub(r"_+", " ", name).strip().capitalize(),
         "name": "".join(part.capitalize() for part in name.split("_")) or "NewSet",

@@ -1,11 +1,12 @@
 """Files that stay open between reads: only some of them, for thousands of archives meet a limit of open files."""
 
-import os
 import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+
+from dataset_scripts.core.system import after_fork_in_child
 
 LIMIT = 32  # files that stay open in a process
 
@@ -49,4 +50,4 @@ class Pool:
 
 
 POOL = Pool()
-os.register_at_fork(after_in_child=POOL.forget)
+after_fork_in_child(POOL.forget)

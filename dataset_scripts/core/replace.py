@@ -81,9 +81,10 @@ def _filled(descriptor: int, path: str | os.PathLike) -> Iterator[Output]:
 def _finish(descriptor: int, old: os.stat_result | None) -> None:
     """Gives a new file owner and permissions of the old one, and brings it to the disk."""
     if old is not None:
-        with contextlib.suppress(PermissionError):
-            os.fchown(descriptor, old.st_uid, old.st_gid)
-        os.fchmod(descriptor, stat.S_IMODE(old.st_mode))
+        with contextlib.suppress(AttributeError):  # Windows, where a file takes them from its folder
+            with contextlib.suppress(PermissionError):
+                os.fchown(descriptor, old.st_uid, old.st_gid)
+            os.fchmod(descriptor, stat.S_IMODE(old.st_mode))
     os.fsync(descriptor)
 
 
@@ -105,7 +106,7 @@ def new_folder(
             full.
     """
     path = Path(os.path.realpath(path))
-    if path.is_mount():
+    if os.path.ismount(path):
         raise DataError(f"{path} is where a disk is mounted, which cannot be replaced: name a folder in it")
     partial, old = beside(path, "partial"), beside(path, "replaced")
     with writing(path):
@@ -151,14 +152,14 @@ def _take_name(partial: Path, path: Path) -> None:
 
 def _exchange(one: Path, other: Path) -> bool:
     """Exchanges two names at once; False if the system or the disk cannot."""
-    library = ctypes.CDLL(None, use_errno=True)
     names = os.fsencode(one), os.fsencode(other)
     try:
+        library = ctypes.CDLL(None, use_errno=True)
         if sys.platform == "darwin":
             failed = library.renamex_np(*names, 2)  # RENAME_SWAP
         else:
             failed = library.renameat2(-100, names[0], -100, names[1], 2)  # AT_FDCWD, RENAME_EXCHANGE
-    except AttributeError:  # a C library without it
+    except (AttributeError, TypeError):  # a C library without it; Windows, whose C library has a name
         return False
     number = ctypes.get_errno()
     if failed and number not in _UNKNOWN:
@@ -223,7 +224,12 @@ def remove(path: Path) -> None:
 
 def sync(folder: Path) -> None:
     """Brings the names in a folder to the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except PermissionError:
+        if os.access(folder, os.R_OK):  # Windows opens no folders, and writes the names by itself
+            return
+        raise
     try:
         os.fsync(descriptor)
     except OSError as error:
@@ -236,6 +242,7 @@ def sync(folder: Path) -> None:
 def _sync_tree(folder: Path) -> None:
     for parent, _, names in os.walk(folder):
         for name in names:
-            with open(Path(parent, name), "rb") as file:
+            path = Path(parent, name)
+            with open(path, "r+b" if os.access(path, os.W_OK) else "rb") as file:  # Windows flushes only what it may write
                 os.fsync(file.fileno())
         sync(Path(parent))

@@ -2,7 +2,6 @@
 
 import io
 import lzma
-import os
 from collections.abc import Callable, Iterator
 from contextlib import closing, nullcontext
 from pathlib import Path
@@ -94,7 +93,8 @@ class TarReader(Tar):
             raise DataError(f"{self.path} has no member {name}")
         offset, size = self.members[name]
         with self._opened(lambda: open(self.path, "rb", buffering=0)) as file:
-            content = os.pread(file.fileno(), size, offset)
+            file.seek(offset)
+            content = file.read(size)
         if len(content) < size:
             raise EOFError("the file was cut off since it was listed")
         return content

@@ -71,7 +71,7 @@ class Prepare:
             x = self.auto(x, batch["draws"][:, AUTO : AUTO + DRAWS_PER_OP * self.auto.ops].cpu())
         x = x.float().div_(255).sub_(self.mean).div_(self.std)
         if self.augment.erase:
-            x = erase(x, self.augment.erase, draws[:, -ERASE_DRAWS:])
+            x = erase(x, self.augment.erase, batch["draws"][:, -ERASE_DRAWS:].cpu())
         return x, labels
 
 
@@ -113,10 +113,10 @@ def erase(x: torch.Tensor, probability: float, draws: torch.Tensor) -> torch.Ten
     Args:
         x: float32 (B, C, S, S), scaled.
         probability: that an image loses a rectangle.
-        draws: (B, 5) in [0, 1].
+        draws: (B, 5) in [0, 1], on the CPU: whole pixels must not depend on the device, which may have no float64.
     """
     size = x.shape[-1]
-    whether, area, ratio, left, top = draws.double().unbind(1)  # double: whole pixels must not depend on the device
+    whether, area, ratio, left, top = draws.double().unbind(1)
     area = (ERASED_AREA[0] + (ERASED_AREA[1] - ERASED_AREA[0]) * area) * size**2
     low, high = math.log(ERASED_RATIO[0]), math.log(ERASED_RATIO[1])
     ratio = (low + (high - low) * ratio).exp()
@@ -125,8 +125,9 @@ def erase(x: torch.Tensor, probability: float, draws: torch.Tensor) -> torch.Ten
         (area / ratio).sqrt().round().clamp(1, size),
     )
     top, left = (top * (size - height + 1)).floor(), (left * (size - width + 1)).floor()
+    height = height.where(whether < probability, 0)
+    edges = torch.stack([top, top + height, left, left + width], 1).long().to(x.device)
+    top, bottom, left, right = edges.unsqueeze(2).unbind(1)
     span = torch.arange(size, device=x.device)
-    rows = (span >= top[:, None]) & (span < (top + height)[:, None])
-    columns = (span >= left[:, None]) & (span < (left + width)[:, None])
-    box = rows[:, None, :, None] & columns[:, None, None, :] & (whether < probability)[:, None, None, None]
-    return x.masked_fill(box, 0.0)
+    rows, columns = (span >= top) & (span < bottom), (span >= left) & (span < right)
+    return x.masked_fill(rows[:, None, :, None] & columns[:, None, None, :], 0.0)

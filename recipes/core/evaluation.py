@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from recipes.core.augment import Prepare
 from recipes.core.images import Images
-from recipes.core.reduce import reduce_value
+from recipes.core.reduce import reduce_value, sum_once
 
 BINS = 15  # of the calibration error, as in Guo et al. 2017
 SHOWN = 25  # mistakes that are kept
@@ -116,7 +116,7 @@ def evaluate(
     """
     model = accelerator.unwrap_model(model)
     model.eval()
-    sums = torch.zeros(2, dtype=torch.float64)  # loss, and labels among the likeliest five
+    sums, top5 = [], torch.zeros(1, dtype=torch.int64)  # the losses of each batch; labels among the likeliest five
     confusion = torch.zeros(classes, classes, dtype=torch.int64)
     calibration = torch.zeros(BINS, 3, dtype=torch.float64)
     mistakes, kept, rows = [], [], []
@@ -129,8 +129,8 @@ def evaluate(
         probabilities = logits.softmax(dim=1)
         sure, predicted = probabilities.max(dim=1)
         right = predicted == labels
-        sums[0] += F.cross_entropy(logits, labels, reduction="none").double().sum()
-        sums[1] += (logits.topk(min(5, classes)).indices == labels[:, None]).sum()
+        sums.append(F.cross_entropy(logits, labels, reduction="none").double().sum().item())
+        top5 += (logits.topk(min(5, classes)).indices == labels[:, None]).sum()
         confusion += torch.bincount(labels * classes + predicted, minlength=classes**2).view(classes, classes)
         bins = (sure.double() * BINS).ceil().long().sub(1).clamp(0, BINS - 1)  # (0, 1/15], (1/15, 2/15], …
         calibration.index_add_(0, bins, torch.stack([torch.ones_like(sure), sure, right], dim=1).double())
@@ -143,13 +143,12 @@ def evaluate(
     count = int(confusion.sum())
     if count != len(images):
         raise RuntimeError(f"evaluated {count} images of {len(images)}")
-    loss, top5 = (reduce_value(sums, average=False).cpu() / count).tolist()
     calibration = reduce_value(calibration, average=False).cpu()
     surest = sorted(gather_object(sorted(mistakes, key=surest_first)[:SHOWN]), key=surest_first)
     return Evaluation(
-        loss,
+        sum_once(sums) / count,
         int(confusion.diagonal().sum()) / count,
-        top5,
+        int(reduce_value(top5, average=False)) / count,
         float((calibration[:, 1] - calibration[:, 2]).abs().sum() / count),
         count,
         confusion,

@@ -13,7 +13,7 @@ from recipes.core.export import describe_generator
 from recipes.core.flow import flow_losses, hide_labels
 from recipes.core.images import Images
 from recipes.core.learner import Learner
-from recipes.core.reduce import reduce_value
+from recipes.core.reduce import in_double, reduce_value, sum_once
 from recipes.core.runtime import UserError
 from recipes.core.step import Batch
 from recipes.core.unet import UNet
@@ -94,13 +94,14 @@ def evaluate_flow(
     """
     network = accelerator.unwrap_model(network)
     network.eval()
-    sums = torch.zeros(2, dtype=torch.float64)
+    sums, mine = [], 0
     for rows, item in deal(accelerator, images, batch, workers):
         x, labels = prepare(item)
         with accelerator.autocast():
             losses = flow_losses(network, x, labels, item["indices"].numpy(), seed, TEST)
-        sums += torch.stack([losses.double().sum().cpu(), torch.tensor(len(rows))])
-    total, count = reduce_value(sums, average=False).tolist()
+        sums.append(in_double(losses).sum().item())
+        mine += len(rows)
+    count = int(reduce_value(mine, average=False))
     if count != len(images):
         raise RuntimeError(f"evaluated {count} images of {len(images)}")
-    return FlowResult(total / count, int(count))
+    return FlowResult(sum_once(sums) / count, count)

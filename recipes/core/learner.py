@@ -10,6 +10,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from recipes.core.augment import Prepare
 from recipes.core.config import Augment, Training
@@ -32,7 +33,8 @@ class Learner(ABC):
         total: samples of the whole training.
 
     Attributes:
-        micro: images that a rank puts through the model at a time.
+        micro: images that a rank reads at a time.
+        at_once: images that a rank puts through the model at a time, in training and in tests.
         fingerprint: of the initial weights, equal on all ranks.
         rate: the learning rate of the last step.
 
@@ -52,6 +54,7 @@ class Learner(ABC):
         if config.exact and config.accumulate > 1:
             raise UserError(f"exact=true cuts a batch into shards by itself: leave accumulate={config.accumulate} out")
         self.micro = config.batch // parts
+        self.at_once = config.batch // config.shards if config.exact else self.micro
         model = initialize(self.build, config.init.method, config.seed)
         average = copy.deepcopy(model).requires_grad_(False) if config.optim.ema else None
         self.fingerprint = verify_equal(model=model, **({"ema": average} if average is not None else {}))
@@ -59,6 +62,8 @@ class Learner(ABC):
         model = model.to(memory_format=self.layout)
         if world > 1 and accelerator.device.type == "cuda":
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        train_mode(model)
+        check_statistics(model, self.at_once, world)
         self.model, self.average = model, average
         self.best: dict[str, torch.Tensor] | None = None  # the weights that did best on the validation images
         optimizer = build_optimizer(model, config.optim)
@@ -165,3 +170,18 @@ class Learner(ABC):
                 buffer.copy_(ranks[self.accelerator.process_index][name])
             elif buffer.is_floating_point():
                 buffer.copy_(torch.stack([rank[name] for rank in ranks]).mean(0))
+
+
+def check_statistics(model: nn.Module, at_once: int, world: int) -> None:
+    """Refuses batch normalisation by the statistics of one image, which are noise, or none if it is one pixel there.
+
+    Raises:
+        UserError: with the way out.
+    """
+    for name, module in model.named_modules():
+        images = at_once * (world if isinstance(module, nn.SyncBatchNorm) else 1)
+        if isinstance(module, _BatchNorm) and module.training and images == 1:
+            raise UserError(
+                f"{name} takes batch statistics, but one image at a time goes through the model of a process: choose a larger "
+                "batch, a smaller accumulate, fewer processes, or a model without BatchNorm"
+            )

@@ -1,8 +1,6 @@
 """What a run says while it goes on: log.jsonl, trackers, and a table on the terminal."""
 
 import json
-import resource
-import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ import torch
 from accelerate import Accelerator
 from tqdm import tqdm
 
+from dataset_scripts.core import system
 from dataset_scripts.core.disk import writing
 from dataset_scripts.core.errors import printable
 from dataset_scripts.core.replace import write_file
@@ -135,10 +134,7 @@ class Speed:
 
 def peak_memory() -> int:
     """The most bytes that this process has held: on its GPU, where it has one, else in main memory."""
-    if torch.cuda.is_initialized():
-        return torch.cuda.max_memory_allocated()
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return torch.cuda.max_memory_allocated() if torch.cuda.is_initialized() else system.peak_memory()
 
 
 def announce(learner: Learner, steps: int, folder: Path, found: Path | None) -> None:
@@ -155,7 +151,7 @@ def announce(learner: Learner, steps: int, folder: Path, found: Path | None) -> 
         + f"input      {data.channels} × {data.size} × {data.size} ({data.resize}), mean {data.mean}, std {data.std}\n"
         f"model      {learner.name}, {parameters:,} parameters\n"
         f"weights    {learner.fingerprint}, equal on {world} of {world} processes (init.method={config.init.method})\n"
-        f"device     {world} × {learner.accelerator.device.type}, precision {config.precision}, {mode}\n"
+        f"device     {world} × {learner.accelerator.device.type}, CPU threads {config.threads}, precision {config.precision}, {mode}\n"
         f"batch      {config.batch} = {world} processes × {config.accumulate} parts × {learner.micro}, {steps:,} updates\n"
         f"folder     {printable(folder)}" + (f", going on after {int(found.name):,} images" if found else "") + "\n",
         flush=True,

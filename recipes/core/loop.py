@@ -20,7 +20,7 @@ from recipes.core.fingerprint import check_data
 from recipes.core.images import Images
 from recipes.core.learner import Learner
 from recipes.core.log import Log, Result, Speed, Table, Timed, announce
-from recipes.core.reduce import from_main, reduce_value
+from recipes.core.reduce import from_main, in_double, reduce_value
 from recipes.core.run_folder import RunFolder
 from recipes.core.runtime import Interruption, UserError, quiet_other_ranks, start
 from recipes.core.sampler import StreamSampler
@@ -65,7 +65,7 @@ def train(
             and `RunFolder` say.
     """
     main, rank, world = accelerator.is_main_process, accelerator.process_index, accelerator.num_processes
-    config = replace(config, data=splits.data, precision=accelerator.mixed_precision)
+    config = replace(config, data=splits.data, precision=accelerator.mixed_precision, threads=torch.get_num_threads())
     size, batch = len(splits.train), config.batch
     steps = int(config.epochs * size) // batch
     if steps < 1:
@@ -120,7 +120,7 @@ def train(
             tests, saves = tests or seen == total, (saves or stop) and seen < total
             if not (logs or tests or saves):
                 continue
-            mine = torch.cat(losses).double()
+            mine = in_double(torch.cat(losses))
             losses.clear()
             recent = reduce_value(torch.stack([mine.sum(), mine.new_tensor(len(mine))]), average=False).cpu()
             sums += recent

@@ -111,7 +111,7 @@ class CifarNet(nn.Module):
             floor: is added to the variances, for axes on which patches hardly differ.
         """
         channels = images.shape[1]
-        patches = F.unfold(images, 2).transpose(1, 2).reshape(-1, 4 * channels).double().cpu()
+        patches = F.unfold(images, 2).transpose(1, 2).reshape(-1, 4 * channels).cpu().double()
         variances, axes = torch.linalg.eigh(patches.T @ patches / len(patches))
         axes = axes * axes.gather(0, axes.abs().argmax(0, keepdim=True)).sign()  # an axis has no direction: choose one
         filters = (axes / (variances + floor).sqrt()).T.reshape(4 * channels, channels, 2, 2)

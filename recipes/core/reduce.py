@@ -1,13 +1,20 @@
 """Numbers over all ranks."""
 
+import itertools
+import math
 from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from accelerate import PartialState
-from accelerate.utils import broadcast_object_list, reduce
+from accelerate.utils import broadcast_object_list, gather_object, reduce
 from torch import nn
+
+
+def in_double(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor as float64, where it lies; on the CPU if it lies on the GPU of a Mac, which has no float64."""
+    return (tensor.cpu() if tensor.device.type == "mps" else tensor).double()
 
 
 def reduce_value(value: torch.Tensor | float, average: bool = True) -> torch.Tensor:
@@ -24,6 +31,11 @@ def reduce_value(value: torch.Tensor | float, average: bool = True) -> torch.Ten
     if state.num_processes == 1:
         return tensor
     return reduce(tensor.to(state.device), "mean" if average else "sum")
+
+
+def sum_once(values: list[float]) -> float:
+    """The sum of the values of all ranks, rounded once: the same bits in any order, and on any number of ranks."""
+    return math.fsum(itertools.chain.from_iterable(gather_object([values])))
 
 
 def from_main(compute: Callable[[], Any]) -> Any:

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import re
 import shlex
 import sys
@@ -21,6 +20,7 @@ import matplotlib.pyplot as plt
 from dataset_scripts.core.errors import printable
 from dataset_scripts.core.markdown import code, markdown
 from dataset_scripts.core.replace import new_file, write_file
+from dataset_scripts.core.system import relative_path
 from recipes.core.classifier import Classifier
 from recipes.core.evaluation import Evaluation
 from recipes.core.export import weights_of
@@ -108,7 +108,7 @@ def plot_mistakes(path: Path, evaluation: Evaluation, images: Images, classes: l
 
 def command() -> str:
     """The command line of this run, as it can be typed again."""
-    script = os.path.relpath(sys.argv[0])
+    script = relative_path(sys.argv[0], ".") or sys.argv[0]
     return shlex.join(["accelerate", "launch", script, *sys.argv[1:]])
 
 

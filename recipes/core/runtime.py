@@ -14,11 +14,13 @@ import datasets
 import torch
 import torch.distributed as dist
 from accelerate import Accelerator, PartialState
-from accelerate.utils import DistributedDataParallelKwargs, DistributedType, LoggerType, ProjectConfiguration
+from accelerate.utils import DistributedDataParallelKwargs, LoggerType, ProjectConfiguration, parse_flag_from_env
 
 from dataset_scripts import DataError, TrustError
 from dataset_scripts.core.disk import disk_fault
 from dataset_scripts.core.errors import printable
+from dataset_scripts.core.system import print_every_character, usable_cores
+from recipes.core import environment
 
 
 class UserError(DataError):
@@ -33,6 +35,7 @@ EXPECTED = (
     torch.OutOfMemoryError,
     datasets.exceptions.DatasetsError,
 )
+PRECISIONS = ("no", "bf16", "fp16")
 INTERRUPTED = 75  # exit status of a run that was asked to stop and can go on: EX_TEMPFAIL of sysexits.h
 # What gloo and NCCL say when a process at the other end is gone.
 LOST_PEER = re.compile("closed by peer|reset by peer|connection refused|remote process exited|broken pipe", re.IGNORECASE)
@@ -53,19 +56,20 @@ def start(
         cpu: do not use an accelerator; a machine without one never does.
         precision: "no", "bf16" or "fp16"; None takes the launcher's choice.
         processes: the number of processes that there must be, or None.
-        threads: CPU threads of each process; None shares out the cores of the machine.
+        threads: CPU threads of each process, a part of the bits of a sum; None shares out the cores on the CPU.
         deterministic: refuse operations whose result differs from run to run.
         log_with: trackers of accelerate ("tensorboard", "trackio", "wandb", …).
         ddp: arguments of `accelerate.DistributedDataParallelKwargs`.
 
     Raises:
-        UserError: the launcher's idea of the number of processes differs from accelerate's or from `processes`, or a
-            tracker is unknown or not installed.
+        UserError: the launcher's idea of the number of processes differs from accelerate's or from `processes`, the
+            environment would change the arithmetic, or a tracker is unknown or not installed.
     """
-    precision = precision or os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
-    if precision not in ("no", "bf16", "fp16"):
-        raise UserError(f"precision={precision}: choose no, bf16 or fp16")
-    cpu = cpu or not torch.accelerator.is_available()
+    if fault := environment.fault_of():
+        raise UserError(fault)
+    if precision is None and (precision := os.environ.get("ACCELERATE_MIXED_PRECISION") or "no") not in PRECISIONS:
+        raise UserError(f"the launcher's mixed_precision is {precision}: set it to no, bf16 or fp16, or pass precision=…")
+    cpu = cpu or parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available()
     if cpu and precision == "fp16":
         raise UserError("precision=fp16 needs a GPU: choose no or bf16")
     asked = "MASTER_PORT" in os.environ and "WORLD_SIZE" not in os.environ
@@ -98,16 +102,17 @@ def start(
     started = {str(getattr(tracker, "value", tracker)) for tracker in accelerator.log_with}
     if missing := next((name for name in log_with if name not in started), None):
         raise UserError(f"log_with={missing} needs a package that is not installed: pip install {missing}")
-    if accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM):
-        raise UserError(f"recipes train data parallel, not with {accelerator.distributed_type.value}: take another launch config")
+    if cpu and accelerator.device.type != "cpu":
+        raise UserError(f"ACCELERATE_TORCH_DEVICE={accelerator.device}, but the run is to use the CPU: unset one of them")
     world = int(os.environ.get("WORLD_SIZE", 1))
     if world != accelerator.num_processes:
         raise UserError(f"the launcher started {world} processes, accelerate sees {accelerator.num_processes}")
     if processes not in (None, accelerator.num_processes):
         raise UserError(f"processes={processes}, but the launcher started {accelerator.num_processes}")
-    if accelerator.device.type == "cpu":
-        local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-        torch.set_num_threads(threads or max(1, len(os.sched_getaffinity(0)) // local))
+    if threads is None and accelerator.device.type == "cpu":  # whatever OMP_NUM_THREADS says, which launchers set
+        threads = max(1, usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
+    if threads is not None:
+        torch.set_num_threads(threads)
     return accelerator
 
 
@@ -121,8 +126,9 @@ class Interruption:
     def __init__(self):
         self.asked = False
         self.pending: tuple[torch.Tensor, dist.Work] | None = None
-        for number in (signal.SIGTERM, signal.SIGUSR1):
-            signal.signal(number, self._ask)
+        for name in ("SIGTERM", "SIGUSR1"):  # Windows has no SIGUSR1
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), self._ask)
 
     def _ask(self, number: int, frame: Any) -> None:
         self.asked = True
@@ -165,6 +171,7 @@ def one_line_errors(program: str) -> Iterator[None]:
     told once, the others leave the main process a moment to tell it.
     """
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    print_every_character()
     try:
         yield
     except EXPECTED as error:

@@ -114,7 +114,7 @@ def describe(generator: Generator, labels: np.ndarray, classes: list[str], *draw
 def begin(folder: Path, identity: str) -> Path:
     """Empties a folder of other samples, or of unknown ones."""
     known = folder / IDENTITY
-    if not known.is_file() or known.read_text() != identity:
+    if not known.is_file() or known.read_text(encoding="utf-8") != identity:
         with writing(folder):
             for path in folder.iterdir():
                 remove(path)

@@ -10,6 +10,7 @@ import torch
 from torch_fidelity import FeatureExtractorBase
 from tqdm import tqdm
 
+from dataset_scripts.core.system import usable_cores
 from recipes.fidelity_core import extractors
 from recipes.fidelity_core.inputs import Drawn, Images
 from recipes.fidelity_core.ranks import Ranks
@@ -91,7 +92,7 @@ def _compute(
     workers = options["workers"]
     if workers is None:
         local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-        workers = 0 if options["save_cpu_ram"] else max(1, min(4, len(os.sched_getaffinity(0)) // local))
+        workers = 0 if options["save_cpu_ram"] else max(1, min(4, usable_cores() // local))
     fresh, flushed = {}, time.monotonic()
     bar = tqdm(
         total=len(numbers),

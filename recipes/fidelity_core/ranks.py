@@ -10,6 +10,7 @@ import torch
 import torch.distributed as dist
 from accelerate import PartialState
 
+from recipes.core import environment
 from recipes.core.runtime import UserError
 
 PATIENCE = timedelta(days=7)  # the others wait while one process computes distances, which takes long
@@ -25,6 +26,8 @@ class Ranks:
     """
 
     def __init__(self, cuda: bool):
+        if fault := environment.fault_of():
+            raise UserError(fault)
         self.state = PartialState(cpu=not (cuda and torch.accelerator.is_available()))
         self.rank, self.world, self.main = self.state.process_index, self.state.num_processes, self.state.is_main_process
         self.device = self.state.device if cuda else torch.device("cpu")

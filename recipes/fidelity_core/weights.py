@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import re
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -141,12 +142,20 @@ def in_hub(files: dict[str, Path]) -> Iterator[None]:
         checkpoints = Path(folder, "checkpoints")
         checkpoints.mkdir()
         for name, path in files.items():
-            (checkpoints / PUBLISHED[name].name).symlink_to(path.resolve())
+            _link(checkpoints / PUBLISHED[name].name, path)
         for entry in hub.iterdir() if hub.is_dir() else ():  # the code of DINOv2, where it is cached
             if entry.name != "checkpoints":
-                Path(folder, entry.name).symlink_to(entry.resolve())
+                _link(Path(folder, entry.name), entry)
         torch.hub.set_dir(folder)
         try:
             yield
         finally:
             torch.hub.set_dir(hub)
+
+
+def _link(place: Path, target: Path) -> None:
+    """Makes a file or folder stand at another place, too: as a copy if this user may make no links, as on Windows."""
+    try:
+        place.symlink_to(target.resolve())
+    except OSError:
+        (shutil.copytree if target.is_dir() else shutil.copy)(target, place)

@@ -1,11 +1,12 @@
 """Run on one or more processes by test_learner.py: some steps of each of several configurations, as JSON on the main process.
 
 Each argument is a JSON object: `options` of train.py, `steps`, and `uniform`, which makes the head zero, so that all
-classes are as likely.
+classes are as likely, and `test`, which tests after the last step.
 """
 
 import json
 import sys
+from pathlib import Path
 
 import torch
 from torch.utils.data import BatchSampler, DataLoader
@@ -18,6 +19,7 @@ from recipes.core.reduce import gather_tensors
 from recipes.core.runtime import UserError, finish, start
 from recipes.core.sampler import StreamSampler
 from recipes.core.step import ddp_options
+from recipes.train import test
 
 cases = [json.loads(argument) for argument in sys.argv[1:]]
 first = merge(Train, {}, cases[0]["options"])
@@ -41,6 +43,8 @@ for case in cases:
                 tensor.zero_()
     before = {name: tensor.clone() for name, tensor in learner.model.state_dict().items()}
     sampler = StreamSampler(splits[key].train, world, rank, config.seed, stop=total)
+    sizes = set()
+    hook = learner.model.register_forward_pre_hook(lambda module, inputs: sizes.add((module.training, len(inputs[0]))))
     batches = iter(DataLoader(splits[key].train, sampler=BatchSampler(sampler, learner.micro, False), batch_size=None))
     losses = []
     for step in range(case["steps"]):
@@ -48,8 +52,13 @@ for case in cases:
         losses.append(torch.stack(gather_tensors(mine), 1).flatten().tolist())  # in the order of the stream
     state, labels = learner.model.state_dict(), torch.from_numpy(splits[key].train.labels)
     order = list(StreamSampler(splits[key].train, 1, 0, config.seed, stop=total))[: config.batch]
+    tested = test(learner, Path(), 0).numbers() if case.get("test") else None
+    hook.remove()
     report.append({
         "losses": losses,
+        "tested": tested,
+        "sizes": {mode: max(size for training, size in sizes if training == (mode == "training"))
+                  for mode in ("training", "test")[: 1 + bool(tested)]},
         "changes": {name: (state[name] - tensor).double().norm().item() for name, tensor in before.items()},
         "weights": learner.verify(),
         "dtypes": sorted({str(tensor.dtype) for tensor in state.values()}),

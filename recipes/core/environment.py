@@ -1,0 +1,41 @@
+"""Variables of the environment that would change the arithmetic behind the back of the options.
+
+The launcher sets those of accelerate, from its options and its config file. One that asks for what the recipes have an option
+for, or cannot do, is refused; `ACCELERATE_MIXED_PRECISION` alone is taken, where `precision` is not given, and shown.
+"""
+
+import os
+from collections.abc import Mapping
+
+OFF = ("", "0", "false", "no", "n", "off", "f")
+PARALLEL = "recipes train data parallel: take another launch config, such as accelerate_configs/gpu.yaml"
+TF32 = "would change how float32 is multiplied: unset it"
+COMPILE = "would leave compile=true without effect: unset it"
+# variable -> values that change nothing, and what to do about any other
+REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
+    "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": (("", "1"), "would divide the gradients: unset it, and pass accumulate=N"),
+    "ACCELERATE_DYNAMO_BACKEND": (OFF, "would compile the model: launch with --dynamo_backend no, and pass compile=true"),
+    "ACCELERATE_USE_FSDP": (OFF, PARALLEL),
+    "ACCELERATE_USE_DEEPSPEED": (OFF, PARALLEL),
+    "ACCELERATE_USE_MEGATRON_LM": (OFF, PARALLEL),
+    "ACCELERATE_USE_PARALLELISM_CONFIG": (OFF, PARALLEL),
+    "ACCELERATE_USE_IPEX": (OFF, "would rewrite the model for another library: unset it"),
+    "ACCELERATE_DOWNCAST_BF16": (("",), "would round float32 to bf16: unset it, and pass precision=bf16"),
+    "XLA_DOWNCAST_BF16": (OFF, "would round float32 to bf16: unset it, and pass precision=bf16"),
+    "NVIDIA_TF32_OVERRIDE": (("",), TF32),
+    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": (OFF, TF32),
+    "ONEDNN_DEFAULT_FPMATH_MODE": (("", "strict"), TF32),
+    "DNNL_DEFAULT_FPMATH_MODE": (("", "strict"), TF32),
+    "PYTORCH_MPS_FAST_MATH": (OFF, TF32),
+    "PYTORCH_TUNABLEOP_ENABLED": (OFF, "would choose the arithmetic by its speed at the moment: unset it"),
+    "TORCH_COMPILE_DISABLE": (OFF, COMPILE),
+    "TORCHDYNAMO_DISABLE": (OFF, COMPILE),
+}
+
+
+def fault_of(environment: Mapping[str, str] = os.environ) -> str | None:
+    """What is wrong with the environment, in a line; None if it changes no arithmetic."""
+    for name, (harmless, advice) in REFUSED.items():
+        if (value := environment.get(name, "")).strip().lower() not in harmless:
+            return f"{name}={value}: {advice}"
+    return None
