@@ -23,6 +23,7 @@ from recipes.core.data import load_splits
 from recipes.core.evaluation import Evaluation, evaluate
 from recipes.core.loop import start_training, train
 from recipes.core.options import describe
+from recipes.core.pretrained import start_from_weights
 from recipes.core.runtime import INTERRUPTED, finish, one_line_errors
 
 
@@ -50,6 +51,7 @@ def main() -> None:
     with one_line_errors("train.py"):
         config, name = read_config(Train, sys.argv[1:], default="digits")
         accelerator = start_training(config)
+        config = start_from_weights(config)
         splits = load_splits(config.data, config.augment, config.seed)
         finished = train(accelerator, config, name, splits, Classifier, test, write)
         finish(accelerator)
