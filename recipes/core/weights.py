@@ -131,10 +131,9 @@ class OnHub:
                 return _examine_cached(Path(path))
         except (*HfHubHTTPError.__bases__, RuntimeError, ValueError) as error:
             constants = huggingface_hub.constants
-            why = "HF_HUB_OFFLINE is set: unset it" if constants.HF_HUB_OFFLINE else reason(error, constants.ENDPOINT)
             place = Path(constants.HF_HUB_CACHE, f"models--{self.repo.replace('/', '--')}")
             raise UserError(
-                f"the weights of {self.repo} cannot be fetched from {constants.ENDPOINT}/{self.repo} ({why}). Else run "
+                f"{constants.ENDPOINT}/{self.repo} could not be fetched ({reason(error, constants.ENDPOINT)}). Else run "
                 f"`hf download {self.repo} {self.names[0]}` where the Hub can be reached, and copy its {place.name} to {place}"
             ) from error
         raise UserError(f"{self.repo} on the Hub holds no weights: it has none of {', '.join(self.names)}")
