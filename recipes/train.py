@@ -26,6 +26,7 @@ from recipes.core.general import general_recipe
 from recipes.core.images import Images
 from recipes.core.loop import start_training, train
 from recipes.core.options import describe
+from recipes.core.pretrained import start_from_weights
 from recipes.core.runtime import INTERRUPTED, finish, one_line_errors
 
 
@@ -56,6 +57,8 @@ def main() -> None:
         parts = find_data(config.data)
         if words is not None:
             config = general_recipe(config, words, parts, accelerator.num_processes)
+        config = start_from_weights(config)
+        parts.follow(config.data)
         check_effects(config, parts)
         splits = load_splits(parts, config.augment, config.seed)
         finished = train(accelerator, config, name, splits, Classifier, test, write)

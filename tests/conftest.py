@@ -9,6 +9,7 @@ from pathlib import Path
 # Before anything imports huggingface_hub: tests neither see nor touch the cache of the person who runs them.
 _CACHE = tempfile.TemporaryDirectory(prefix="dataset-scripts-tests-")
 os.environ["HF_HOME"] = _CACHE.name
+os.environ["TORCH_HOME"] = f"{_CACHE.name}/torch"
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.pop("HF_DATASETS_CACHE", None)
 

@@ -4,8 +4,10 @@
     python tests/hub.py FOLDER USER/NAME STATE      can be written to, with the token `hf_write`
     python tests/hub.py FOLDER USER/NAME STATE model    the same, of a model
 
-The folder STATE has `log` (a line for each request that writes), `objects/` (what was uploaded, by sha256), `repo.json`
-(once the repository exists) and `branches/` (all but main). Where the file `STATE/hold` exists, an upload hangs.
+The folder STATE has `log` (a line for each request that writes), `reads` (for each that reads a file, with its range),
+`objects/` (what was uploaded, by sha256), `repo.json` (once the repository exists) and `branches/` (all but main). Where
+the file `STATE/hold` exists, an upload hangs; where `STATE/cut` does, the next file breaks off in the middle, and where
+`STATE/wrong` does, files have other bytes than they should.
 """
 
 import base64
@@ -39,7 +41,7 @@ def git_hash(content: bytes) -> str:
 class Hub(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
-    def answer(self, status: int, body: bytes | dict | list = b"", **headers: str) -> None:
+    def answer(self, status: int, body: bytes | dict | list = b"", cut: int | None = None, **headers: str) -> None:
         if not isinstance(body, bytes):
             body, headers = json.dumps(body).encode(), {"Content_Type": "application/json", **headers}
         self.send_response(status)
@@ -47,7 +49,7 @@ class Hub(BaseHTTPRequestHandler):
             self.send_header(name.replace("_", "-"), value)
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(body)
+            self.wfile.write(body[:cut])
 
     @property
     def token(self) -> str:
@@ -65,9 +67,17 @@ class Hub(BaseHTTPRequestHandler):
             commit = commit_of(files)
             if name not in files:
                 return self.answer(404, X_Error_Code="EntryNotFound", X_Repo_Commit=commit)
-            body = files[name].read_bytes()
+            body, wanted = files[name].read_bytes(), self.headers.get("Range")
+            if STATE:
+                self.log(f"{name} {wanted or ''}", b"", "reads")
             tag = {"ETag": f'"{hashlib.sha256(body).hexdigest()}"', "X_Repo_Commit": commit, "Accept_Ranges": "bytes"}
-            if wanted := self.headers.get("Range"):
+            if STATE and (STATE / "wrong").exists():
+                body = body[::-1]
+            if STATE and self.command == "GET" and (STATE / "cut").exists():
+                (STATE / "cut").unlink()
+                self.answer(200, body, cut=len(body) // 2, **tag)
+                return self.connection.close()
+            if wanted:
                 first, last = wanted.removeprefix("bytes=").split("-")
                 part = body[int(first) : int(last or len(body)) + 1]
                 span = f"bytes {first}-{int(first) + len(part) - 1}/{len(body)}"
@@ -162,8 +172,8 @@ class Hub(BaseHTTPRequestHandler):
         url = f"http://{self.headers['Host']}{WEB}/commit/{oid}"
         self.answer(200, {"success": True, "commitOid": oid, "commitUrl": url})
 
-    def log(self, path: str, body: bytes) -> None:
-        with open(STATE / "log", "a") as file:
+    def log(self, path: str, body: bytes, name: str = "log") -> None:
+        with open(STATE / name, "a") as file:
             file.write(f"{self.command} {path} {body.decode()}".strip() + "\n")
 
     def log_message(self, *args) -> None:

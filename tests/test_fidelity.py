@@ -336,7 +336,7 @@ def test_weights_are_checked(measure, folders, inception, tmp_path):
     named.write_bytes(inception.read_bytes())
     with pytest.raises(UserError, match="is damaged: its sha256 is"):
         run(feature_extractor_weights_path=named)
-    with pytest.raises(UserError, match=r"mobilenet-v2 needs its weights .*b0353104"):
+    with pytest.raises(UserError, match=r"weights of mobilenet-v2: mobilenet_v2-b0353104.pth is not here, and HF_HUB_OFFLINE"):
         run(feature_extractor="mobilenet-v2", feature_layer_fid="1280")
     torch.save({"a": torch.zeros(1)}, tmp_path / "other.pth")
     with pytest.raises(UserError, match=r"other\.pth does not hold the weights of inception"):

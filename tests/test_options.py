@@ -104,9 +104,7 @@ def test_unknown_names_are_refused_with_the_nearest():
 def test_what_has_to_be_given(tmp_path):
     with pytest.raises(UserError, match=r"data\.path=… has to be given \(a script"):
         read_config(Train, ["finetune_folder"], "digits")
-    with pytest.raises(UserError, match=r"model\.weights=… has to be given"):
-        read_config(Train, ["finetune_folder", "data.path=photos"], "digits")
-    assert read_config(Train, ["finetune_folder", "data.path=a", "model.weights=b"], "digits")[0].model.weights == "b"
+    assert read_config(Train, ["finetune_folder", "data.path=a"], "digits")[0].model.weights == "DEFAULT"
 
 
 def test_words_and_options(tmp_path, monkeypatch):

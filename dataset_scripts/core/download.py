@@ -32,6 +32,7 @@ BLOCK = 1 << 20
 TRIES = 3  # of each mirror, for what may pass: a broken line, a busy server
 TIMEOUT = 30  # seconds without a byte
 PAUSE = 1.0  # seconds before the second try; doubled for the third
+BY_HAND = "If you have it already, pass data_dir='folder/with/it'"
 
 
 def download_all(name: str, sources: Sequence[Source], downloads: Path) -> Path:
@@ -54,11 +55,14 @@ def downloads_folder(name: str, sources: Sequence[Source], downloads: Path) -> P
     return downloads / f"{name}-{key.hexdigest()[:16]}"
 
 
-def download(source: Source, folder: Path) -> Path:
+def download(source: Source, folder: Path, by_hand: str = BY_HAND) -> Path:
     """Fetches a file into a folder, or finds it there. Processes that want the same file wait for one.
 
     A file has its name in the cache only when it is whole and verified. What came before a break is kept, and the next
     call goes on from there.
+
+    Args:
+        by_hand: what the message says to do where nothing can be fetched.
 
     Raises:
         DataError: it could not be had; names the file, each URL with what went wrong, and the way by hand.
@@ -89,9 +93,7 @@ def download(source: Source, folder: Path) -> Path:
                 os.replace(partial, path)
             _note(path, source)
             return path
-    raise DataError(
-        f"{source.name} could not be downloaded ({'; '.join(faults)}). If you have it already, pass data_dir='folder/with/it'"
-    )
+    raise DataError(f"{source.name} could not be downloaded ({'; '.join(faults)}). {by_hand}")
 
 
 def _is_good(path: Path, source: Source) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import huggingface_hub
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
 from tqdm import tqdm
 
 from dataset_scripts.core.errors import DataError
@@ -89,7 +89,8 @@ def upload(
 
 def reason(error: Exception, endpoint: str) -> str:
     """What went wrong between here and the Hub at `endpoint`, in one line, and what to do."""
-    error = error.__cause__ if isinstance(error, RuntimeError) and error.__cause__ else error  # which file, then why
+    is_around = isinstance(error, (RuntimeError, LocalEntryNotFoundError)) and error.__cause__  # which file, then why
+    error = error.__cause__ if is_around else error
     if isinstance(error, OfflineModeIsEnabled):
         return "HF_HUB_OFFLINE is set: unset it to reach the Hub"
     if not isinstance(error, HfHubHTTPError):

@@ -14,6 +14,7 @@ from recipes.core.export import describe_classifier
 from recipes.core.learner import Learner
 from recipes.core.mixing import mix, partners
 from recipes.core.models import build_model, check_input
+from recipes.core.pretrained import origin
 from recipes.core.runtime import UserError
 from recipes.core.step import Batch
 
@@ -40,6 +41,10 @@ class Classifier(Learner):
     @property
     def name(self) -> str:
         return self.config.model.name
+
+    @property
+    def origin(self) -> str:
+        return origin(self.config.model, self.splits.data)
 
     def build(self) -> nn.Module:
         config, data = self.config.model, self.splits.data

@@ -24,12 +24,12 @@ class Data:
                                 "split, to steer the training; null: 0.2 if there is nothing else to test on", above=0, below=1)  # fmt: skip
     image: str | None = opt(None, "the image column; null: the only one, or `image`")
     label: str | None = opt(None, "the label column; null: the only ClassLabel, or `label`")
-    size: int | None = opt(None, "side of the square input in pixels; null: that of the images, if all agree", low=1, high=LARGEST_SIDE)
+    size: int | None = opt(None, "side of the square input in pixels; null: that of published weights, or of the images, if all agree", low=1, high=LARGEST_SIDE)
     resize: str | None = opt(None, "whole: scale the image; crop: cut a square; null: whole if all are square and alike",
                              choices=("whole", "crop"))  # fmt: skip
-    channels: int | None = opt(None, "1 or 3; null: 1 if all images are grey", low=1, high=3)
-    mean: list[float] | None = opt(None, "per channel, of values in 0..1; null: measured on the training images", low=0, high=1)
-    std: list[float] | None = opt(None, "per channel, of values in 0..1; null: measured", above=0, high=1)
+    channels: int | None = opt(None, "1 or 3; null: 3 for published weights, else 1 if all images are grey", low=1, high=3)
+    mean: list[float] | None = opt(None, "per channel, of values in 0..1; null: that of published weights, or measured on the training images", low=0, high=1)
+    std: list[float] | None = opt(None, "per channel, of values in 0..1; null: likewise", above=0, high=1)
     workers: int = opt(2, "processes that decode, if the images do not fit in memory", low=0, high=1024)
     memory_gb: float = opt(2.0, "decoded once and kept in memory up to this size, per process", low=0)
 
@@ -58,7 +58,10 @@ class Augment(Views):
 class Model:
     name: str = opt("resnet20", "resnet8, resnet14, resnet20, …, cifarnet, a classifier of torchvision, or timm/NAME")
     width: int = opt(16, "channels of the first stage, of our ResNets", low=1)
-    weights: str | None = opt(None, "a local file to start from; a head of other classes is made new", is_path=True)
+    weights: str | None = opt(None, "what to start from: DEFAULT, another name that torchvision or timm publishes, or a local "
+                              "file; a head of other classes is made new", is_path=True)  # fmt: skip
+    pretrained: bool | None = opt(None, "true: the same as weights=DEFAULT; false: none")
+    weights_sha256: str | None = opt(None, "how the sha256 of that file has to begin; null: any")
     train: str = opt("all", "all, or head: the rest stays as it is (linear probe)", choices=("all", "head"))
     checkpointing: bool = opt(False, "compute activations again in the backward pass: less memory, a third more time")
 

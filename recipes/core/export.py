@@ -15,7 +15,7 @@ from recipes.core.data import Splits
 from recipes.core.foreign import read_json, read_tensors, reading, state_dict
 from recipes.core.generator import Generator
 from recipes.core.hub import fetch_model
-from recipes.core.models import MOST_CLASSES, WIDEST, build_model
+from recipes.core.models import MOST_CLASSES, WIDEST, build_model, load_tensors
 from recipes.core.runtime import UserError
 from recipes.core.unet import LIMITS, UNet
 
@@ -187,7 +187,7 @@ def load(path: str | Path, revision: str | None, build: Callable[[Info], nn.Modu
         with reading("the model cannot be read"):
             check_shapes(build, info, weights)
             model = build(info)
-            model.load_state_dict(weights)
+            load_tensors(model, weights)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     return model.eval(), info

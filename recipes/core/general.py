@@ -40,7 +40,7 @@ def general_recipe(config: Training, words: list[str], parts: Parts, processes: 
 def _for_classifier(config: Train, parts: Parts) -> tuple[str, dict[str, Any]]:
     count, data = len(parts.train), parts.data
     epochs = min(100, max(10, round(45_000 / count)))
-    if config.model.weights is not None:
+    if config.model.weights is not None or config.model.pretrained:
         _take(config, parts, channels=3, resize="crop")
         epochs = min(30, max(5, round(10_000 / count)))
         return "fine-tuning", _photos(epochs, count) | {"model.name": "resnet18", "optim.lr": 3e-4, "batch": 32}

@@ -86,6 +86,11 @@ class Learner(ABC):
     def name(self) -> str:
         """Of the network."""
 
+    @property
+    def origin(self) -> str:
+        """What the network starts from."""
+        return "random weights"
+
     @abstractmethod
     def build(self) -> nn.Module:
         """The network, on the CPU."""

@@ -1,8 +1,11 @@
-"""Classifiers by name: our own, torchvision's and timm's; from local weights, whole or with a new head."""
+"""Classifiers by name: our own, torchvision's and timm's; from published or local weights, whole or with a new head."""
 
 import difflib
 import re
+from collections import OrderedDict
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 import torchvision
@@ -11,6 +14,7 @@ from torch import nn
 from recipes.core.config import Model
 from recipes.core.foreign import read_tensors, reading, state_dict
 from recipes.core.networks import CifarNet, SmallResNet
+from recipes.core.pretrained import find_pretrained, find_timm, find_weights
 from recipes.core.recompute import recompute_activations
 from recipes.core.runtime import UserError
 
@@ -27,22 +31,27 @@ def build_model(config: Model, channels: int, classes: int) -> nn.Module:
         config: `name` is `resnetD` with D = 6n + 2 below 18 or not one of torchvision's (resnet8, resnet14, resnet20,
             resnet32, …, resnet110) for images of up to about 64 pixels; `cifarnet`, likewise; a classifier of
             torchvision (`torchvision.models.list_models(module=torchvision.models)`), whose input has 3 channels; or
-            `timm/NAME` (`timm.list_models()`). `width`: channels of the first stage of our networks. `weights`: see
-            `load_weights`. `train`: "all", or "head", which freezes all else; see `train_mode`. `checkpointing`: see
+            `timm/NAME` (`timm.list_models()`). `width`: channels of the first stage of our networks. `weights`,
+            `pretrained`, `weights_sha256`: see `find_weights`. `train`: "all", or "head", which freezes all else; see `train_mode`. `checkpointing`: see
             `recompute_activations`.
 
     Raises:
         UserError: there is no such model, it does not take so many channels, it is larger than is sensible, or an option
             does not fit it.
+        DataError: as `find_weights`.
     """
     model = build_network(config, channels, classes)
-    if config.weights:
-        load_weights(model, Path(config.weights))
+    weights = find_weights(config)
+    if weights is not None:
+        where = f"model.weights={weights.path}"
+        published = find_pretrained(config) is not None and config.name.startswith("timm/")
+        state = read_timm(config, weights.path, where, channels) if published else read_tensors(weights.path, where)
+        load_weights(model, state, where)
     if config.train not in ("all", "head"):
         raise UserError(f"model.train={config.train}: choose all or head")
     if config.train == "head":
-        if not config.weights:
-            raise UserError("model.train=head needs features that were learned: set model.weights to a local file")
+        if weights is None:
+            raise UserError("model.train=head needs features that were learned: set model.weights=DEFAULT, or to a local file")
         model.requires_grad_(False)
         for name in find_heads(model):
             model.get_submodule(name).requires_grad_(True)
@@ -56,7 +65,8 @@ def build_network(config: Model, channels: int, classes: int) -> nn.Module:
     if not 1 <= classes <= MOST_CLASSES:
         raise UserError(f"model.name={name} of {classes} classes: there are 1 to {MOST_CLASSES:,}")
     if name.startswith("timm/"):
-        return build_timm(name.removeprefix("timm/"), channels, classes)
+        name = name.removeprefix("timm/")
+        return find_timm(name).create_model(name, pretrained=False, num_classes=classes, in_chans=channels)
     if name in available:
         if channels != 3:
             raise UserError(f"model.name={name} takes 3 channels, not {channels}: set data.channels=3")
@@ -81,17 +91,6 @@ def is_ours(name: str) -> bool:
     return not name.startswith("timm/") and name not in torchvision.models.list_models(module=torchvision.models)
 
 
-def build_timm(name: str, channels: int, classes: int) -> nn.Module:
-    try:
-        import timm
-    except ImportError as error:
-        raise UserError(f"model.name=timm/{name} needs timm: pip install 'dataset_scripts[timm]'") from error
-    if name not in {*timm.list_models(), *timm.list_models(include_tags=True)}:  # is_model takes anything behind a dot
-        close = ", ".join(difflib.get_close_matches(name, timm.list_models())) or "resnet50, vit_small_patch16_224, …"
-        raise UserError(f"no model.name=timm/{name[:200]}: timm has {close}")
-    return timm.create_model(name, pretrained=False, num_classes=classes, in_chans=channels)
-
-
 def find_heads(model: nn.Module) -> list[str]:
     """The names of the layers that make the logits: what timm says, else the last linear or convolution layer."""
     if hasattr(model, "get_classifier"):
@@ -101,23 +100,47 @@ def find_heads(model: nn.Module) -> list[str]:
     return [name for name, module in model.named_modules() if isinstance(module, (nn.Linear, nn.Conv2d))][-1:]
 
 
-def load_weights(model: nn.Module, path: Path) -> None:
-    """Loads a state dict of the same architecture, but for a head of another number of classes, which stays new.
+def read_timm(config: Model, path: Path, where: str, channels: int) -> dict[str, torch.Tensor]:
+    """Weights that timm publishes, as timm loads them: under today's names, and for another number of channels.
 
     Args:
-        path: a .safetensors or .pth file (read without running code from it) of torchvision, timm or a run of ours.
+        where: what the message begins with.
 
     Raises:
-        UserError: the file cannot be read, or a tensor is missing, left over or of another shape: named.
+        UserError: the file does not hold all that the model has.
     """
-    where = f"model.weights={path}"
-    state = state_dict(read_tensors(path, where), where)
-    # The files of torchvision's DenseNets are older than the names of its layers.
+    name = config.name.removeprefix("timm/")
+    source = {"file": str(path), "custom_load": False}
+    with reading(where):
+        model = find_timm(name).create_model(
+            name, pretrained=True, pretrained_cfg=find_pretrained(config).name, pretrained_cfg_overlay=source, in_chans=channels
+        )
+    return model.state_dict()
+
+
+def load_weights(model: nn.Module, state: Any, where: str) -> None:
+    """Loads a state dict of the same architecture, but for a head of another number of classes, or none, which stays new.
+
+    Args:
+        state: what a file of torchvision, timm or a run of ours holds.
+        where: what the message begins with.
+
+    Raises:
+        UserError: a tensor is missing, left over, of another shape or not finite: named.
+    """
+    state = state_dict(state, where)
+    own, versions = model.state_dict(), getattr(state, "_metadata", None)
+    # The files of torchvision's DenseNets are older than the names of its layers, and some of its files have a second head.
     state = {re.sub(r"(denselayer\d+\.(?:norm|conv))\.(\d)", r"\1\2", name): tensor for name, tensor in state.items()}
-    own = model.state_dict()
+    state = {name: tensor for name, tensor in state.items() if name in own or not re.match(r"(aux[12]|AuxLogits)\.", name)}
     heads = tuple(f"{name}." for name in find_heads(model))
     reshaped = [name for name in own if name in state and state[name].shape != own[name].shape]
-    new = [name for name in own if name.startswith(heads) and any(other.startswith(heads) for other in reshaped)]
+    headless = not any(name.startswith(heads) for name in state)
+    new = [
+        name
+        for name in own
+        if name.startswith(heads) and (headless or any(other.startswith(heads) for other in reshaped))
+    ]
     problems = [
         f"{name[:100]} is {list(state[name].shape)}, not {list(own[name].shape)}"
         for name in reshaped
@@ -126,13 +149,24 @@ def load_weights(model: nn.Module, path: Path) -> None:
     if not problems:
         kept = {name: tensor for name, tensor in state.items() if name not in new}
         with reading(where):
-            missing, extra = model.load_state_dict(kept, strict=False)
-        problems += [f"{name} is missing" for name in missing if name not in new] + [
-            f"{name[:100]} is left over" for name in extra
-        ]
+            missing, extra = load_tensors(model, kept, versions, strict=False)
+        problems += [f"{name} is missing" for name in missing if name not in new]
+        problems += [f"{name[:100]} is left over" for name in extra]
+        problems += [f"{name[:100]} is not finite" for name, tensor in kept.items() if not torch.isfinite(tensor).all()]
     if problems:
         more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
-        raise UserError(f"model.weights={path} does not fit model.name: {', '.join(problems[:3])}{more}")
+        raise UserError(f"{where} does not fit model.name: {', '.join(problems[:3])}{more}")
+
+
+def load_tensors(model: nn.Module, tensors: Mapping[str, torch.Tensor], versions: Any = None, strict: bool = True) -> Any:
+    """`load_state_dict`, also for models that ask for the version of their layout, which .safetensors does not keep.
+
+    Args:
+        versions: what a file says of them, by layer; None if it says nothing: then the layout is today's.
+    """
+    state = OrderedDict(tensors)
+    state._metadata = versions or {"": model.state_dict()._metadata[""]}
+    return model.load_state_dict(state, strict=strict)
 
 
 def train_mode(model: nn.Module) -> None:

@@ -137,6 +137,7 @@ model, info = load_model("{here}")  # float32 (B, {channels}, {size}, {size}) to
 | data | {dataset_code}, {train_images:,} training and {test_images:,} test images, {class_count} classes |
 | input | {channels} × {size} × {size}, values in 0..1, minus {mean}, divided by {std} |
 | model | {model_code}, {parameters:,} parameters |
+| started from | {origin} |
 | weights | `model.safetensors`, fingerprint `{weights}` |
 | versions | {versions} |
 
@@ -168,6 +169,7 @@ def write_results(folder: Path, learner: Learner, metrics: dict[str, Any], card:
         here=HERE,
         model=markdown(learner.name),
         model_code=code(learner.name),
+        origin=markdown(learner.origin),
         dataset=markdown(data.path),
         dataset_code=code(data.path),
         train_images=len(splits.train),

@@ -68,6 +68,11 @@ class Parts:
     notes: list[str]
     fingerprint: dict[str, dict[str, Any]] = field(default_factory=dict)
 
+    def follow(self, data: Data) -> None:
+        """Takes the input of `data`, such as that of published weights, as far as it says any."""
+        said = {name: getattr(data, name) for name in ("size", "channels", "mean", "std")}
+        self.data = replace(self.data, **{name: value for name, value in said.items() if value is not None})
+
 
 def choose_parts(data: Data, labelled: bool = True) -> Parts:
     """Loads the splits of a run. If there is none to test on, a stratified part of the training rows is held out.
