@@ -9,6 +9,11 @@ The first argument is a run folder, a copy of its model.safetensors and config.j
 metrics.json, predictions.parquet (row, label, prediction, confidence, probabilities) and confusion.png into a folder.
 """
 
+from recipes.core import signals
+
+if __name__ == "__main__":
+    signals.listen()  # before the imports below, which take seconds
+
 import io
 import sys
 from dataclasses import dataclass, field, fields, replace

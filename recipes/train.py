@@ -11,6 +11,11 @@ function of the samples seen. A run that was stopped or killed goes on where it 
 again. The run folder holds the model, the curves, and all numbers.
 """
 
+from recipes.core import signals
+
+if __name__ == "__main__":
+    signals.listen()  # before the imports below, which take seconds
+
 import sys
 from pathlib import Path
 from typing import Any
@@ -23,7 +28,7 @@ from recipes.core.data import load_splits
 from recipes.core.evaluation import Evaluation, evaluate
 from recipes.core.loop import start_training, train
 from recipes.core.options import describe
-from recipes.core.runtime import INTERRUPTED, finish, one_line_errors
+from recipes.core.runtime import finish, one_line_errors
 
 
 def test(learner: Classifier, folder: Path, seen: int) -> Evaluation:
@@ -54,7 +59,7 @@ def main() -> None:
         finished = train(accelerator, config, name, splits, Classifier, test, write)
         finish(accelerator)
     if not finished:
-        sys.exit(INTERRUPTED)
+        signals.leave(signals.INTERRUPTED)  # at once: a launcher may have seconds left
 
 
 if __name__ == "__main__":
