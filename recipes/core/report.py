@@ -104,6 +104,8 @@ def plot_mistakes(path: Path, evaluation: Evaluation, images: Images, classes: l
 def command() -> str:
     """The command line of this run, as it can be typed again."""
     script = os.path.relpath(sys.argv[0])
+    if script.startswith(os.pardir):  # of an installed package
+        return shlex.join(["dataset-scripts", os.path.basename(script).removesuffix(".py"), *sys.argv[1:]])
     return shlex.join(["accelerate", "launch", script, *sys.argv[1:]])
 
 
