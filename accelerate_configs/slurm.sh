@@ -3,8 +3,8 @@
 #
 #   sbatch --nodes=2 accelerate_configs/slurm.sh imagenet_resnet50 data.data_dir=/data/imagenet out=runs/imagenet
 #
-# SLURM tells this script with SIGUSR1, two minutes before the end; the script asks the run to stop, the run saves, and
-# the next turn goes on from there. `out` must lie on a file system that all nodes see.
+# SLURM sends this script SIGUSR1 two minutes before the end; the script asks the run to stop, the run saves, ends with
+# status 75, and the next turn goes on from there. `out` must lie on a file system that all nodes see.
 # Not yet launched on a cluster.
 #SBATCH --job-name=train
 #SBATCH --nodes=1
@@ -20,10 +20,9 @@ set -u
 head_node=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 processes=$((SLURM_NNODES * SLURM_GPUS_ON_NODE))
 
-# One launcher a node, which starts one process a GPU. \$SLURM_NODEID is that of the node, so it is expanded there.
-srun --kill-on-bad-exit=1 bash -c "exec accelerate launch --config_file accelerate_configs/multi_node.yaml \
-    --num_machines $SLURM_NNODES --num_processes $processes --machine_rank \$SLURM_NODEID \
-    --main_process_ip $head_node --main_process_port 29500 recipes/train.py $*" &
+# One command per node, which starts one process per GPU. $SLURM_NODEID is that of the node, so it is expanded there.
+srun --kill-on-bad-exit=1 bash -c 'exec dataset-scripts train --config_file multi_node --machine_rank "$SLURM_NODEID" "$@"' train \
+    --num_machines "$SLURM_NNODES" --num_processes "$processes" --main_process_ip "$head_node" --main_process_port 29500 "$@" &
 run=$!
 
 requeue=no

@@ -1,6 +1,14 @@
 """Training recipes that are right on any number of processes."""
 
-from recipes.core.export import load_generator, load_model
-from recipes.core.hub import push_model
+import importlib
+from typing import Any
 
+_HOMES = {"load_generator": "export", "load_model": "export", "push_model": "hub"}
 __all__ = ["load_generator", "load_model", "push_model"]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports on demand: the recipes listen to signals before torch is imported, which takes seconds."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"recipes.core.{_HOMES[name]}"), name)

@@ -10,6 +10,11 @@ training held out are the ones that are evaluated. It writes metrics.json, predi
 confidence, probabilities) and confusion.png into a folder.
 """
 
+from recipes.core import signals
+
+if __name__ == "__main__":
+    signals.listen()  # before the imports below, which take seconds
+
 import io
 import sys
 from dataclasses import dataclass, field, fields

@@ -10,6 +10,11 @@ torch-fidelity computes on one. Features are kept in a cache under all that they
 goes on from there. From Python: `fidelity.calculate_metrics(input1=…, input2=…, fid=True)`.
 """
 
+from recipes.core import signals
+
+if __name__ == "__main__":
+    signals.listen()  # before the imports below, which take seconds
+
 import sys
 import warnings
 from dataclasses import dataclass, field

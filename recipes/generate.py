@@ -11,6 +11,11 @@ command, also one of `sample`, whose folder has its name when it is whole. Noise
 processes sees, and draws, the same. `recipes.load_generator` loads what was trained, `recipes/fidelity.py` measures it.
 """
 
+from recipes.core import signals
+
+if __name__ == "__main__":
+    signals.listen()  # before the imports below, which take seconds
+
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +38,7 @@ from recipes.core.generator import Generator
 from recipes.core.images import Images
 from recipes.core.loop import start_training, train
 from recipes.core.options import describe, merge, opt, split_words
-from recipes.core.runtime import INTERRUPTED, UserError, finish, one_line_errors, quiet_other_ranks, start
+from recipes.core.runtime import UserError, finish, one_line_errors, quiet_other_ranks, start
 from recipes.core.sampling import draw_picture, write_samples
 
 PICTURES = "pictures"  # the folder of a run in which one can see it learn
@@ -121,7 +126,7 @@ def main() -> None:
         finished = train(accelerator, config, name, splits, FlowLearner, test, write)
         finish(accelerator)
     if not finished:
-        sys.exit(INTERRUPTED)
+        signals.leave(signals.INTERRUPTED)  # at once: a launcher may have seconds left
 
 
 if __name__ == "__main__":

@@ -11,6 +11,11 @@ function of the samples seen. A run that was stopped or killed goes on where it 
 again. The run folder holds the model, the curves, and all numbers.
 """
 
+from recipes.core import signals
+
+if __name__ == "__main__":
+    signals.listen()  # before the imports below, which take seconds
+
 import sys
 from pathlib import Path
 from typing import Any
@@ -27,7 +32,7 @@ from recipes.core.images import Images
 from recipes.core.loop import start_training, train
 from recipes.core.options import describe
 from recipes.core.pretrained import start_from_weights
-from recipes.core.runtime import INTERRUPTED, finish, one_line_errors
+from recipes.core.runtime import finish, one_line_errors
 
 
 def test(learner: Classifier, images: Images, folder: Path, seen: int) -> Evaluation:
@@ -64,7 +69,7 @@ def main() -> None:
         finished = train(accelerator, config, name, splits, Classifier, test, write)
         finish(accelerator)
     if not finished:
-        sys.exit(INTERRUPTED)
+        signals.leave(signals.INTERRUPTED)  # at once: a launcher may have seconds left
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ def test_the_wheel_works_elsewhere(root, tmp_path):
     with zipfile.ZipFile(wheel) as archive:
         packed = set(archive.namelist())
         archive.extractall(tmp_path / "site")
-    kept = [path for folder in ("dataset_scripts", "recipes") for path in (source / folder).rglob("*") if path.is_file()]
+    kept = [path for folder in ("dataset_scripts", "recipes", "accelerate_configs") for path in (source / folder).rglob("*") if path.is_file()]
     missing = {str(path.relative_to(source)) for path in kept} - packed
     assert not missing and "dataset_scripts/digits/digits.csv.gz" in packed
     assert not any(name.startswith(("tests", "benchmarks")) for name in packed)
@@ -33,6 +33,15 @@ def test_the_wheel_works_elsewhere(root, tmp_path):
         check=True,
     )
     assert result.stdout.split() == [str(tmp_path / "site/dataset_scripts/__init__.py"), "359"]
+    result = subprocess.run(
+        [sys.executable, "-m", "dataset_scripts.core.cli", "configs"],  # a command that the recipes add
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(tmp_path / "site"), "HF_HOME": str(tmp_path / "home"), "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (tmp_path / "accelerate_configs/slurm.sh").read_text() == (source / "accelerate_configs/slurm.sh").read_text()
 
 
 def test_launch_configurations_are_known_to_accelerate(root):

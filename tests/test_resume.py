@@ -12,7 +12,6 @@ import time
 import psutil
 import pytest
 import torch
-import yaml
 
 from recipes.core import checkpoint
 
@@ -179,12 +178,3 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path):
     checkpoint.save(tmp_path, 3, {"x": torch.arange(3)}, {"seen": 3}, keep=2)
     assert [path.name for path in checkpoint.find(tmp_path)] == ["000000000002", "000000000003"]
     assert checkpoint.load(checkpoint.newest(tmp_path))[1] == {"seen": 3}
-
-
-def test_a_run_folder_is_one_runs_own(root, tmp_path):
-    run = Run(root, tmp_path / "run", *RECIPE, "epochs=50")
-    run.reach(96)
-    second = Run(root, tmp_path / "run", *RECIPE, "epochs=50")
-    assert "is in use by a run that is going on" in second.process.communicate(timeout=120)[1]
-    run.kill()
-    assert yaml.safe_load((tmp_path / "run/config.yaml").read_text())["epochs"] == 50

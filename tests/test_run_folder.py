@@ -3,7 +3,9 @@
 import contextlib
 import subprocess
 import sys
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -56,7 +58,7 @@ def test_overwriting_touches_only_what_a_run_writes(tmp_path):
         assert [path.name for path in checkpoint.find(folder)] == ["000000000128"]
         checkpoint.remove_all(folder)
     after = contents(mine)
-    assert after.pop(MARKER) and after == before
+    assert after.pop(MARKER) and after.pop("config.yaml") and after == before
 
 
 def test_a_run_marks_its_folder_and_is_known_by_it(tmp_path, monkeypatch):
@@ -73,40 +75,76 @@ def test_a_run_marks_its_folder_and_is_known_by_it(tmp_path, monkeypatch):
 
 HOLD = """
 import contextlib, sys, time
+from recipes.core import run_folder
 from recipes.core.config import Train
-from recipes.core.run_folder import open_run_folder
+from recipes.core.runtime import UserError
+run_folder.PATIENCE = 2
 with contextlib.ExitStack() as held:
-    print(open_run_folder(sys.argv[1] or None, "digits", Train(), held), flush=True)
+    try:
+        print(run_folder.open_run_folder(sys.argv[1] or None, "digits", Train(), held), flush=True)
+    except UserError as error:
+        sys.exit(f"refused: {error}")
     time.sleep(60)
 """
+
+
+@contextlib.contextmanager
+def holding(root, *outs):
+    """Processes that open a folder each, at once, and hold it."""
+    runs = [subprocess.Popen([sys.executable, "-c", HOLD, out], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                             env=_environment(root)) for out in outs]  # fmt: skip
+    try:
+        yield runs
+    finally:
+        for run in runs:
+            run.kill()
+            run.communicate()
 
 
 def test_two_at_once_do_not_share_a_folder(tmp_path, monkeypatch, root):
     """What is finished is looked at only once the folder is held."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("recipes.core.run_folder.PATIENCE", 0.2)
-    with subprocess.Popen([sys.executable, "-c", HOLD, "one"], stdout=subprocess.PIPE, text=True, env=_environment(root)) as other:
+    monkeypatch.setattr("recipes.core.run_folder.PATIENCE", 1.6)
+    with holding(root, "one") as (other,):
         assert other.stdout.readline().strip() == "one"
         with pytest.raises(UserError, match="in use by a run that is going on"), opened("one"):
             pass
         other.kill()
-    with opened("one") as folder:  # the system has let go of it
-        assert folder.name == "one"
+        with opened("one") as folder:  # the system has let go of it
+            assert folder.name == "one"
 
 
-def test_runs_started_together_get_folders_of_their_own(tmp_path, root):
-    command = [sys.executable, "-c", HOLD, ""]
-    runs = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path, env=_environment(root)) for _ in range(4)]
-    try:
-        assert len({run.stdout.readline().strip() for run in runs} - {""}) == 4
-    finally:
-        for run in runs:
-            run.kill()
-            run.wait()
-            run.stdout.close()
+def test_a_run_of_the_same_options_is_not_begun_beside_one_that_lives(tmp_path, monkeypatch, root, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("recipes.core.run_folder.PATIENCE", 1.6)
+    with holding(root, "") as (first,):
+        assert first.stdout.readline().strip() == "runs/digits-1"  # it has no checkpoint yet
+        with pytest.raises(UserError, match="runs/digits-1 is in use by a run of the same options.*out="), opened(None):
+            pass
+        assert capsys.readouterr().err == "waiting for another run to leave runs/digits-1\n"
+        with opened(None, replace(Train(), seed=1)) as other:  # another run is nobody's business
+            assert other.name == "digits-2"
+        first.kill()
+        with opened(None) as folder:  # killed before its first checkpoint, it begins again in its own folder
+            assert folder.name == "digits-1"
+    (folder / "metrics.json").write_text("{}")
+    with opened(None) as folder:
+        assert folder.name == "digits-3"
+    assert sorted(path.name for path in Path("runs").iterdir()) == ["digits-1", "digits-2", "digits-3"]
+
+
+def test_of_the_same_command_given_several_times_at_once_one_run_begins(tmp_path, monkeypatch, root):
+    monkeypatch.chdir(tmp_path)
+    with holding(root, "", "", "") as runs:
+        end = time.monotonic() + 60
+        while sum(run.poll() is not None for run in runs) < 2 and time.monotonic() < end:
+            time.sleep(0.1)
+        refused = [run.communicate()[1] for run in runs if run.poll() is not None]
+        assert len(refused) == 2 and all("refused: runs/digits-1 is in use" in errors for errors in refused)
+    assert [path.name for path in Path("runs").iterdir() if path.name != ".lock"] == ["digits-1"]
 
 
 def _environment(root):
     import os
 
-    return {**os.environ, "PYTHONPATH": str(root)}
+    return {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}

@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from importlib.metadata import EntryPoints, entry_points
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +37,18 @@ examples:
   dataset-scripts card my_set                           the machine part of a card: features, splits, size
   dataset-scripts check my_set/README.md                what is wrong with a card, offline
 """
+ADDED = "dataset_scripts.commands"  # entry points of packages that stand on this one: words -> exit status
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs a command; returns the exit status: 0 well, 1 the data are not, 2 it could not be done."""
     print_every_character()
-    options = _parser().parse_args(arguments)
+    arguments, added = sys.argv[1:] if arguments is None else arguments, entry_points(group=ADDED)
+    is_added = bool(arguments) and arguments[0] in added.names
+    options = None if is_added else _parser(added).parse_args(arguments)
     try:
+        if is_added:
+            return added[arguments[0]].load()(arguments[1:])
         status = options.run(options)
         flush_output()
         return status
@@ -58,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(added_commands: EntryPoints) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "dataset-scripts", description="Image datasets on disk, and what to do with them.", epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -131,6 +137,9 @@ def _parser() -> argparse.ArgumentParser:
 
     added = command("check", run_check, "what is wrong with cards, offline", "dataset-scripts check my_set/README.md")
     added.add_argument("cards", nargs="*", metavar="NAME_OR_CARD", help="default: all cards of the package")
+
+    for entry in added_commands:
+        commands.add_parser(entry.name, help=entry.load().__doc__.splitlines()[0])
     return parser
 
 

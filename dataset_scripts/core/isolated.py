@@ -268,5 +268,6 @@ def _set(kind: int, limit: int) -> None:
 if __name__ == "__main__":
     channel = os.dup(1)
     os.dup2(2, 1)  # what libraries print is not an answer
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that asks decides
+    for name in {"SIGINT", "SIGTERM", "SIGUSR1"} & set(dir(signal)):
+        signal.signal(getattr(signal, name), signal.SIG_IGN)  # the process that asks decides
     serve(sys.stdin.buffer, open(channel, "wb"))

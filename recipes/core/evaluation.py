@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import nn
-from torch.utils.data import DataLoader
 
 from recipes.core.augment import Prepare
 from recipes.core.images import Images
 from recipes.core.reduce import reduce_value, sum_once
+from recipes.core.stopping import Loader
 
 BINS = 15  # of the calibration error, as in Guo et al. 2017
 SHOWN = 25  # mistakes that are kept
@@ -86,7 +86,7 @@ def deal(
     """
     starts = range(accelerator.process_index * batch, len(images), accelerator.num_processes * batch)
     mine = [list(range(start, min(start + batch, len(images)))) for start in starts]
-    loader = DataLoader(images, sampler=mine, batch_size=None, num_workers=0 if images.in_memory else workers)
+    loader = Loader(images, sampler=mine, batch_size=None, num_workers=0 if images.in_memory else workers)
     return zip(mine, loader)
 
 

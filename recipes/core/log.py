@@ -18,7 +18,7 @@ from dataset_scripts.core.replace import write_file
 from recipes.core.config import Training
 from recipes.core.foreign import read_text, reading
 from recipes.core.learner import Learner
-from recipes.core.options import flat, to_yaml
+from recipes.core.options import flat
 from recipes.core.runtime import UserError
 
 
@@ -138,9 +138,8 @@ def peak_memory() -> int:
 
 
 def announce(learner: Learner, steps: int, folder: Path, found: Path | None) -> None:
-    """Says what will be done, and writes it to `config.yaml`, and to `config.json` what the model is for."""
+    """Says what will be done, and writes to `config.json` what the model is for."""
     config, splits = learner.config, learner.splits
-    write_file(folder / "config.yaml", to_yaml(config))
     write_file(folder / "config.json", learner.description())
     data, world = splits.data, learner.accelerator.num_processes
     parameters = sum(parameter.numel() for parameter in learner.model.parameters())

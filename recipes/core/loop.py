@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from torch.utils.data import BatchSampler, DataLoader
+from torch.utils.data import BatchSampler
 from tqdm import tqdm
 
 from dataset_scripts.core.errors import reading
@@ -22,9 +22,10 @@ from recipes.core.learner import Learner
 from recipes.core.log import Log, Result, Speed, Table, Timed, announce
 from recipes.core.reduce import from_main, in_double, reduce_value
 from recipes.core.run_folder import RunFolder
-from recipes.core.runtime import Interruption, UserError, quiet_other_ranks, start
+from recipes.core.runtime import UserError, quiet_other_ranks, start
 from recipes.core.sampler import StreamSampler
 from recipes.core.step import ddp_options
+from recipes.core.stopping import Interruption, Loader
 
 Test = Callable[[Learner, Images, Path, int], Result]  # (learner, images, run folder, samples seen); on every rank
 Write = Callable[[Learner, Path, dict[str, Any], Result, list[dict[str, Any]]], str]  # (…, metrics, result, log)
@@ -92,7 +93,7 @@ def train(
 
     first = seen = progress["seen"]
     sampler = StreamSampler(splits.train, world, rank, config.seed, start=seen, stop=total)
-    loader = DataLoader(
+    loader = Loader(
         splits.train,
         sampler=BatchSampler(sampler, learner.micro, drop_last=False),
         batch_size=None,

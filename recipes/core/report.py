@@ -109,6 +109,8 @@ def plot_mistakes(path: Path, evaluation: Evaluation, images: Images, classes: l
 def command() -> str:
     """The command line of this run, as it can be typed again."""
     script = relative_path(sys.argv[0], ".") or sys.argv[0]
+    if script.startswith(".."):  # of an installed package
+        return shlex.join(["dataset-scripts", Path(script).stem, *sys.argv[1:]])
     return shlex.join(["accelerate", "launch", script, *sys.argv[1:]])
 
 

@@ -2,24 +2,27 @@
 
 import contextlib
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 from dataset_scripts.core.disk import writing
-from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.errors import DataError, printable
 from dataset_scripts.core.hold import alone
 from dataset_scripts.core.replace import write_file
 from recipes.core import checkpoint
-from recipes.core.options import flat, merge
+from recipes.core.options import flat, merge, to_yaml
 from recipes.core.reduce import from_main
 from recipes.core.runtime import UserError
+from recipes.core.signals import GRACE
 
 # How a run is carried out, not what it computes: these may differ when a run goes on.
 MAY_CHANGE = {"processes", "threads", "cpu", "out", "overwrite", "keep", "save_every", "log_with", "ddp.bucket_mb",
               "ddp.find_unused", "ddp.static_graph", "data.workers", "data.memory_gb", "model.checkpointing"}  # fmt: skip
 LOCK = ".lock"
 MARKER = ".run.json"  # in every folder that a run has made, from its first moment
-PATIENCE = 10  # seconds: processes of a killed run may outlive it by some, and hold its folder
+PATIENCE = GRACE + 10  # seconds: processes of a killed run may outlive it by some, and hold its folder
+SILENT = 1.5  # seconds of waiting without saying so
 
 
 class RunFolder:
@@ -51,16 +54,7 @@ def open_run_folder(out: str | None, name: str, config: Any, held: contextlib.Ex
             going on.
     """
     if out is None:
-        runs = sorted(Path("runs").glob(f"{name}-[0-9]*"), key=lambda path: path.stat().st_mtime, reverse=True)
-        for folder in runs:
-            if is_run(folder) and checkpoint.find(folder) and difference(folder, config) is None and hold(folder, held):
-                if not (folder / "metrics.json").exists():  # another process may have ended it a moment ago
-                    return folder
-                held.close()
-        folder = next_free(name)
-        hold(folder, held)
-        mark(folder, name)
-        return folder
+        return unfinished_or_new(name, config, held)
     if not out.strip():
         raise UserError("out= names no folder: give one, or leave it out")
     folder = Path(out)
@@ -79,8 +73,35 @@ def open_run_folder(out: str | None, name: str, config: Any, held: contextlib.Ex
             f"out={out} is not empty ({others[0]}), and no run has made it: choose another folder, or pass overwrite=true, "
             "which replaces files that have the names of a run's"
         )
-    mark(folder, name)
+    mark(folder, name, config)
     return folder
+
+
+def unfinished_or_new(name: str, config: Any, held: contextlib.ExitStack) -> Path:
+    """One of runs/NAME-1, runs/NAME-2, …: the newest that a run of this configuration has not finished, or a new one."""
+    runs = Path("runs")
+    with writing(runs):
+        runs.mkdir(exist_ok=True)
+    while True:
+        with alone(runs, PATIENCE, runs / LOCK):  # two that begin at once would both make a new one
+            known = sorted(runs.glob(f"{name}-[0-9]*"), key=lambda path: path.stat().st_mtime, reverse=True)
+            folder = next((path for path in known if is_run(path) and goes_on(path, config)), None)
+            if folder is None:
+                folder = next_free(name)
+                hold(folder, held)
+                mark(folder, name, config)
+                return folder
+        if not hold(folder, held):
+            raise UserError(f"{folder} is in use by a run of the same options that is going on: for another one give out=…")
+        if goes_on(folder, config):
+            mark(folder, name, config)
+            return folder
+        held.close()  # it was finished meanwhile
+
+
+def goes_on(folder: Path, config: Any) -> bool:
+    """Whether the run of a folder is one of this configuration, and not finished."""
+    return not (folder / "metrics.json").exists() and difference(folder, config) is None
 
 
 def is_run(folder: Path) -> bool:
@@ -88,9 +109,11 @@ def is_run(folder: Path) -> bool:
     return (folder / MARKER).is_file()
 
 
-def mark(folder: Path, name: str) -> None:
+def mark(folder: Path, name: str, config: Any) -> None:
+    """Makes a folder that of a run, and says of which one: a second start of it has to see that before any checkpoint."""
     if not is_run(folder):
         write_file(folder / MARKER, json.dumps({"recipe": name}) + "\n")
+    write_file(folder / "config.yaml", to_yaml(config))
 
 
 def next_free(name: str) -> Path:
@@ -108,13 +131,16 @@ def next_free(name: str) -> Path:
 
 def hold(folder: Path, held: contextlib.ExitStack) -> bool:
     """Holds a folder until `held` is closed or the process ends; False if another process holds it."""
-    try:
-        held.enter_context(alone(folder, PATIENCE, folder / LOCK))
-    except DataError as error:
-        if "another process" in str(error):
-            return False
-        raise
-    return True
+    for patience in (SILENT, PATIENCE - SILENT):
+        try:
+            held.enter_context(alone(folder, patience, folder / LOCK))
+            return True
+        except DataError as error:
+            if "another process" not in str(error):
+                raise
+        if patience == SILENT:
+            print(f"waiting for another run to leave {printable(folder)}", file=sys.stderr, flush=True)
+    return False
 
 
 def difference(folder: Path, config: Any) -> str | None:

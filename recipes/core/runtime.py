@@ -3,7 +3,6 @@
 import contextlib
 import os
 import re
-import signal
 import sys
 import time
 import warnings
@@ -12,7 +11,6 @@ from typing import Any
 
 import datasets
 import torch
-import torch.distributed as dist
 from accelerate import Accelerator, PartialState
 from accelerate.utils import DistributedDataParallelKwargs, LoggerType, ProjectConfiguration, parse_flag_from_env
 
@@ -20,7 +18,7 @@ from dataset_scripts import DataError, TrustError
 from dataset_scripts.core.disk import disk_fault
 from dataset_scripts.core.errors import printable
 from dataset_scripts.core.system import print_every_character, usable_cores
-from recipes.core import environment
+from recipes.core import environment, signals
 
 
 class UserError(DataError):
@@ -36,7 +34,6 @@ EXPECTED = (
     datasets.exceptions.DatasetsError,
 )
 PRECISIONS = ("no", "bf16", "fp16")
-INTERRUPTED = 75  # exit status of a run that was asked to stop and can go on: EX_TEMPFAIL of sysexits.h
 # What gloo and NCCL say when a process at the other end is gone.
 LOST_PEER = re.compile("closed by peer|reset by peer|connection refused|remote process exited|broken pipe", re.IGNORECASE)
 
@@ -72,11 +69,10 @@ def start(
     cpu = cpu or parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available()
     if cpu and precision == "fp16":
         raise UserError("precision=fp16 needs a GPU: choose no or bf16")
-    asked = "MASTER_PORT" in os.environ and "WORLD_SIZE" not in os.environ
-    if asked and os.environ.get("ACCELERATE_USE_CPU", "").lower() == "true":
+    if lost_processes():
         raise UserError(
-            "accelerate launch was asked for several CPU processes and started one: with --cpu or MULTI_CPU it needs "
-            "MPI. Use --config_file accelerate_configs/cpu_2.yaml"
+            "accelerate launch was asked for several processes and started one: use --config_file "
+            "accelerate_configs/cpu_2.yaml, or --multi_gpu; if one is meant, unset MASTER_PORT"
         )
     restarts = int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", 0)) > 0
     if restarts and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":  # https://github.com/pytorch/pytorch/issues/135712
@@ -116,40 +112,14 @@ def start(
     return accelerator
 
 
-class Interruption:
-    """SIGTERM and SIGUSR1 as a wish to stop, on which all ranks agree at the same step.
+def lost_processes() -> bool:
+    """Whether `accelerate launch` was asked for several processes and started one, without a word.
 
-    Each step tells the ranks whether one of them was asked, by a reduction whose result is read a step later: none waits
-    for it, as the next step is under way by then.
+    It does so if neither its options nor its config say by what to start them (`--multi_gpu`, MULTI_GPU), and names a
+    meeting place all the same. Processes that torchrun or MPI has started know how many they are.
     """
-
-    def __init__(self):
-        self.asked = False
-        self.pending: tuple[torch.Tensor, dist.Work] | None = None
-        for name in ("SIGTERM", "SIGUSR1"):  # Windows has no SIGUSR1
-            if hasattr(signal, name):
-                signal.signal(getattr(signal, name), self._ask)
-
-    def _ask(self, number: int, frame: Any) -> None:
-        self.asked = True
-
-    def agreed(self) -> bool:
-        """Whether to stop; the same on every rank that calls this at the same steps."""
-        state = PartialState()
-        if state.num_processes == 1:
-            return self.asked
-        before = self.result()
-        flag = torch.tensor([int(self.asked)], device=state.device)
-        self.pending = (flag, dist.all_reduce(flag, dist.ReduceOp.MAX, async_op=True))
-        return before
-
-    def result(self) -> bool:
-        """What the last reduction said, after waiting for it."""
-        if self.pending is None:
-            return False
-        flag, work = self.pending
-        work.wait()
-        return bool(flag)
+    known = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
+    return signals.ACCELERATE in os.environ and "MASTER_PORT" in os.environ and not any(name in os.environ for name in known)
 
 
 def finish(accelerator: Accelerator) -> None:
@@ -165,7 +135,7 @@ def finish(accelerator: Accelerator) -> None:
 
 @contextlib.contextmanager
 def one_line_errors(program: str) -> Iterator[None]:
-    """Ends the process with one line and exit status 1 for an error that a person can act on.
+    """Ends the process with one line and exit status 1 for an error that a person can act on, or 75 for the wish to stop.
 
     A process that fails takes the others with it: the launcher stops them. So that one fault which all ranks meet is
     told once, the others leave the main process a moment to tell it.
@@ -173,7 +143,10 @@ def one_line_errors(program: str) -> Iterator[None]:
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     print_every_character()
     try:
-        yield
+        with signals.raising():
+            yield
+    except KeyboardInterrupt:
+        signals.leave(signals.INTERRUPTED, signals.STOPPED)
     except EXPECTED as error:
         if rank != 0:
             time.sleep(1.0)

@@ -11,12 +11,13 @@ import PIL.Image
 import pyarrow.compute
 import torch
 import torchvision.transforms.functional as F
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from dataset_scripts import ToTensor
 from dataset_scripts.core.decode import decode_image
 from recipes.core.images import to_8_bits
 from recipes.core.runtime import UserError
+from recipes.core.stopping import Loader
 
 
 class Transform:
@@ -160,7 +161,7 @@ class _Numbered(Dataset):
 
 def read_batches(images: Dataset, batches: Sequence[Sequence[int]], workers: int, pin: bool) -> Iterator[torch.Tensor]:
     """The images of each batch of indices, (B, 3, H, W)."""
-    yield from DataLoader(
+    yield from Loader(
         _Numbered(images),
         batch_sampler=batches,
         collate_fn=stack,

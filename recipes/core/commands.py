@@ -1,0 +1,63 @@
+"""The commands that the recipes add to `dataset-scripts`, by entry points of setup.cfg: it knows none of them itself.
+
+Each takes the words after its name and returns the exit status; the first line of its docstring is its help.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.replace import write_file
+
+CONFIGS = Path(__file__).resolve().parent.parent.parent / "accelerate_configs"  # beside `recipes`, installed or not
+
+
+def train(words: list[str]) -> int:
+    """trains an image classifier"""
+    return _launch("train", words)
+
+
+def generate(words: list[str]) -> int:
+    """trains a generator of images, and draws samples"""
+    return _launch("generate", words)
+
+
+def evaluate(words: list[str]) -> int:
+    """evaluates a classifier that `train` wrote"""
+    return _launch("evaluate", words)
+
+
+def fidelity(words: list[str]) -> int:
+    """measures generated images against real ones: FID, KID, …"""
+    return _launch("fidelity", words)
+
+
+def _launch(recipe: str, words: list[str]) -> int:
+    from recipes.core.launch import launch  # it takes seconds to import
+
+    return launch(recipe, words)
+
+
+def push_model(words: list[str]) -> int:
+    """puts a model that `train` or `generate` wrote on the Hub"""
+    from recipes.push import main
+
+    sys.argv = ["push.py", *words]
+    main()
+    return 0
+
+
+def configs(words: list[str]) -> int:
+    """writes the launch configs and the SLURM script into a folder"""
+    parser = argparse.ArgumentParser("dataset-scripts configs", description="Writes the launch configs and the SLURM script.")
+    parser.add_argument("folder", nargs="?", type=Path, default=Path(CONFIGS.name), help="default: %(default)s")
+    folder = parser.parse_args(words).folder
+    sources = sorted(path for path in CONFIGS.iterdir() if path.is_file())
+    if existing := next((folder / path.name for path in sources if (folder / path.name).exists()), None):
+        raise DataError(f"{existing} exists already: choose another folder, or delete it")
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in sources:
+        write_file(folder / path.name, path.read_text(encoding="utf-8"))
+        print(folder / path.name)
+    return 0

@@ -1,0 +1,142 @@
+"""The wish to stop: a signal, or the loss of the launcher. It is heard at once, also while the main thread waits or computes.
+
+The recipes listen before their imports, which take seconds; so this file imports nothing that does.
+"""
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from types import FrameType
+
+SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
+INTERRUPTED = 75  # exit status of a run that was asked to stop and can go on: EX_TEMPFAIL of sysexits.h
+AT_ONCE = 128 + signal.SIGINT  # exit status after a second Ctrl-C
+ONE_WISH = 1.0  # seconds: a launcher passes on what the terminal has sent to its processes, too
+GRACE = 30.0  # seconds in which a process without a launcher has to end by itself; torchrun's patience, too
+ACCELERATE = "ACCELERATE_DYNAMO_MODE"  # a variable that accelerate launch sets for each process, and people do not
+LAUNCHED = ("TORCHELASTIC_RUN_ID", ACCELERATE)
+
+
+class Listener(threading.Thread):
+    """Hears the signals of this process, and sees whether its launcher is gone.
+
+    Python calls signal handlers in the main thread, between two of its instructions, so never while that waits for another
+    rank. This thread gets the numbers of the signals from a socket as soon as they come.
+
+    Attributes:
+        asked: somebody wishes that this process stops.
+        wish: what a wish does to the main thread: "leave" ends the process, "raise" raises a KeyboardInterrupt, and "note"
+            does nothing, as a loop looks at `asked`.
+    """
+
+    def __init__(self):
+        super().__init__(name="signals", daemon=True)
+        self.asked, self.wish, self.raised = False, "leave", False
+        self.launcher = os.getppid() if any(name in os.environ for name in LAUNCHED) else None
+        self.reader, self.writer = socket.socketpair()
+        self.writer.setblocking(False)
+        signal.set_wakeup_fd(self.writer.fileno(), warn_on_full_buffer=False)
+        for number in SIGNALS:
+            signal.signal(number, self._handle)
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=_forget)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self.asked = True
+        if self.wish == "raise" and not self.raised:
+            self.raised = True  # once: nothing breaks off the ending
+            raise KeyboardInterrupt
+
+    def run(self) -> None:
+        pressed = deadline = None
+        while True:
+            heard = self.reader.recv(4096) if select.select([self.reader], [], [], 1.0)[0] else b""
+            now = time.monotonic()
+            if set(heard) & set(SIGNALS):
+                if self.wish == "leave":
+                    leave(INTERRUPTED, STOPPED)
+                if self.wish == "raise":
+                    deadline = deadline or now + GRACE
+            if signal.SIGINT in heard:
+                if pressed is not None and now - pressed > ONE_WISH:
+                    leave(AT_ONCE, "stopped at once")
+                pressed = pressed or now
+            if self.launcher not in (None, os.getppid()):
+                self.launcher, deadline = None, now + GRACE
+                signal.raise_signal(signal.SIGTERM)
+            if deadline is not None and now > deadline:
+                leave(INTERRUPTED, f"ended, as it could not stop within {GRACE:.0f} seconds")
+
+
+STOPPED = "stopped: the same command goes on"
+_listener: Listener | None = None
+
+
+def listen() -> Listener:
+    """The listener of this process. The main thread makes it."""
+    global _listener
+    if _listener is None:
+        _listener = Listener()
+        _listener.start()
+    return _listener
+
+
+@contextlib.contextmanager
+def raising() -> Iterator[None]:
+    """A wish to stop is a KeyboardInterrupt in here, in a process that listens; and so is what fails because of it."""
+    listener = _listener
+    if listener is None:
+        yield
+        return
+    listener.wish = "raise"
+    try:
+        yield
+    except Exception:
+        if listener.wish == "raise" and listener.asked:
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        listener.wish = "note"
+
+
+def leave(status: int, message: str = "") -> None:
+    """Ends the process without waiting for anything; the main process says a last line."""
+    with contextlib.suppress(OSError, RuntimeError, ValueError):  # it may be closed, or be writing just now
+        sys.stdout.flush()
+    if message and int(os.environ.get("RANK", 0)) == 0:
+        with contextlib.suppress(OSError):
+            os.write(2, f"\n{os.path.basename(sys.argv[0])}: {message}\n".encode())
+    os._exit(status)
+
+
+def _forget() -> None:
+    """In a child, which others have to be able to end."""
+    global _listener
+    _listener = None
+    signal.set_wakeup_fd(-1)
+    for number in SIGNALS:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
+
+@contextlib.contextmanager
+def blocked() -> Iterator[None]:
+    """Signals wait, and processes that are started in here are born deaf to them, until they `unblock`."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def unblock() -> None:
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
