@@ -16,11 +16,10 @@ from dataset_scripts.core.errors import reading
 from recipes.core import checkpoint
 from recipes.core.config import Training
 from recipes.core.data import Splits
-from recipes.core.fingerprint import check_data
 from recipes.core.images import Images
 from recipes.core.learner import Learner
 from recipes.core.log import Log, Result, Speed, Table, Timed, announce
-from recipes.core.reduce import from_main, in_double, reduce_value
+from recipes.core.reduce import in_double, reduce_value
 from recipes.core.run_folder import RunFolder
 from recipes.core.runtime import UserError, quiet_other_ranks, start
 from recipes.core.sampler import StreamSampler
@@ -66,6 +65,7 @@ def train(
             and `RunFolder` say.
     """
     main, rank, world = accelerator.is_main_process, accelerator.process_index, accelerator.num_processes
+    open_options = {f"data.{name}" for name, value in vars(config.data).items() if value is None}
     config = replace(config, data=splits.data, precision=accelerator.mixed_precision, threads=torch.get_num_threads())
     size, batch = len(splits.train), config.batch
     steps = int(config.epochs * size) // batch
@@ -78,10 +78,9 @@ def train(
         raise UserError("keep_best and patience choose by validation images, of which there are none: set data.holdout=0.1")
 
     learner = learn(accelerator, config, splits, total)
-    run = RunFolder(config.out, name, config)
+    run = RunFolder(config.out, name, config, splits.fingerprint, open_options)
     progress = {"seen": 0, "sums": [0.0, 0.0], "records": 0, "training": 0.0, "elapsed": 0.0, "best": []}
     found = checkpoint.newest(run.folder)
-    from_main(lambda: check_data(run.folder, splits.fingerprint, found is not None))
     if found is not None:
         with reading(found):
             state, saved = checkpoint.load(found)
