@@ -24,11 +24,13 @@ class Data:
                                 "split, to steer the training; null: 0.2 if there is nothing else to test on", above=0, below=1)  # fmt: skip
     image: str | None = opt(None, "the image column; null: the only one, or `image`")
     label: str | None = opt(None, "the label column; null: the only ClassLabel, or `label`")
-    size: int | None = opt(None, "side of the square input in pixels; null: that of published weights, or of the images, if all agree", low=1, high=LARGEST_SIDE)
+    size: int | None = opt(None, "side of the square input in pixels; null: that of published weights, else of the images, if "
+                           "all agree", low=1, high=LARGEST_SIDE)  # fmt: skip
     resize: str | None = opt(None, "whole: scale the image; crop: cut a square; null: whole if all are square and alike",
                              choices=("whole", "crop"))  # fmt: skip
     channels: int | None = opt(None, "1 or 3; null: 3 for published weights, else 1 if all images are grey", low=1, high=3)
-    mean: list[float] | None = opt(None, "per channel, of values in 0..1; null: that of published weights, or measured on the training images", low=0, high=1)
+    mean: list[float] | None = opt(None, "per channel, of values in 0..1; null: that of published weights, else measured on the "
+                                   "training images", low=0, high=1)  # fmt: skip
     std: list[float] | None = opt(None, "per channel, of values in 0..1; null: likewise", above=0, high=1)
     workers: int = opt(2, "processes that decode, if the images do not fit in memory", low=0, high=1024)
     memory_gb: float = opt(2.0, "decoded once and kept in memory up to this size, per process", low=0)

@@ -32,8 +32,8 @@ def build_model(config: Model, channels: int, classes: int) -> nn.Module:
             resnet32, …, resnet110) for images of up to about 64 pixels; `cifarnet`, likewise; a classifier of
             torchvision (`torchvision.models.list_models(module=torchvision.models)`), whose input has 3 channels; or
             `timm/NAME` (`timm.list_models()`). `width`: channels of the first stage of our networks. `weights`,
-            `pretrained`, `weights_sha256`: see `find_weights`. `train`: "all", or "head", which freezes all else; see `train_mode`. `checkpointing`: see
-            `recompute_activations`.
+            `pretrained`, `weights_sha256`: see `find_weights`. `train`: "all", or "head", which freezes all else; see
+            `train_mode`. `checkpointing`: see `recompute_activations`.
 
     Raises:
         UserError: there is no such model, it does not take so many channels, it is larger than is sensible, or an option
@@ -136,11 +136,8 @@ def load_weights(model: nn.Module, state: Any, where: str) -> None:
     heads = tuple(f"{name}." for name in find_heads(model))
     reshaped = [name for name in own if name in state and state[name].shape != own[name].shape]
     headless = not any(name.startswith(heads) for name in state)
-    new = [
-        name
-        for name in own
-        if name.startswith(heads) and (headless or any(other.startswith(heads) for other in reshaped))
-    ]
+    is_new = headless or any(name.startswith(heads) for name in reshaped)
+    new = [name for name in own if name.startswith(heads) and is_new]
     problems = [
         f"{name[:100]} is {list(state[name].shape)}, not {list(own[name].shape)}"
         for name in reshaped
