@@ -9,12 +9,12 @@ import time
 
 import psutil
 import pytest
-from accelerate.commands.launch import launch_command, launch_command_parser
+from accelerate.commands.launch import _validate_launch_command, launch_command, launch_command_parser
 
 from dataset_scripts import DataError
 from recipes.core import signals
 from recipes.core.commands import CONFIGS, configs
-from recipes.core.launch import defaults, find_config
+from recipes.core.launch import find_config, launch
 from recipes.core.runtime import UserError, lost_processes
 
 RECIPE = ["model.name=resnet8", "model.width=8", "batch=48", "data.memory_gb=0"]
@@ -107,13 +107,19 @@ def test_the_launch_configs_are_written_out(root, tmp_path):
     assert (tmp_path / "launch/cpu.yaml").read_text() == "mine"
 
 
-def test_accelerate_warns_of_nothing_that_the_command_leaves_out(caplog, tmp_path, monkeypatch):
+@pytest.mark.parametrize("options", [[], ["--config_file=cpu"], ["--config_file=cpu_2", "--num_processes=1"]], ids=str)
+def test_accelerate_warns_of_no_value_that_is_not_given(monkeypatch, caplog, tmp_path, options):
     monkeypatch.setattr("accelerate.commands.launch.default_config_file", str(tmp_path / "none"))
-    (tmp_path / "nothing.py").touch()
-    flags = [f"--{name}={value}" for name, value in defaults({}).items()]
-    launch_command(launch_command_parser().parse_args([*flags, str(tmp_path / "nothing.py")]))
-    assert caplog.text == ""
-    launch_command(launch_command_parser().parse_args([str(tmp_path / "nothing.py")]))
+    monkeypatch.setattr("recipes.core.launch.default_config_file", str(tmp_path / "none"))
+    monkeypatch.setattr("psutil.cpu_count", lambda logical=True: 64)  # for which accelerate would set threads, with a warning
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    made = []
+    monkeypatch.setattr("recipes.core.launch.run", lambda arguments: made.append(_validate_launch_command(arguments)) or 0)
+    assert launch("train", [*options, "batch=64", "my.yaml"]) == 0 and caplog.text == ""
+    ((arguments, *_),) = made
+    assert arguments.module and arguments.training_script == "recipes.train"
+    assert arguments.training_script_args == ["batch=64", "my.yaml"] and arguments.num_processes == 1
+    _validate_launch_command(launch_command_parser().parse_args(["train.py"]))
     assert "had defaults used instead" in caplog.text
 
 

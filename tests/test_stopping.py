@@ -80,9 +80,10 @@ while sys.argv[2] == "stuck":  # in native code that no signal wakes
     mutex = ctypes.create_string_buffer(256)
     ctypes.CDLL(None).pthread_mutex_lock(mutex)
     ctypes.CDLL(None).pthread_mutex_lock(mutex)
-while not listener.asked:
+end = time.monotonic() + 20
+while not listener.asked and time.monotonic() < end:
     time.sleep(0.05)
-print("asked", flush=True)
+print("asked" if listener.asked else "not asked", flush=True)
 time.sleep(60)
 """
 

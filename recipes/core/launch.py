@@ -54,7 +54,9 @@ def launch(recipe: str, words: list[str]) -> int:
         return subprocess.run([sys.executable, "-m", f"recipes.{recipe}", "--help"]).returncode
     given = {name: value for name, value in vars(chosen).items() if value is not None}
     configured = "config_file" in given or os.path.isfile(default_config_file)
-    flags = given if configured else defaults(given) | given
+    # The recipes set their threads themselves; accelerate warns if it is not given. It cannot stand in a config.
+    flags = {"num_cpu_threads_per_process": os.environ.get("OMP_NUM_THREADS", "1")}
+    flags |= given if configured else defaults(given) | given
     if "config_file" in given:
         flags["config_file"] = find_config(given["config_file"])
     arguments = launch_command_parser().parse_args(
