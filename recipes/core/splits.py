@@ -8,9 +8,8 @@ import datasets
 import numpy as np
 
 from dataset_scripts import DataError, TrustError, load_dataset
-from dataset_scripts.core.images import has_image
+from recipes.core.columns import MISSING, class_of, image_column, label_column, labels_of
 from recipes.core.config import Data
-from recipes.core.labels import MISSING, class_of, labels_of
 from recipes.core.random import permutation
 from recipes.core.runtime import UserError
 
@@ -88,7 +87,7 @@ def choose_parts(data: Data, labelled: bool = True) -> Parts:
     """
     splits, notes = _load(data), []
     rows = _rows(splits, data.train_split, data.path)
-    data = replace(data, image=image_column(rows, data), label=_label_column(rows, data, labelled))
+    data = replace(data, image=image_column(rows, data), label=label_column(rows, data, labelled))
     labels, classes = labels_of(rows, data.label, None, f"{data.path}, split {data.train_split}")
     _require_labels(labels, data, data.train_split)
     train = Part(data.train_split, rows, labels)
@@ -152,7 +151,7 @@ def choose_test(data: Data, classes: list[str]) -> tuple[Part, Data, list[str]]:
     order = [name for name in ("test", "validation") if name in splits] or (list(splits) if len(splits) == 1 else [])
     for name in order:
         rows = splits[name]
-        found = replace(data, image=image_column(rows, data), label=_label_column(rows, data, True))
+        found = replace(data, image=image_column(rows, data), label=label_column(rows, data, True))
         labels, _ = labels_of(rows, found.label, classes, f"{data.path}, split {name}")
         if len(labels) and (labels == MISSING).all() and name != order[-1]:
             notes.append(f"the images of split {name} have no labels, and are not used")
@@ -207,36 +206,6 @@ def _ranges(splits: datasets.DatasetDict, split: str, path: str) -> list[tuple[s
 def _rows(splits: datasets.DatasetDict, split: str, path: str) -> datasets.Dataset:
     parts = [splits[name].select(range(first, end)) for name, first, end in _ranges(splits, split, path)]
     return parts[0] if len(parts) == 1 else datasets.concatenate_datasets(parts)
-
-
-def image_column(rows: datasets.Dataset, data: Data) -> str:
-    return _column(rows, data.image, "image", lambda feature: isinstance(feature, datasets.Image) and has_image(feature))
-
-
-def _label_column(rows: datasets.Dataset, data: Data, labelled: bool) -> str | None:
-    def is_class(feature: Any) -> bool:
-        return isinstance(feature, datasets.ClassLabel)
-
-    if not labelled and data.label is None and "label" not in rows.features and not any(map(is_class, rows.features.values())):
-        return None
-    return _column(rows, data.label, "label", is_class)
-
-
-def _column(rows: datasets.Dataset, wanted: str | None, usual: str, fits: Any) -> str:
-    features = rows.features
-    if wanted is not None:
-        if wanted not in features:
-            raise UserError(f"data.{usual}={wanted}: there is no such column, only {', '.join(features)}")
-        if usual == "image" and not fits(features[wanted]):
-            raise UserError(f"data.image={wanted} holds no images but {features[wanted]}")
-        return wanted
-    fitting = [name for name, feature in features.items() if fits(feature)]
-    if usual in fitting or (usual == "label" and usual in features):
-        return usual
-    if len(fitting) == 1:
-        return fitting[0]
-    what = f"several {usual} columns ({', '.join(fitting)})" if fitting else f"no {usual} column (only {', '.join(features)})"
-    raise UserError(f"the dataset has {what}: set data.{usual}")
 
 
 def _require_labels(labels: np.ndarray, data: Data, split: str) -> None:

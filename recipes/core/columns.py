@@ -1,16 +1,52 @@
-"""The labels of a column as class indices."""
+"""The image and the label column of a dataset, and labels as class indices."""
 
 import re
+from typing import Any
 
 import datasets
 import numpy as np
 
+from dataset_scripts.core.images import has_image
+from recipes.core.config import Data
 from recipes.core.runtime import UserError
 
 MISSING = -1  # the index of an image without a label
 UNLABELLED = "image"  # the one class of images without labels
 HIDDEN = "-1"  # how tables write that a label is withheld, beside classes that are numbers
 BETWEEN = re.compile(r"[\s,;|]+")  # between the labels of an image that has several
+
+
+def image_column(rows: datasets.Dataset, data: Data) -> str:
+    """The column of the images: the given one, the only one, or `image`; a UserError if there is none of these."""
+    return _column(rows, data.image, "image", lambda feature: isinstance(feature, datasets.Image) and has_image(feature))
+
+
+def label_column(rows: datasets.Dataset, data: Data, labelled: bool) -> str | None:
+    """The column of the classes, likewise; None if images need no labels and there is none."""
+
+    def is_class(feature: Any) -> bool:
+        return isinstance(feature, datasets.ClassLabel)
+
+    if not labelled and data.label is None and "label" not in rows.features and not any(map(is_class, rows.features.values())):
+        return None
+    return _column(rows, data.label, "label", is_class)
+
+
+def _column(rows: datasets.Dataset, wanted: str | None, usual: str, fits: Any) -> str:
+    features = rows.features
+    if wanted is not None:
+        if wanted not in features:
+            raise UserError(f"data.{usual}={wanted}: there is no such column, only {', '.join(features)}")
+        if usual == "image" and not fits(features[wanted]):
+            raise UserError(f"data.image={wanted} holds no images but {features[wanted]}")
+        return wanted
+    fitting = [name for name, feature in features.items() if fits(feature)]
+    if usual in fitting or (usual == "label" and usual in features):
+        return usual
+    if len(fitting) == 1:
+        return fitting[0]
+    what = f"several {usual} columns ({', '.join(fitting)})" if fitting else f"no {usual} column (only {', '.join(features)})"
+    raise UserError(f"the dataset has {what}: set data.{usual}")
 
 
 def labels_of(rows: datasets.Dataset, column: str | None, classes: list[str] | None, where: str) -> tuple[np.ndarray, list[str]]:
