@@ -338,7 +338,7 @@ def test_contradictions_and_unknown_names_are_one_line(tmp_path, monkeypatch):
         (("resnet50", "own.pth", True), "model.pretrained=true asks for published weights, and model.weights=own.pth for a file"),
         (("resnet50", "IMAGENET1K_V3"), "is not a file; published of resnet50 are DEFAULT, IMAGENET1K_V1, IMAGENET1K_V2"),
         (("resnet50", "default"), "model.weights=default is not a file; published of resnet50 are DEFAULT"),
-        (("timm/resnet10t.c3_in1k", "a1_in1k"), "published of timm/resnet10t.c3_in1k are DEFAULT, c3_in1k"),
+        (("timm/resnet50.a1_in1k", "a2_in1k"), "published of timm/resnet50.a1_in1k are DEFAULT, a1_in1k"),
         (("resnet20", None, True), "nothing is published of resnet20: give model.weights a local file"),
         (("timm/resnet10", None, True), "no model.name=timm/resnet10: timm has"),
         (("timm/botnet50ts_256", None, True), "nothing is published of timm/botnet50ts_256"),
