@@ -237,6 +237,13 @@ def test_a_fingerprint_sees_every_change(make, save_image):
     assert difference(before, found())[0] in ("the number of images of the training images", "the names of the classes of the training images")
 
 
+def test_a_fingerprint_sees_images_that_it_does_not_read(make, save_image):
+    folder = make({"train": {"ant": 300}, "test": {"ant": 2}})
+    before = fingerprint(choose_parts(Data(path=str(folder))))
+    save_image(folder / "train/ant/001.png", size=(13, 10))  # none of the 64 whose bytes are read
+    assert difference(before, fingerprint(choose_parts(Data(path=str(folder)))))[0] == "the training images"
+
+
 def test_ranks_with_different_data_stop(run_processes, root, make, tmp_path):
     first = make({"train": {"ant": 8, "bee": 8}, "test": {"ant": 4, "bee": 4}}, "0/photos")
     shutil.copytree(first, tmp_path / "1/photos")
