@@ -74,11 +74,14 @@ def test_a_run_marks_its_folder_and_is_known_by_it(tmp_path, monkeypatch):
 
 
 HOLD = """
-import contextlib, sys, time
+import contextlib, os, sys, time
 from recipes.core import run_folder
 from recipes.core.config import Train
 from recipes.core.runtime import UserError
 run_folder.PATIENCE = 2
+print("ready", flush=True)
+while not os.path.exists("go"):
+    pass
 with contextlib.ExitStack() as held:
     try:
         print(run_folder.open_run_folder(sys.argv[1] or None, "digits", Train(), held), flush=True)
@@ -90,10 +93,12 @@ with contextlib.ExitStack() as held:
 
 @contextlib.contextmanager
 def holding(root, *outs):
-    """Processes that open a folder each, at once, and hold it."""
+    """Processes that open a folder each, at the same instant, and hold it."""
     runs = [subprocess.Popen([sys.executable, "-c", HOLD, out], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                              env=_environment(root)) for out in outs]  # fmt: skip
     try:
+        assert [run.stdout.readline() for run in runs] == ["ready\n"] * len(runs)
+        Path("go").touch()
         yield runs
     finally:
         for run in runs:
@@ -135,12 +140,12 @@ def test_a_run_of_the_same_options_is_not_begun_beside_one_that_lives(tmp_path, 
 
 def test_of_the_same_command_given_several_times_at_once_one_run_begins(tmp_path, monkeypatch, root):
     monkeypatch.chdir(tmp_path)
-    with holding(root, "", "", "") as runs:
+    with holding(root, "", "") as runs:
         end = time.monotonic() + 60
-        while sum(run.poll() is not None for run in runs) < 2 and time.monotonic() < end:
+        while sum(run.poll() is not None for run in runs) < 1 and time.monotonic() < end:
             time.sleep(0.1)
         refused = [run.communicate()[1] for run in runs if run.poll() is not None]
-        assert len(refused) == 2 and all("refused: runs/digits-1 is in use" in errors for errors in refused)
+        assert len(refused) == 1 and all("refused: runs/digits-1 is in use" in errors for errors in refused)
     assert [path.name for path in Path("runs").iterdir() if path.name != ".lock"] == ["digits-1"]
 
 
