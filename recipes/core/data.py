@@ -49,6 +49,11 @@ class Splits:
         counts = [f"{len(images):,} {name}" for name, images in names.items() if images is not None]
         return f"{', '.join(counts[:-1])} and {counts[-1]} images"
 
+    def tested_on(self) -> str:
+        """Which rows judge the model, in words."""
+        split = self.data.test_split
+        return f"split {split}" if split else f"{self.data.holdout:.0%} of each class, which were held out"
+
 
 def find_data(data: Data, labelled: bool = True) -> Parts:
     """Loads the splits of a run, compares them over all ranks, and looks at the header of every image.

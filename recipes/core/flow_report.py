@@ -33,7 +33,7 @@ pixels = generator(noise, labels)  # uint8 (16, 3, {size}, {size})
 
 | | |
 |---|---|
-| data | {dataset_code}, {train_images:,} training and {test_images:,} test images, {class_count} classes |
+| data | {dataset_code}: {counts}, {class_count} classes; tested on {tested_on} |
 | images | {channels} × {size} × {size} |
 | model | {model}; {parameters:,} parameters |
 | drawing | midpoint rule of {steps} steps, guidance {guidance} |

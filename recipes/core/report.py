@@ -136,7 +136,7 @@ model, info = load_model("{here}")  # float32 (B, {channels}, {size}, {size}) to
 
 | | |
 |---|---|
-| data | {dataset_code}, {train_images:,} training and {test_images:,} test images, {class_count} classes |
+| data | {dataset_code}: {counts}, {class_count} classes; tested on {tested_on} |
 | input | {channels} × {size} × {size}, values in 0..1, minus {mean}, divided by {std} |
 | model | {model_code}, {parameters:,} parameters |
 | started from | {origin} |
@@ -174,7 +174,8 @@ def write_results(folder: Path, learner: Learner, metrics: dict[str, Any], card:
         origin=markdown(learner.origin),
         dataset=markdown(data.path),
         dataset_code=code(data.path),
-        train_images=len(splits.train),
+        counts=splits.counts(),
+        tested_on=splits.tested_on(),
         class_count=len(splits.classes),
         classes=", ".join(map(markdown, splits.classes)),
         channels=data.channels,
