@@ -27,7 +27,7 @@ import psutil
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
-RECIPE = ["digits", "exact=true", "model.width=8", "epochs=2", "save_every=256", "evaluate_every=0.5", "optim.ema=300",
+RECIPE = ["digits", "exact=true", "model.width=8", "epochs=6", "save_every=256", "evaluate_every=0.5", "optim.ema=300",
           "augment.mixup=0.4", "augment.auto=trivial", "data.holdout=0.1", "keep_best=true"]  # fmt: skip
 COMMANDS = {
     "accelerate launch": [BIN / "accelerate", "launch", "recipes/train.py"],
@@ -36,11 +36,11 @@ COMMANDS = {
     "torchrun": [BIN / "torchrun", "--standalone", "--nproc-per-node=2", "recipes/train.py"],
     "dataset-scripts train": [BIN / "dataset-scripts", "train"],
 }
-EVENTS = ("nothing", "TERM to the launcher", "INT to all", "TERM to all", "USR1 to a process", "KILL of the launcher",
-          "KILL of a process", "KILL of all", "the same command again", "evaluation")  # fmt: skip
+STOPPING = ("TERM to the launcher", "INT to all", "TERM to all", "USR1 to a process", "KILL of the launcher",
+            "KILL of a process", "KILL of all")  # fmt: skip
+GOES_ON = ("nothing", "the same command again", "evaluation")  # what does not stop a run
 CLOCK = ("seconds", "images_per_second", "data_wait", "memory_gb")
 GONE = 60  # seconds within which all processes have to be gone: two times the grace of one that has lost its launcher
-GOES_ON = ("nothing", "the same command again", "evaluation")  # what does not stop a run
 SAYS_SO = ("python", "dataset-scripts train")  # commands that end with the status of the run
 
 
@@ -119,7 +119,7 @@ def tell(rng: random.Random, out: Path, wanted: str, counts: collections.Counter
         if time.monotonic() > end + 600:
             return [*faults, f"{out.name}: no end after {history}"]
         command = rng.choice(list(COMMANDS))
-        event = rng.choice(EVENTS)
+        event = rng.choice(GOES_ON if len(history) > 12 else STOPPING + GOES_ON if rng.random() < 0.4 else STOPPING)
         history.append(f"{command}: {event}")
         counts[f"start: {command}"] += 1
         counts[f"event: {event}"] += 1
@@ -138,7 +138,7 @@ def tell(rng: random.Random, out: Path, wanted: str, counts: collections.Counter
                 process.kill()
         status, said = run.process.returncode, run.errors()
         asked = event.startswith(("TERM", "INT", "USR1"))
-        if status not in (0, 75) and (event in GOES_ON or (asked and command in SAYS_SO)):
+        if status == 2 or (status not in (0, 75) and (event in GOES_ON or (asked and command in SAYS_SO))):
             return [*faults, f"{out.name}: status {status} after {history}: {said}"]
         if "Traceback" in said and command in SAYS_SO:
             faults.append(f"{out.name}: a traceback after {history}: {said}")
@@ -174,15 +174,25 @@ def happen(event: str, run: Start, out: Path, rng: random.Random, counts: collec
             said = second.errors()
             if status != 0 and "in use by a run that is going on" not in said and "holds a finished run" not in said:
                 return [f"the second command said {said}"]
-        elif event == "evaluation" and (found := sorted((out / "checkpoints").glob("[0-9]*"))):
+        elif event == "evaluation" and (found := newest(run, out)):
             folder = out.with_name(f"{out.name}-{len(list(out.parent.iterdir()))}")
-            words = [BIN / "accelerate", "launch", "recipes/evaluate.py", found[-1], f"out={folder}"]
+            words = [BIN / "accelerate", "launch", "recipes/evaluate.py", found, f"out={folder}"]
             result = subprocess.run(list(map(str, words)), cwd=ROOT, capture_output=True, text=True)
             counts["evaluations"] += result.returncode == 0
             if result.returncode and "missing" not in result.stderr:  # the run may have deleted the checkpoint meanwhile
                 return [f"the evaluation said {result.stderr[-2000:]}"]
             run.wait()
     return []
+
+
+def newest(run: Start, out: Path) -> Path | None:
+    """The newest checkpoint, as soon as there is one; None if the run ends before."""
+    while run.process.poll() is None:
+        run.family()
+        if found := sorted((out / "checkpoints").glob("[0-9]*")):
+            return found[-1]
+        time.sleep(0.05)
+    return None
 
 
 def digest(folder: Path) -> str:
