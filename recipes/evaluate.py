@@ -80,7 +80,8 @@ def run(accelerator: Accelerator, config: Evaluate, path: Path) -> None:
     file = io.BytesIO()
     pq.write_table(table, file)
     write_file(folder / "predictions.parquet", file.getvalue())
-    metrics = {"data": data.path, "images": result.count, "precision": accelerator.mixed_precision, **result.numbers(), "by_class": result.by_class(info["labels"])}
+    metrics = {"data": data.path, "images": result.count, "precision": accelerator.mixed_precision}
+    metrics |= {**result.numbers(), "by_class": result.by_class(info["labels"])}
     write_file(folder / "metrics.json", as_json(metrics, indent=2) + "\n")
     draw(plot_confusion, folder / "confusion.png", result.confusion.numpy(), info["labels"])
     print(
