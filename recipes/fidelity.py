@@ -97,7 +97,7 @@ def evaluate(options: dict[str, Any], ranks: Ranks) -> Result:
     if options["ppl"] and not isinstance(result.inputs[1], Drawn):
         raise UserError("ppl needs a generator as input1: a run of generate.py, a .pth of TorchScript, an .onnx, or a module")
     if ranks.device.type == "mps" and options["feature_extractor_internal_dtype"] == "float64":
-        raise UserError("feature_extractor_internal_dtype=float64: the GPU of a Mac has no float64, compute on the CPU (cuda=False)")
+        raise UserError("feature_extractor_internal_dtype=float64: the GPU of a Mac has none, compute on the CPU")
     result.details = {"processes": ranks.world, "device": str(ranks.device), "extractors": {}, "inputs": {}}
     for name, layers in plan.items():
         _by_extractor(name, layers, options, ranks, result)

@@ -151,7 +151,8 @@ def announce(learner: Learner, steps: int, folder: Path, found: Path | None) -> 
         f"model      {learner.name}, {parameters:,} parameters\n"
         f"start      {printable(learner.origin)}\n"
         f"weights    {learner.fingerprint}, equal on {world} of {world} processes (init.method={config.init.method})\n"
-        f"device     {world} × {learner.accelerator.device.type}, CPU threads {config.threads}, precision {config.precision}, {mode}\n"
+        f"device     {world} × {learner.accelerator.device.type}, CPU threads {config.threads}, "
+        f"precision {config.precision}, {mode}\n"
         f"batch      {config.batch} = {world} processes × {config.accumulate} parts × {learner.micro}, {steps:,} updates\n"
         f"folder     {printable(folder)}" + (f", going on after {int(found.name):,} images" if found else "") + "\n",
         flush=True,

@@ -11,9 +11,10 @@ import multiprocessing
 import os
 import pathlib
 import select
-import signal
+import shutil
 import stat
 import sys
+import tempfile
 import types
 import warnings
 
@@ -77,11 +78,11 @@ def take_proc() -> None:
 
 def be_windows() -> None:
     """Folders are not opened, only what can be written to is flushed, what is open is not renamed or deleted, a rename does
-    not replace, links need a privilege, and `select` takes sockets alone.
+    not replace, links need a privilege, a temporary file has no second opening, and `select` takes sockets alone.
     """
     import fcntl
 
-    opened, flushed, renamed, polled = os.open, os.fsync, os.rename, select.select
+    opened, flushed, renamed, unlink, polled = os.open, os.fsync, os.rename, os.unlink, select.select
 
     def open_file(path, flags, mode=0o777, *, dir_fd=None):
         if dir_fd is None and os.path.isdir(path):
@@ -130,12 +131,22 @@ def be_windows() -> None:
             raise TypeError("argument of type 'NoneType' is not iterable")
         load_library(library, name, *arguments, **options)
 
+    made = tempfile.NamedTemporaryFile
+
+    def temporary_file(*arguments, delete=True, **options):
+        file = made(*arguments, delete=delete, **options)
+        if delete:  # nobody opens it by its name
+            unlink(file.name)
+            file._closer.delete = False
+        return file
+
     def is_mount(path):
         raise NotImplementedError("Path.is_mount() is unsupported on this system")
 
     os.open, os.fsync, os.symlink, select.select = open_file, flush, link, select_sockets
     os.rename, os.replace, os.unlink, os.remove = map(refusing, (rename, os.replace, os.unlink, os.remove))
-    pathlib.Path.is_mount, ctypes.CDLL.__init__ = is_mount, find_library
+    pathlib.Path.is_mount, ctypes.CDLL.__init__, tempfile.NamedTemporaryFile = is_mount, find_library, temporary_file
+    shutil._use_fd_functions = False  # which open folders
     ADDED["msvcrt"] = types.SimpleNamespace(LK_NBLCK=2, locking=lock)
 
 

@@ -1,4 +1,4 @@
-"""Run by test_portable.py without what macOS or Windows lacks: reading, writing, locks and the parsers' process. Argument: a folder."""
+"""Run by test_portable.py without what macOS or Windows lacks: reading, writing, locks, parsers. The argument is a folder."""
 
 import subprocess
 import sys
