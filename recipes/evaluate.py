@@ -16,6 +16,8 @@ if __name__ == "__main__":
     signals.listen()  # before the imports below, which take seconds
 
 import io
+import os
+import re
 import sys
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -36,7 +38,7 @@ from recipes.core.config import LARGEST_SIDE, Data, Training
 from recipes.core.data import load_test
 from recipes.core.evaluation import Evaluation, evaluate
 from recipes.core.export import load_model, run_of
-from recipes.core.fingerprint import MEANING, digests_of, read_fingerprint
+from recipes.core.fingerprint import MEANING, digests_of, find_images, read_fingerprint
 from recipes.core.models import check_input
 from recipes.core.options import build, check, describe, merge, opt, option_of, read_options, split_words
 from recipes.core.report import as_json, draw, plot_confusion
@@ -137,16 +139,25 @@ def compare_data(folder: Path, part: Part, data: Data, is_trained: bool) -> list
     before = read_fingerprint(folder)
     if before is None:
         return []
-    now = digests_of(part, data.image)
-    if now["source"] == before["train"].get("source") and part.split != HELD_OUT:
-        return [f"these are images that the model was trained on: split {part.split}"]
+    sample = [name for name in before["train"].get("sample", []) if re.fullmatch("[0-9]{1,18}-[0-9a-f]{16}", str(name))]
+    if known := find_images(sample, part, data.image):
+        return [f"these are images that the model was trained on: {len(known):,} of {len(sample):,} of its training images that were "
+                f"looked for are in split {part.split}"]  # fmt: skip
     if not is_trained or before["test"].get("split") != part.split:
         return []
+    now = digests_of(part, data.image)
     changed = next((key for key in ("rows", "labels", "images") if now[key] != before["test"].get(key)), None)
     if changed is not None and part.split == HELD_OUT:
         raise UserError(f"{data.path} has changed since the training ({MEANING[changed]}), so that the rows it held out are not "
                         "known any more: set data.test_split")  # fmt: skip
     return [] if changed is None else [f"{MEANING[changed]} of split {part.split} changed since the training"]
+
+
+def is_its_own(folder: Path, given: str) -> bool:
+    """Whether a path is that of the data which the run of a folder was trained on."""
+    data = read_options(folder / "config.yaml").get("data")
+    path = data.get("path") if isinstance(data, dict) else None
+    return isinstance(path, str) and os.path.realpath(os.path.expanduser(given)) == os.path.realpath(path)
 
 
 def read(argv: list[str]) -> tuple[Evaluate, Path, dict[str, Any]]:
@@ -161,11 +172,13 @@ def read(argv: list[str]) -> tuple[Evaluate, Path, dict[str, Any]]:
     path = Path(paths[0])
     folder = run_of(path)
     trained, chosen = {}, {}
-    if (folder / "config.yaml").is_file() and not any(word.startswith("data.path=") for word in options):
+    given = next((word.partition("=")[2] for word in reversed(options) if word.startswith("data.path=")), None)
+    if (folder / "config.yaml").is_file() and (given is None or is_its_own(folder, given)):
         data = read_options(folder / "config.yaml").get("data")
         if not isinstance(data, dict):
             raise UserError(f"{folder}/config.yaml says nothing of the data: give data.path=…")
-        if (script := find_script(str(data.get("path")))) is not None and not script.is_bundled:
+        script = find_script(str(data.get("path"))) if given is None else None  # a path that was given is trusted
+        if script is not None and not script.is_bundled:
             raise UserError(f"{folder}/config.yaml names the script {script.path}, which is code: if you trust it, give data.path=…")
         known = {item.name for item in fields(Data)}
         data = {name: value for name, value in data.items() if name in known}

@@ -116,14 +116,15 @@ def main() -> None:
                 raise UserError("generate.py sample takes one run folder or checkpoint, and options as key=value")
             sample(words[1], merge(Sample, {}, options))
             return
-        config, name, words = read_config(Generate, sys.argv[1:], default="digits_flow", suffix="_flow")
+        asked = read_config(Generate, sys.argv[1:], default="digits_flow", suffix="_flow")
+        config = asked.config
         accelerator = start_training(config)
-        parts = find_data(config.data, labelled=False)
-        if words is not None:
-            config = general_recipe(config, words, parts, accelerator.num_processes)
-        check_effects(config, parts)
+        parts = find_data(config.data, labelled=False, steered=config.is_steered)
+        if asked.is_general:
+            config = general_recipe(config, asked.words, parts, accelerator.num_processes)
+        check_effects(config, parts, asked)
         splits = load_splits(parts, Augment(**vars(config.augment)), config.seed, measure=False)
-        finished = train(accelerator, config, name, splits, FlowLearner, test, write)
+        finished = train(accelerator, config, asked.name, splits, FlowLearner, test, write)
         finish(accelerator)
     if not finished:
         signals.leave(signals.INTERRUPTED)  # at once: a launcher may have seconds left

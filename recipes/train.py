@@ -57,16 +57,17 @@ def main() -> None:
         print(f"{__doc__}\nOptions, their defaults, meanings and ranges:\n\n{describe(Train)}")
         return
     with one_line_errors("train.py"):
-        config, name, words = read_config(Train, sys.argv[1:], default="digits")
+        asked = read_config(Train, sys.argv[1:], default="digits")
+        config = asked.config
         accelerator = start_training(config)
-        parts = find_data(config.data)
-        if words is not None:
-            config = general_recipe(config, words, parts, accelerator.num_processes)
+        parts = find_data(config.data, steered=config.is_steered)
+        if asked.is_general:
+            config = general_recipe(config, asked.words, parts, accelerator.num_processes)
         config = start_from_weights(config)
         parts.follow(config.data)
-        check_effects(config, parts)
+        check_effects(config, parts, asked)
         splits = load_splits(parts, config.augment, config.seed)
-        finished = train(accelerator, config, name, splits, Classifier, test, write)
+        finished = train(accelerator, config, asked.name, splits, Classifier, test, write)
         finish(accelerator)
     if not finished:
         signals.leave(signals.INTERRUPTED)  # at once: a launcher may have seconds left

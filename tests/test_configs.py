@@ -25,6 +25,6 @@ def test_every_recipe_is_a_configuration_and_says_its_result(path):
     header = path.read_text().split("\n\n")[0]
     script = re.search(rf"accelerate launch .*recipes/(train|generate)\.py {path.stem}", header)[1]
     schema = {"train": Train, "generate": Generate}[script]
-    config, name, _ = read_config(schema, [path.stem, *NEEDED.get(path.stem, [])], "digits")
+    config, name, *_ = read_config(schema, [path.stem, *NEEDED.get(path.stem, [])], "digits")
     assert name == path.stem and config.epochs > 0
     assert "not yet run" in header or re.search(r"\d\d\.\d+ ± \d\.\d+ %.* n = \d+", header, re.DOTALL)

@@ -95,7 +95,7 @@ def test_flips_other_data_and_mistakes(run, evaluate, tmp_path, save_image):
     assert table["label"] == [3, 3, 3, 9, 9, 9]  # by name, not by number
     save_image(tmp_path / "data" / "x" / "0.png", size=(12, 12))
     for options, message in (
-        ([str(run), f"data.path={tmp_path / 'data'}", "data.test_split=train"], "has the class x"),
+        ([str(run), f"data.path={tmp_path / 'data'}", "data.test_split=train"], "has the class 'x'"),
         ([str(tmp_path)], "is neither a run folder"),
         ([], "takes one run folder"),
         ([str(run), "flip=true"], "there is no option flip: flips=…?"),

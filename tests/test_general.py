@@ -13,7 +13,6 @@ from recipes.core.config import CONFIGS, Generate, Train, name_of, read_config
 from recipes.core.data import find_data
 from recipes.core.effects import check_effects
 from recipes.core.general import general_recipe
-from recipes.core.options import flat
 from recipes.core.runtime import UserError
 
 
@@ -25,22 +24,25 @@ def settle(tmp_path, save_image):
         for label in ("ant", "bee"):
             for number in range(count):
                 save_image(tmp_path / "my photos" / label / f"{number}.png", size, mode)
-        config, name, given = read_config(schema, [f"data.path={tmp_path / 'my photos'}", *words], "digits")
-        parts = find_data(config.data, labelled=schema is Train)
-        config = general_recipe(config, given, parts, processes)
-        check_effects(config, parts)
-        return config, name, parts
+        asked = read_config(schema, [f"data.path={tmp_path / 'my photos'}", *words], "digits")
+        parts = find_data(asked.config.data, labelled=schema is Train)
+        config = general_recipe(asked.config, asked.words, parts, processes)
+        check_effects(config, parts, asked)
+        return config, asked.name, parts
 
     return run
 
 
 def test_a_config_is_taken_by_the_name_of_the_data():
-    assert read_config(Train, ["data.path=fashion_mnist"], "digits")[1:] == ("fashion_mnist", None)
-    assert read_config(Generate, ["data.path=digits"], "digits_flow", suffix="_flow")[1:] == ("digits_flow", None)
-    assert read_config(Train, [], "digits")[1:] == ("digits", None)
-    assert read_config(Train, ["cifar10_fast", "data.path=other"], "digits")[1:] == ("cifar10_fast", None)
-    config, name, words = read_config(Train, ["data.path=some/My photos/", "seed=3"], "digits")
-    assert (name, words, config.seed) == ("My-photos", ["data.path=some/My photos/", "seed=3"], 3)
+    def taken(schema, *words, default="digits", suffix=""):
+        asked = read_config(schema, list(words), default, suffix)
+        return asked.name, asked.is_general
+
+    assert taken(Train, "data.path=fashion_mnist") == ("fashion_mnist", False)
+    assert taken(Generate, "data.path=digits", default="digits_flow", suffix="_flow") == ("digits_flow", False)
+    assert taken(Train) == ("digits", False) and taken(Train, "seed=1") == ("digits", False)
+    assert taken(Train, "cifar10_fast", "data.path=other") == ("cifar10_fast", False)
+    assert taken(Train, "data.path=some/My photos/", "seed=3") == ("My-photos", True)
 
 
 @pytest.mark.parametrize("path, name", [("user/set", "set"), ("~/a b/c:d", "c-d"), ("/", "data"), ("x/y.zip", "y.zip"), ("…", "…")])
@@ -68,6 +70,24 @@ def test_what_is_given_wins_and_batches_divide(settle):
     for processes in (1, 2, 3, 8):
         assert settle("accumulate=2", count=40, processes=processes)[0].batch % (2 * processes) == 0
     assert settle("exact=true", count=40, processes=2)[0].batch % 8 == 0
+
+
+def test_nothing_of_the_general_recipe_is_refused(settle):
+    # Its own values are not the user's: what they would do in vain is left out.
+    assert settle("model.name=resnet18", size=(28, 28))[0].model.width == 16
+    assert settle("data.resize=whole", size=(300, 200))[0].augment.scale == 0.25
+    assert settle("augment.mixup=0.2", size=(28, 28), count=40)[0].batch % 16 == 0
+    assert settle(size=(300, 200), count=40, processes=4)[0].batch >= 8
+    config, _, parts = settle("epochs=1", count=40, size=(28, 28))
+    assert config.optim.warmup == len(parts.train) // 20
+
+
+@pytest.mark.parametrize("path", ["./digits", "../x/digits", "/x/photos", "cifar10_fast/"])
+def test_no_file_beside_the_data_is_a_config(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos.yaml").write_text("out: /somewhere\n")
+    for given in (path, str(tmp_path / "photos")):
+        assert read_config(Train, [f"data.path={given}"], "digits").is_general
 
 
 def test_fine_tuning(settle):
@@ -112,9 +132,22 @@ def test_a_folder_of_digits_is_learned(run_processes, root, tmp_path):
     ],
 )
 def test_an_option_without_effect_is_refused(words, option):
-    config, _, _ = read_config(Train, ["digits", "augment.pad=0", "model.width=16", *words], "digits")
+    asked = read_config(Train, ["digits", *words], "digits")
     with pytest.raises(UserError, match=option):
-        check_effects(config, find_data(config.data))
+        check_effects(asked.config, find_data(asked.config.data), asked)
+
+
+def test_what_a_shipped_recipe_sets_in_vain_is_said(tmp_path):
+    asked = read_config(Train, ["digits", "data.resize=crop", "model.name=resnet18"], "digits")
+    parts = find_data(asked.config.data)
+    check_effects(asked.config, parts, asked)
+    assert [note.partition(":")[0] for note in parts.notes] == [
+        "augment.pad=1 of the recipe digits has no effect here", "model.width=32 of the recipe digits has no effect here"
+    ]  # fmt: skip
+    (tmp_path / "mine.yaml").write_text("augment:\n  pad: 3\ndata:\n  resize: crop\n")
+    asked = read_config(Train, [str(tmp_path / "mine.yaml")], "digits")
+    with pytest.raises(UserError, match="augment.pad=3 has no effect"):
+        check_effects(asked.config, find_data(asked.config.data), asked)
 
 
 @pytest.mark.parametrize(
@@ -123,8 +156,8 @@ def test_an_option_without_effect_is_refused(words, option):
      ["exact=true", "shards=4"], ["augment.mixup=0.2", "shards=4"], ["data.resize=crop", "augment.scale=0.5", "augment.pad=0"]],
 )  # fmt: skip
 def test_an_option_with_effect_is_not(words):
-    config, _, _ = read_config(Train, ["digits", *words], "digits")
-    check_effects(config, find_data(config.data))
+    asked = read_config(Train, ["digits", *words], "digits")
+    check_effects(asked.config, find_data(asked.config.data), asked)
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
@@ -133,6 +166,7 @@ def test_no_shipped_recipe_has_options_without_effect(path):
     given = yaml.safe_load(path.read_text())
     schema = Generate if path.stem.endswith("_flow") else Train
     words = ["data.path=digits", *(["model.weights=some.pth"] if "weights" in given.get("model", {}) else [])]
-    config, _, _ = read_config(schema, [path.stem, *words], "digits")
-    check_effects(config, find_data(config.data))
-    assert flat(config)
+    asked = read_config(schema, [path.stem, *words], "digits")
+    parts = find_data(asked.config.data)
+    check_effects(asked.config, parts, asked)
+    assert not any("has no effect" in note for note in parts.notes)

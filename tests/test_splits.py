@@ -1,16 +1,19 @@
 """Which rows are trained, validated and tested: no split lies, whatever the data and the options."""
 
+import io
 import json
 import shutil
 
 import datasets
 import numpy as np
 import PIL.Image
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import safetensors.torch
 
 from dataset_scripts import DataError, load_dataset
+from dataset_scripts.core.decode import Frame, decode_image
 from recipes.core import splits
 from recipes.core.config import Data
 from recipes.core.data import find_data
@@ -101,8 +104,9 @@ def test_a_run_with_validation_scores_the_test_once(run_processes, root, make, t
     assert [line["kind"] for line in log].count("test") == 1 and log[-1]["kind"] == "test"
     metrics = json.loads((out / "metrics.json").read_text())
     accuracies = [line["accuracy"] for line in steering]
-    best = accuracies.index(max(accuracies))
-    assert metrics["validation"]["best"] == max(accuracies) and metrics["validation"]["best_samples"] == steering[best]["samples"]
+    best = max(range(len(steering)), key=lambda look: (accuracies[look], -steering[look]["loss"]))
+    assert metrics["validation"]["accuracy"] == max(accuracies) and metrics["validation"]["samples"] == steering[best]["samples"]
+    assert metrics["validation"]["loss"] == steering[best]["loss"]
     ends = [line["samples"] for line in steering if line["samples"] - steering[best]["samples"] >= 2 * 20]
     assert metrics["samples"] == (ends[0] if ends else 120)
     # The weights are those of the best look, not the last: evaluated by themselves, they have its result.
@@ -122,9 +126,13 @@ def test_the_held_out_rows_are_those_that_evaluation_takes(run_processes, root, 
     held = choose_parts(Data(path=str(folder))).test
     assert rows["row"] == held.indices.tolist() and rows["label"] == held.labels.tolist()
     assert json.loads((out / "evaluation/metrics.json").read_text())["accuracy"] == metrics["accuracy"]
-    # The same folder given by hand holds the training images too.
-    other = run_processes(1, evaluate, str(out), f"data.path={folder}", f"out={tmp_path / 'all'}")
-    assert "these are images that the model was trained on: split train" in other.stdout
+    # The same folder given by hand is the same data; a copy of it is not, and holds the training images too.
+    (tmp_path / "link").symlink_to(folder)
+    run_processes(1, evaluate, str(out), f"data.path={tmp_path / 'link'}", f"out={tmp_path / 'same'}")
+    assert pq.read_table(tmp_path / "same/predictions.parquet").to_pydict()["row"] == held.indices.tolist()
+    shutil.copytree(folder, tmp_path / "copy")
+    other = run_processes(1, evaluate, str(out), f"data.path={tmp_path / 'copy'}", f"out={tmp_path / 'all'}")
+    assert "images that the model was trained on: 32 of 32 of its training images that were looked for are in split train" in other.stdout
     shutil.copy(folder / "ant/000.png", folder / "ant/999.png")
     changed = run_processes(1, evaluate, str(out), check=False)
     assert changed.returncode == 1 and "has changed since the training (the images)" in changed.stderr
@@ -136,6 +144,9 @@ def test_the_held_out_rows_are_those_that_evaluation_takes(run_processes, root, 
         ({"train_split": "train[:66%]", "test_split": "train[66%:]"}, "split train[:66%] has no images of class cow, which train[66%:] tests"),
         ({"train_split": "train[:60%]", "test_split": "train[50%:]"}, "share 3 images, rows 15 to 17 of split train"),
         ({"train_split": "train", "test_split": "train"}, "train and train share 30 images"),
+        ({"train_split": "train[:20]+train[15:]"}, "train[:20]+train[15:] and train[:20]+train[15:] share 5 images"),
+        ({"train_split": "train[30:]"}, "split train[30:] holds no images"),
+        ({"train_split": "train[:20]", "test_split": "train[40:50]"}, "split train[40:50] holds no images"),
         ({"train_split": "train[:50%]", "validation_split": "train[:1]", "test_split": "train[50%:]"}, "share 1 images, rows 0 to 0"),
         ({"validation_split": "train[:50%]"}, "leaves nothing to test on"),
         ({"test_split": "tset"}, 'Unknown split "tset"'),
@@ -146,6 +157,17 @@ def test_splits_that_would_lie_are_refused(make, options, message):
     with pytest.raises(UserError) as error:
         choose_parts(Data(path=str(folder), **options))
     assert message in str(error.value)
+
+
+def test_steering_holds_out_what_there_is_no_split_for(make):
+    alone = make({"ant": 20, "bee": 20})
+    parts = choose_parts(Data(path=str(alone)), steered=True)
+    rows = [set(part.indices) for part in (parts.train, parts.validation, parts.test)]
+    assert [len(each) for each in rows] == [26, 6, 8] and len(set.union(*rows)) == 40
+    assert rows[2] == set(choose_parts(Data(path=str(alone))).test.indices)  # the test is the same, steered or not
+    tree = {"ant": 10, "bee": 10}
+    parts = choose_parts(Data(path=str(make({"train": tree, "test": tree}, "two"))), steered=True)
+    assert (len(parts.train), len(parts.validation), parts.test.split) == (16, 4, "test")
 
 
 def test_training_on_the_test_split_tests_on_another(make):
@@ -168,7 +190,7 @@ def test_hidden_labels(table):
 
 
 def test_a_label_that_is_missing_is_named(table):
-    with pytest.raises(UserError, match=r"split train: row 3 has no label in column label \(1 of 6 have none\)"):
+    with pytest.raises(UserError, match=r"split train: row 3 has no label in column label \(1 of 6 have none; -1 counts as hidden\)"):
         choose_parts(Data(path=str(table({"train": ["0", "1", "0", "-1", "1", "1"]}))))
 
 
@@ -200,6 +222,64 @@ def test_every_header_is_looked_at(make, save_image):
     save_image(folder / "bee" / "598.png", size=(30, 8))
     found = find_data(Data(path=str(folder))).data
     assert (found.size, found.channels, found.resize) == (8, 3, "crop")
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK", "RGBA"])
+@pytest.mark.parametrize("kind", ["tiff", "webp", "png", "jpeg", "bmp", "gif", "ppm"])
+def test_headers_of_all_formats(kind, mode):
+    """What decodes has a header that is read, from the table's own bytes."""
+    content = io.BytesIO()
+    rng = np.random.default_rng(0)
+    for number in range(20):
+        pixels = PIL.Image.fromarray(rng.integers(0, 256, (16 + number, 24, 3), dtype=np.uint8)).convert(mode)
+        content = io.BytesIO()
+        try:
+            pixels.save(content, kind)
+        except (OSError, ValueError):
+            pytest.skip(f"{kind} holds no {mode}")
+        stored = pa.array([{"bytes": content.getvalue(), "path": None}])[0]
+        assert Frame.of_stored(stored, "row 0").size == decode_image(stored.as_py(), "row 0").size == (24, 16 + number)
+
+
+def test_images_in_files_of_their_own_are_compared_too(make):
+    folder = make({"train": {"ant": 10, "bee": 10}, "test": {"ant": 6, "bee": 6}})
+    data = Data(path="imagefolder", data_dir=str(folder))
+    before = fingerprint(choose_parts(data))
+    for path in (folder / "test").rglob("*.png"):
+        shutil.copy(folder / "train" / path.relative_to(folder / "test"), path)
+    with pytest.raises(UserError, match="12 of 12 test images .* are training images too"):
+        find_data(data)
+    assert difference(before, fingerprint(choose_parts(data)))[0] == "the test images"
+
+
+def test_classes_that_differ_in_a_saved_dataset(tmp_path):
+    splits = {}
+    for split, names in (("train", ["cat", "dog"]), ("test", ["dog", "cat"])):
+        features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=names)})
+        images = [PIL.Image.new("L", (8, 8), 20 * number) for number in range(4)]
+        splits[split] = datasets.Dataset.from_dict({"image": images, "label": ["cat", "dog"] * 2}, features)
+    datasets.DatasetDict(splits).save_to_disk(tmp_path / "saved")
+    with pytest.raises(DataError, match="the classes of column label are"):
+        load_dataset(str(tmp_path / "saved"))
+
+
+def test_hidden_labels_that_are_empty(tmp_path):
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("string")})
+    (tmp_path / "d").mkdir()
+    for split, labels in (("train", ["cat", "dog"]), ("test", ["", ""])):
+        images = [PIL.Image.new("L", (8, 8), 20 * number) for number in range(2)]
+        datasets.Dataset.from_dict({"image": images, "label": labels}, features).to_parquet(tmp_path / f"d/{split}.parquet")
+    with pytest.raises(UserError, match="split test has the class '', which is none"):
+        choose_parts(Data(path=str(tmp_path / "d")))
+
+
+def test_held_out_rows_of_data_that_have_a_test_split_now(make):
+    folder = make({"ant": 10, "bee": 10})
+    parts = choose_parts(Data(path=str(folder)))
+    shutil.rmtree(folder)
+    make({"train": {"ant": 10, "bee": 10}, "test": {"ant": 2, "bee": 2}})
+    with pytest.raises(UserError, match="has a split test now, which it had not at the training: set data.test_split=test"):
+        choose_test(parts.data, parts.classes)
 
 
 def test_class_names_that_differ_between_tables(tmp_path):

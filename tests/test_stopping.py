@@ -101,7 +101,7 @@ def test_a_signal_before_the_recipe_has_begun_ends_it_in_one_line(start, number,
     process = listening(start, "leave", state)
     process.send_signal(getattr(signal, number))
     assert process.wait(5) == 75
-    assert lines(process.stderr.read()) == ["-c: stopped: the same command goes on"]
+    assert lines(process.stderr.read()) == ["-c: stopped; the same command starts it again"]
 
 
 def test_signals_at_about_the_same_time_are_one_wish_and_a_second_ctrl_c_ends_at_once(start):

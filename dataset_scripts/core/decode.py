@@ -1,5 +1,6 @@
 """The one place where stored bytes become an image, and arrays become stored bytes."""
 
+import contextlib
 import io
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -152,7 +153,9 @@ class Frame:
         try:
             if content is not None:
                 _harmless({"bytes": content[:4].to_pybytes()})
-                return cls._read(pa.BufferReader(content))
+                with contextlib.suppress(Exception):  # for some formats, Pillow asks more of a file than pyarrow's can do
+                    return cls._read(pa.BufferReader(content))
+                return cls._read(io.BytesIO(content))
             _harmless({"path": path})
             with xopen(path, "rb") as file:
                 return cls._read(file)

@@ -84,10 +84,10 @@ def check_classes(data_files: Mapping[str, Iterable[str]]) -> None:
     """
     first: dict[tuple[str, int], tuple[str, list[str]]] = {}
     for path in (path for paths in data_files.values() for path in paths):
-        if "://" in path or not path.endswith(".parquet"):
+        if "://" in path or not path.endswith((".parquet", ".arrow")):
             continue
         with read_by_datasets(path):
-            features = datasets.Features.from_arrow_schema(pq.read_schema(path))
+            features = datasets.Features.from_arrow_schema(_schema(path))
         for column, feature in features.items():
             for number, label in enumerate(class_labels(feature)):
                 known, names = first.setdefault((column, number), (path, label.names))
@@ -96,6 +96,16 @@ def check_classes(data_files: Mapping[str, Iterable[str]]) -> None:
                         f"{path}: the classes of column {column} are {few(label.names)}, and those of {known} are {few(names)}: rows would "
                         "get the labels of other classes; load each file by itself with data_files, or write one anew"
                     )
+
+
+def _schema(path: str) -> pa.Schema:
+    if path.endswith(".parquet"):
+        return pq.read_schema(path)
+    with pa.memory_map(path) as file:
+        try:
+            return pa.ipc.open_stream(file).schema  # as `save_to_disk` writes it
+        except pa.ArrowInvalid:
+            return pa.ipc.open_file(file).schema
 
 
 def few(names: list[str]) -> str:

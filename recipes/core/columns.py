@@ -46,7 +46,8 @@ def _column(rows: datasets.Dataset, wanted: str | None, usual: str, fits: Any) -
     if len(fitting) == 1:
         return fitting[0]
     what = f"several {usual} columns ({', '.join(fitting)})" if fitting else f"no {usual} column (only {', '.join(features)})"
-    raise UserError(f"the dataset has {what}: set data.{usual}")
+    more = "" if fitting or usual == "image" else ", or put the images into a folder for each class (generate.py takes them as they are)"
+    raise UserError(f"the dataset has {what}: set data.{usual}{more}")
 
 
 def labels_of(rows: datasets.Dataset, column: str | None, classes: list[str] | None, where: str) -> tuple[np.ndarray, list[str]]:
@@ -69,6 +70,9 @@ def labels_of(rows: datasets.Dataset, column: str | None, classes: list[str] | N
     values = rows.select_columns([column]).with_format("arrow")[:][column].to_pylist()
     if isinstance(feature, datasets.ClassLabel):
         names = list(feature.names)
+        beyond = next((row for row, value in enumerate(values) if value is not None and value >= len(names)), None)
+        if beyond is not None:
+            raise UserError(f"{where}: row {beyond} has the label {values[beyond]}, and there are {len(names)} classes")
         values = [None if value is None or value < 0 else names[value] for value in values]
     elif not isinstance(feature, datasets.Value) or feature.dtype.startswith("float"):
         raise UserError(f"{where}: column {column} holds {feature}, not one class a row")
@@ -84,10 +88,11 @@ def labels_of(rows: datasets.Dataset, column: str | None, classes: list[str] | N
         _check_joint(classes, f"{where}, column {column}")
     index = {name: number for number, name in enumerate(classes)}
     unknown = next((value for value in values if value is not None and value not in index), None)
-    unknown = unknown or next((name for name in names if name not in index and isinstance(feature, datasets.ClassLabel)), None)
+    if unknown is None and isinstance(feature, datasets.ClassLabel):
+        unknown = next((name for name in names if name not in index), None)
     if unknown is not None:
         few = ", ".join(classes[:10]) + (", …" if len(classes) > 10 else "")
-        raise UserError(f"{where} has the class {unknown}, which is none of the training split: {few}")
+        raise UserError(f"{where} has the class {unknown!r}, which is none of the training split: {few}")
     return np.array([MISSING if value is None else index[value] for value in values], np.int64), classes
 
 

@@ -3,9 +3,9 @@
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from recipes.core.options import merge, opt, split_words
+from recipes.core.options import flat, merge, opt, split_words
 from recipes.core.runtime import UserError
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
@@ -118,7 +118,11 @@ class Ddp:
 
 @dataclass(frozen=True)
 class Training:
-    """What every training has. Durations count samples, batches are global."""
+    """What every training has. Durations count samples, batches are global.
+
+    Attributes:
+        is_steered: something is chosen by the validation images.
+    """
 
     data: Data = field(default_factory=Data)
     augment: Views = field(default_factory=Views)
@@ -126,7 +130,7 @@ class Training:
     init: Init = field(default_factory=Init)
     optim: Optimizer = field(default_factory=Optimizer)
     ddp: Ddp = field(default_factory=Ddp)
-    epochs: float = opt(15.0, "times that each training image is seen", above=0)
+    epochs: float = opt(15.0, "times that each training image is seen; the last part of a batch is left out", above=0)
     batch: int = opt(64, "images an update, over all processes", low=1)
     accumulate: int = opt(1, "parts that each process cuts its share of a batch into", low=1)
     exact: bool = opt(False, "the same bits on every number of processes that divides `shards`")
@@ -136,8 +140,8 @@ class Training:
     compile: bool = opt(False, "torch.compile")
     deterministic: bool = opt(False, "the same bits in every run on the same number of processes")
     evaluate_every: float = opt(1.0, "epochs between looks at the validation images, or at the test images if there are none", above=0)
-    keep_best: bool = opt(False, "end with the weights that were best on the validation images, not with the last")
-    patience: float | None = opt(None, "end early if so many epochs bring nothing better on the validation images", above=0)
+    keep_best: bool = opt(False, "end with the weights that were best on the validation images (by accuracy, then loss), not with the last")
+    patience: float | None = opt(None, "end early if so many epochs bring nothing better on the validation images, likewise", above=0)
     save_every: int | None = opt(None, "samples between checkpoints; null: an epoch", low=1)
     keep: int = opt(2, "checkpoints that stay", low=1)
     log_with: list[str] = opt([], "trackers of accelerate: tensorboard, trackio, wandb, …")
@@ -147,6 +151,11 @@ class Training:
     cpu: bool = opt(False, "do not use an accelerator")
     out: str | None = opt(None, "the run folder; null: the next free runs/NAME-1, runs/NAME-2, …", is_path=True)
     overwrite: bool = opt(False, "let `out` be a folder with other files in it; those with the names of a run's are replaced")
+
+
+    @property
+    def is_steered(self) -> bool:
+        return self.keep_best or self.patience is not None
 
 
 @dataclass(frozen=True)
@@ -168,7 +177,25 @@ class Generate(Training):
     flow: Flow = field(default_factory=Flow)
 
 
-def read_config(schema: type, argv: list[str], default: str, suffix: str = "") -> tuple[Any, str, list[str] | None]:
+class Asked(NamedTuple):
+    """What a command line asks for.
+
+    Attributes:
+        config: an instance of the schema.
+        name: of the CONFIG, or of the data.
+        words: the options of the command line.
+        is_general: there is no CONFIG, and `general_recipe` has to fill in what `words` leave open.
+        written: the options that the user wrote, in `words` or in a file of his own.
+    """
+
+    config: Any
+    name: str
+    words: list[str]
+    is_general: bool
+    written: set[str]
+
+
+def read_config(schema: type, argv: list[str], default: str, suffix: str = "") -> Asked:
     """Builds the configuration from `[CONFIG] [key=value …]`; later values win over earlier ones.
 
     Without a CONFIG, `data.path` decides: data with a recipe of their name take that, other data a general recipe.
@@ -179,26 +206,28 @@ def read_config(schema: type, argv: list[str], default: str, suffix: str = "") -
         default: the CONFIG to take if the command line has neither a CONFIG nor data.
         suffix: what the name of a CONFIG has behind that of its data.
 
-    Returns:
-        An instance of `schema`; the name of the CONFIG, or of the data; and the options of the command line, if
-        `general_recipe` has to fill in the others, else None.
-
     Raises:
         UserError: no such file, an unknown key, a value of the wrong type.
     """
     chosen, options = split_words(argv)
     if len(chosen) > 1:
         raise UserError(f"one CONFIG at most, not {' and '.join(chosen)} (options are written key=value)")
+    written = {word.partition("=")[0] for word in options}
     path = next((word.partition("=")[2] for word in reversed(options) if word.startswith("data.path=")), None)
-    if not chosen and path is not None and not (CONFIGS / f"{path}{suffix}.yaml").is_file():
+    is_named = path is not None and re.fullmatch(r"\w+", path) and (CONFIGS / f"{path}{suffix}.yaml").is_file()
+    if not chosen and path is not None and not is_named:
         config = merge(schema, {}, options)
-        return config, name_of(config.data.path), options
-    wanted = chosen[0] if chosen else default if path is None else f"{path}{suffix}"
+        return Asked(config, name_of(config.data.path), options, True, written)
+    wanted = chosen[0] if chosen else f"{path}{suffix}" if is_named else default
     path = Path(wanted) if wanted.endswith((".yaml", ".yml")) else CONFIGS / f"{wanted}.yaml"
     if not path.is_file():
         shipped = ", ".join(sorted(file.stem for file in CONFIGS.glob("*.yaml")))
         raise UserError(f"no config {wanted}: give a yaml file, or one of {shipped}")
-    return merge(schema, path, options), path.stem, None
+    config = merge(schema, path, options)
+    if path.resolve().parent != CONFIGS:
+        default = flat(schema())
+        written |= {name for name, value in flat(config).items() if value != default[name]}
+    return Asked(config, path.stem, options, False, written)
 
 
 def name_of(path: str) -> str:

@@ -55,11 +55,11 @@ class Splits:
         return f"split {split}" if split else f"{self.data.holdout:.0%} of each class, which were held out"
 
 
-def find_data(data: Data, labelled: bool = True) -> Parts:
+def find_data(data: Data, labelled: bool = True, steered: bool = False) -> Parts:
     """Loads the splits of a run, compares them over all ranks, and looks at the header of every image.
 
     Args:
-        labelled: as of `choose_parts`.
+        labelled, steered: as of `choose_parts`.
 
     Returns:
         The rows of each part, with size, channels and the way to resize filled into their `data`.
@@ -67,7 +67,7 @@ def find_data(data: Data, labelled: bool = True) -> Parts:
     Raises:
         UserError: what is missing or does not fit, with the option that settles it; or ranks that have different data.
     """
-    parts = choose_parts(data, labelled)
+    parts = choose_parts(data, labelled, steered)
     parts.fingerprint = verify_data(parts)
     found, notes = from_main(lambda: (_probe(parts), _compare(parts)))
     parts.data = replace(parts.data, **found)

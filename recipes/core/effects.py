@@ -1,31 +1,38 @@
-"""Options that would change nothing in this run: refused, since whoever sets one expects it to."""
+"""Options that would change nothing in this run: refused, since whoever writes one expects it to."""
 
 from collections.abc import Iterator
 
-from recipes.core.config import Data, Generate, Train, Training
+from recipes.core.config import Asked, Data, Generate, Train, Training
 from recipes.core.models import is_ours
 from recipes.core.options import flat
 from recipes.core.runtime import UserError
 from recipes.core.splits import Parts
 
 
-def check_effects(config: Training, parts: Parts) -> None:
-    """Compares the options with the data and with each other.
+def check_effects(config: Training, parts: Parts, asked: Asked) -> None:
+    """Compares the options with the data and with each other. What a shipped recipe sets in vain becomes a note.
+
+    Args:
+        config: all options; those of `asked`, and what was filled in.
 
     Raises:
-        UserError: an option differs from its default and has no effect.
+        UserError: an option that the user wrote differs from its default and has no effect.
     """
     given, default = flat(config), flat(type(config)())
     for name, works, why in _conditions(config, parts.data, len(parts.classes)):
-        if not works and given[name] != default[name]:
+        if works or given[name] == default[name]:
+            continue
+        if name in asked.written:
             raise UserError(f"{name}={given[name]} has no effect: {why}; leave it out, or set {name}={default[name]}")
+        if not asked.is_general:
+            parts.notes.append(f"{name}={given[name]} of the recipe {asked.name} has no effect here: {why}")
 
 
 def _conditions(config: Training, data: Data, classes: int) -> Iterator[tuple[str, bool, str]]:
     """An option, whether it changes anything, and why not."""
     augment, optim, whole = config.augment, config.optim, data.resize == "whole"
     mixes = isinstance(config, Train) and (augment.mixup > 0 or augment.cutmix > 0)
-    yield "augment.pad", whole, "crops are shifted by themselves, and images are cropped (data.resize=crop)"
+    yield "augment.pad", whole, "images are cropped at random places already (data.resize=crop)"
     yield "augment.scale", not whole, "images are not cropped (data.resize=whole)"
     yield "augment.alternate", augment.flip > 0, "augment.flip=0 flips no image"
     yield "optim.muon_lr", optim.name == "muon", f"optim.name={optim.name} is not muon"

@@ -47,8 +47,8 @@ class Evaluation:
     rows: np.ndarray
 
     @property
-    def score(self) -> float:
-        return self.accuracy
+    def score(self) -> list[float]:
+        return [self.accuracy, -self.loss]
 
     def numbers(self) -> dict[str, float]:
         return {"loss": self.loss, "accuracy": self.accuracy, "top5": self.top5, "ece": self.ece}

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+import os
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from recipes.core.splits import Part, Parts
 FILE = "data.json"  # of a run folder
 CHUNK = 10_000  # rows looked at together
 SAMPLE = 64  # images whose bytes are read for the fingerprint
+KEPT = 256  # training images that a run folder remembers, so that evaluation knows them again
 COMPARED = 1024  # test images that are looked for among the training images
 MOST_BYTES = 256_000_000  # of training images that are read for that
 MEANING = {
@@ -38,21 +40,21 @@ def fingerprint(parts: Parts) -> Fingerprint:
 
     Images count by their names, stored sizes, and the bytes of a sample of them, so that a set of any size takes seconds.
     """
-    roles = {"train": parts.train, "validation": parts.validation, "test": parts.test}
+    roles, image = {"train": parts.train, "validation": parts.validation, "test": parts.test}, parts.data.image
     classes = _digest(json.dumps(parts.classes).encode())
-    return {role: digests_of(part, parts.data.image) | {"classes": classes} for role, part in roles.items() if part is not None}
+    found = {role: digests_of(part, image) | {"classes": classes} for role, part in roles.items() if part is not None}
+    found["train"]["sample"] = sorted(_sample(parts.train, image, KEPT))
+    return found
 
 
 def digests_of(part: Part, image: str) -> dict[str, Any]:
-    """Split, number and digests of some rows, and of the images of the whole split that they are of."""
-    source = _digest_of_images(part.source, image)
+    """Split, number and digests of some rows."""
     where = b"" if part.indices is None else part.indices.tobytes()
     return {
         "split": part.split,
         "rows": len(part),
         "labels": _digest(part.labels.tobytes()),
-        "images": _digest(source.encode(), where),
-        "source": source,
+        "images": _digest(_digest_of_images(part.source, image).encode(), where),
     }
 
 
@@ -120,22 +122,38 @@ def shared_images(train: Part, test: Part, image: str) -> tuple[int, int, tuple[
     Returns:
         How many were found, of how many, and the rows (of the test and the training split) of the first.
     """
-    chosen = np.unique(np.linspace(0, len(test) - 1, COMPARED).astype(np.int64))
-    rows = chosen if test.indices is None else test.indices[chosen]
-    wanted: dict[bytes, int] = {}
-    for row, content in _contents(test.source, image, rows):
-        wanted.setdefault(hashlib.sha256(content).digest(), row)
-    lengths = _lengths(train.source, image)
-    candidates = np.arange(len(lengths)) if train.indices is None else train.indices
-    sizes = np.unique(_lengths(test.source, image)[rows])
-    candidates = candidates[np.isin(lengths[candidates], sizes[sizes >= 0])]
+    wanted = _sample(test, image, COMPARED)
+    found = find_images(wanted, train, image)
+    first = min(((wanted[name], row) for name, row in found.items()), default=None)
+    return len(found), len(wanted), first
+
+
+def find_images(names: Collection[str], part: Part, image: str) -> dict[str, int]:
+    """The rows of a part whose images have one of these names, `LENGTH-DIGEST` of the stored bytes, by name."""
+    lengths, wanted = _lengths(part.source, image), set(names)
+    candidates = np.arange(len(lengths)) if part.indices is None else part.indices
+    sizes = np.array(sorted({int(name.partition("-")[0]) for name in wanted}), np.int64)
+    candidates = candidates[np.isin(lengths[candidates], sizes)]
     candidates = candidates[np.cumsum(lengths[candidates]) <= MOST_BYTES]
-    shared: dict[int, int] = {}
-    for row, content in _contents(train.source, image, candidates):
-        test_row = wanted.get(hashlib.sha256(content).digest())
-        if test_row is not None:
-            shared.setdefault(test_row, row)
-    return len(shared), len(wanted), min(shared.items(), default=None)
+    found: dict[str, int] = {}
+    for row, content in _contents(part.source, image, candidates):
+        if (name := _name(content)) in wanted:
+            found.setdefault(name, row)
+    return found
+
+
+def _sample(part: Part, image: str, count: int) -> dict[str, int]:
+    """The names of up to `count` images, evenly spread over a part, and the rows that they are of."""
+    places = np.unique(np.linspace(0, len(part) - 1, count).astype(np.int64))
+    rows = places if part.indices is None else part.indices[places]
+    names: dict[str, int] = {}
+    for row, content in _contents(part.source, image, rows):
+        names.setdefault(_name(content), row)
+    return names
+
+
+def _name(content: bytes) -> str:
+    return f"{len(content)}-{_digest(content)}"
 
 
 def _digest(*parts: bytes) -> str:
@@ -160,16 +178,26 @@ def image_columns(source: datasets.Dataset, image: str) -> Iterator[pa.StructArr
 
 
 def _lengths(source: datasets.Dataset, image: str) -> np.ndarray:
-    """The bytes of each image in the table, int64 (N,); -1 for images in files of their own."""
-    parts = [pc.fill_null(pc.binary_length(pc.struct_field(column, "bytes")), -1) for column in image_columns(source, image)]
-    return np.concatenate([part.to_numpy(zero_copy_only=False).astype(np.int64) for part in parts])
+    """The bytes of each image, int64 (N,), also of one in a file of its own; -1 for those elsewhere."""
+    parts = []
+    for column in image_columns(source, image):
+        lengths = pc.fill_null(pc.binary_length(pc.struct_field(column, "bytes")), -1)
+        part = lengths.to_numpy(zero_copy_only=False).astype(np.int64)
+        for place in np.flatnonzero(part < 0).tolist():
+            path = column.field("path")[place].as_py()
+            if path is not None and os.path.isfile(path):
+                part[place] = os.path.getsize(path)
+        parts.append(part)
+    return np.concatenate(parts)
 
 
 def _contents(source: datasets.Dataset, image: str, rows: np.ndarray) -> Iterator[tuple[int, bytes]]:
-    """The bytes of some images of the table; those in files of their own count by their paths."""
+    """The bytes of some images of the table; those that are neither in it nor in a local file count by their paths."""
     stored = source.select_columns([image]).with_format("arrow")
     for row in rows.tolist():
         value = stored[row][image][0]
         if value.is_valid:
-            content = value["bytes"].as_py()
-            yield row, (value["path"].as_py() or "").encode() if content is None else content
+            content, path = value["bytes"].as_py(), value["path"].as_py()
+            if content is None and path is not None and os.path.isfile(path):
+                content = Path(path).read_bytes()
+            yield row, (path or "").encode() if content is None else content

@@ -73,8 +73,8 @@ class FlowResult:
     count: int
 
     @property
-    def score(self) -> float:
-        return -self.loss
+    def score(self) -> list[float]:
+        return [-self.loss]
 
     def numbers(self) -> dict[str, float]:
         return {"loss": self.loss}

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from recipes.core.config import Generate, Train, Training
+from recipes.core.models import is_ours
 from recipes.core.options import merge
 from recipes.core.splits import Parts
 
@@ -12,6 +13,7 @@ SMALL = 64  # pixels a side, up to which an image is seen whole by a small netwo
 TINY = 16
 PHOTO = 128  # pixels a side that photos are scaled to, if a network learns them from nothing
 PHOTOS = "photos"
+WARMUP = 20  # the learning rate rises over this part of a training: one in twenty samples
 DRAWN = 32  # pixels a side of generated images, unless they are smaller or another size is given
 
 
@@ -26,9 +28,19 @@ def general_recipe(config: Training, words: list[str], parts: Parts, processes: 
     """
     choose = _for_generator if isinstance(config, Generate) else _for_classifier
     name, values = choose(config, parts)
-    parts_of_batch = math.lcm(processes * config.accumulate, config.shards if config.exact else 1)
-    wanted = min(values["batch"], 2 ** max(2, int(math.log2(max(4, len(parts.train) / 4)))))
-    values["batch"] = max(1, wanted // parts_of_batch) * parts_of_batch
+    given = {word.partition("=")[0] for word in words}
+    count, network = len(parts.train), config.model.name if "model.name" in given else values.get("model.name")
+    if network is not None and not is_ours(network):
+        values.pop("model.width", None)
+    for option, resize in (("augment.scale", "whole"), ("augment.pad", "crop")):
+        if parts.data.resize == resize:
+            values.pop(option, None)
+    values["optim.warmup"] = round((config.epochs if "epochs" in given else values["epochs"]) * count) // WARMUP
+    divisor = math.lcm(processes * config.accumulate, config.shards if config.exact else 1)
+    if isinstance(config, Train) and (config.augment.mixup or config.augment.cutmix):
+        divisor = math.lcm(divisor, 2 * config.shards * config.accumulate)
+    wanted = min(values["batch"], 2 ** max(2, int(math.log2(max(4, count / 4)))))
+    values["batch"] = max(2 if divisor == processes * config.accumulate else 1, wanted // divisor) * divisor
     made = merge(type(config), _nested(values), words)
     said = f"no CONFIG was given: the general recipe for {name}, {made.epochs:g} epochs in batches of {made.batch}"
     if name == PHOTOS:
@@ -43,29 +55,28 @@ def _for_classifier(config: Train, parts: Parts) -> tuple[str, dict[str, Any]]:
     if config.model.weights is not None or config.model.pretrained:
         _take(config, parts, channels=3, resize="crop")
         epochs = min(30, max(5, round(10_000 / count)))
-        return "fine-tuning", _photos(epochs, count) | {"model.name": "resnet18", "optim.lr": 3e-4, "batch": 32}
+        return "fine-tuning", _photos(epochs) | {"model.name": "resnet18", "optim.lr": 3e-4, "batch": 32}
     if data.size <= SMALL:
-        moved = {"augment.pad": max(1, data.size // 8)} if data.resize == "whole" else {"augment.scale": 0.35}
-        return "small images", moved | {
+        return "small images", {
+            "augment.pad": max(1, data.size // 8),
+            "augment.scale": 0.35,
             "model.name": "resnet8" if data.size <= TINY else "resnet20",
             "model.width": 32,
             "augment.flip": 0.5 if data.channels == 3 else 0.0,  # grey ones are often characters, which have a direction
             "optim.lr": 4e-3,
-            "optim.warmup": epochs * count // 20,
             "epochs": float(epochs),
             "batch": 64 if count < 20_000 else 128,
         }
     _take(config, parts, channels=3, size=min(data.size, PHOTO), resize="crop")
-    return PHOTOS, _photos(epochs, count) | {"model.name": "resnet18", "optim.lr": 1e-3, "batch": 64}
+    return PHOTOS, _photos(epochs) | {"model.name": "resnet18", "optim.lr": 1e-3, "batch": 64}
 
 
-def _photos(epochs: int, count: int) -> dict[str, Any]:
+def _photos(epochs: int) -> dict[str, Any]:
     return {
         "augment.flip": 0.5,
         "augment.scale": 0.35,
         "augment.auto": "trivial",
         "optim.label_smoothing": 0.1,
-        "optim.warmup": epochs * count // 20,
         "epochs": float(epochs),
     }
 
@@ -83,7 +94,6 @@ def _for_generator(config: Generate, parts: Parts) -> tuple[str, dict[str, Any]]
         "augment.flip": 0.5 if data.channels == 3 else 0.0,
         "optim.lr": 2e-3 if parts.data.size <= TINY else 1e-3,
         "optim.weight_decay": 0.0,
-        "optim.warmup": 5000,
         "epochs": float(epochs),
         "batch": 128,
         "evaluate_every": max(1.0, epochs / 8),

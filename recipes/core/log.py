@@ -28,14 +28,14 @@ class Result(Protocol):
     Attributes:
         loss: the mean over the images.
         count: number of images.
-        score: what is better the greater it is.
+        score: what is better the greater it is; later numbers decide between equal first ones.
     """
 
     loss: float
     count: int
 
     @property
-    def score(self) -> float: ...
+    def score(self) -> list[float]: ...
 
     def numbers(self) -> dict[str, float]:
         """For the log and `metrics.json`, the loss among them."""
@@ -153,7 +153,8 @@ def announce(learner: Learner, steps: int, folder: Path, found: Path | None) -> 
         f"weights    {learner.fingerprint}, equal on {world} of {world} processes (init.method={config.init.method})\n"
         f"device     {world} × {learner.accelerator.device.type}, CPU threads {config.threads}, "
         f"precision {config.precision}, {mode}\n"
-        f"batch      {config.batch} = {world} processes × {config.accumulate} parts × {learner.micro}, {steps:,} updates\n"
+        f"batch      {config.batch} = {world} processes × {config.accumulate} parts × {learner.micro}, {steps:,} updates of "
+        f"{steps * config.batch / len(splits.train):.2f} epochs\n"
         f"folder     {printable(folder)}" + (f", going on after {int(found.name):,} images" if found else "") + "\n",
         flush=True,
     )

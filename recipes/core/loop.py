@@ -1,6 +1,7 @@
 """The loop of a training, whatever is learned: batches, steps, log, tests, checkpoints, and how it ends."""
 
 import math
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -74,12 +75,10 @@ def train(
     total = steps * batch
     steering = splits.validation or splits.test
     kind = "test" if splits.validation is None else "validation"
-    if splits.validation is None and (config.keep_best or config.patience is not None):
-        raise UserError("keep_best and patience choose by validation images, of which there are none: set data.holdout=0.1")
 
     learner = learn(accelerator, config, splits, total)
     run = RunFolder(config.out, name, config, splits.fingerprint, open_options)
-    progress = {"seen": 0, "sums": [0.0, 0.0], "records": 0, "training": 0.0, "elapsed": 0.0, "best": []}
+    progress = {"seen": 0, "sums": [0.0, 0.0], "records": 0, "training": 0.0, "elapsed": 0.0, "best": {}}
     found = checkpoint.newest(run.folder)
     if found is not None:
         with reading(found):
@@ -105,9 +104,11 @@ def train(
     losses: list[torch.Tensor] = []  # of this process, since the last line of the log
     sums = torch.tensor(progress["sums"], dtype=torch.float64)  # loss and images of all, since the last test
     training, began = progress["training"], time.perf_counter() - progress["elapsed"]
-    best: list[float] = progress["best"]  # the result on the validation images, and the samples that had been seen
+    best: dict[str, Any] = progress["best"]  # the best look at the validation images: score, samples seen before, numbers
     interruption, stop, ended, mark = Interruption(), False, False, time.perf_counter()
-    bar = tqdm(initial=seen, total=total, desc="train", unit="image", disable=not main, leave=False, dynamic_ncols=True)
+    often = 0.1 if sys.stderr.isatty() else 60.0  # seconds: a bar in a log file is a line each time
+    bar = tqdm(initial=seen, total=total, desc="train", unit="image", disable=not main, leave=False, dynamic_ncols=True,
+               mininterval=often)  # fmt: skip
     with bar:
         while seen < total and not stop and not ended:
             losses.append(learner.step(batches, seen))
@@ -135,11 +136,11 @@ def train(
                 result = test(learner, steering, run.folder, seen)
                 if not math.isfinite(result.loss):  # of the last step, which no loss of a training step shows
                     raise UserError(f"the {kind} loss is {result.loss} after {seen} samples: lower optim.lr={config.optim.lr}")
-                if splits.validation is not None and (not best or result.score > best[0]):
-                    best = [result.score, seen]
+                if splits.validation is not None and (not best or result.score > best["score"]):
+                    best = {"score": result.score, "samples": seen, **result.numbers()}
                     if config.keep_best:
                         learner.remember()
-                if config.patience is not None and seen < total and seen - best[1] >= config.patience * size:
+                if config.patience is not None and seen < total and seen - best["samples"] >= config.patience * size:
                     ended, saves, stop = True, False, False
                 train_loss = float(sums[0] / sums[1])
                 sums.zero_()
@@ -161,9 +162,11 @@ def train(
         return False
     steered = {}
     if splits.validation is not None:
-        steered = {"validation": result.numbers() | {"images": result.count, "best": best[0], "best_samples": best[1]}}
+        steered = {"validation": {"images": result.count, **{key: value for key, value in best.items() if key != "score"}}}
         if main and ended:
-            print(f"\nended early: {config.patience:g} epochs brought nothing better than after {best[1]:,} samples")
+            print(f"\nended early: {config.patience:g} epochs brought nothing better than after {best['samples']:,} images")
+        if main and config.keep_best:
+            print(f"\nkept the weights after {best['samples']:,} images, which were best on the validation images")
         if config.keep_best:
             learner.recall()
         result = test(learner, splits.test, run.folder, seen)

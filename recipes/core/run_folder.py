@@ -1,6 +1,7 @@
 """The folder of a run: a new one, or that of the unfinished run which the same command began."""
 
 import contextlib
+import glob
 import json
 import sys
 from collections.abc import Collection
@@ -98,7 +99,7 @@ def unfinished_or_new(
         runs.mkdir(exist_ok=True)
     while True:
         with alone(runs, PATIENCE, runs / LOCK):  # two that begin at once would both make a new one
-            known = sorted(runs.glob(f"{name}-[0-9]*"), key=lambda path: path.stat().st_mtime, reverse=True)
+            known = sorted(runs.glob(f"{glob.escape(name)}-[0-9]*"), key=lambda path: path.stat().st_mtime, reverse=True)
             folder = next((path for path in known if is_run(path) and goes_on(path, config, found)), None)
             if folder is None:
                 folder = next_free(name)

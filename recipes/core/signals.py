@@ -74,7 +74,7 @@ class Listener(threading.Thread):
                 leave(INTERRUPTED, f"ended, as it could not stop within {GRACE:.0f} seconds")
 
 
-STOPPED = "stopped: the same command goes on"
+STOPPED = "stopped; the same command starts it again"
 _listener: Listener | None = None
 
 

@@ -73,13 +73,14 @@ class Parts:
         self.data = replace(self.data, **{name: value for name, value in said.items() if value is not None})
 
 
-def choose_parts(data: Data, labelled: bool = True) -> Parts:
+def choose_parts(data: Data, labelled: bool = True, steered: bool = False) -> Parts:
     """Loads the splits of a run. If there is none to test on, a stratified part of the training rows is held out.
 
     The hold-out depends on the labels alone, not on the seed of a run, so that runs are compared on the same rows.
 
     Args:
         labelled: every image needs a label. Without, images that have none are all of one class.
+        steered: something is chosen by validation images, so that a part of the training rows is held out if there are none.
 
     Raises:
         UserError: a split, column or label that is missing, rows that are in two splits, or a class that cannot be
@@ -89,6 +90,9 @@ def choose_parts(data: Data, labelled: bool = True) -> Parts:
     rows = _rows(splits, data.train_split, data.path)
     data = replace(data, image=image_column(rows, data), label=label_column(rows, data, labelled))
     labels, classes = labels_of(rows, data.label, None, f"{data.path}, split {data.train_split}")
+    if not labelled and len(labels) and (labels == MISSING).all():
+        data = replace(data, label=None)
+        labels, classes = labels_of(rows, None, None, data.path)
     _require_labels(labels, data, data.train_split)
     train = Part(data.train_split, rows, labels)
 
@@ -117,13 +121,15 @@ def choose_parts(data: Data, labelled: bool = True) -> Parts:
         raise UserError(f"data.holdout={data.holdout} has no effect: split {validation.split} steers the training and "
                         f"{test.split} tests it; leave it out")  # fmt: skip
     _check_apart([part for part in (train, validation, test) if part is not None], splits, data.path)
-    if test is None or data.holdout is not None:
-        share = HOLDOUT if data.holdout is None else data.holdout
+    share = HOLDOUT if data.holdout is None else data.holdout
+    purposes = ["test on"] if test is None else []
+    if validation is None and (steered or (test is not None and data.holdout is not None)):
+        purposes.append("steer the training")
+    for purpose in purposes:
         train, held = hold_out(train, share, data.path)
-        purpose = "test on" if test is None else "steer the training"
         notes.append(f"{len(held):,} of {len(held) + len(train):,} images of split {train.split}, {share:.0%} of each class, are "
                      f"held out to {purpose} (data.holdout)")  # fmt: skip
-        validation, test = (validation, held) if test is None else (held, test)
+        validation, test = (validation, held) if purpose == "test on" else (held, test)
         data = replace(data, holdout=share)
     names = [None if part is None or part.split == HELD_OUT else part.split for part in (validation, test)]
     parts = Parts(train, validation, test, classes, replace(data, validation_split=names[0], test_split=names[1]), notes)
@@ -143,6 +149,9 @@ def choose_test(data: Data, classes: list[str]) -> tuple[Part, Data, list[str]]:
     if data.test_split is None and data.holdout is not None:
         parts = choose_parts(data)
         part = parts.test
+        if part.split != HELD_OUT:
+            raise UserError(f"{data.path} has a split {part.split} now, which it had not at the training: set data.test_split={part.split}, "
+                            "or restore the data to evaluate the rows that were held out")  # fmt: skip
         labels, _ = labels_of(part.source, parts.data.label, classes, f"{data.path}, split {parts.train.split}")
         return replace(part, labels=labels[part.indices]), parts.data, []
     splits, notes = _load(data), []
@@ -204,7 +213,7 @@ def _ranges(splits: datasets.DatasetDict, split: str, path: str) -> list[tuple[s
 
 
 def _rows(splits: datasets.DatasetDict, split: str, path: str) -> datasets.Dataset:
-    parts = [splits[name].select(range(first, end)) for name, first, end in _ranges(splits, split, path)]
+    parts = [splits[name].select(range(first, end) if first < end else []) for name, first, end in _ranges(splits, split, path)]
     return parts[0] if len(parts) == 1 else datasets.concatenate_datasets(parts)
 
 
@@ -217,19 +226,19 @@ def _require_labels(labels: np.ndarray, data: Data, split: str) -> None:
                         "split, or data.holdout=0.2 to hold out a part of the training images")  # fmt: skip
     if len(missing):
         raise UserError(f"{data.path}, split {split}: row {missing[0]} has no label in column {data.label} ({len(missing):,} of "
-                        f"{len(labels):,} have none): label them, or leave them out")  # fmt: skip
+                        f"{len(labels):,} have none; -1 counts as hidden): label them, or leave them out")  # fmt: skip
 
 
 def _check_apart(parts: list[Part], splits: datasets.DatasetDict, path: str) -> None:
-    """Refuses parts that share rows."""
-    for one, other in itertools.combinations(parts, 2):
-        for (name, first, end), (name2, first2, end2) in itertools.product(*(_ranges(splits, p.split, path) for p in (one, other))):
-            first, end = max(first, first2), min(end, end2)
-            if name == name2 and first < end:
-                raise UserError(
-                    f"{path}: {one.split} and {other.split} share {end - first:,} images, rows {first:,} to {end - 1:,} of split {name}: "
-                    "choose splits that do not overlap, or leave them out"
-                )
+    """Refuses parts that share rows, or have some twice."""
+    ranges = [(part.split, *each) for part in parts for each in _ranges(splits, part.split, path)]
+    for (one, name, first, end), (other, name2, first2, end2) in itertools.combinations(ranges, 2):
+        first, end = max(first, first2), min(end, end2)
+        if name == name2 and first < end:
+            raise UserError(
+                f"{path}: {one} and {other} share {end - first:,} images, rows {first:,} to {end - 1:,} of split {name}: choose splits "
+                "that do not overlap, or leave them out"
+            )
 
 
 def _check_classes(parts: Parts) -> None:
