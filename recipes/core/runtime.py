@@ -149,7 +149,7 @@ def one_line_errors(program: str) -> Iterator[None]:
         signals.leave(signals.INTERRUPTED, signals.STOPPED)
     except EXPECTED as error:
         if rank != 0:
-            time.sleep(1.0)
+            time.sleep(3.0)
         cause = str(disk_fault(error, os.getcwd()) or error).strip()
         if cause.startswith("Caught "):  # DataLoader puts the traceback of a worker into the message
             cause = cause.splitlines()[-1].split(": ", 1)[-1]

@@ -31,8 +31,9 @@ class Listener(threading.Thread):
 
     Attributes:
         asked: somebody wishes that this process stops.
-        wish: what a wish does to the main thread: "leave" ends the process, "raise" raises a KeyboardInterrupt, and "note"
-            does nothing, as a loop looks at `asked`.
+        wish: what a wish does: "leave" ends the process, "raise" raises a KeyboardInterrupt in the main thread, and "note"
+            does nothing, as a loop looks at `asked`. "fail" ends a process that has failed before it says so: the launcher
+            ends all when one has.
     """
 
     def __init__(self):
@@ -61,6 +62,8 @@ class Listener(threading.Thread):
             if set(heard) & set(SIGNALS):
                 if self.wish == "leave":
                     leave(INTERRUPTED, STOPPED)
+                if self.wish == "fail":
+                    leave(1)
                 if self.wish == "raise":
                     deadline = deadline or now + GRACE
             if signal.SIGINT in heard:
@@ -94,15 +97,16 @@ def raising() -> Iterator[None]:
     if listener is None:
         yield
         return
-    listener.wish = "raise"
+    listener.wish, failed = "raise", False
     try:
         yield
     except Exception:
         if listener.wish == "raise" and listener.asked:
             raise KeyboardInterrupt from None
+        failed = True
         raise
     finally:
-        listener.wish = "note"
+        listener.wish = "fail" if failed else "note"
 
 
 def leave(status: int, message: str = "") -> None:
