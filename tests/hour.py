@@ -126,7 +126,7 @@ def tell(rng: random.Random, out: Path, wanted: str, counts: collections.Counter
         run = Start(command, out)
         if event == "nothing":
             run.wait()
-        elif run.wait(rng.uniform(0.3, 1.3) * alone) is None:  # often after the training has begun, sometimes before
+        elif run.wait(rng.uniform(0.2, 0.9) * alone) is None:  # often after the training has begun, sometimes before
             faults += [f"{out.name}: {fault} after {history}" for fault in happen(event, run, out, rng, counts)]
         if run.wait(600 if event in GOES_ON else GONE) is None:
             faults.append(f"{out.name}: the command still runs after {history}")

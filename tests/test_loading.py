@@ -286,3 +286,11 @@ def test_enable_refuses_a_version_that_it_does_not_know(monkeypatch):
 def test_a_wrong_data_dir_is_named():
     with pytest.raises(DataError, match="data_dir='/no/such' does not exist"):
         load_dataset("image_folder", data_dir="/no/such")
+
+
+def test_a_name_that_chooses_nothing_is_refused(tmp_path, save_image):
+    save_image(tmp_path / "photos/cat/1.png")
+    for path in (str(tmp_path / "photos"), "digits"):
+        with pytest.raises(DataError, match="name='small' has no effect"):
+            load_dataset(path, "small")
+        assert load_dataset(path, "default", split="train").num_rows

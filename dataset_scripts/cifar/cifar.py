@@ -81,6 +81,8 @@ def texts(values: list[str | bytes]) -> list[str]:
 
 
 class Cifar(ArrayBuilder):
+    CHOOSES_BY_NAME = True
+
     def index(self, files):
         paths = choose(files, find_sets(files), self.config.name, "cifar")
         folder = folder_of(next(iter(paths.values())))

@@ -57,6 +57,7 @@ class LayoutBuilder(datasets.ArrowBasedBuilder):
     """Reads a layout in two steps; a script implements `index` and `read`, and `matches(files)` beside the class.
 
     Attributes:
+        CHOOSES_BY_NAME: the name of the configuration chooses one of several sets in the data.
         DATA_DIR: where the data lie when the caller does not say, relative to the script; for scripts of one's own.
         files: the listing of `data_dir`, where the caller has made it already.
     """
@@ -65,6 +66,7 @@ class LayoutBuilder(datasets.ArrowBasedBuilder):
     BUILDER_CONFIG_CLASS = LayoutConfig
     CHUNK: ClassVar[int] = 256  # the most rows of a table, and a unit that num_proc and DataLoader workers share
     TAKES_DATA_FILES: ClassVar[bool] = False
+    CHOOSES_BY_NAME: ClassVar[bool] = False
     DATA_DIR: ClassVar[str | None] = None
     files: Files | None = None
 

@@ -212,7 +212,8 @@ def make_builder(
         files = files or Files.of(folder, skip=config_kwargs.get("on_error") == "skip")
     if "on_error" in config_kwargs and not hasattr(builder_class.BUILDER_CONFIG_CLASS, "on_error"):
         raise DataError(f"{script.path} has no option on_error: the layouts of this package have it, and sets that are read by them")
-    if name not in (None, "default") and script.is_bundled and not builder_class.BUILDER_CONFIGS:
+    has_names = bool(builder_class.BUILDER_CONFIGS) or getattr(builder_class, "CHOOSES_BY_NAME", False)
+    if name not in (None, "default") and script.is_bundled and not has_names:
         raise DataError(f"name={name!r} has no effect: {script.name} has no configurations to choose from; leave it out")
     # What relative data_files are relative to: as in datasets, the data or the working folder; the script's files, its own.
     base_path = (data_dir or os.getcwd()) if issubclass(builder_class, LayoutBuilder) else str(script.path.parent)

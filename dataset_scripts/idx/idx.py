@@ -149,6 +149,7 @@ def open_images_and_labels(files: Files, images: str, labels: str | None, transp
 
 class Idx(ArrayBuilder):
     BUILDER_CONFIG_CLASS = IdxConfig
+    CHOOSES_BY_NAME = True
 
     def index(self, files):
         sets = find_sets(files)

@@ -117,6 +117,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise UserError(error) from None
     else:
         return 0
+    finally:
+        for number in SIGNALS:  # the run has ended: a signal that comes now changes nothing
+            signal.signal(number, signal.SIG_IGN)
     if -status in passed:  # it had not begun to listen
         leave(INTERRUPTED, STOPPED)
     if status < 0:
