@@ -27,10 +27,10 @@ from recipes.core.sampling import SAMPLE
 
 # Everything that could go out of step: shifts, hidden labels, an average, momentum, a schedule.
 TINY = [
-    "model.width=8", "batch=48", "shards=4", "epochs=0.4", "evaluate_every=0.2", "save_every=96", "augment.pad=1",
+    "model.width=8", "batch=48", "epochs=0.4", "evaluate_every=0.2", "save_every=96", "augment.pad=1",
     "optim.ema=300", "optim.warmup=200", "flow.label_dropout=0.3", "flow.steps=2",
 ]  # fmt: skip
-FILES = ".run.json README.md config.json config.yaml curves.png log.jsonl metrics.json model.safetensors pictures samples.png".split()
+FILES = ".run.json README.md config.json config.yaml curves.png data.json log.jsonl metrics.json model.safetensors pictures samples.png".split()
 COMPLETE = 48 * (int(0.4 * 1438) // 48)
 
 
