@@ -139,18 +139,20 @@ def compare_data(folder: Path, part: Part, data: Data, is_trained: bool) -> list
     before = read_fingerprint(folder)
     if before is None:
         return []
-    sample = [name for name in before["train"].get("sample", []) if re.fullmatch("[0-9]{1,18}-[0-9a-f]{16}", str(name))]
-    if known := find_images(sample, part, data.image):
-        return [f"these are images that the model was trained on: {len(known):,} of {len(sample):,} of its training images that were "
-                f"looked for are in split {part.split}"]  # fmt: skip
-    if not is_trained or before["test"].get("split") != part.split:
-        return []
-    now = digests_of(part, data.image)
-    changed = next((key for key in ("rows", "labels", "images") if now[key] != before["test"].get(key)), None)
+    notes, changed = [], None
+    if is_trained and before["test"].get("split") == part.split:
+        now = digests_of(part, data.image)
+        changed = next((key for key in ("rows", "labels", "images") if now[key] != before["test"].get(key)), None)
     if changed is not None and part.split == HELD_OUT:
         raise UserError(f"{data.path} has changed since the training ({MEANING[changed]}), so that the rows it held out are not "
                         "known any more: set data.test_split")  # fmt: skip
-    return [] if changed is None else [f"{MEANING[changed]} of split {part.split} changed since the training"]
+    if changed is not None:
+        notes.append(f"{MEANING[changed]} of split {part.split} changed since the training")
+    sample = [name for name in before["train"].get("sample", []) if re.fullmatch("[0-9]{1,18}-[0-9a-f]{16}", str(name))]
+    if known := find_images(sample, part, data.image):
+        notes.append(f"these are images that the model was trained on: {len(known):,} of {len(sample):,} of its training images that "
+                     f"were looked for are in split {part.split}")  # fmt: skip
+    return notes
 
 
 def is_its_own(folder: Path, given: str) -> bool:

