@@ -83,6 +83,17 @@ def script(tmp_path) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def one_thread():
+    """For small tensors: on a busy machine, threads would only wait for one another."""
+    import torch  # most tests need none
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture
 def trap(tmp_path):
     """Writes code that leaves a mark when it runs: `trap.code`; `trap.sprung()` says whether it has."""

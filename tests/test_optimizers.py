@@ -16,13 +16,7 @@ from recipes.core.runtime import UserError
 NAMES = ["adamw", "sgd", "muon"]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """The tensors are small: on a busy machine, threads would only wait for one another."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def small_model(seed=0, **options):

@@ -34,12 +34,7 @@ from recipes.fidelity_core import weights as of_extractors
 SQUEEZENET, TIMM = "squeezenet1_1", "resnet10t.c3_in1k"
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def in_bytes(model: nn.Module) -> bytes:
