@@ -11,7 +11,7 @@ from tqdm import tqdm
 from dataset_scripts.core.decode import Frame
 from recipes.core.augment import draws_needed
 from recipes.core.config import Augment, Data
-from recipes.core.fingerprint import Fingerprint, image_columns, shared_images, verify_data
+from recipes.core.fingerprint import Fingerprint, evenly, image_columns, shared_images, verify_data
 from recipes.core.images import Images
 from recipes.core.reduce import from_main
 from recipes.core.runtime import UserError
@@ -171,7 +171,7 @@ def _probe(parts: Parts) -> dict[str, Any]:
 def _statistics(parts: Parts) -> tuple[list[float], list[float]]:
     """Mean and standard deviation of each channel, of values in 0..1, over up to SAMPLE training images."""
     part = parts.train
-    part = part.take(np.unique(np.linspace(0, len(part) - 1, SAMPLE).round().astype(np.int64)), part.split)
+    part = part.take(evenly(len(part), SAMPLE), part.split)
     chosen = images_of(part, parts.data, memory_gb=0.0)
     total, squares, count = 0.0, 0.0, 0
     for start in range(0, len(chosen), 64):

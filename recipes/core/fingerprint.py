@@ -40,21 +40,31 @@ def fingerprint(parts: Parts) -> Fingerprint:
 
     Images count by their names, stored sizes, and the bytes of a sample of them, so that a set of any size takes seconds.
     """
-    roles, image = {"train": parts.train, "validation": parts.validation, "test": parts.test}, parts.data.image
+    image, found = parts.data.image, {}
+    roles = {"train": parts.train, "validation": parts.validation, "test": parts.test}
     classes = _digest(json.dumps(parts.classes).encode())
-    found = {role: digests_of(part, image) | {"classes": classes} for role, part in roles.items() if part is not None}
+    sources: dict[int, str] = {}  # what is held out is of the same split as what is trained on
+    for role, part in roles.items():
+        if part is not None:
+            source = sources.get(id(part.source)) or _digest_of_images(part.source, image)
+            sources[id(part.source)] = source
+            found[role] = _digests(part, source) | {"classes": classes}
     found["train"]["sample"] = sorted(_sample(parts.train, image, KEPT))
     return found
 
 
 def digests_of(part: Part, image: str) -> dict[str, Any]:
     """Split, number and digests of some rows."""
+    return _digests(part, _digest_of_images(part.source, image))
+
+
+def _digests(part: Part, source: str) -> dict[str, Any]:
     where = b"" if part.indices is None else part.indices.tobytes()
     return {
         "split": part.split,
         "rows": len(part),
         "labels": _digest(part.labels.tobytes()),
-        "images": _digest(_digest_of_images(part.source, image).encode(), where),
+        "images": _digest(source.encode(), where),
     }
 
 
@@ -144,12 +154,17 @@ def find_images(names: Collection[str], part: Part, image: str) -> dict[str, int
 
 def _sample(part: Part, image: str, count: int) -> dict[str, int]:
     """The names of up to `count` images, evenly spread over a part, and the rows that they are of."""
-    places = np.unique(np.linspace(0, len(part) - 1, count).astype(np.int64))
+    places = evenly(len(part), count)
     rows = places if part.indices is None else part.indices[places]
     names: dict[str, int] = {}
     for row, content in _contents(part.source, image, rows):
         names.setdefault(_name(content), row)
     return names
+
+
+def evenly(size: int, count: int) -> np.ndarray:
+    """Up to `count` places of 0 … size - 1, evenly spread, int64."""
+    return np.unique(np.linspace(0, size - 1, count).round().astype(np.int64))
 
 
 def _name(content: bytes) -> str:
@@ -165,7 +180,7 @@ def _digest_of_images(source: datasets.Dataset, image: str) -> str:
     for column in image_columns(source, image):
         # Hosts may keep the same files in different folders.
         digest.update(json.dumps([path and path.rsplit("/", 2)[-2:] for path in column.field("path").to_pylist()]).encode())
-    for _, content in _contents(source, image, np.unique(np.linspace(0, len(source) - 1, SAMPLE).astype(np.int64))):
+    for _, content in _contents(source, image, evenly(len(source), SAMPLE)):
         digest.update(content)
     return digest.hexdigest()[:16]
 
