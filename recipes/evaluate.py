@@ -155,9 +155,8 @@ def compare_data(folder: Path, part: Part, data: Data, is_trained: bool) -> list
     return notes
 
 
-def is_its_own(folder: Path, given: str) -> bool:
-    """Whether a path is that of the data which the run of a folder was trained on."""
-    data = read_options(folder / "config.yaml").get("data")
+def is_path_of(data: Any, given: str) -> bool:
+    """Whether a path is that of the data which a run's config.yaml names."""
     path = data.get("path") if isinstance(data, dict) else None
     return isinstance(path, str) and os.path.realpath(os.path.expanduser(given)) == os.path.realpath(path)
 
@@ -172,19 +171,19 @@ def read(argv: list[str]) -> tuple[Evaluate, Path, dict[str, Any]]:
     if len(paths) != 1:
         raise UserError("evaluate.py takes one run folder or checkpoint, and options as key=value")
     path = Path(paths[0])
-    folder = run_of(path)
+    stored = run_of(path) / "config.yaml"
+    data = read_options(stored).get("data") if stored.is_file() else None
     trained, chosen = {}, {}
     given = next((word.partition("=")[2] for word in reversed(options) if word.startswith("data.path=")), None)
-    if (folder / "config.yaml").is_file() and (given is None or is_its_own(folder, given)):
-        data = read_options(folder / "config.yaml").get("data")
+    if stored.is_file() and (given is None or is_path_of(data, given)):
         if not isinstance(data, dict):
-            raise UserError(f"{folder}/config.yaml says nothing of the data: give data.path=…")
+            raise UserError(f"{stored} says nothing of the data: give data.path=…")
         script = find_script(str(data.get("path"))) if given is None else None  # a path that was given is trusted
         if script is not None and not script.is_bundled:
-            raise UserError(f"{folder}/config.yaml names the script {script.path}, which is code: if you trust it, give data.path=…")
+            raise UserError(f"{stored} names the script {script.path}, which is code: if you trust it, give data.path=…")
         known = {item.name for item in fields(Data)}
         data = {name: value for name, value in data.items() if name in known}
-        check(Training, {"data": data}, folder / "config.yaml")
+        check(Training, {"data": data}, stored)
         chosen = {name: getattr(build(Data, data), name) for name in ("train_split", "validation_split", "holdout")}
         trained = {"data": {item.name: data[item.name] for item in fields(TestData) if item.name in data}}
     return merge(Evaluate, trained, options), path, chosen

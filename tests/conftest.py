@@ -1,10 +1,18 @@
 """Fixtures: a cache of its own, folders of random images, real processes."""
 
+import json
 import os
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
+
+# Each of several workers keeps to its share of the cores, with all that it starts. Threads for every core would, on cores
+# that all workers use, mostly wait for one another.
+if (_WORKER := os.environ.get("PYTEST_XDIST_WORKER", "")) and hasattr(os, "sched_setaffinity"):
+    _SHARE = sorted(os.sched_getaffinity(0))[int(_WORKER[2:]) :: int(os.environ["PYTEST_XDIST_WORKER_COUNT"])]
+    os.sched_setaffinity(0, _SHARE or os.sched_getaffinity(0))
 
 # Before anything imports huggingface_hub: tests neither see nor touch the cache of the person who runs them.
 _CACHE = tempfile.TemporaryDirectory(prefix="dataset-scripts-tests-")
@@ -22,6 +30,12 @@ from datasets.info import DatasetInfosDict
 
 ROOT = Path(__file__).resolve().parent.parent
 SHADES = ROOT / "tests/shades.py"
+
+
+def pytest_collection_modifyitems(items):
+    """Puts the files with the most slow tests first, so that no worker is left alone with one of them at the end."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
 
 
 @pytest.fixture(scope="session")
@@ -123,19 +137,42 @@ def write_data(tmp_path):
 
 
 @pytest.fixture(scope="session")
-def run_processes():
-    """Runs a Python script on N CPU processes with torchrun; returns what it printed and its exit status."""
+def warm():
+    """A process that has imported the libraries, see tests/warm.py; where processes cannot be copied, there is none."""
+    if not hasattr(os, "fork"):
+        yield None
+        return
+    process = subprocess.Popen([sys.executable, ROOT / "tests/warm.py"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                               env={**os.environ, "OMP_NUM_THREADS": "1"}, cwd=ROOT)  # fmt: skip
+    yield process
+    process.stdin.close()
+    process.wait()
+
+
+@pytest.fixture(scope="session")
+def run_processes(warm, tmp_path_factory):
+    """Runs a Python script on N CPU processes; returns what it printed and its exit status.
+
+    With variables, which libraries read when they are imported, it is started anew: by torchrun, if N is more than 1.
+    """
+    folder = tmp_path_factory.mktemp("processes")
 
     def run(processes: int, script: Path, *args: str, timeout: float = 240, check: bool = True, **env: str):
-        launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes > 1 else []
-        result = subprocess.run(
-            [sys.executable, *launcher, str(script), *map(str, args)],
-            env={**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", **env},
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            cwd=ROOT,
-        )
+        words = [str(script), *map(str, args)]
+        variables = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", **env}
+        if env or warm is None:
+            launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes > 1 else []
+            result = subprocess.run([sys.executable, *launcher, *words], env=variables, capture_output=True, text=True, timeout=timeout,
+                                    cwd=ROOT)  # fmt: skip
+        else:
+            output, errors = folder / "output", folder / "errors"
+            output.write_text("")
+            errors.write_text("")
+            launch = {"words": words, "processes": processes, "env": variables, "cwd": str(ROOT), "timeout": timeout,
+                      "output": str(output), "errors": str(errors)}  # fmt: skip
+            print(json.dumps(launch), file=warm.stdin, flush=True)
+            status = int(warm.stdout.readline())
+            result = subprocess.CompletedProcess(words, status, output.read_text(), errors.read_text())
         assert not check or result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
         return result
 

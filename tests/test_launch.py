@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from unittest import mock
 
 import psutil
 import pytest
@@ -57,8 +58,6 @@ def without_bars(errors):
     "options, number, target",
     [
         ([], signal.SIGINT, "group"),
-        pytest.param([], signal.SIGTERM, "command", marks=pytest.mark.slow),
-        pytest.param(["--config_file", "cpu_2"], signal.SIGINT, "group", marks=pytest.mark.slow),
         pytest.param(["--num-processes=2"], signal.SIGUSR1, "command", marks=pytest.mark.slow),
         pytest.param(["--config_file", "cpu_2"], signal.SIGTERM, "every process", marks=pytest.mark.slow),
     ],
@@ -134,7 +133,11 @@ def child_environments(capfd, tmp_path, monkeypatch, *options):
     monkeypatch.setattr("accelerate.commands.launch.default_config_file", str(tmp_path / "none"))
     (tmp_path / "say.py").write_text(SAY)
     capfd.readouterr()
+    handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
     launch_command(launch_command_parser().parse_args([*options, str(tmp_path / "say.py")]))
+    for number, handler in handlers.items():  # torchrun leaves its own, which forked processes would have too
+        if signal.getsignal(number) is not handler:
+            signal.signal(number, handler)
     return [json.loads(line) for line in capfd.readouterr().out.splitlines()]
 
 
@@ -159,8 +162,8 @@ def test_one_process_instead_of_two_is_seen(capfd, tmp_path, monkeypatch, option
         (tmp_path / "config.yaml").write_text(CONFIG.format(*options[:2]))
         options = ["--config_file", str(tmp_path / "config.yaml"), *options[2:]]
     (variables,) = child_environments(capfd, tmp_path, monkeypatch, *options)
-    monkeypatch.setattr(os, "environ", variables)
-    assert lost_processes()
+    with mock.patch.dict(os.environ, variables, clear=True):
+        assert lost_processes()
 
 
 def test_sound_launches_pass(capfd, tmp_path, monkeypatch):
@@ -169,10 +172,8 @@ def test_sound_launches_pass(capfd, tmp_path, monkeypatch):
         assert len(found) == count
         for variables in found:
             assert any(name in variables for name in signals.LAUNCHED)  # a process knows that it has a launcher
-            with monkeypatch.context() as patch:
-                patch.setattr(os, "environ", variables)
+            with mock.patch.dict(os.environ, variables, clear=True):
                 assert not lost_processes()
     for plain in ({"MASTER_PORT": "29500"}, {}):
-        with monkeypatch.context() as patch:
-            patch.setattr(os, "environ", plain)
+        with mock.patch.dict(os.environ, plain, clear=True):
             assert not lost_processes()

@@ -97,11 +97,13 @@ def server(squeezenet):
 
 @pytest.fixture
 def online(monkeypatch, tmp_path):
-    """This process may use the net; torch.hub's folder is a new one, which is returned."""
+    """This process may use the net; torch.hub's folder is a new one, of which `checkpoints` is returned."""
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(download, "PAUSE", 0.01)
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    return tmp_path / "torch/hub/checkpoints"
+    hub = torch.hub.get_dir()
+    torch.hub.set_dir(tmp_path / "hub")
+    yield tmp_path / "hub/checkpoints"
+    torch.hub.set_dir(hub)
 
 
 @pytest.fixture(scope="module")

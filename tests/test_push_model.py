@@ -23,11 +23,11 @@ print(info["labels"], model(torch.randn(4, 1, 8, 8)).flatten().tolist())
 
 
 @pytest.fixture(scope="module")
-def run(root, tmp_path_factory):
+def run(root, run_processes, tmp_path_factory):
     """A finished run of the digits, with a checkpoint left and an evaluation, which are no part of the model."""
     folder = tmp_path_factory.mktemp("runs") / "digits"
-    options = ["digits", "epochs=0.2", "model.width=4", "optim.warmup=0", "cpu=true", f"out={folder}"]
-    subprocess.run([sys.executable, "recipes/train.py", *options], cwd=root, check=True, capture_output=True)
+    options = ["digits", "epochs=0.2", "model.width=4", "optim.warmup=0", f"out={folder}"]
+    run_processes(1, root / "recipes/train.py", *options)
     (folder / "checkpoints").mkdir()
     (folder / "checkpoints/state.pt").write_text("large")
     return folder

@@ -112,7 +112,7 @@ def load_test(data: Data, classes: list[str]) -> tuple[Images, Part, Data, list[
 
 def images_of(part: Part, data: Data, **options: Any) -> Images:
     """Batches of the images of a part, of the size, channels and kind that `data` says."""
-    options = {"memory_gb": data.memory_gb, "progress": PartialState().is_main_process} | options
+    options = {"memory_gb": data.memory_gb, "progress": PartialState().is_main_process, "numbers": part.indices} | options
     return Images(part.rows, data.image, part.labels, size=data.size, channels=data.channels, crop=data.resize == "crop",
                   **options)  # fmt: skip
 

@@ -4,7 +4,6 @@ The launcher sets those of accelerate, from its options and its config file. One
 for, or cannot do, is refused; `ACCELERATE_MIXED_PRECISION` alone is taken, where `precision` is not given, and shown.
 """
 
-import os
 from collections.abc import Mapping
 
 OFF = ("", "0", "false", "no", "n", "off", "f")
@@ -33,7 +32,7 @@ REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
 }
 
 
-def fault_of(environment: Mapping[str, str] = os.environ) -> str | None:
+def fault_of(environment: Mapping[str, str]) -> str | None:
     """What is wrong with the environment, in a line; None if it changes no arithmetic."""
     for name, (harmless, advice) in REFUSED.items():
         if (value := environment.get(name, "")).strip().lower() not in harmless:

@@ -37,6 +37,7 @@ class Images(Dataset):
         alternate: let number 0 change sides of 1/2 from one epoch to the next, so that a flip of probability 1/2 shows
             each image both ways in any two epochs (Jordan 2024, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU").
         memory_gb: decode once and keep, where the pixels take no more than this and `crop` is False.
+        numbers: what a person knows the rows by, int (N,), as where they are some rows of a split; None for 0 to N - 1.
 
     Items:
         A dict of `indices`, int64 (B,), as they were given; `pixels`, uint8 (B, S, S, C); `labels`, int64 (B,); and
@@ -60,9 +61,11 @@ class Images(Dataset):
         alternate: bool = False,
         memory_gb: float = 0.0,
         progress: bool = False,
+        numbers: np.ndarray | None = None,
     ):
         self.rows = rows.select_columns([image]).with_format("arrow")
         self.image, self.labels = image, labels
+        self.numbers = np.arange(len(rows)) if numbers is None else numbers
         self.size, self.channels, self.crop, self.scale, self.seed = size, channels, crop, scale, seed
         self.draws, self.alternate = draws, alternate
         self.memory = None
@@ -99,7 +102,7 @@ class Images(Dataset):
         stored = self.rows[rows][self.image]
         pixels = np.empty((len(rows), self.size, self.size, self.channels), np.uint8)
         for slot, row in enumerate(rows.tolist()):
-            name = f"row {row}"
+            name = f"row {self.numbers[row]}"
             image = to_8_bits(decode_image(stored[slot].as_py(), name), self.channels, name)
             if not self.crop:
                 box = (0, 0, image.width, image.height)

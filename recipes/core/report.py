@@ -101,7 +101,7 @@ def plot_mistakes(path: Path, evaluation: Evaluation, images: Images, classes: l
     for axis, (row, label, prediction, probability) in zip(axes.flat, shown):
         pixels = images[[row]]["pixels"][0].numpy()
         axis.imshow(pixels.squeeze(), cmap="gray", vmin=0, vmax=255)
-        title = f"{names[label]} read as {names[prediction]} ({probability:.0%})\nrow {row}"
+        title = f"{names[label]} read as {names[prediction]} ({probability:.0%})\nrow {images.numbers[row]}"
         axis.set_title(title, fontsize=8, parse_math=False)
     save_figure(figure, path)
 

@@ -62,7 +62,7 @@ def start(
         UserError: the launcher's idea of the number of processes differs from accelerate's or from `processes`, the
             environment would change the arithmetic, or a tracker is unknown or not installed.
     """
-    if fault := environment.fault_of():
+    if fault := environment.fault_of(os.environ):
         raise UserError(fault)
     if precision is None and (precision := os.environ.get("ACCELERATE_MIXED_PRECISION") or "no") not in PRECISIONS:
         raise UserError(f"the launcher's mixed_precision is {precision}: set it to no, bf16 or fp16, or pass precision=…")

@@ -1,6 +1,7 @@
 """What the processes tell each other."""
 
 import contextlib
+import os
 import pickle
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -26,7 +27,7 @@ class Ranks:
     """
 
     def __init__(self, cuda: bool):
-        if fault := environment.fault_of():
+        if fault := environment.fault_of(os.environ):
             raise UserError(fault)
         self.state = PartialState(cpu=not (cuda and torch.accelerator.is_available()))
         self.rank, self.world, self.main = self.state.process_index, self.state.num_processes, self.state.is_main_process

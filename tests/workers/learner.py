@@ -52,7 +52,7 @@ for case in cases:
         losses.append(torch.stack(gather_tensors(mine), 1).flatten().tolist())  # in the order of the stream
     state, labels = learner.model.state_dict(), torch.from_numpy(splits[key].train.labels)
     order = list(StreamSampler(splits[key].train, 1, 0, config.seed, stop=total))[: config.batch]
-    tested = test(learner, Path(), 0).numbers() if case.get("test") else None
+    tested = test(learner, splits[key].test, Path(), 0).numbers() if case.get("test") else None
     hook.remove()
     report.append({
         "losses": losses,
