@@ -84,7 +84,7 @@ class Script:
             DataError: the code or the folder of the script cannot be read.
         """
         parts = [f"{dataset_scripts.__version__} {datasets.__version__}".encode()]
-        parts += [path.read_bytes() for path in sorted((PACKAGE / "core").glob("*.py"))] + list(self.sources.values())
+        parts += self.sources.values()
         with reading(self.path.parent):
             if self.path.parent.name == self.name:
                 parts.append(folder_state(self.path.parent).encode())

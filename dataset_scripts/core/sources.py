@@ -1,6 +1,7 @@
-"""The code of a script: its file, and all that it imports of its own folder and of this package, read once."""
+"""The code of a script: its file, and all that it imports of its own folder and of this package, directly or not, read once."""
 
 import ast
+import functools
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
@@ -13,7 +14,9 @@ PACKAGE = Path(dataset_scripts.__file__).resolve().parent
 
 
 def sources_of(script: Path) -> dict[Path, bytes]:
-    """The script and, recursively, what it imports of its own folder (`from .x import y`) and of this package but for `core`.
+    """The script and, recursively, what it imports of its own folder (`from .x import y`) and of this package.
+
+    A package's `__init__.py` counts only for names that it defines itself; a name that it imports leads to where that is from.
 
     Returns:
         Path -> content, the script first; the content is what was parsed, whatever becomes of the file.
@@ -26,7 +29,8 @@ def sources_of(script: Path) -> dict[Path, bytes]:
     for path in found:
         with reading(path):
             sources[path] = path.read_bytes()
-        found += [imported for imported in dict.fromkeys(_imports(path, parse(sources[path], path))) if imported not in found]
+        imported = (file for statement in _imports(sources[path], path) for file in _imported_by(path, statement))
+        found += [file for file in dict.fromkeys(imported) if file not in found]
     return sources
 
 
@@ -53,26 +57,44 @@ def digest(parts: Iterable[bytes]) -> str:
     return total.hexdigest()
 
 
-def _imports(path: Path, tree: ast.Module) -> Iterator[Path]:
-    """The files that one file imports."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.level:
-            for name in [node.module] if node.module else [alias.name for alias in node.names]:
-                module, beside = path.parent / f"{name}.py", node.level == 1 and "." not in name
-                if not beside or not os.path.isfile(module):
-                    fault = f"there is no {module}" if beside else "a script can import .py files of its own folder only"
-                    raise DataError(f"{path}, line {node.lineno}: cannot import {'.' * node.level}{name}: {fault}")
-                yield module
-        elif isinstance(node, ast.Import):
-            yield from _of_package(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            yield from _of_package([node.module, *(f"{node.module}.{alias.name}" for alias in node.names)])
+@functools.lru_cache(maxsize=256)
+def _imports(source: bytes, path: Path) -> list[ast.Import | ast.ImportFrom]:
+    """The import statements of a file."""
+    tree = ast.parse(source) if path.is_relative_to(PACKAGE) else parse(source, path)  # a module of ours compiles
+    return [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
 
 
-def _of_package(names: Iterable[str]) -> Iterator[Path]:
-    """The files of those modules that are this package's; all of `core` counts for every script anyway."""
-    for name in names:
-        top, *parts = name.split(".")
-        path = PACKAGE.joinpath(*parts).with_suffix(".py")
-        if top == PACKAGE.name and parts and parts[0] != "core" and path.is_file():
-            yield path
+def _imported_by(path: Path, node: ast.Import | ast.ImportFrom) -> Iterator[Path]:
+    """The files that an import statement reads, of the folder of its file or of this package."""
+    if isinstance(node, ast.ImportFrom) and node.level:
+        for name in [node.module] if node.module else [alias.name for alias in node.names]:
+            module, beside = path.parent / f"{name}.py", node.level == 1 and "." not in name
+            if not beside or not os.path.isfile(module):
+                fault = f"there is no {module}" if beside else "a script can import .py files of its own folder only"
+                raise DataError(f"{path}, line {node.lineno}: cannot import {'.' * node.level}{name}: {fault}")
+            yield module
+    elif isinstance(node, ast.Import):
+        yield from filter(None, (_module(alias.name) for alias in node.names))
+    else:
+        for alias in node.names:
+            yield from _of_name(node.module, alias.name)
+
+
+def _of_name(module: str, name: str) -> Iterator[Path]:
+    """The file that `from module import name` takes the name from, if it is of this package."""
+    path = _module(f"{module}.{name}") or _module(module)
+    if path is not None and path.name == "__init__.py":
+        for node in ast.parse(path.read_bytes()).body:
+            if isinstance(node, ast.ImportFrom) and name in {alias.asname or alias.name for alias in node.names}:
+                yield from _of_name(node.module, next(alias.name for alias in node.names if name == (alias.asname or alias.name)))
+                return
+    if path is not None:
+        yield path
+
+
+def _module(name: str) -> Path | None:
+    """The file of a module or package, if it is this package or in it."""
+    top, *parts = name.split(".")
+    path = PACKAGE.joinpath(*parts)
+    places = (path / "__init__.py", path.with_suffix(".py")) if top == PACKAGE.name else ()
+    return next((place for place in places if place.is_file()), None)
