@@ -55,6 +55,9 @@ class Loader(DataLoader):
     def __init__(self, *args: Any, **options: Any):
         super().__init__(*args, worker_init_fn=follow_parent, **options)
 
+    def check_worker_number_rationality(self) -> None:
+        """Does not compare the workers with the cores, as DataLoader does: the log shows how long training waits for data."""
+
     def __iter__(self) -> Iterator[Any]:
         with blocked():  # torch gives a new worker a handler of its own, before it calls `follow_parent`
             return super().__iter__()
