@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 PER_IMAGE = 200
 LISTING = (
-    "from dataset_scripts.csv_list.csv_list import CsvList, Files, matches; "
+    "from dataset_scripts.layouts.csv_list.csv_list import CsvList, Files, matches; "
     "files = Files(folder, paths=['labels.csv'] + [f'train/{{number:012}}.jpg' for number in range({0})]); files.images; "
 )
 VARIANTS = {  # file -> the line that does it; of None is what all the others do, too

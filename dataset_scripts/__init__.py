@@ -10,11 +10,11 @@ import logging
 
 __version__ = "0.1.0"
 
-from dataset_scripts.core.collate import detection_collate, pad_collate
+from dataset_scripts.core.image.collate import detection_collate, pad_collate
 from dataset_scripts.core.errors import DataError, Printable, TrustError
-from dataset_scripts.core.loading import load_dataset
-from dataset_scripts.core.stock import disable, enable
-from dataset_scripts.core.transforms import ToTensor
+from dataset_scripts.core.load.loading import load_dataset
+from dataset_scripts.core.load.patch_datasets import disable, enable
+from dataset_scripts.core.image.transforms import ToTensor
 
 __all__ = [
     "DataError",

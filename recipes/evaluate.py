@@ -29,10 +29,10 @@ import pyarrow.parquet as pq
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 
-from dataset_scripts.core.disk import writing
+from dataset_scripts.core.files.disk import writing
 from dataset_scripts.core.errors import printable
-from dataset_scripts.core.replace import write_file
-from dataset_scripts.core.script import find_script
+from dataset_scripts.core.files.replace import write_file
+from dataset_scripts.core.load.script import find_script
 from recipes.core.augment import Prepare
 from recipes.core.config import LARGEST_SIDE, Data, Training
 from recipes.core.data import load_test

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dataset_scripts.core.disk import writing
+from dataset_scripts.core.files.disk import writing
 from dataset_scripts.core.errors import printable
 from recipes.core.runtime import UserError, finish, one_line_errors, quiet_other_ranks, start
 from recipes.fidelity_core import extractors, metrics, ppl, report, uncertainty

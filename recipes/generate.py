@@ -23,9 +23,9 @@ from typing import Any
 
 import numpy as np
 
-from dataset_scripts.core.disk import writing
+from dataset_scripts.core.files.disk import writing
 from dataset_scripts.core.errors import printable
-from dataset_scripts.core.replace import write_file
+from dataset_scripts.core.files.replace import write_file
 from recipes.core import flow_report
 from recipes.core.augment import Prepare
 from recipes.core.config import Augment, Generate, read_config

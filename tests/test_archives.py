@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from dataset_scripts import DataError, ToTensor, load_dataset
-from dataset_scripts.core.files import Files, Reader
-from dataset_scripts.core.inflate import inflate
+from dataset_scripts.core.files.listing import Files, Reader
+from dataset_scripts.core.files.inflate import inflate
 
 KINDS = ["zip", "tar", "tar.gz", "tgz", "tar.bz2", "tar.xz", "tar.zst"]
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from dataset_scripts import DataError, ToTensor, load_dataset
-from dataset_scripts.core.decode import encode_image
+from dataset_scripts.core.image.decode import encode_image
 
 
 def make(count=20, shape=(12, 9), classes=5, seed=0, dtype=np.uint8):
@@ -290,6 +290,6 @@ def test_the_card(tmp_path, root, monkeypatch):
     monkeypatch.chdir(tmp_path)
     images, labels = make(9, (8, 8, 3))
     np.savez("path/to/data.npz", x_train=images / 255, y_train=labels)
-    code = re.search(r"```python\n(.*?)```", (root / "dataset_scripts/arrays/README.md").read_text(), re.DOTALL)[1]
+    code = re.search(r"```python\n(.*?)```", (root / "dataset_scripts/layouts/arrays/README.md").read_text(), re.DOTALL)[1]
     exec(code, scope := {})
     check(scope["ds"]["train"], images, labels)

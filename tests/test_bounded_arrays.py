@@ -19,10 +19,10 @@ import pytest
 import scipy.io
 
 from dataset_scripts import DataError, load_dataset
-from dataset_scripts.cifar.batch import load
-from dataset_scripts.core import isolated
-from dataset_scripts.core.classes import most_classes, named_classes, numbered_classes
-from dataset_scripts.core.records import Records, check_rows
+from dataset_scripts.layouts.cifar.batch import load
+from dataset_scripts.core.formats import isolated
+from dataset_scripts.core.builders.classes import most_classes, named_classes, numbered_classes
+from dataset_scripts.core.formats.rows_on_disk import Records, check_rows
 
 READ = """
 import resource, sys, time
@@ -368,8 +368,8 @@ def test_counts_in_lmdb(tmp_path):
 
 
 def test_label_maps_are_read_in_one_pass(tmp_path):
-    from dataset_scripts.tfrecord.columns import _label_map, _numbered_lines
-    from dataset_scripts.tfrecord.records import Shard
+    from dataset_scripts.layouts.tfrecord.columns import _label_map, _numbered_lines
+    from dataset_scripts.layouts.tfrecord.records import Shard
 
     for parse in (_label_map, _numbered_lines):
         for part in ("item {", "item{ id: 1 ", 'name: "', "'", '"\\', "id:", "1:", "1", "item", " ", "\n", "{", "}", "item { id: 1 }"):
@@ -388,7 +388,7 @@ def test_label_maps_are_read_in_one_pass(tmp_path):
 
 
 def test_names_of_idx_are_read_in_one_pass():
-    from dataset_scripts.idx.idx import parse_name
+    from dataset_scripts.layouts.idx.idx import parse_name
 
     for part in ("image", "images-", "label-idx1", "-", "_", "emnist"):
         start = time.process_time()

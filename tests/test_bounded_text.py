@@ -18,21 +18,22 @@ import pytest
 import torch
 
 from dataset_scripts import DataError, load_dataset
-from dataset_scripts.captions.captions import NUMBERS
-from dataset_scripts.core import json_stream, rle
-from dataset_scripts.core.fields import Fields, table_of
-from dataset_scripts.core.files import Files
-from dataset_scripts.core.json_text import MAX_DEPTH, parse_json
-from dataset_scripts.core.tables import read_metadata, read_table
-from dataset_scripts.core.targets import object_tensors
-from dataset_scripts.csv_list.names import Places
-from dataset_scripts.csv_list.rows import LINE as LIST_LINE
-from dataset_scripts.image_pairs.image_pairs import CAPITAL, SCALE, STEM
-from dataset_scripts.mask_pairs import colors
-from dataset_scripts.mask_pairs.mask_pairs import IMAGE_STEM, MASK_STEM
-from dataset_scripts.voc.voc import IMAGE_SET
-from dataset_scripts.webdataset.webdataset import SHARD
-from dataset_scripts.yolo.description import _FIRST
+from dataset_scripts.layouts.captions.captions import NUMBERS
+from dataset_scripts.core.formats import json_stream
+from dataset_scripts.core.image import rle
+from dataset_scripts.core.formats.fields import Fields, table_of
+from dataset_scripts.core.files.listing import Files
+from dataset_scripts.core.formats.json_text import MAX_DEPTH, parse_json
+from dataset_scripts.core.builders.tables import read_metadata, read_table
+from dataset_scripts.core.image.targets import object_tensors
+from dataset_scripts.layouts.csv_list.names import Places
+from dataset_scripts.layouts.csv_list.rows import LINE as LIST_LINE
+from dataset_scripts.layouts.image_pairs.image_pairs import CAPITAL, SCALE, STEM
+from dataset_scripts.layouts.mask_pairs import colors
+from dataset_scripts.layouts.mask_pairs.mask_pairs import IMAGE_STEM, MASK_STEM
+from dataset_scripts.layouts.voc.voc import IMAGE_SET
+from dataset_scripts.layouts.webdataset.webdataset import SHARD
+from dataset_scripts.layouts.yolo.description import _FIRST
 
 PATTERNS = {
     "colors": colors.LINE, "numbers": NUMBERS, "list": LIST_LINE, "stem": STEM, "capital": CAPITAL, "scale": SCALE, "image": IMAGE_STEM,
@@ -76,7 +77,7 @@ def test_colors_are_found_as_before():
 
 @pytest.mark.parametrize("part", [1, 3, 1 << 20])
 def test_depth_counts_brackets_outside_of_strings(monkeypatch, part):
-    monkeypatch.setattr("dataset_scripts.core.json_text._PART", part)
+    monkeypatch.setattr("dataset_scripts.core.formats.json_text._PART", part)
     for text in (b'{"a": "%s"}' % (b"[" * 99), b'["\\"[[[", "\\\\", "]"]', b"[" * MAX_DEPTH + b"]" * MAX_DEPTH, b"[%s0]" % (b"[],{}," * 500)):
         assert parse_json(text, "x") == json.loads(text)
     for text in (b"[" * 33 + b"]" * 33, b'{"a":' * 99, b'["\\\\",' * 40, b"]" * 99 + b"[" * 99, b'"\n' + b"[" * 40, b"[" * 1_000_000):
@@ -261,7 +262,7 @@ def test_codes_of_any_bytes_make_masks_or_errors():
     code = """
 import numpy as np
 from dataset_scripts import DataError
-from dataset_scripts.core.rle import decode_codes, polygon_code
+from dataset_scripts.core.image.rle import decode_codes, polygon_code
 rng, sound = np.random.default_rng(3), 0
 numbers = [0, 1, -1, 5, 39.5, 1e9, -1e9, 1e300, float("nan"), float("inf"), 2**31, 2**63, 10**400, None, "x", True, []]
 for _ in range(5000):
@@ -316,7 +317,7 @@ def test_numbers_of_classes(tmp_path, names, label, fault):
 
 
 def test_compressed_run_lengths_of_more_runs_than_pixels():
-    from dataset_scripts.core.rle import sound_code
+    from dataset_scripts.core.image.rle import sound_code
 
     with pytest.raises(ValueError, match="longer than those of 64 runs"):
         sound_code({"size": [8, 8], "counts": "0" * (10 << 20)}, (8, 8))

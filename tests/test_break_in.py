@@ -14,8 +14,8 @@ import pytest
 
 from dataset_scripts import DataError, load_dataset
 from dataset_scripts.core.errors import printable
-from dataset_scripts.core.export import export
-from dataset_scripts.core.preview import preview
+from dataset_scripts.core.publish.export import export
+from dataset_scripts.core.look.preview import preview
 
 IMAGE = datasets.Features(image=datasets.Image())
 CARD = "---\nconfigs:\n- config_name: default\n  data_files: {}\n---\n"

@@ -11,8 +11,8 @@ import PIL.Image
 import pytest
 
 from dataset_scripts import load_dataset
-from dataset_scripts.core import sources
-from dataset_scripts.core.script import bundled_names, find_script
+from dataset_scripts.core.load import sources
+from dataset_scripts.core.load.script import bundled_names, find_script
 
 
 @pytest.mark.parametrize("way", ["data_dir", "data_files"])
@@ -55,21 +55,21 @@ def test_an_edit_counts_for_what_imports_it(tmp_path, monkeypatch):
     shutil.copytree(sources.PACKAGE, package, ignore=shutil.ignore_patterns("*.gz", "*.png", "__pycache__"))
     monkeypatch.setattr(sources, "PACKAGE", package)
     for name, code in {"corel5k": "WORDS = 1\n", "mine": "from dataset_scripts.corel5k.corel5k import WORDS\n",
-                       "public": "from dataset_scripts import ToTensor as T\n", "lazy": "def f():\n    import dataset_scripts.core.page\n",
+                       "public": "from dataset_scripts import ToTensor as T\n", "lazy": "def f():\n    import dataset_scripts.core.look.page\n",
                        "all": "import dataset_scripts\n"}.items():  # fmt: skip
         (package / name).mkdir()
         (package / name / f"{name}.py").write_text(code)
-    names = ("coco", "digits", "mine", "public", "lazy", "all")
+    names = ("layouts/coco", "digits", "mine", "public", "lazy", "all")
 
     def changed_by(*edited):
-        before = {name: sources.sources_of(package / name / f"{name}.py") for name in names}
+        before = {name: sources.sources_of(package / name / f"{Path(name).name}.py") for name in names}
         for place in edited:
             (package / place).write_text((package / place).read_text() + "\nEDITED = True\n")
-        return {name for name in names if sources.sources_of(package / name / f"{name}.py") != before[name]}
+        return {name for name in names if sources.sources_of(package / name / f"{Path(name).name}.py") != before[name]}
 
-    assert changed_by("core/page.py") == {"lazy"}
+    assert changed_by("core/look/page.py") == {"lazy"}
     assert changed_by("corel5k/corel5k.py") == {"mine"}
-    assert changed_by("core/transforms.py") == {"public", "all"}
-    assert changed_by("core/layout.py") == {"coco", "all"}
+    assert changed_by("core/image/transforms.py") == {"public", "all"}
+    assert changed_by("core/builders/layout.py") == {"layouts/coco", "all"}
     assert changed_by("digits/digits.py") == {"digits"}
     assert changed_by("__init__.py") == {"all"}

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from dataset_scripts import DataError, ToTensor, load_dataset
-from dataset_scripts.captions.captions import matches
-from dataset_scripts.core.files import Files
+from dataset_scripts.layouts.captions.captions import matches
+from dataset_scripts.core.files.listing import Files
 
 CAPTIONS = ["a dog, «naïve»", "二匹の猫 🐈", "1girl, solo, 2024", "two\nlines", 'quoted "text", 4 5 6']
 
@@ -236,6 +236,6 @@ def test_num_proc_streaming_and_zip(tmp_path, save_image):
 def test_the_example_of_the_card(root, tmp_path, save_image, capsys):
     for number, caption in enumerate(CAPTIONS):
         write(tmp_path, save_image, str(number), caption)
-    example = re.findall(r"```python\n(.*?)```", (root / "dataset_scripts/captions/README.md").read_text(), re.DOTALL)[1]
+    example = re.findall(r"```python\n(.*?)```", (root / "dataset_scripts/layouts/captions/README.md").read_text(), re.DOTALL)[1]
     exec(example.replace("path/to/data", str(tmp_path)), {})
     assert capsys.readouterr().out == "".join(f"{[(3, 7, 9)] * 2} {CAPTIONS[n : n + 2]}\n" for n in (0, 2))

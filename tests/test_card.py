@@ -16,11 +16,11 @@ from datasets import Array2D, ClassLabel, Features, Image, LargeList, List, Valu
 from datasets.info import DatasetInfosDict
 from huggingface_hub import DatasetCard
 
-from dataset_scripts.core.card import describe, new_card, refresh_card
-from dataset_scripts.core.card_check import check_card
-from dataset_scripts.core.card_rules import hub_names, size_category
+from dataset_scripts.core.card.write import describe, new_card, refresh_card
+from dataset_scripts.core.card.check import check_card
+from dataset_scripts.core.formats.card_rules import hub_names, size_category
 from dataset_scripts.core.errors import DataError
-from dataset_scripts.core.script import PACKAGE, bundled_names
+from dataset_scripts.core.load.script import PACKAGE, bundled, bundled_names
 
 HEADER = """\
 pretty_name: Toys
@@ -70,7 +70,7 @@ def card(header=HEADER, body=BODY):
 
 @pytest.mark.parametrize("name", bundled_names())
 def test_the_card_of_every_script(name):
-    assert check_card(PACKAGE / name / "README.md", name) == []
+    assert check_card(bundled()[name].with_name("README.md"), name) == []
 
 
 def test_a_good_card_has_no_faults():
@@ -430,7 +430,7 @@ def test_a_first_card_for_a_layout_in_a_script_of_ones_own(tmp_path, save_image)
             for number in range(3):
                 save_image(tmp_path / f"photos/{split}/{kind}/{number}.png")
     (tmp_path / "pets").mkdir()
-    source = "from dataset_scripts.image_folder.image_folder import ImageFolder\n"
+    source = "from dataset_scripts.layouts.image_folder.image_folder import ImageFolder\n"
     source += "class Pets(ImageFolder):\n    DATA_DIR = '../photos'\n"
     (tmp_path / "pets/pets.py").write_text(f'"""Pets at home."""\n{source}')
     text = new_card(str(tmp_path / "pets"))
@@ -628,7 +628,7 @@ def test_a_card_that_disagrees_with_its_script(old, new, fault):
 
 
 def test_the_card_of_a_layout_says_no_rows():
-    text = (PACKAGE / "image_folder/README.md").read_text(encoding="utf-8")
+    text = (PACKAGE / "layouts/image_folder/README.md").read_text(encoding="utf-8")
     (fault,) = check_card(text.replace("tags:\n", "size_categories: [n<1K]\ntags:\n"), "image_folder")
     assert "size_categories: a layout has no rows of its own" in fault
 

@@ -222,6 +222,6 @@ def test_the_card(tmp_path, root, monkeypatch):
     write_cifar10(tmp_path / "path/to")
     write_cifar100(tmp_path / "path/to")
     monkeypatch.chdir(tmp_path)
-    code = re.search(r"```python\n(.*?)```", (root / "dataset_scripts/cifar/README.md").read_text(), re.DOTALL)[1]
+    code = re.search(r"```python\n(.*?)```", (root / "dataset_scripts/layouts/cifar/README.md").read_text(), re.DOTALL)[1]
     exec(code, scope := {})
     assert scope["ds"]["train"].features["coarse_label"].num_classes == 20

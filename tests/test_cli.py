@@ -12,7 +12,7 @@ import pytest
 
 from dataset_scripts import load_dataset
 from dataset_scripts.core.cli import main
-from dataset_scripts.core.script import bundled_names
+from dataset_scripts.core.load.script import bundled_names
 
 
 @pytest.fixture

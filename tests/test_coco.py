@@ -294,7 +294,7 @@ def test_two_files_for_one_split(coco):
 
 def test_the_example_of_the_card_trains(coco, root, monkeypatch):
     monkeypatch.chdir(coco.parent)
-    example = re.findall(r"```python\n(.*?)```", (root / "dataset_scripts/coco/README.md").read_text(), re.DOTALL)[1]
+    example = re.findall(r"```python\n(.*?)```", (root / "dataset_scripts/layouts/coco/README.md").read_text(), re.DOTALL)[1]
     scope = {}
     exec(example.replace("path/to/coco", str(coco)), scope)
     assert all(torch.isfinite(loss) for loss in scope["losses"].values()) and len(scope["targets"]) == 2

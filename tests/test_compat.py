@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from dataset_scripts import load_dataset
+from dataset_scripts.core.load.script import bundled
 
 
 def fingerprint(rows):
@@ -117,7 +118,7 @@ def test_the_same_rows(tmp_path, root, save_image):
     ]
     result = subprocess.run(
         [python, "-c", PROGRAM],
-        input=json.dumps([(f"dataset_scripts/{name}", options) for name, options in calls]),
+        input=json.dumps([(str(bundled()[name].parent), options) for name, options in calls]),
         cwd=root,
         env={**os.environ, "PYTHONPATH": str(root), "HF_HOME": str(tmp_path / "home")},
         capture_output=True,

@@ -17,7 +17,7 @@ import pytest
 from torch.utils.data import DataLoader
 
 from dataset_scripts import TrustError, enable, load_dataset
-from dataset_scripts.core.script import PACKAGE, find_script
+from dataset_scripts.core.load.script import PACKAGE, find_script
 
 SCRIPT = Path(__file__).with_name("shades.py").read_text()
 WITH_HELPER = "from .helper import OFFSET\n" + SCRIPT.replace("SHADE = 1", "SHADE = OFFSET")
@@ -125,9 +125,9 @@ def test_a_damaged_copy_is_made_anew(script, tmp_path):
 def test_names_that_are_no_copies_are_not_found(tmp_path):
     for name in ("x", "x.y", f"{'0' * 64}_zz.x", f"{'0' * 64}_616.x"):
         with pytest.raises(ModuleNotFoundError):
-            importlib.import_module(f"dataset_scripts.core.copies.{name}")
+            importlib.import_module(f"dataset_scripts.core.load.copies.{name}")
     with pytest.raises(TrustError, match="has changed"):
-        importlib.import_module(f"dataset_scripts.core.copies.{'0' * 64}_{os.fsencode(tmp_path / 'no.py').hex()}.no")
+        importlib.import_module(f"dataset_scripts.core.load.copies.{'0' * 64}_{os.fsencode(tmp_path / 'no.py').hex()}.no")
 
 
 @pytest.mark.parametrize("streaming", [False, True])
@@ -147,7 +147,7 @@ def test_odd_names_in_workers(tmp_path, streaming):
 def test_processes_that_copy_at_once(script, tmp_path):
     program = """
 import sys, time
-from dataset_scripts.core.script import find_script
+from dataset_scripts.core.load.script import find_script
 time.sleep(max(0, float(sys.argv[3]) - time.time()))
 print(find_script(sys.argv[1]).builder_class(sys.argv[2]).__module__)
 """
@@ -216,7 +216,7 @@ def test_a_folder_of_another_user_gets_no_copy(script, tmp_path, place):
 AS_SOMEBODY = """
 import os, sys, grp, pwd
 from dataset_scripts import DataError, TrustError
-from dataset_scripts.core.script import find_script
+from dataset_scripts.core.load.script import find_script
 if os.getuid() == 0:
     os.setgroups([])
     os.setgid(65534)

@@ -16,10 +16,10 @@ import torch
 import torchvision
 
 from dataset_scripts import DataError, ToTensor, load_dataset
-from dataset_scripts.core.files import Files
-from dataset_scripts.core.tables import read_table
-from dataset_scripts.csv_list.csv_list import Paths, matches
-from dataset_scripts.csv_list.names import Places
+from dataset_scripts.core.files.listing import Files
+from dataset_scripts.core.builders.tables import read_table
+from dataset_scripts.layouts.csv_list.csv_list import Paths, matches
+from dataset_scripts.layouts.csv_list.names import Places
 
 
 def write_csv(path, rows, delimiter=","):
@@ -298,7 +298,7 @@ def test_a_large_table_takes_little_memory(tmp_path):
 INDEXED = """
 import os, sys
 import datasets, pyarrow
-from dataset_scripts.csv_list.csv_list import CsvList, Files, matches
+from dataset_scripts.layouts.csv_list.csv_list import CsvList, Files, matches
 folder = sys.argv[1]
 builder = CsvList(data_dir=folder)
 builder.files = files = Files(folder, paths=["labels.csv"] + [f"train/{number:08}.jpg" for number in range(600_000)])
@@ -436,7 +436,7 @@ def test_the_example_of_the_card(dogs, tmp_path, root, monkeypatch):
     write_csv(tmp_path / "path/to/data/fold_1.csv", rows)
     monkeypatch.chdir(tmp_path)
     space = {}
-    exec((root / "dataset_scripts/csv_list/README.md").read_text().split("```python\n")[1].split("```")[0], space)
+    exec((root / "dataset_scripts/layouts/csv_list/README.md").read_text().split("```python\n")[1].split("```")[0], space)
     assert list(space["ds"]) == ["train"] and space["ds"]["train"].features["label"].num_classes == 3
 
 

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from dataset_scripts import DataError
-from dataset_scripts.core import download as module
-from dataset_scripts.core.download import Source, download, download_all
+from dataset_scripts.core.builders import download as module
+from dataset_scripts.core.builders.download import Source, download, download_all
 
 CONTENT = np.random.default_rng(0).bytes(3_000_000)
 

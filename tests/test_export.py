@@ -23,10 +23,10 @@ import pytest
 import torch
 
 from dataset_scripts import DataError, load_dataset
-from dataset_scripts.core.export import export
-from dataset_scripts.core.export_card import PACKAGE_WORDS, for_everyone
-from dataset_scripts.core.push import push
-from dataset_scripts.core.script import PACKAGE
+from dataset_scripts.core.publish.export import export
+from dataset_scripts.core.card.standalone import PACKAGE_WORDS, for_everyone
+from dataset_scripts.core.publish.push import push
+from dataset_scripts.core.load.script import PACKAGE
 
 # Put before a program: there, this package cannot be imported.
 BLOCKED = """
@@ -288,7 +288,7 @@ def test_pictures_of_the_card_go_along(photos, tmp_path, save_image):
     for name in ("look.png", "other.png", "deep/far.png"):
         save_image(tmp_path / "dots" / name)
     (tmp_path / "secret.png").write_bytes(b"mine")
-    (tmp_path / "dots/dots.py").write_text(f"from dataset_scripts.image_folder.image_folder import ImageFolder\n\n"
+    (tmp_path / "dots/dots.py").write_text(f"from dataset_scripts.layouts.image_folder.image_folder import ImageFolder\n\n"
                                                 f"class Dots(ImageFolder):\n    DATA_DIR = {str(photos)!r}\n")  # fmt: skip
     (tmp_path / "dots/README.md").write_text(
         "# Dots\n\n![a look](look.png)\n\n![](deep/far.png) ![](../secret.png) ![](gone.png)\n"
@@ -401,7 +401,7 @@ def test_what_cannot_be_exported_is_refused(photos, tmp_path):
 KILLED = """
 import sys, time
 import pyarrow.parquet as pq
-from dataset_scripts.core.export import export
+from dataset_scripts.core.publish.export import export
 
 class Slow(pq.ParquetWriter):
     def close(self):
@@ -437,7 +437,7 @@ def at(endpoint, home, token="hf_write"):
 PUSH = """
 import json, sys
 from dataset_scripts import DataError
-from dataset_scripts.core.push import push
+from dataset_scripts.core.publish.push import push
 
 for arguments in map(json.loads, sys.argv[1:]):
     try:

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dataset_scripts import DataError, load_dataset
-from dataset_scripts.core.export import export
+from dataset_scripts.core.publish.export import export
 
 FEATURES = datasets.Features(image=datasets.Image(), label=datasets.Value("int64"))
 REFUSED = "column .*: an image is named by|an image is named by"

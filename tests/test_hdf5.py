@@ -11,7 +11,7 @@ import torch
 import torchvision
 
 from dataset_scripts import DataError, ToTensor, load_dataset
-from dataset_scripts.hdf5 import hdf5
+from dataset_scripts.layouts.hdf5 import hdf5
 
 
 def make(count=20, shape=(12, 9), classes=5, seed=0):
@@ -190,6 +190,6 @@ def test_the_card(tmp_path, root, monkeypatch):
     write_pcam(tmp_path / "path/to/pcam")
     write(tmp_path / "path/to/data.h5", group__faces=make()[0], group__who=make()[1])
     monkeypatch.chdir(tmp_path)
-    code = re.search(r"```python\n(.*?)```", (root / "dataset_scripts/hdf5/README.md").read_text(), re.DOTALL)[1]
+    code = re.search(r"```python\n(.*?)```", (root / "dataset_scripts/layouts/hdf5/README.md").read_text(), re.DOTALL)[1]
     exec(code, scope := {})
     check(scope["ds"]["train"], *make())

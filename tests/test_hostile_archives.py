@@ -20,8 +20,8 @@ import zlib
 import pytest
 
 from dataset_scripts import DataError
-from dataset_scripts.core.files import Files
-from dataset_scripts.core.pool import LIMIT, Pool
+from dataset_scripts.core.files.listing import Files
+from dataset_scripts.core.files.pool import LIMIT, Pool
 
 METHODS = [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
 
@@ -66,7 +66,7 @@ def peak_of(function):
 
 RUN_LOW = """
 import os, resource, sys
-from dataset_scripts.core.files import Files
+from dataset_scripts.core.files.listing import Files
 resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
 files = Files.of(sys.argv[1])
 before = len(os.listdir("/proc/self/fd"))

@@ -13,13 +13,13 @@ import pytest
 import yaml
 
 from dataset_scripts import DataError
-from dataset_scripts.core.card import new_card, refresh_card
-from dataset_scripts.core.card_check import check_card
-from dataset_scripts.core.card_text import split_card
-from dataset_scripts.core.export import export
-from dataset_scripts.core.export_card import for_everyone, pictures
-from dataset_scripts.core.markdown import code, markdown
-from dataset_scripts.core.safe_yaml import LARGEST, LineError, compose_yaml, load_yaml
+from dataset_scripts.core.card.write import new_card, refresh_card
+from dataset_scripts.core.card.check import check_card
+from dataset_scripts.core.formats.front_matter import split_card
+from dataset_scripts.core.publish.export import export
+from dataset_scripts.core.card.standalone import for_everyone, pictures
+from dataset_scripts.core.formats.markdown import code, markdown
+from dataset_scripts.core.formats.safe_yaml import LARGEST, LineError, compose_yaml, load_yaml
 
 python_markdown = pytest.importorskip("markdown", reason="another reader of Markdown")  # comes with tensorboard
 
@@ -312,10 +312,10 @@ from pathlib import Path
 resource.setrlimit(resource.RLIMIT_AS, (6 << 30, 6 << 30))
 import datasets
 from dataset_scripts import DataError, TrustError, load_dataset
-from dataset_scripts.core.card import refresh_card
-from dataset_scripts.core.card_check import check_card
-from dataset_scripts.core.export import export
-from dataset_scripts.core.push import push
+from dataset_scripts.core.card.write import refresh_card
+from dataset_scripts.core.card.check import check_card
+from dataset_scripts.core.publish.export import export
+from dataset_scripts.core.publish.push import push
 datasets.disable_progress_bars()
 for name in sys.argv[2:]:
     folder = Path(sys.argv[1], name)

@@ -17,7 +17,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from dataset_scripts.core.markdown import markdown
+from dataset_scripts.core.formats.markdown import markdown
 from recipes import load_generator, load_model
 from recipes.core import checkpoint
 from recipes.core.config import Model, Train, Unet, read_config

@@ -125,7 +125,7 @@ def test_processes_streams_and_zips(tmp_path):
 
 @pytest.mark.parametrize("compress, in_memory", [(False, 0), (True, 0), (True, 1 << 20)])
 def test_shuffled_streams_read_in_threads(tmp_path, monkeypatch, compress, in_memory):
-    monkeypatch.setattr("dataset_scripts.core.records.IN_MEMORY", in_memory)
+    monkeypatch.setattr("dataset_scripts.core.formats.rows_on_disk.IN_MEMORY", in_memory)
     images, labels = write_set(tmp_path, ("train",), compress=compress, count=2000)["train"]
     stream = load_dataset(str(tmp_path), split="train", streaming=True, transform=None).shuffle(seed=1, buffer_size=100)
     seen = sorted((np.asarray(row["image"]).tobytes(), row["label"]) for row in stream)
@@ -189,6 +189,6 @@ def test_the_card(tmp_path, root, monkeypatch):
     write_set(tmp_path / "path/to/emnist", ("train", "test"), "emnist-letters-")
     write_set(tmp_path / "path/to/emnist", ("train", "test"), "emnist-digits-")
     monkeypatch.chdir(tmp_path)
-    code = re.search(r"```python\n(.*?)```", (root / "dataset_scripts/idx/README.md").read_text(), re.DOTALL)[1]
+    code = re.search(r"```python\n(.*?)```", (root / "dataset_scripts/layouts/idx/README.md").read_text(), re.DOTALL)[1]
     exec(code, scope := {})
     assert scope["ds"]["train"][0]["image"].shape == (1, 20, 28)

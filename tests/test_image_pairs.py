@@ -11,8 +11,8 @@ import torchvision
 from torchvision import tv_tensors
 
 from dataset_scripts import DataError, ToTensor, load_dataset
-from dataset_scripts.core.files import Files
-from dataset_scripts.image_pairs.image_pairs import matches
+from dataset_scripts.core.files.listing import Files
+from dataset_scripts.layouts.image_pairs.image_pairs import matches
 
 
 def same(row, image, target):
@@ -236,7 +236,7 @@ def test_the_example_of_the_card(root, tmp_path, save_image):
     for number in range(4):
         for side in ("low", "high"):
             save_image(tmp_path / side / f"{number}.png", (40 + number, 36))
-    example = re.findall(r"```python\n(.*?)```", (root / "dataset_scripts/image_pairs/README.md").read_text(), re.DOTALL)[1]
+    example = re.findall(r"```python\n(.*?)```", (root / "dataset_scripts/layouts/image_pairs/README.md").read_text(), re.DOTALL)[1]
     exec(example.replace("path/to/data", str(tmp_path)), scope := {})
     assert torch.isfinite(scope["loss"]) and scope["model"].weight.grad.abs().sum() > 0
     assert scope["targets"].shape == (2, 3, 32, 32)

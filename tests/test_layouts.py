@@ -18,14 +18,14 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from dataset_scripts import DataError, ToTensor, load_dataset
-from dataset_scripts.core.collate import detection_collate, pad_collate
-from dataset_scripts.core.files import Files
-from dataset_scripts.core.json_stream import elements
-from dataset_scripts.core.layout import Rows
-from dataset_scripts.core.layouts import declared, detect
-from dataset_scripts.core.objects import object_features
-from dataset_scripts.core.script import bundled_names, find_script
-from dataset_scripts.core.splits import split_in, split_name
+from dataset_scripts.core.image.collate import detection_collate, pad_collate
+from dataset_scripts.core.files.listing import Files
+from dataset_scripts.core.formats.json_stream import elements
+from dataset_scripts.core.builders.layout import Rows
+from dataset_scripts.core.load.detect import declared, detect
+from dataset_scripts.core.image.objects import object_features
+from dataset_scripts.core.load.script import bundled_names, find_script
+from dataset_scripts.core.files.splits import split_in, split_name
 
 LISTED = """
 import os, sys
@@ -103,7 +103,7 @@ def test_only_layouts_that_may_match_are_imported(tmp_path, save_image, root):
     save_image(tmp_path / "photos/a/1.png")
     program = (
         "import sys; from dataset_scripts import load_dataset; load_dataset(sys.argv[1]); names = set(sys.modules);"
-        "print('dataset_scripts.image_folder.image_folder' in names, "
+        "print('dataset_scripts.layouts.image_folder.image_folder' in names, "
         "*(f'dataset_scripts.{name}.{name}' in names for name in ('hdf5', 'coco', 'digits')), 'scipy' in names)"
     )
     result = subprocess.run([sys.executable, "-c", program, str(tmp_path / "photos")], capture_output=True, text=True, cwd=root)
@@ -188,7 +188,7 @@ def test_names_of_splits_are_allowed():
 @pytest.mark.parametrize("block", [1, 2, 7, 1000])
 @pytest.mark.parametrize("indent", [None, 1])
 def test_json_elements_equal_those_of_json_load(tmp_path, monkeypatch, block, indent):
-    monkeypatch.setattr("dataset_scripts.core.json_stream.BLOCK", block)
+    monkeypatch.setattr("dataset_scripts.core.formats.json_stream.BLOCK", block)
     whole = {"a": [{"x": i / 7, "s": 'é"}]\\ 𝄞', "deep": [[i], {}]} for i in range(50)], "n": -12.5, "none": [], "o": {"]": "["}, "z": None}
     (tmp_path / "x.json").write_bytes(b"\xef\xbb\xbf" + json.dumps(whole, indent=indent, ensure_ascii=bool(indent)).encode())
     read = {key: [] if isinstance(value, list) else None for key, value in whole.items()}

@@ -20,9 +20,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataset_scripts import DataError, load_dataset
-from dataset_scripts.core.files import Files
-from dataset_scripts.core.pairs import folder_parser
-from dataset_scripts.core.splits import SPLITS
+from dataset_scripts.core.files.listing import Files
+from dataset_scripts.core.files.pairs import folder_parser
+from dataset_scripts.core.files.splits import SPLITS
 
 LATIN = b"caf\xe9"  # no UTF-8
 
@@ -185,7 +185,7 @@ def test_pipes_and_sockets_are_left_out(tmp_path, image, caplog):
 LIST_AND_READ = """
 import os, sys
 from dataset_scripts import DataError
-from dataset_scripts.core.files import Files
+from dataset_scripts.core.files.listing import Files
 if os.getuid() == 0:
     os.setuid(65534)  # root may read anything
 for path in sys.argv[1:]:

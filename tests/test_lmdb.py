@@ -16,7 +16,7 @@ import torch
 import torchvision
 
 from dataset_scripts import DataError, ToTensor, load_dataset
-from dataset_scripts.lmdb.environment import pack, unpack
+from dataset_scripts.layouts.lmdb.environment import pack, unpack
 
 
 def encode(seed, kind="PNG", mode="RGB"):
@@ -225,8 +225,8 @@ def test_environments_that_are_cut_off(tmp_path):
 
 
 def load_dataset_kind(folder):
-    from dataset_scripts.core.files import Files
-    from dataset_scripts.lmdb.lmdb import matches
+    from dataset_scripts.core.files.listing import Files
+    from dataset_scripts.layouts.lmdb.lmdb import matches
 
     return matches(Files.of(folder))
 
@@ -308,7 +308,7 @@ def test_the_card(tmp_path, root, monkeypatch):
     write_lsun(tmp_path / "path/to/lsun", LSUN)
     write_lines(tmp_path / "path/to/text-lines/train", 3)
     monkeypatch.chdir(tmp_path)
-    code = re.search(r"```python\n(.*?)```", (root / "dataset_scripts/lmdb/README.md").read_text(), re.DOTALL)[1]
+    code = re.search(r"```python\n(.*?)```", (root / "dataset_scripts/layouts/lmdb/README.md").read_text(), re.DOTALL)[1]
     exec(code, scope := {})
     assert scope["ds"]["train"][1]["text"] == "Zeile 2, «ok»"
 

@@ -13,10 +13,10 @@ import torchvision
 from torchvision import tv_tensors
 
 from dataset_scripts import DataError, ToTensor, load_dataset
-from dataset_scripts.core.decode import Frame
-from dataset_scripts.core.files import Files
-from dataset_scripts.mask_pairs.colors import read_colors
-from dataset_scripts.mask_pairs.mask_pairs import matches
+from dataset_scripts.core.image.decode import Frame
+from dataset_scripts.core.files.listing import Files
+from dataset_scripts.layouts.mask_pairs.colors import read_colors
+from dataset_scripts.layouts.mask_pairs.mask_pairs import matches
 
 CAMVID = {"Sky": (128, 128, 128), "Road": (128, 64, 128), "Car": (64, 0, 128), "Void": (0, 0, 0), "Tree": (128, 128, 0)}
 
@@ -363,7 +363,7 @@ def test_the_example_of_the_card(root, tmp_path, save_image, save_mask):
         ids = np.random.default_rng(number).integers(0, 21, (70, 80 + number), np.uint8)
         (tmp_path / "masks").mkdir(exist_ok=True)
         PIL.Image.fromarray(ids).save(tmp_path / f"masks/{number}.png")
-    example = re.findall(r"```python\n(.*?)```", (root / "dataset_scripts/mask_pairs/README.md").read_text(), re.DOTALL)[1]
+    example = re.findall(r"```python\n(.*?)```", (root / "dataset_scripts/layouts/mask_pairs/README.md").read_text(), re.DOTALL)[1]
     exec(example.replace("path/to/data", str(tmp_path)), scope := {})
     assert torch.isfinite(scope["loss"]) and any(parameter.grad is not None for parameter in scope["model"].parameters())
     assert scope["masks"].shape == (2, 64, 64) and scope["masks"].dtype == torch.int64

@@ -197,6 +197,6 @@ def test_a_label_out_of_range(tmp_path, caplog):
 def test_the_card(tmp_path, root, monkeypatch):
     write_svhn(tmp_path / "path/to/svhn")
     monkeypatch.chdir(tmp_path)
-    code = re.search(r"```python\n(.*?)```", (root / "dataset_scripts/mat/README.md").read_text(), re.DOTALL)[1]
+    code = re.search(r"```python\n(.*?)```", (root / "dataset_scripts/layouts/mat/README.md").read_text(), re.DOTALL)[1]
     exec(code, scope := {})
     assert list(scope["ds"]) == ["test"]

@@ -19,10 +19,10 @@ import torch
 
 from dataset_scripts import DataError, load_dataset
 from dataset_scripts.core.cli import main
-from dataset_scripts.core.disk import DiskError, disk_fault
-from dataset_scripts.core.export import export
-from dataset_scripts.core.hold import alone
-from dataset_scripts.core.replace import new_file, new_folder, recover, scratch, tidy, write_file
+from dataset_scripts.core.files.disk import DiskError, disk_fault
+from dataset_scripts.core.publish.export import export
+from dataset_scripts.core.files.hold import alone
+from dataset_scripts.core.files.replace import new_file, new_folder, recover, scratch, tidy, write_file
 from recipes.core import checkpoint
 from recipes.core.config import Model, Unet
 from recipes.core.models import build_model

@@ -20,7 +20,7 @@ import yaml
 from torch import nn
 
 from dataset_scripts import DataError
-from dataset_scripts.core import download
+from dataset_scripts.core.builders import download
 from recipes import load_model
 from recipes.core.config import Data, Model, Train
 from recipes.core.models import build_model, find_heads, load_tensors, read_timm

@@ -11,7 +11,7 @@ import PIL.Image
 import pytest
 
 from dataset_scripts import DataError, load_dataset
-from dataset_scripts.core.drawing import (
+from dataset_scripts.core.look.drawing import (
     PALETTE,
     SHARE,
     View,
@@ -21,11 +21,11 @@ from dataset_scripts.core.drawing import (
     to_rgb,
     wrap,
 )
-from dataset_scripts.core.duplicates import digest, near_groups, perceptual_hash
-from dataset_scripts.core.objects import RLE, mask_tools, object_features
-from dataset_scripts.core.preview import contact_sheet, preview, report, write_report
-from dataset_scripts.core.roles import Roles
-from dataset_scripts.core.sheet import MARGIN, SPACE, sample
+from dataset_scripts.core.look.duplicates import digest, near_groups, perceptual_hash
+from dataset_scripts.core.image.objects import RLE, mask_tools, object_features
+from dataset_scripts.core.look.preview import contact_sheet, preview, report, write_report
+from dataset_scripts.core.image.roles import Roles
+from dataset_scripts.core.look.sheet import MARGIN, SPACE, sample
 
 IMAGE = datasets.Image()
 

@@ -15,10 +15,10 @@ import pytest
 import torch
 
 from dataset_scripts import DataError, load_dataset
-from dataset_scripts.core.faults import Faults
-from dataset_scripts.core.images import Image
-from dataset_scripts.core.layout import LayoutBuilder, Rows
-from dataset_scripts.image_folder.image_folder import ImageFolder
+from dataset_scripts.core.files.faults import Faults
+from dataset_scripts.core.image.columns import Image
+from dataset_scripts.core.builders.layout import LayoutBuilder, Rows
+from dataset_scripts.layouts.image_folder.image_folder import ImageFolder
 
 
 def png(size: int = 16) -> bytes:
@@ -144,8 +144,8 @@ class Large(LayoutBuilder):
 
 
 def test_tables_are_cut_by_bytes(tmp_path, monkeypatch):
-    monkeypatch.setattr("dataset_scripts.core.layout.TABLE", 10_000)
-    monkeypatch.setattr("dataset_scripts.core.layout.SINGLE", 10_000)
+    monkeypatch.setattr("dataset_scripts.core.builders.layout.TABLE", 10_000)
+    monkeypatch.setattr("dataset_scripts.core.builders.layout.SINGLE", 10_000)
     for count, size in ((70, 40_000), (1_640, 900), (300, 10)):
         Large.COUNT, Large.SIZE = count, size
         (tmp_path / "photos").mkdir(exist_ok=True)

@@ -17,8 +17,8 @@ import torch
 import torchvision
 
 from dataset_scripts import DataError, load_dataset
-from dataset_scripts.core.published import PublishedSet
-from dataset_scripts.core.script import bundled_names, find_script
+from dataset_scripts.core.builders.published import PublishedSet
+from dataset_scripts.core.load.script import bundled_names, find_script
 
 RNG = np.random.default_rng(11)
 FINE = """
@@ -241,8 +241,8 @@ def test_every_declaration_is_sound(name):
 
 
 SCRIPT = """\
-from dataset_scripts.core.published import PublishedSet, Source
-from dataset_scripts.cifar.cifar import Cifar
+from dataset_scripts.core.builders.published import PublishedSet, Source
+from dataset_scripts.layouts.cifar.cifar import Cifar
 
 class Local(PublishedSet, Cifar):
     SOURCES = (Source("cifar-10-python.tar.gz", ({url!r},), {size}, "sha256:{digest}"),)

@@ -12,11 +12,11 @@ from datasets.info import DatasetInfosDict
 from huggingface_hub import DatasetCard
 
 from dataset_scripts import load_dataset
-from dataset_scripts.core.card import new_card, refresh_card
-from dataset_scripts.core.card_check import check_card
-from dataset_scripts.core.loading import make_builder
-from dataset_scripts.core.published import PublishedSet
-from dataset_scripts.core.script import PACKAGE, bundled_names, find_script
+from dataset_scripts.core.card.write import new_card, refresh_card
+from dataset_scripts.core.card.check import check_card
+from dataset_scripts.core.load.loading import make_builder
+from dataset_scripts.core.builders.published import PublishedSet
+from dataset_scripts.core.load.script import PACKAGE, bundled_names, find_script
 
 RNG = np.random.default_rng(29)
 SETS = [name for name in bundled_names() if issubclass(find_script(name).builder_class(), PublishedSet)]
@@ -32,8 +32,8 @@ task_categories:
 # Runes
 """
 RUNES = """\
-from dataset_scripts.core.published import PublishedSet, Source
-from dataset_scripts.idx.idx import Idx, IdxConfig
+from dataset_scripts.core.builders.published import PublishedSet, Source
+from dataset_scripts.layouts.idx.idx import Idx, IdxConfig
 
 class Runes(PublishedSet, Idx):
     BUILDER_CONFIGS = [IdxConfig(name=name) for name in ("short", "long")]
@@ -51,8 +51,8 @@ class Runes(PublishedSet, Idx):
         return super()._list()
 """
 BOXES = """\
-from dataset_scripts.core.published import PublishedSet, Source
-from dataset_scripts.voc.voc import Voc, VocConfig
+from dataset_scripts.core.builders.published import PublishedSet, Source
+from dataset_scripts.layouts.voc.voc import Voc, VocConfig
 
 class Boxes(PublishedSet, Voc):
     BUILDER_CONFIGS = [VocConfig(name="default", task="detection")]

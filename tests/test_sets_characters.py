@@ -17,8 +17,8 @@ import torchvision
 import torchvision.datasets as theirs_of
 
 from dataset_scripts import DataError, load_dataset
-from dataset_scripts.core.loading import make_builder
-from dataset_scripts.core.script import find_script
+from dataset_scripts.core.load.loading import make_builder
+from dataset_scripts.core.load.script import find_script
 
 RNG = np.random.default_rng(23)
 CODES = {"u1": 8, ">i4": 12}

@@ -15,7 +15,7 @@ import torchvision
 from torchvision.datasets.folder import default_loader
 
 from dataset_scripts import DataError, load_dataset
-from dataset_scripts.core.script import find_script
+from dataset_scripts.core.load.script import find_script
 
 RNG = np.random.default_rng(23)
 

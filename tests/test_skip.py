@@ -14,8 +14,8 @@ from tfrecord.example_pb2 import BytesList, Example, Feature, Features, FloatLis
 from tfrecord.writer import TFRecordWriter
 
 from dataset_scripts import DataError, load_dataset
-from dataset_scripts.core import json_stream
-from dataset_scripts.core.faults import Faults
+from dataset_scripts.core.formats import json_stream
+from dataset_scripts.core.files.faults import Faults
 
 GOOD = 3
 

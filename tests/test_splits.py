@@ -13,7 +13,7 @@ import pytest
 import safetensors.torch
 
 from dataset_scripts import DataError, load_dataset
-from dataset_scripts.core.decode import Frame, decode_image
+from dataset_scripts.core.image.decode import Frame, decode_image
 from recipes.core import splits
 from recipes.core.config import Data
 from recipes.core.data import find_data

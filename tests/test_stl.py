@@ -109,6 +109,6 @@ def test_wrong_files_are_named(tmp_path, caplog):
 def test_the_card(tmp_path, root, monkeypatch):
     write(tmp_path / "path/to")
     monkeypatch.chdir(tmp_path)
-    code = re.search(r"```python\n(.*?)```", (root / "dataset_scripts/stl/README.md").read_text(), re.DOTALL)[1]
+    code = re.search(r"```python\n(.*?)```", (root / "dataset_scripts/layouts/stl/README.md").read_text(), re.DOTALL)[1]
     exec(code, scope := {})
     assert len(scope["ds"]["train"]) == 7

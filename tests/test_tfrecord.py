@@ -26,7 +26,7 @@ from tfrecord.reader import tfrecord_loader
 from tfrecord.writer import TFRecordWriter
 
 from dataset_scripts import DataError, ToTensor, load_dataset
-from dataset_scripts.core.wire import parse_example
+from dataset_scripts.core.formats.protobuf import parse_example
 
 
 def pixels_of(*seed, size=(9, 7), channels=3):
@@ -470,7 +470,7 @@ def test_the_card(tmp_path, root, monkeypatch):
     rows = [{"photo": encode(pixels_of(n)), "depth": encode(pixels_of(n, 1)), "kind": "ab"[n]} for n in range(2)]
     write(tmp_path / "path/to/mine/all.tfrecord", rows)
     monkeypatch.chdir(tmp_path)
-    code = re.search(r"```python\n(.*?)```", (root / "dataset_scripts/tfrecord/README.md").read_text(), re.DOTALL)[1]
+    code = re.search(r"```python\n(.*?)```", (root / "dataset_scripts/layouts/tfrecord/README.md").read_text(), re.DOTALL)[1]
     exec(code, scope := {})
     assert scope["ds"]["train"].features["label"].names == ["a", "b"]
 

@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 
 from dataset_scripts import load_dataset
-from dataset_scripts.core.script import find_script
-from dataset_scripts.core.verify import verify
+from dataset_scripts.core.load.script import find_script
+from dataset_scripts.core.look.verify import verify
 
 FOLDER = os.environ.get("FASHION_MNIST")
 SAVED = {"train": 1504176606, "t10k": 1504176627}  # seconds since 1970, of the published files: 31 August 2017

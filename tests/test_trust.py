@@ -8,8 +8,8 @@ import datasets
 import pytest
 
 from dataset_scripts import DataError, TrustError, enable, load_dataset
-from dataset_scripts.core.script import PACKAGE, Script, find_script
-from dataset_scripts.core.sources import sources_of
+from dataset_scripts.core.load.script import PACKAGE, Script, find_script
+from dataset_scripts.core.load.sources import sources_of
 
 
 def shades(rows) -> list[int]:
@@ -187,7 +187,7 @@ def test_errors_of_the_running_script_are_its_own(tmp_path):
 
 def test_the_identity_follows_code_and_data_beside_the_script(tmp_path):
     path = tmp_path / "code" / "reader.py"
-    put(path, b"from .helper import x\nfrom dataset_scripts.voc import voc\nimport dataset_scripts.coco.coco\n")
+    put(path, b"from .helper import x\nfrom dataset_scripts.layouts.voc import voc\nimport dataset_scripts.layouts.coco.coco\n")
     put(path.with_name("helper.py"), b"x = 1\n")
     followed = {source.name for source in sources_of(path)}
     assert {"reader.py", "helper.py", "voc.py", "annotation.py", "coco.py"} <= followed
@@ -211,7 +211,7 @@ def test_what_runs_is_what_the_cache_is_known_by(script):
     assert find_script(str(script)).identity(None) != before
 
 
-@pytest.mark.parametrize("name", ["voc/annotation.py", "core/loading.py", "coco/sources.py"])
+@pytest.mark.parametrize("name", ["layouts/voc/annotation.py", "core/load/loading.py", "layouts/coco/sources.py"])
 def test_a_file_of_the_package_that_is_no_set(name):
     with pytest.raises(DataError, match="is not a loading script"):
         find_script(str(PACKAGE / name)).builder_class()

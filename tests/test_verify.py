@@ -15,13 +15,13 @@ import PIL.Image
 import pytest
 
 from dataset_scripts import DataError, load_dataset
-from dataset_scripts.core import download as module
-from dataset_scripts.core.source import Source
-from dataset_scripts.core.verify import MEMORY, _state, verify
+from dataset_scripts.core.builders import download as module
+from dataset_scripts.core.builders.source import Source
+from dataset_scripts.core.look.verify import MEMORY, _state, verify
 
 SCRIPT = '''
-from dataset_scripts.core.published import PublishedSet, Source
-from dataset_scripts.idx.idx import Idx
+from dataset_scripts.core.builders.published import PublishedSet, Source
+from dataset_scripts.layouts.idx.idx import Idx
 
 class Small(PublishedSet, Idx):
     SOURCES = ({sources})

@@ -12,7 +12,7 @@ import torch
 import torchvision
 
 from dataset_scripts import DataError, load_dataset
-from dataset_scripts.voc.voc import CLASSES
+from dataset_scripts.layouts.voc.voc import CLASSES
 
 BOX = "<bndbox><xmin>{}</xmin><ymin>{}</ymin><xmax>{}</xmax><ymax>{}</ymax></bndbox>"
 
@@ -276,7 +276,7 @@ def test_given_classes(voc):
 
 
 def test_the_example_of_the_card(voc, root):
-    example = re.findall(r"```python\n(.*?)```", (root / "dataset_scripts/voc/README.md").read_text(), re.DOTALL)[1]
+    example = re.findall(r"```python\n(.*?)```", (root / "dataset_scripts/layouts/voc/README.md").read_text(), re.DOTALL)[1]
     scope = {}
     exec(example.replace("path/to/VOC2012", str(voc)).replace("ds[0]", "next(row for row in ds if len(row['objects']['bbox']))"), scope)
     assert scope["picture"].shape == scope["row"]["image"].shape and not torch.equal(scope["picture"], scope["row"]["image"])
@@ -297,8 +297,8 @@ def test_an_xml_of_very_many_elements_takes_little_memory(tmp_path, name):
     code = f"""
 import resource
 from dataset_scripts import DataError
-from dataset_scripts.core.files import Files
-from dataset_scripts.voc.annotation import survey
+from dataset_scripts.core.files.listing import Files
+from dataset_scripts.layouts.voc.annotation import survey
 files = Files.of({str(tmp_path)!r})
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:

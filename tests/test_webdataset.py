@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from dataset_scripts import DataError, ToTensor, load_dataset
-from dataset_scripts.webdataset.webdataset import Members
+from dataset_scripts.layouts.webdataset.webdataset import Members
 
 
 def png(rng, size=(7, 5)):
@@ -255,7 +255,7 @@ def test_a_shard_that_is_cut_off(shards):
 
 
 def test_the_example_of_the_card(shards, tmp_path, monkeypatch, root):
-    code = re.search(r"```python\n(.*?)```", (root / "dataset_scripts/webdataset/README.md").read_text(), re.DOTALL).group(1)
+    code = re.search(r"```python\n(.*?)```", (root / "dataset_scripts/layouts/webdataset/README.md").read_text(), re.DOTALL).group(1)
     (tmp_path / "path/to").mkdir(parents=True)
     shards.rename(tmp_path / "path/to/shards")
     monkeypatch.chdir(tmp_path)

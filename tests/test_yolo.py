@@ -235,7 +235,7 @@ def test_two_images_of_one_stem(tmp_path, save_image):
 
 
 def test_the_example_of_the_card(scenes, tmp_path, root):
-    example = re.findall(r"```python\n(.*?)```", (root / "dataset_scripts/yolo/README.md").read_text(), re.DOTALL)[1]
+    example = re.findall(r"```python\n(.*?)```", (root / "dataset_scripts/layouts/yolo/README.md").read_text(), re.DOTALL)[1]
     scope = {}
     exec(example.replace("path/to/set", str(tmp_path / "set")), scope)
     assert all(torch.isfinite(loss) for loss in scope["losses"].values())

@@ -6,11 +6,11 @@ import datasets
 import pyarrow as pa
 
 from dataset_scripts.core.errors import DataError
-from dataset_scripts.core.fields import brief
-from dataset_scripts.core.files import Files, folder_of, name_of, stem_of
-from dataset_scripts.core.layout import Rows
-from dataset_scripts.core.published import PublishedSet, Source
-from dataset_scripts.mask_pairs.mask_pairs import MaskPairs
+from dataset_scripts.core.formats.fields import brief
+from dataset_scripts.core.files.listing import Files, folder_of, name_of, stem_of
+from dataset_scripts.core.builders.layout import Rows
+from dataset_scripts.core.builders.published import PublishedSet, Source
+from dataset_scripts.layouts.mask_pairs.mask_pairs import MaskPairs
 
 published = Source.at("http://data.csail.mit.edu/places/ADEchallenge/")
 

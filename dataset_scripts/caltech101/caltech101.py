@@ -3,10 +3,10 @@
 import re
 from dataclasses import replace
 
-from dataset_scripts.core.files import Files, name_of
-from dataset_scripts.core.published import PublishedSet, Source
-from dataset_scripts.core.replace import write_file
-from dataset_scripts.image_folder.image_folder import ImageFolder
+from dataset_scripts.core.files.listing import Files, name_of
+from dataset_scripts.core.builders.published import PublishedSet, Source
+from dataset_scripts.core.files.replace import write_file
+from dataset_scripts.layouts.image_folder.image_folder import ImageFolder
 
 published = Source.at("https://data.caltech.edu/records/mzrjq-6wc02/files/")
 IMAGE = re.compile(r"(?:.*/)?(?!BACKGROUND_Google/)[^/]+/image_\d{4}\.jpg")

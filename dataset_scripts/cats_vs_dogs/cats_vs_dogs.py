@@ -2,10 +2,10 @@
 
 import pyarrow as pa
 
-from dataset_scripts.core.features import labelled
-from dataset_scripts.core.layout import Rows
-from dataset_scripts.core.published import PublishedSet, Source
-from dataset_scripts.image_folder.image_folder import ImageFolder
+from dataset_scripts.core.image.features import labelled
+from dataset_scripts.core.builders.layout import Rows
+from dataset_scripts.core.builders.published import PublishedSet, Source
+from dataset_scripts.layouts.image_folder.image_folder import ImageFolder
 
 EMPTY = ("/Cat/666.jpg", "/Dog/11702.jpg")  # published with no bytes in them
 published = Source.at("https://download.microsoft.com/download/3/E/1/3E1C3F21-ECDB-4869-8368-6DEBA77B919F/")

@@ -7,11 +7,11 @@ import numpy as np
 import pyarrow as pa
 
 from dataset_scripts.core.errors import DataError, reading
-from dataset_scripts.core.features import List
-from dataset_scripts.core.files import Files, folder_of, name_of
-from dataset_scripts.core.layout import LayoutBuilder, Rows
-from dataset_scripts.core.published import PublishedSet, Source
-from dataset_scripts.core.tables import resolve_names
+from dataset_scripts.core.image.features import List
+from dataset_scripts.core.files.listing import Files, folder_of, name_of
+from dataset_scripts.core.builders.layout import LayoutBuilder, Rows
+from dataset_scripts.core.builders.published import PublishedSet, Source
+from dataset_scripts.core.builders.tables import resolve_names
 
 IMAGES = "img_align_celeba"
 SPLITS = "list_eval_partition.txt"

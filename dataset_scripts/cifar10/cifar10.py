@@ -1,8 +1,8 @@
 """CIFAR-10: 60,000 colour photos of 32 x 32 pixels in ten classes, from the 80 Million Tiny Images."""
 
-from dataset_scripts.cifar.cifar import Cifar
-from dataset_scripts.core.features import labelled
-from dataset_scripts.core.published import PublishedSet, Source
+from dataset_scripts.layouts.cifar.cifar import Cifar
+from dataset_scripts.core.image.features import labelled
+from dataset_scripts.core.builders.published import PublishedSet, Source
 
 published = Source.at("https://www.cs.toronto.edu/~kriz/")
 

@@ -1,7 +1,7 @@
 """CIFAR-100: 60,000 colour photos of 32 x 32 pixels in 100 classes and 20 groups, from the 80 Million Tiny Images."""
 
-from dataset_scripts.cifar.cifar import Cifar
-from dataset_scripts.core.published import PublishedSet, Source
+from dataset_scripts.layouts.cifar.cifar import Cifar
+from dataset_scripts.core.builders.published import PublishedSet, Source
 
 published = Source.at("https://www.cs.toronto.edu/~kriz/")
 

@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from dataset_scripts.coco.coco import Coco, CocoConfig
+from dataset_scripts.layouts.coco.coco import Coco, CocoConfig
 from dataset_scripts.core.errors import DataError
-from dataset_scripts.core.files import folder_of, name_of
-from dataset_scripts.core.published import PublishedSet, Source
+from dataset_scripts.core.files.listing import folder_of, name_of
+from dataset_scripts.core.builders.published import PublishedSet, Source
 
 FOLDERS = ("train2017", "val2017")
 ANNOTATIONS = {

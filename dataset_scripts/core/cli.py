@@ -10,20 +10,20 @@ from typing import Any
 import datasets
 
 from dataset_scripts import __version__
-from dataset_scripts.core.card import new_card, refresh_card
-from dataset_scripts.core.card_check import check_card
-from dataset_scripts.core.disk import disk_fault, flush_output
+from dataset_scripts.core.card.write import new_card, refresh_card
+from dataset_scripts.core.card.check import check_card
+from dataset_scripts.core.files.disk import disk_fault, flush_output
 from dataset_scripts.core.errors import DataError, TrustError, printable
-from dataset_scripts.core.export import export
-from dataset_scripts.core.loading import make_builder
+from dataset_scripts.core.publish.export import export
+from dataset_scripts.core.load.loading import make_builder
 from dataset_scripts.core.new import new_script
-from dataset_scripts.core.preview import preview
-from dataset_scripts.core.published import PublishedSet
-from dataset_scripts.core.push import push
-from dataset_scripts.core.replace import write_file
-from dataset_scripts.core.script import PACKAGE, bundled_names, find_script
-from dataset_scripts.core.system import print_every_character
-from dataset_scripts.core.verify import verify
+from dataset_scripts.core.look.preview import preview
+from dataset_scripts.core.builders.published import PublishedSet
+from dataset_scripts.core.publish.push import push
+from dataset_scripts.core.files.replace import write_file
+from dataset_scripts.core.load.script import bundled, bundled_names, find_script
+from dataset_scripts.core.files.system import print_every_character
+from dataset_scripts.core.look.verify import verify
 
 EXAMPLES = """\
 examples:
@@ -159,7 +159,7 @@ def describe(name: str) -> dict[str, Any]:
         "citation": builder.info.citation,
         "rows": builder.ROWS if published else {},
         "files": [vars(source) for source in builder.sources()] if published else [],
-        "card": str(PACKAGE / name / "README.md"),
+        "card": str(bundled()[name].with_name("README.md")),
     }
 
 
@@ -257,8 +257,8 @@ def run_card(options: argparse.Namespace) -> int:
 def run_check(options: argparse.Namespace) -> int:
     faults = 0
     for card in options.cards or bundled_names():
-        script = card if card in bundled_names() else None
-        path = PACKAGE / card / "README.md" if script else Path(card)
+        script = card if card in bundled() else None
+        path = bundled()[card].parent if script else Path(card)
         path = path / "README.md" if path.is_dir() else path
         for fault in check_card(path, script):
             print(printable(f"{path}, {fault}"))

@@ -4,19 +4,19 @@ import keyword
 import re
 from pathlib import Path
 
-from dataset_scripts.core.card import new_card
+from dataset_scripts.core.card.write import new_card
 from dataset_scripts.core.errors import DataError
-from dataset_scripts.core.files import Files
-from dataset_scripts.core.layouts import detect
-from dataset_scripts.core.loading import load_dataset
-from dataset_scripts.core.replace import new_folder, scratch, write_file
-from dataset_scripts.core.script import bundled_names
-from dataset_scripts.core.system import relative_path
+from dataset_scripts.core.files.listing import Files
+from dataset_scripts.core.load.detect import detect
+from dataset_scripts.core.load.loading import load_dataset
+from dataset_scripts.core.files.replace import new_folder, scratch, write_file
+from dataset_scripts.core.load.script import bundled_names
+from dataset_scripts.core.files.system import relative_path
 
 SCRIPT = '''\
 """{title}: say in a sentence what the images show and where they come from."""
 
-from dataset_scripts.{layout}.{layout} import {base}
+from {module} import {base}
 
 
 class {name}({base}):
@@ -83,7 +83,7 @@ def new_script(folder: Path, data: Path) -> Path:
     values = {
         "title": re.sub(r"_+", " ", name).strip().capitalize(),
         "name": "".join(part.capitalize() for part in name.split("_")) or "NewSet",
-        "layout": layout.name,
+        "module": layout.module_name(),
         "base": layout.builder_class().__name__,
         "data": relative,
     }

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from dataset_scripts.coco.coco import Coco, CocoConfig
-from dataset_scripts.core.objects import is_number
-from dataset_scripts.core.published import PublishedSet, Source
+from dataset_scripts.layouts.coco.coco import Coco, CocoConfig
+from dataset_scripts.core.image.objects import is_number
+from dataset_scripts.core.builders.published import PublishedSet, Source
 
 published = Source.at("https://storage.googleapis.com/cppe-5/")
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import datasets
 import pyarrow as pa
 
-from dataset_scripts.core.layout import LayoutBuilder, LayoutConfig
-from dataset_scripts.core.published import PublishedSet, Source
-from dataset_scripts.core.tables import resolve_names, rows_of
+from dataset_scripts.core.builders.layout import LayoutBuilder, LayoutConfig
+from dataset_scripts.core.builders.published import PublishedSet, Source
+from dataset_scripts.core.builders.tables import resolve_names, rows_of
 
 published = Source.at("https://www.robots.ox.ac.uk/~vgg/data/dtd/download/")
 LISTS = {"train": "train", "validation": "val", "test": "test"}

@@ -2,10 +2,10 @@
 
 import string
 
-from dataset_scripts.core.arrays import find_file
-from dataset_scripts.core.features import labelled
-from dataset_scripts.core.published import PublishedSet, Source
-from dataset_scripts.idx.idx import Idx, IdxConfig, open_images_and_labels
+from dataset_scripts.core.builders.arrays import find_file
+from dataset_scripts.core.image.features import labelled
+from dataset_scripts.core.builders.published import PublishedSet, Source
+from dataset_scripts.layouts.idx.idx import Idx, IdxConfig, open_images_and_labels
 
 DIGITS, LETTERS = list(string.digits), list(string.ascii_uppercase)
 MERGED = DIGITS + LETTERS + list("abdefghnqrt")  # the other small letters look like their capitals

@@ -1,8 +1,8 @@
 """EuroSAT: 27,000 satellite images of Europe from Sentinel-2, 64 x 64 pixels in RGB, in ten kinds of land use."""
 
-from dataset_scripts.core.features import labelled
-from dataset_scripts.core.published import PublishedSet, Source
-from dataset_scripts.image_folder.image_folder import ImageFolder
+from dataset_scripts.core.image.features import labelled
+from dataset_scripts.core.builders.published import PublishedSet, Source
+from dataset_scripts.layouts.image_folder.image_folder import ImageFolder
 
 published = Source.at(
     "http://madm.dfki.de/files/sentinel/",

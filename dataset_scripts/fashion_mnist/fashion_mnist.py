@@ -1,8 +1,8 @@
 """Fashion-MNIST: 70,000 articles of clothing from Zalando's shop, grey images of 28 x 28 pixels, in the form of MNIST."""
 
-from dataset_scripts.core.features import labelled
-from dataset_scripts.core.published import PublishedSet, Source
-from dataset_scripts.idx.idx import Idx
+from dataset_scripts.core.image.features import labelled
+from dataset_scripts.core.builders.published import PublishedSet, Source
+from dataset_scripts.layouts.idx.idx import Idx
 
 published = Source.at(
     "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",

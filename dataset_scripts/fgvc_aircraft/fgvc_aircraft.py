@@ -6,11 +6,11 @@ import datasets
 import pyarrow as pa
 
 from dataset_scripts.core.errors import DataError
-from dataset_scripts.core.fields import brief, short
-from dataset_scripts.core.files import name_of
-from dataset_scripts.core.layout import LayoutBuilder, LayoutConfig
-from dataset_scripts.core.published import PublishedSet, Source
-from dataset_scripts.core.tables import resolve_names, rows_of
+from dataset_scripts.core.formats.fields import brief, short
+from dataset_scripts.core.files.listing import name_of
+from dataset_scripts.core.builders.layout import LayoutBuilder, LayoutConfig
+from dataset_scripts.core.builders.published import PublishedSet, Source
+from dataset_scripts.core.builders.tables import resolve_names, rows_of
 
 published = Source.at("https://www.robots.ox.ac.uk/~vgg/data/fgvc-aircraft/archives/")
 CLASS_LISTS = {"variant": "variants.txt", "family": "families.txt", "manufacturer": "manufacturers.txt"}

@@ -5,10 +5,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dataset_scripts.core.errors import DataError
-from dataset_scripts.core.fields import short
-from dataset_scripts.core.layout import LayoutBuilder
-from dataset_scripts.core.published import PublishedSet, Source
-from dataset_scripts.core.tables import resolve_names, rows_of
+from dataset_scripts.core.formats.fields import short
+from dataset_scripts.core.builders.layout import LayoutBuilder
+from dataset_scripts.core.builders.published import PublishedSet, Source
+from dataset_scripts.core.builders.tables import resolve_names, rows_of
 
 published = Source.at("http://data.vision.ee.ethz.ch/cvl/")
 CLASS_LIST = "meta/classes.txt"

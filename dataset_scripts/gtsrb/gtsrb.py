@@ -7,13 +7,13 @@ from collections import Counter
 import datasets
 import pyarrow as pa
 
-from dataset_scripts.core.decode import Frame
+from dataset_scripts.core.image.decode import Frame
 from dataset_scripts.core.errors import DataError, reading
-from dataset_scripts.core.features import List, labelled
-from dataset_scripts.core.files import Files, folder_of, name_of
-from dataset_scripts.core.layout import LayoutBuilder, LayoutConfig, Rows
-from dataset_scripts.core.objects import fit_boxes
-from dataset_scripts.core.published import PublishedSet, Source
+from dataset_scripts.core.image.features import List, labelled
+from dataset_scripts.core.files.listing import Files, folder_of, name_of
+from dataset_scripts.core.builders.layout import LayoutBuilder, LayoutConfig, Rows
+from dataset_scripts.core.image.objects import fit_boxes
+from dataset_scripts.core.builders.published import PublishedSet, Source
 
 TRAINING = {"final": "Final_Training/Images", "ijcnn2011": "Training"}  # configuration -> the folder of its training part
 ROWS = {"final": {"train": 39_209, "test": 12_630}, "ijcnn2011": {"train": 26_640, "test": 12_630}}

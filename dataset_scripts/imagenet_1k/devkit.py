@@ -3,8 +3,8 @@
 import re
 
 from dataset_scripts.core.errors import DataError, reading
-from dataset_scripts.core.files import Files, folder_of, name_of
-from dataset_scripts.mat.mat import ask
+from dataset_scripts.core.files.listing import Files, folder_of, name_of
+from dataset_scripts.layouts.mat.mat import ask
 
 DEVKIT = "ILSVRC2012_devkit_t12.tar.gz"
 TRUTH = "ILSVRC2012_validation_ground_truth.txt"

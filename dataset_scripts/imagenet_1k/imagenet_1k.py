@@ -8,16 +8,16 @@ from pathlib import Path
 import datasets
 import pyarrow as pa
 
-from dataset_scripts.core.archives import (
+from dataset_scripts.core.files.archives import (
     TarReader,
     archive_stem,
     is_archive,
     open_archive,
 )
 from dataset_scripts.core.errors import DataError
-from dataset_scripts.core.files import Files, folder_of, name_of
-from dataset_scripts.core.layout import LayoutBuilder, Rows
-from dataset_scripts.core.published import PublishedSet, Source
+from dataset_scripts.core.files.listing import Files, folder_of, name_of
+from dataset_scripts.core.builders.layout import LayoutBuilder, Rows
+from dataset_scripts.core.builders.published import PublishedSet, Source
 from dataset_scripts.imagenet_1k.devkit import DEVKIT, read_devkit, read_kaggle
 from dataset_scripts.imagenet_1k.tar_of_tars import TarOfTars
 

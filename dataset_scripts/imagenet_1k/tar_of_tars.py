@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from dataset_scripts.core.archives import TarReader
+from dataset_scripts.core.files.archives import TarReader
 from dataset_scripts.core.errors import DataError, reading
-from dataset_scripts.core.tar_headers import tar_members
+from dataset_scripts.core.files.tar_headers import tar_members
 
 
 class TarOfTars(TarReader):

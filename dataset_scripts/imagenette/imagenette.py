@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from dataset_scripts.core.errors import DataError
-from dataset_scripts.core.features import labelled
-from dataset_scripts.core.published import PublishedSet, Source
-from dataset_scripts.image_folder.image_folder import ImageFolder, ImageFolderConfig
+from dataset_scripts.core.image.features import labelled
+from dataset_scripts.core.builders.published import PublishedSet, Source
+from dataset_scripts.layouts.image_folder.image_folder import ImageFolder, ImageFolderConfig
 
 NAMES = {
     "n01440764": "tench", "n02102040": "English springer", "n02979186": "cassette player", "n03000684": "chain saw",

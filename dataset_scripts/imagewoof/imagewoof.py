@@ -1,7 +1,7 @@
 """Imagewoof: ten breeds of dogs of ImageNet, which are hard to tell apart; 12,954 colour photos, in three sizes."""
 
-from dataset_scripts.core.features import labelled
-from dataset_scripts.core.published import Source
+from dataset_scripts.core.image.features import labelled
+from dataset_scripts.core.builders.published import Source
 from dataset_scripts.imagenette.imagenette import Imagenette, ImagenetteConfig
 
 NAMES = {

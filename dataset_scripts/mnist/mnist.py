@@ -1,8 +1,8 @@
 """MNIST: 70,000 handwritten digits, grey images of 28 x 28 pixels."""
 
-from dataset_scripts.core.features import labelled
-from dataset_scripts.core.published import PublishedSet, Source
-from dataset_scripts.idx.idx import Idx
+from dataset_scripts.core.image.features import labelled
+from dataset_scripts.core.builders.published import PublishedSet, Source
+from dataset_scripts.layouts.idx.idx import Idx
 
 published = Source.at(
     "https://storage.googleapis.com/cvdf-datasets/mnist/",

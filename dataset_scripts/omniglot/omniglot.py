@@ -6,9 +6,9 @@ import datasets
 import pyarrow as pa
 
 from dataset_scripts.core.errors import DataError
-from dataset_scripts.core.features import labelled
-from dataset_scripts.core.layout import LayoutBuilder, Rows
-from dataset_scripts.core.published import PublishedSet, Source
+from dataset_scripts.core.image.features import labelled
+from dataset_scripts.core.builders.layout import LayoutBuilder, Rows
+from dataset_scripts.core.builders.published import PublishedSet, Source
 
 PATH = re.compile(r"(?:.*/)?([^/]+)/(character\d\d)/\d+_(\d\d)\.png")
 SMALL = re.compile(r"(.*/)?images_background_small[12]/.*")  # parts of the background set, published once more

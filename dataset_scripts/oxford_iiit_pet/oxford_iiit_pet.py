@@ -4,13 +4,13 @@ import datasets
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dataset_scripts.core.decode import Frame
+from dataset_scripts.core.image.decode import Frame
 from dataset_scripts.core.errors import DataError
-from dataset_scripts.core.files import Files
-from dataset_scripts.core.layout import LayoutBuilder, Rows
-from dataset_scripts.core.masks import fit_mask
-from dataset_scripts.core.published import PublishedSet, Source
-from dataset_scripts.core.tables import resolve_names
+from dataset_scripts.core.files.listing import Files
+from dataset_scripts.core.builders.layout import LayoutBuilder, Rows
+from dataset_scripts.core.image.masks import fit_mask
+from dataset_scripts.core.builders.published import PublishedSet, Source
+from dataset_scripts.core.builders.tables import resolve_names
 
 published = Source.at("https://thor.robots.ox.ac.uk/~vgg/data/pets/", "https://www.robots.ox.ac.uk/~vgg/data/pets/data/")
 LISTS = {"train": "trainval.txt", "test": "test.txt"}

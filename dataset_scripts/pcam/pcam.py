@@ -3,15 +3,15 @@
 import gzip
 from pathlib import Path
 
-from dataset_scripts.core.archives import MAX_RATIO, MAX_SMALL
-from dataset_scripts.core.arrays import Part, check_count, find_file
+from dataset_scripts.core.files.archives import MAX_RATIO, MAX_SMALL
+from dataset_scripts.core.builders.arrays import Part, check_count, find_file
 from dataset_scripts.core.errors import reading
-from dataset_scripts.core.features import labelled
-from dataset_scripts.core.files import Files, Reader
-from dataset_scripts.core.inflate import inflate
-from dataset_scripts.core.published import PublishedSet, Source
-from dataset_scripts.core.records import Images
-from dataset_scripts.hdf5.hdf5 import Blocks, Hdf5
+from dataset_scripts.core.image.features import labelled
+from dataset_scripts.core.files.listing import Files, Reader
+from dataset_scripts.core.files.inflate import inflate
+from dataset_scripts.core.builders.published import PublishedSet, Source
+from dataset_scripts.core.formats.rows_on_disk import Images
+from dataset_scripts.layouts.hdf5.hdf5 import Blocks, Hdf5
 
 NAMES = {"train": "train", "validation": "valid", "test": "test"}
 published = Source.at("https://zenodo.org/record/2546921/files/")

@@ -4,11 +4,11 @@ import datasets
 import numpy as np
 import pyarrow as pa
 
-from dataset_scripts.core.arrays import find_file
+from dataset_scripts.core.builders.arrays import find_file
 from dataset_scripts.core.errors import DataError
-from dataset_scripts.core.features import labelled
-from dataset_scripts.core.published import PublishedSet, Source
-from dataset_scripts.idx.idx import Idx, IdxConfig, open_images_and_labels
+from dataset_scripts.core.image.features import labelled
+from dataset_scripts.core.builders.published import PublishedSet, Source
+from dataset_scripts.layouts.idx.idx import Idx, IdxConfig, open_images_and_labels
 
 CONFIGS = {  # name -> split -> the files, first and last row
     "qmnist": {"train": ("qmnist-train", 0, None), "test": ("qmnist-test", 0, None)},

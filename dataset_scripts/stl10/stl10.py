@@ -1,8 +1,8 @@
 """STL-10: 13,000 labelled and 100,000 unlabelled colour photos of 96 x 96 pixels, from ImageNet, in ten classes."""
 
-from dataset_scripts.core.features import labelled
-from dataset_scripts.core.published import PublishedSet, Source
-from dataset_scripts.stl.stl import Stl
+from dataset_scripts.core.image.features import labelled
+from dataset_scripts.core.builders.published import PublishedSet, Source
+from dataset_scripts.layouts.stl.stl import Stl
 
 published = Source.at("http://ai.stanford.edu/~acoates/stl10/")
 

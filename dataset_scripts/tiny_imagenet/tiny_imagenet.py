@@ -4,10 +4,10 @@ import datasets
 import pyarrow as pa
 
 from dataset_scripts.core.errors import DataError
-from dataset_scripts.core.files import Files
-from dataset_scripts.core.layout import LayoutBuilder, Rows
-from dataset_scripts.core.published import PublishedSet, Source
-from dataset_scripts.core.tables import resolve_names
+from dataset_scripts.core.files.listing import Files
+from dataset_scripts.core.builders.layout import LayoutBuilder, Rows
+from dataset_scripts.core.builders.published import PublishedSet, Source
+from dataset_scripts.core.builders.tables import resolve_names
 from dataset_scripts.imagenet_1k.imagenet_1k import class_names
 
 published = Source.at("http://cs231n.stanford.edu/")

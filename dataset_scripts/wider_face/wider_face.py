@@ -6,13 +6,13 @@ import re
 import datasets
 import numpy as np
 
-from dataset_scripts.core.decode import Frame
+from dataset_scripts.core.image.decode import Frame
 from dataset_scripts.core.errors import DataError
-from dataset_scripts.core.fields import brief, short
-from dataset_scripts.core.files import Files, name_of, without_suffix
-from dataset_scripts.core.layout import LayoutBuilder, Rows
-from dataset_scripts.core.objects import fit_boxes, object_features
-from dataset_scripts.core.published import PublishedSet, Source
+from dataset_scripts.core.formats.fields import brief, short
+from dataset_scripts.core.files.listing import Files, name_of, without_suffix
+from dataset_scripts.core.builders.layout import LayoutBuilder, Rows
+from dataset_scripts.core.image.objects import fit_boxes, object_features
+from dataset_scripts.core.builders.published import PublishedSet, Source
 
 logger = logging.getLogger(__name__)
 

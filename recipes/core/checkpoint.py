@@ -10,7 +10,7 @@ import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 
-from dataset_scripts.core.replace import delete, new_file, new_folder, tidy, write_file
+from dataset_scripts.core.files.replace import delete, new_file, new_folder, tidy, write_file
 from recipes.core.foreign import read_json, read_tensors
 from recipes.core.runtime import UserError
 

@@ -6,7 +6,7 @@ from typing import Any
 import datasets
 import numpy as np
 
-from dataset_scripts.core.images import has_image
+from dataset_scripts.core.image.columns import has_image
 from recipes.core.config import Data
 from recipes.core.runtime import UserError
 

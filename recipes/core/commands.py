@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from dataset_scripts.core.errors import DataError
-from dataset_scripts.core.replace import write_file
+from dataset_scripts.core.files.replace import write_file
 
 CONFIGS = Path(__file__).resolve().parent.parent.parent / "accelerate_configs"  # beside `recipes`, installed or not
 

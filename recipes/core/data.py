@@ -8,7 +8,7 @@ import numpy as np
 from accelerate import PartialState
 from tqdm import tqdm
 
-from dataset_scripts.core.decode import Frame
+from dataset_scripts.core.image.decode import Frame
 from recipes.core.augment import draws_needed
 from recipes.core.config import Augment, Data
 from recipes.core.fingerprint import Fingerprint, evenly, image_columns, shared_images, verify_data

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from accelerate.utils import gather_object
 
-from dataset_scripts.core.replace import write_file
+from dataset_scripts.core.files.replace import write_file
 from recipes.core.foreign import read_json
 from recipes.core.runtime import UserError
 from recipes.core.splits import Part, Parts

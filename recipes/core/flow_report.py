@@ -5,7 +5,7 @@ from typing import Any
 
 from matplotlib import pyplot as plt
 
-from dataset_scripts.core.replace import write_file
+from dataset_scripts.core.files.replace import write_file
 from recipes.core.flow_learner import FlowLearner
 from recipes.core.report import draw, plot_loss, save_figure, write_results
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import huggingface_hub
 from huggingface_hub.errors import HfHubHTTPError
 
-from dataset_scripts.core.hub import check_can_write, reason, upload
+from dataset_scripts.core.publish.hub import check_can_write, reason, upload
 from recipes.core.foreign import read_text
 from recipes.core.runtime import UserError
 
@@ -18,7 +18,7 @@ def push_model(
 ) -> str:
     """Puts a finished run on the Hub: the files of its folder, not its checkpoints and evaluations.
 
-    `load_model(repo_id)` loads it again. The upload is that of datasets, `dataset_scripts.core.hub.upload`: resumed by
+    `load_model(repo_id)` loads it again. The upload is that of datasets, `dataset_scripts.core.publish.hub.upload`: resumed by
     the same call, and seen at once or not at all.
 
     Args:

@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from dataset_scripts import DataError
-from dataset_scripts.core.decode import decode_image
+from dataset_scripts.core.image.decode import decode_image
 from recipes.core.random import uniform
 
 EVAL_CROP = 0.875  # share of the shorter side that evaluation looks at, when it crops (224 of 256)

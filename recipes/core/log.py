@@ -11,10 +11,10 @@ import torch
 from accelerate import Accelerator
 from tqdm import tqdm
 
-from dataset_scripts.core import system
-from dataset_scripts.core.disk import writing
+from dataset_scripts.core.files import system
+from dataset_scripts.core.files.disk import writing
 from dataset_scripts.core.errors import printable
-from dataset_scripts.core.replace import write_file
+from dataset_scripts.core.files.replace import write_file
 from recipes.core.config import Training
 from recipes.core.foreign import read_text, reading
 from recipes.core.learner import Learner

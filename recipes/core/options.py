@@ -23,7 +23,7 @@ from typing import Any
 import yaml
 
 from dataset_scripts import DataError
-from dataset_scripts.core.safe_yaml import LineError, compose_yaml
+from dataset_scripts.core.formats.safe_yaml import LineError, compose_yaml
 from recipes.core.foreign import read_text
 from recipes.core.runtime import UserError
 

@@ -18,9 +18,9 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 from dataset_scripts.core.errors import printable
-from dataset_scripts.core.markdown import code, markdown
-from dataset_scripts.core.replace import new_file, write_file
-from dataset_scripts.core.system import relative_path
+from dataset_scripts.core.formats.markdown import code, markdown
+from dataset_scripts.core.files.replace import new_file, write_file
+from dataset_scripts.core.files.system import relative_path
 from recipes.core.classifier import Classifier
 from recipes.core.evaluation import Evaluation
 from recipes.core.export import weights_of

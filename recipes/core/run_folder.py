@@ -8,10 +8,10 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from dataset_scripts.core.disk import writing
+from dataset_scripts.core.files.disk import writing
 from dataset_scripts.core.errors import DataError, printable
-from dataset_scripts.core.hold import alone
-from dataset_scripts.core.replace import write_file
+from dataset_scripts.core.files.hold import alone
+from dataset_scripts.core.files.replace import write_file
 from recipes.core import checkpoint
 from recipes.core.fingerprint import Fingerprint, check_data
 from recipes.core.foreign import read_json

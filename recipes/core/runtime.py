@@ -15,9 +15,9 @@ from accelerate import Accelerator, PartialState
 from accelerate.utils import DistributedDataParallelKwargs, LoggerType, ProjectConfiguration, parse_flag_from_env
 
 from dataset_scripts import DataError, TrustError
-from dataset_scripts.core.disk import disk_fault
+from dataset_scripts.core.files.disk import disk_fault
 from dataset_scripts.core.errors import printable
-from dataset_scripts.core.system import print_every_character, usable_cores
+from dataset_scripts.core.files.system import print_every_character, usable_cores
 from recipes.core import environment, signals
 
 

@@ -15,8 +15,8 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from tqdm import tqdm
 
-from dataset_scripts.core.disk import writing
-from dataset_scripts.core.replace import new_folder, remove, write_file
+from dataset_scripts.core.files.disk import writing
+from dataset_scripts.core.files.replace import new_folder, remove, write_file
 from recipes.core.flow import draw_noise
 from recipes.core.generator import Generator
 from recipes.core.reduce import from_main

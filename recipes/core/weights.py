@@ -13,8 +13,8 @@ import huggingface_hub
 import torch
 from huggingface_hub.errors import HfHubHTTPError, RemoteEntryNotFoundError
 
-from dataset_scripts.core.download import Source, download
-from dataset_scripts.core.hub import reason
+from dataset_scripts.core.builders.download import Source, download
+from dataset_scripts.core.publish.hub import reason
 from recipes.core.runtime import UserError
 
 HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.pth?$")  # torch.hub's convention

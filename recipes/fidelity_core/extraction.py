@@ -10,7 +10,7 @@ import torch
 from torch_fidelity import FeatureExtractorBase
 from tqdm import tqdm
 
-from dataset_scripts.core.system import usable_cores
+from dataset_scripts.core.files.system import usable_cores
 from recipes.fidelity_core import extractors
 from recipes.fidelity_core.inputs import Drawn, Images
 from recipes.fidelity_core.ranks import Ranks

@@ -14,7 +14,7 @@ import torchvision.transforms.functional as F
 from torch.utils.data import Dataset
 
 from dataset_scripts import ToTensor
-from dataset_scripts.core.decode import decode_image
+from dataset_scripts.core.image.decode import decode_image
 from recipes.core.images import to_8_bits
 from recipes.core.runtime import UserError
 from recipes.core.stopping import Loader

@@ -12,7 +12,7 @@ from torch_fidelity.registry import DATASETS_REGISTRY
 
 from dataset_scripts import load_dataset
 from dataset_scripts.core.errors import reason
-from dataset_scripts.core.transforms import has_image
+from dataset_scripts.core.image.transforms import has_image
 from recipes.core.runtime import UserError
 from recipes.fidelity_core import images, precomputed
 from recipes.fidelity_core.generators import Generator, find_generator

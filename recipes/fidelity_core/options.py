@@ -9,7 +9,7 @@ from typing import Any
 from torch_fidelity.defaults import DEFAULTS as THEIRS
 from torch_fidelity.registry import INTERPOLATION_REGISTRY, NOISE_SOURCE_REGISTRY
 
-from dataset_scripts.core.files import IMAGE_SUFFIXES
+from dataset_scripts.core.files.listing import IMAGE_SUFFIXES
 from recipes.core.runtime import UserError
 
 METRICS = ("isc", "fid", "kid", "prc", "ppl")

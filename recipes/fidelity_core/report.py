@@ -12,7 +12,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from torch_fidelity import KEY_METRIC_FID
 
-from dataset_scripts.core.replace import write_file
+from dataset_scripts.core.files.replace import write_file
 from recipes.core.report import save_figure
 from recipes.core.run_folder import next_free
 from recipes.core.runtime import UserError

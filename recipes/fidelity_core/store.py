@@ -12,8 +12,8 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
 
-from dataset_scripts.core.disk import writing
-from dataset_scripts.core.replace import tidy, write_file
+from dataset_scripts.core.files.disk import writing
+from dataset_scripts.core.files.replace import tidy, write_file
 from recipes.core.runtime import UserError
 
 WHOLE = "features.safetensors"

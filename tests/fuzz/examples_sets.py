@@ -10,7 +10,7 @@ import torch
 from examples import EXAMPLES, Folder, encode, example, image, on_disk, palette, pixels
 from examples_binary import arrays, gzip_of, mat_of, npy_of, tar_of, zip_of
 
-from dataset_scripts.core.script import PACKAGE
+from dataset_scripts.core.load.script import PACKAGE
 
 
 @example("wider_face")

@@ -16,22 +16,23 @@ import examples_binary  # noqa: F401  (the examples that are taken from)
 from examples import EXAMPLES, Folder, example, image
 
 from dataset_scripts import DataError
-from dataset_scripts.cifar import batch
-from dataset_scripts.core import json_stream, json_text, rle, safe_yaml, text_table, wire
-from dataset_scripts.core.card_text import first_table, split_card
-from dataset_scripts.core.decode import Frame
+from dataset_scripts.layouts.cifar import batch
+from dataset_scripts.core.formats import json_stream, json_text, protobuf as wire, safe_yaml, text_table
+from dataset_scripts.core.image import rle
+from dataset_scripts.core.formats.front_matter import first_table, split_card
+from dataset_scripts.core.image.decode import Frame
 from dataset_scripts.core.errors import reading
-from dataset_scripts.core.faults import Faults
-from dataset_scripts.core.files import Reader
-from dataset_scripts.core.markdown import code, markdown
-from dataset_scripts.core.pairs import folder_parser
-from dataset_scripts.core.parquet import read_parquet
-from dataset_scripts.core.tar_headers import tar_members
-from dataset_scripts.core.unpack import unpack
-from dataset_scripts.mask_pairs.colors import Colors, read_colors
-from dataset_scripts.tfrecord.columns import names_beside
-from dataset_scripts.voc.annotation import read_objects as read_voc
-from dataset_scripts.yolo.label import read_objects as read_yolo
+from dataset_scripts.core.files.faults import Faults
+from dataset_scripts.core.files.listing import Reader
+from dataset_scripts.core.formats.markdown import code, markdown
+from dataset_scripts.core.files.pairs import folder_parser
+from dataset_scripts.core.formats.parquet import read_parquet
+from dataset_scripts.core.files.tar_headers import tar_members
+from dataset_scripts.core.files.unpack import unpack
+from dataset_scripts.layouts.mask_pairs.colors import Colors, read_colors
+from dataset_scripts.layouts.tfrecord.columns import names_beside
+from dataset_scripts.layouts.voc.annotation import read_objects as read_voc
+from dataset_scripts.layouts.yolo.label import read_objects as read_yolo
 from recipes.core.config import Train
 from recipes.core.options import merge, split_words
 

@@ -31,7 +31,7 @@ from mutations import mutate
 from parsers import PARSERS
 from targets import ALLOWED, Unsound, execute
 
-from dataset_scripts.core import isolated
+from dataset_scripts.core.formats import isolated
 
 CPU_SECONDS = 10  # of an execution
 WALL_SECONDS = 60  # the same, where the machine is busy or the process waits

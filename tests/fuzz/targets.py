@@ -23,13 +23,13 @@ from examples import EXAMPLES
 from parsers import PARSERS
 
 from dataset_scripts import DataError, ToTensor, TrustError
-from dataset_scripts.core import layouts
-from dataset_scripts.core.card_check import check_card
-from dataset_scripts.core.decode import Frame, decode_image
-from dataset_scripts.core.export_card import card_header
-from dataset_scripts.core.files import Files
-from dataset_scripts.core.layouts import detect
-from dataset_scripts.core.script import find_script
+from dataset_scripts.core.load import detect as layouts
+from dataset_scripts.core.card.check import check_card
+from dataset_scripts.core.image.decode import Frame, decode_image
+from dataset_scripts.core.card.standalone import card_header
+from dataset_scripts.core.files.listing import Files
+from dataset_scripts.core.load.detect import detect
+from dataset_scripts.core.load.script import find_script
 from recipes.core import checkpoint, config
 from recipes.core.export import load_generator, load_model
 from recipes.core.options import to_yaml

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 from dictionary import INTEGERS, SCALARS, SNIPPETS, STRINGS
 
-from dataset_scripts.core.safe_yaml import load_yaml
+from dataset_scripts.core.formats.safe_yaml import load_yaml
 
 WORD = re.compile(r"[^\s,;:=<>\[\]{}\"'|]+")
 TAG = re.compile(r"<(\w+)>[^<]*</\1>|</?\w+>")

@@ -11,12 +11,12 @@ import PIL.Image
 import scipy.io
 
 from dataset_scripts import DataError, load_dataset
-from dataset_scripts.core import isolated
-from dataset_scripts.core.disk import _state
-from dataset_scripts.core.export import export
-from dataset_scripts.core.hold import alone
-from dataset_scripts.core.replace import new_folder, recover, write_file
-from dataset_scripts.core.system import peak_memory, usable_cores
+from dataset_scripts.core.formats import isolated
+from dataset_scripts.core.files.disk import _state
+from dataset_scripts.core.publish.export import export
+from dataset_scripts.core.files.hold import alone
+from dataset_scripts.core.files.replace import new_folder, recover, write_file
+from dataset_scripts.core.files.system import peak_memory, usable_cores
 
 
 def main(folder: Path) -> None:

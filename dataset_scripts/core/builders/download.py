@@ -1,0 +1,235 @@
+"""Published files: fetched once, resumed, tried on every mirror, and verified before anything reads them.
+
+A file in the cache is believed as long as its size and times are those that it had when its digest was last compared,
+which a hidden file beside it notes; else it is compared again, and fetched again where it differs. What a disk changes
+without a write is found by `dataset-scripts verify`, which reads every byte.
+"""
+
+import contextlib
+import hashlib
+import http.client
+import logging
+import os
+import re
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+
+import datasets
+from filelock import FileLock
+from tqdm import tqdm
+
+from dataset_scripts.core.errors import DataError, is_disk_fault, reading, reason
+from dataset_scripts.core.builders.source import Source
+
+__all__ = ["Source", "download", "download_all", "downloads_folder"]
+
+logger = logging.getLogger(__name__)
+
+BLOCK = 1 << 20
+TRIES = 3  # of each mirror, for what may pass: a broken line, a busy server
+TIMEOUT = 30  # seconds without a byte
+PAUSE = 1.0  # seconds before the second try; doubled for the third
+BY_HAND = "If you have it already, pass data_dir='folder/with/it'"
+
+
+def download_all(name: str, sources: Sequence[Source], downloads: Path) -> Path:
+    """Fetches the files of a set into a folder of their own below `downloads`.
+
+    The folder is named by the URLs too, so that sets with files of equal names, and a set that moved, stay apart.
+
+    Raises:
+        DataError: a file could not be had.
+    """
+    folder = downloads_folder(name, sources, downloads)
+    for source in sources:
+        download(source, folder)
+    return folder
+
+
+def downloads_folder(name: str, sources: Sequence[Source], downloads: Path) -> Path:
+    """Where `download_all` keeps the files of a set."""
+    key = hashlib.sha256("\n".join(url for source in sources for url in (source.name, *source.urls)).encode())
+    return downloads / f"{name}-{key.hexdigest()[:16]}"
+
+
+def download(source: Source, folder: Path, by_hand: str = BY_HAND) -> Path:
+    """Fetches a file into a folder, or finds it there. Processes that want the same file wait for one.
+
+    A file has its name in the cache only when it is whole and verified. What came before a break is kept, and the next
+    call goes on from there.
+
+    Args:
+        by_hand: what the message says to do where nothing can be fetched.
+
+    Raises:
+        DataError: it could not be had; names the file, each URL with what went wrong, and the way by hand.
+    """
+    path = folder / source.name
+    if _is_good(path, source):
+        return path
+    if not source.urls:
+        raise DataError(f"{source.name} has to be fetched by hand, as its card says: then pass data_dir='folder/with/it'")
+    partial, faults = folder / f"{source.name}.incomplete", []
+    with contextlib.ExitStack() as stack:
+        with reading(f"{source.name} cannot be kept in {folder}"):
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(FileLock(folder / ".lock"))
+        if _is_good(path, source):
+            return path
+        if path.exists():
+            logger.warning("%s is not what was published any more: it is fetched again", path)
+        for url in source.urls:
+            try:
+                _from(url, source, partial)
+            except DataError as error:
+                if is_disk_fault(error.__cause__):
+                    raise DataError(f"{source.name} cannot be kept in {folder}: {reason(error.__cause__)}") from error
+                faults.append(str(error))
+                continue
+            with reading(f"{source.name} cannot be kept in {folder}"):
+                os.replace(partial, path)
+            _note(path, source)
+            return path
+    raise DataError(f"{source.name} could not be downloaded ({'; '.join(faults)}). {by_hand}")
+
+
+def _is_good(path: Path, source: Source) -> bool:
+    """Whether a file in the cache is the published one; its digest is only read when the file was touched."""
+    if not path.is_file():
+        return False
+    try:
+        if _stamp_path(path).read_text(encoding="utf-8") == _stamp(path, source):
+            return True
+    except (OSError, UnicodeDecodeError):
+        pass  # none yet, or none that can be read: the bytes decide
+    try:
+        source.check(path)
+    except DataError:
+        return False
+    _note(path, source)
+    return True
+
+
+def _stamp_path(path: Path) -> Path:
+    return path.with_name(f".{path.name}.verified")
+
+
+def _stamp(path: Path, source: Source) -> str:
+    status = path.stat()
+    return f"{source.size} {source.digest} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}\n"
+
+
+def _note(path: Path, source: Source) -> None:
+    """Notes that a file was verified; in a folder that cannot be written it is verified each time."""
+    with contextlib.suppress(OSError):
+        _stamp_path(path).write_text(_stamp(path, source), encoding="utf-8")
+
+
+class Refused(DataError):
+    """What no second try changes."""
+
+
+class Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows a server to where a file lies, but only by HTTP: never to a file of this machine."""
+
+    def redirect_request(self, request, response, code, message, headers, url):
+        _check_scheme(url, f"{request.full_url}: it leads to {url}")
+        return super().redirect_request(request, response, code, message, headers, url)
+
+
+def _check_scheme(url: str, where: str) -> None:
+    if not url.lower().startswith(("http://", "https://")):
+        raise Refused(f"{where}, which is neither http nor https")
+
+
+def _from(url: str, source: Source, partial: Path) -> None:
+    """Completes `partial` from one URL and verifies it.
+
+    Raises:
+        DataError: it could not be had there; a full disk is its cause.
+    """
+    _check_scheme(url, url)
+    for attempt in range(TRIES):
+        time.sleep(PAUSE * attempt)
+        again, resumed = attempt < TRIES - 1, partial.exists()
+        try:
+            with reading(url):  # http.client raises anything on what a server may send
+                _read(url, source, partial)
+        except Refused:
+            raise
+        except DataError as error:
+            if again and not is_disk_fault(error.__cause__):
+                continue
+            raise
+        try:
+            return source.check(partial)
+        except DataError as error:
+            short = source.size is not None and partial.stat().st_size < source.size
+            if not short:  # wrong bytes: nothing of them is of use
+                partial.unlink()
+            if not (again and (short or resumed)):  # the next try goes on from the end, or does without what was there
+                raise DataError(f"{url}: {error}") from error
+
+
+def _read(url: str, source: Source, partial: Path) -> None:
+    """Appends to `partial` what it lacks, or writes it anew if the server cannot resume."""
+    start = partial.stat().st_size if partial.exists() else 0
+    headers = {"User-Agent": f"dataset_scripts (datasets {datasets.__version__})", "Accept-Encoding": "identity"}
+    if start and start == source.size:
+        return
+    if start:
+        headers["Range"] = f"bytes={start}-"
+    opener = urllib.request.build_opener(Redirects)
+    try:
+        response = opener.open(urllib.request.Request(url, headers=headers), timeout=TIMEOUT)
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code == 416:  # more is there than the server has
+            partial.unlink(missing_ok=True)
+        passing = error.code >= 500 or error.code in (408, 416, 429)
+        raise (DataError if passing else Refused)(f"{url}: HTTP {error.code} {error.reason}") from error
+    except urllib.error.URLError as error:
+        raise error.reason if isinstance(error.reason, Exception) else error
+    with response:
+        start = _begins_at(response, url, source, start, partial)
+        length = response.headers.get("Content-Length", "")
+        length = int(length) if length.isdecimal() and not response.chunked else None
+        _write(response, source, partial, start, length)
+
+
+def _begins_at(response: http.client.HTTPResponse, url: str, source: Source, start: int, partial: Path) -> int:
+    """The place in the file where an answer begins.
+
+    Raises:
+        DataError: it is not the part that was asked for.
+    """
+    if response.status == 200:  # all of it: the server does not resume
+        return 0
+    told = response.headers.get("Content-Range", "")
+    match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", told.strip())
+    if response.status != 206 or not match or int(match[1]) != start or match[2] not in ("*", str(source.size or match[2])):
+        partial.unlink(missing_ok=True)  # the next try asks for all of it
+        raise DataError(f"{url}: asked for what follows byte {start:,}, the server answered {response.status} {told}")
+    return start
+
+
+def _write(response: http.client.HTTPResponse, source: Source, partial: Path, start: int, length: int | None) -> None:
+    total = source.size or (length and start + length)
+    with (
+        open(partial, "r+b" if start else "wb") as file,
+        tqdm(desc=source.name, total=total, initial=start, unit="B", unit_scale=True) as bar,
+    ):
+        file.seek(start)
+        while block := response.read(BLOCK):
+            file.write(block)
+            bar.update(len(block))
+            if source.size is not None and file.tell() > source.size:
+                break  # never fill the disk with what cannot be right
+        file.truncate()
+        file.flush()
+        os.fsync(file.fileno())
+        if source.size is None and (not file.tell() or file.tell() < start + (length or 0)):
+            raise EOFError(f"it broke off after {file.tell() - start:,} of {length or 1:,} bytes")

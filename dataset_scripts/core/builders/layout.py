@@ -1,0 +1,231 @@
+"""The base of the scripts that read a layout: index the annotations once, then read rows in any number of processes."""
+
+import inspect
+import os
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import datasets
+import pyarrow as pa
+
+from dataset_scripts.core.image.decode import decode_image
+from dataset_scripts.core.errors import DataError, reading
+from dataset_scripts.core.files.faults import Faults
+from dataset_scripts.core.files.listing import Files, Reader, is_hidden
+from dataset_scripts.core.image.columns import Origin, check_paths, stored_images
+from dataset_scripts.core.files.splits import in_order
+
+TABLE = 256 << 20  # bytes of images a table; Arrow counts those of a column in 31 bits
+SINGLE = 1 << 20  # bytes up to which `datasets` may collect tables of one row
+
+
+@dataclass
+class LayoutConfig(datasets.BuilderConfig):
+    """Options of every layout.
+
+    Attributes:
+        on_error: "raise" stops at the first row that cannot be read; "skip" leaves such rows out, and lists them in
+            a file that the log names. It also decodes every image while building, to find the damaged ones.
+    """
+
+    on_error: str = "raise"
+
+
+@dataclass
+class Rows:
+    """The rows of a split, before they are read.
+
+    Attributes:
+        samples: what `read` takes, one a row; small and picklable.
+        columns: columns that are known already, one value a row.
+    """
+
+    samples: Sequence
+    columns: dict[str, pa.Array] = field(default_factory=dict)
+
+    def __getstate__(self):
+        # A part of an array is pickled with the whole array, unless it is copied: concat_arrays does so for two or more.
+        columns = {name: pa.concat_arrays([column, column[:0]]) for name, column in self.columns.items()}
+        return {**self.__dict__, "columns": columns}
+
+
+class LayoutBuilder(datasets.ArrowBasedBuilder):
+    """Reads a layout in two steps; a script implements `index` and `read`, and `matches(files)` beside the class.
+
+    Attributes:
+        CHOOSES_BY_NAME: the name of the configuration chooses one of several sets in the data.
+        DATA_DIR: where the data lie when the caller does not say, relative to the script; for scripts of one's own.
+        files: the listing of `data_dir`, where the caller has made it already.
+    """
+
+    VERSION = datasets.Version("1.0.0")
+    BUILDER_CONFIG_CLASS = LayoutConfig
+    CHUNK: ClassVar[int] = 256  # the most rows of a table, and a unit that num_proc and DataLoader workers share
+    TAKES_DATA_FILES: ClassVar[bool] = False
+    CHOOSES_BY_NAME: ClassVar[bool] = False
+    DATA_DIR: ClassVar[str | None] = None
+    files: Files | None = None
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        # `datasets` would go through the script's names to replace what opens files by what opens URLs, which no layout
+        # reads, and import scipy and others for it: a third of the time that it takes to load a cached dataset again.
+        for part in cls.__mro__[: cls.__mro__.index(LayoutBuilder) + 1]:
+            sys.modules[part.__module__]._patched_for_streaming = True
+
+    def index(self, files: Files) -> tuple[datasets.Features, dict[str, Rows]]:
+        """Finds splits, rows and features in the listing and the annotations, without opening an image."""
+        raise NotImplementedError
+
+    def read(self, files: Reader, sample: Any) -> dict[str, Any]:
+        """Reads a row: its columns as Arrow stores them, an image as `{"bytes": …, "path": …}`."""
+        raise NotImplementedError
+
+    @property
+    def skipped_path(self) -> Path:
+        """The list of what `on_error="skip"` left out, beside the cached dataset."""
+        return Path(f"{self.cache_dir}.skipped.txt")
+
+    def named_files(self) -> dict[str, list[str]]:
+        """The `data_files` that the caller named: split -> paths of the listing, sorted."""
+        return {
+            str(split): sorted(Path(path).relative_to(self._root).as_posix() for path in paths if not is_hidden(Path(path).name))
+            for split, paths in (self.config.data_files or {}).items()
+        }
+
+    def _list(self) -> Files:
+        """The listing: of `data_dir`, or of the `data_files` alone where that is not given."""
+        paths = [str(path) for paths in (self.config.data_files or {}).values() for path in paths]
+        if paths and not self.TAKES_DATA_FILES:
+            raise DataError(f"{self.dataset_name} finds its files itself: pass data_dir=…, not data_files")
+        remote = next((path for path in paths if "://" in path), None)
+        if remote is not None:
+            raise DataError(f"{self.dataset_name} reads local files, not {remote}")
+        if self.config.data_dir is not None:
+            self._root = Path(self.config.data_dir)
+            outside = next((path for path in paths if not Path(path).is_relative_to(self._root)), None)
+            if outside is not None:
+                raise DataError(f"data_files: {outside} lies outside of data_dir={self.config.data_dir!r}")
+            return self.files or Files.of(self._root, skip=self.config.on_error == "skip")
+        if not paths:
+            name = self.dataset_name
+            way = f"load_dataset({name!r}, data_dir='path/to/data'), or load_dataset('./{name}') for a folder of that name"
+            raise DataError(f"{name} is a layout, which reads a folder: {way}")
+        self._root = Path(os.path.commonpath([os.path.dirname(path) for path in paths]))
+        return Files(self._root, paths=sorted(path for named in self.named_files().values() for path in named))
+
+    def _info(self):
+        return datasets.DatasetInfo(description=inspect.getdoc(inspect.getmodule(type(self))) or "")
+
+    def _split_generators(self, dl_manager):
+        self.faults = Faults(self.config.on_error, None if dl_manager.is_streaming else self.skipped_path)
+        files, self.files = self._list(), None  # workers need no listing
+        for message in files.left_out:
+            self.faults.note(message)
+        with reading(files.root):
+            self.info.features, splits = self.index(files)
+            for rows in splits.values():
+                check_paths(rows.columns, {name: self.info.features[name] for name in rows.columns}, Origin())
+        empty = [split for split, rows in splits.items() if not len(rows.samples)]
+        if empty or not splits:
+            raise DataError(f"{files.root}: no images for the split {(empty or ['train'])[0]}")
+        sequential = any(archive.sequential for archive in files.mounts.values())
+        return [
+            datasets.SplitGenerator(split, {"chunks": self._chunks(rows, sequential), "reader": files.reader()})
+            for split, rows in in_order(splits).items()
+        ]
+
+    def _prepare_split(self, split_generator, **kwargs):
+        super()._prepare_split(split_generator, **kwargs)
+        if not split_generator.split_info.num_examples:  # `datasets` can't load it again, or leaves it out
+            raise DataError(
+                f"{self.config.data_dir}: no row of the split {split_generator.name} can be read: see {self.skipped_path}"
+            )
+
+    def _chunks(self, rows: Rows, sequential: bool) -> list[list[Rows]]:
+        """Cuts a split into parts of equal size: at least 64, where it has that many rows, of at most CHUNK.
+
+        What can only be read from front to end is one unit, so that no two workers read it.
+        """
+        count = len(rows.samples)
+        size = min(self.CHUNK, max(1, count // 64))
+        parts = [
+            Rows(rows.samples[start : start + size], {name: column.slice(start, size) for name, column in rows.columns.items()})
+            for start in range(0, count, size)
+        ]
+        return [parts] if sequential else [[part] for part in parts]
+
+    def __getstate__(self):
+        return {**self.__dict__, "_locks": {}}
+
+    def _generate_tables(self, chunks, reader):
+        """Reads table by table: a shuffled stream does so in several threads, which share open files."""
+        tables = self._tables(chunks, reader)
+        lock = self.__dict__.setdefault("_locks", {}).setdefault(os.getpid(), threading.Lock())  # none that a fork inherits
+        while True:
+            with lock:
+                table = next(tables, None)
+            if table is None:
+                return
+            yield table
+
+    def _tables(self, chunks, reader):
+        schema = self.info.features.arrow_schema.remove_metadata()
+        images = [name for name, feature in self.info.features.items() if isinstance(feature, datasets.Image)]
+        number = 0
+        for rows in (rows for chunk in chunks for rows in chunk):
+            kept, read, size = [], [], 0
+            for place, sample in enumerate(rows.samples):
+                with self.faults, reading(_Where(reader, sample)):
+                    row = self.read(reader, sample)
+                    if self.faults.skip:
+                        for image in stored_images(self.info.features, row):
+                            decode_image(image, image["path"] or f"{reader.root}, row {place}").load()
+                    kept.append(place)
+                    read.append(row)
+                    size += sum(len(row[name]["bytes"]) for name in images if row.get(name) is not None)
+                if read and (size >= TABLE or place == len(rows.samples) - 1):
+                    for table in self._convert(reader, rows, kept, read, schema):
+                        yield number, table
+                        if len(table) == 1 and table.nbytes > SINGLE:
+                            yield number, table.slice(1)  # an empty one, for which `datasets` writes what it has collected
+                        number += 1
+                    kept, read, size = [], [], 0
+
+    def _convert(self, reader: Reader, rows: Rows, kept: list[int], read: list[dict], schema: pa.Schema) -> Iterator[pa.Table]:
+        """The rows at the places `kept` as a table; if Arrow cannot take them all, one by one, to name the one at fault."""
+        try:
+            tables = [_table(rows, kept, read, schema)]
+        except Exception:  # of a value of another type or size; Arrow does not say which row it belongs to
+            tables = []
+            for place, row in zip(kept, read):
+                with self.faults, reading(_Where(reader, rows.samples[place])):
+                    tables.append(_table(rows, [place], [row], schema))
+        yield from tables
+
+
+def _table(rows: Rows, kept: list[int], read: list[dict], schema: pa.Schema) -> pa.Table:
+    whole = len(kept) == len(rows.samples)
+    columns = {
+        name: pa.array([row[name] for row in read], schema.field(name).type)
+        if name not in rows.columns
+        else rows.columns[name] if whole else rows.columns[name].take(pa.array(kept))
+        for name in schema.names
+    }
+    return pa.table(columns, schema=schema)
+
+
+class _Where:
+    """Names a row in a message, which is made only if there is one."""
+
+    def __init__(self, reader: Reader, sample: Any):
+        self.reader, self.sample = reader, sample
+
+    def __str__(self) -> str:
+        parts = self.sample if isinstance(self.sample, (tuple, list)) else [self.sample]
+        name = next((part for part in parts if isinstance(part, str) and part), str(self.sample)[:80])
+        return f"{self.reader.root}/{name}"

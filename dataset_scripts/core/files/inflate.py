@@ -1,0 +1,42 @@
+"""Copies without their compression, in the cache: of what is to be read in any order."""
+
+import math
+from pathlib import Path
+from typing import BinaryIO
+
+from dataset_scripts.core.files.disk import writing
+from dataset_scripts.core.files.hold import alone, beside
+from dataset_scripts.core.files.replace import new_file
+
+BLOCK = 1 << 20  # bytes
+
+
+def inflate(packed: Path, stream: BinaryIO, folder: Path, suffix: str, limit: int | None = None) -> Path:
+    """Writes what a compressed file holds, once; found again as long as the file is not touched: size and times are in its name.
+
+    Args:
+        packed: the compressed file.
+        stream: what it holds.
+        folder: of the copy.
+        suffix: of the copy's name.
+        limit: bytes that the copy may have; None for any number.
+
+    Raises:
+        ValueError: it has more.
+        DataError: the disk is full.
+    """
+    stat = packed.stat()
+    path = folder / f"{packed.name[-100:]}-{stat.st_size}-{stat.st_mtime_ns}-{stat.st_ctime_ns}{suffix}"
+    if path.exists():
+        return path
+    with writing(path):
+        folder.mkdir(parents=True, exist_ok=True)
+    with alone(path, patience=math.inf, lock=beside(path, "waiting")):  # ranks that want the same file wait for one
+        if not path.exists():
+            with new_file(path) as file:
+                while block := stream.read(BLOCK):
+                    file.write(block)
+                    file.check()
+                    if limit is not None and file.tell() > limit:
+                        raise ValueError(f"it grows from {stat.st_size:,} to more than {limit:,} bytes, which no image does")
+    return path

@@ -1,0 +1,99 @@
+"""Every file below a folder, in sorted order, without leaving it."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.files.names import is_hidden
+
+logger = logging.getLogger(__name__)
+
+MAX_NESTED = 16  # times that links in linked folders may lead to one folder: a few of them make a tree without end
+
+
+def walk(root: Path, faults: AbstractContextManager | None = None) -> Iterator[os.DirEntry]:
+    """Yields every file under `root` that is not hidden, folder by folder, in sorted order.
+
+    What is not a file (a pipe, a socket, a device) is left out, with one warning.
+
+    Args:
+        faults: what the fault of a single entry is raised in; None raises it.
+
+    Raises:
+        DataError: a folder cannot be listed; a symbolic link leads to nothing, round in a circle, or outside of `root`,
+            where it could reach anything on the machine.
+    """
+    top = os.path.realpath(root)
+    stack = [(_entries(os.fspath(root), root), top, False)]  # folders that are being listed, their real paths, if in a link
+    nested: dict[str, int] = {}
+    others = []
+    while stack:
+        entry = next(stack[-1][0], None)
+        if entry is None:
+            stack.pop()
+            continue
+        is_file = None
+        with faults or nullcontext():
+            is_link = entry.is_symlink()
+            real = _target(entry.path, root, top) if is_link else os.path.join(stack[-1][1], entry.name)
+            try:
+                is_folder, is_file = entry.is_dir(), entry.is_file()
+            except OSError as error:
+                raise DataError(f"{entry.path} cannot be looked at ({error.strerror}): make it readable") from error
+            if is_link and is_folder:
+                if real in (folder for _, folder, _ in stack):
+                    raise DataError(f"{entry.path} is a link to a folder that contains it ({real}): remove the link")
+                if stack[-1][2]:
+                    nested[real] = nested.get(real, 0) + 1
+                    if nested[real] > MAX_NESTED:
+                        raise DataError(f"{entry.path} is one of too many links in linked folders to {real}: remove links")
+            if is_folder:
+                stack.append((_entries(entry.path, root), real, is_link or stack[-1][2]))
+            elif not is_file:
+                others.append(entry.path)
+        if is_file:
+            yield entry
+    if others:
+        logger.warning("%s: %d pipes, sockets or devices are left out, such as %s", root, len(others), others[0])
+
+
+def _entries(folder: str, root: Path) -> Iterator[os.DirEntry]:
+    """What is in a folder and not hidden, sorted."""
+    try:
+        with os.scandir(folder) as scan:
+            return iter(sorted((entry for entry in scan if not is_hidden(entry.name)), key=lambda entry: entry.name))
+    except OSError as error:
+        raise DataError(
+            f"{folder} cannot be listed ({error.strerror}): make it readable, or move it out of {root}"
+        ) from error
+
+
+def check_links(root: Path) -> None:
+    """Looks at links in the folders that `walk` leaves out, too, for those who do not leave them out.
+
+    Raises:
+        DataError: a link that is no dot file leads to nothing or outside of `root`.
+    """
+    top = os.path.realpath(root)
+    for folder, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for path in (os.path.join(folder, name) for name in folders + names if not name.startswith(".")):
+            if os.path.islink(path):
+                _target(path, root, top)
+
+
+def _target(path: str, root: Path, top: str) -> str:
+    """Where a link leads, with all links on the way followed."""
+    real = os.path.realpath(path)
+    if real != top and not real.startswith(os.path.join(top, "")):
+        raise DataError(f"{path} is a link to {real}, outside of {root}: give the real folder, or copy the files")
+    try:
+        os.stat(path)
+    except OSError as error:
+        raise DataError(
+            f"{path} is a link to {real}, which cannot be followed ({error.strerror}): restore what it names, or remove it"
+        ) from error
+    return real

@@ -1,0 +1,108 @@
+"""The text of a dataset card: its header and what follows, what that needs, and its tables."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from dataset_scripts.core.formats.card_rules import Fault
+from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.formats.safe_yaml import LineError
+
+LARGEST = 10_000_000  # bytes of a card
+CODE = re.compile(r"^(```|~~~).*?^\1", re.DOTALL | re.MULTILINE)
+ROW = re.compile(r"\|(.*)\|[ \t]*")
+# Folders of one machine. What precedes tells them from parts of an address or of a relative path.
+MACHINE_PATH = re.compile(
+    r"(?<![\w.:/~$}-])/(?:home|Users|root|tmp|mnt|media|work|scratch|Volumes)/[\w.-]+|\b[A-Z]:\\\w+|file:///\S*"
+)
+
+
+class Card(NamedTuple):
+    """The parts of a card; joined they are its text."""
+
+    opening: str  # the line ---
+    header: str  # lines of YAML
+    closing: str  # the line ---
+    body: str
+
+
+def split_card(text: str) -> Card | None:
+    """The parts of a card, each line as it is, CRLF too; None where no header begins the text, or it does not end."""
+    start = text.find("\n") + 1
+    if not start or text[:start].removeprefix("\ufeff").rstrip() != "---" or text[:start].removeprefix("\ufeff")[0] != "-":
+        return None
+    close = start - 1
+    while (close := text.find("\n---", close)) >= 0:
+        end = text.find("\n", close + 1) + 1 or len(text)
+        if not text[close + 4 : end].strip():
+            return Card(text[:start], text[start : close + 1], text[close + 1 : end], text[end:])
+        close = end - 1
+    return None
+
+
+def read_card(path: Path, errors: str = "strict") -> str:
+    """The text of a card, its line ends as they are.
+
+    Args:
+        errors: what becomes of bytes that are not UTF-8, as for `bytes.decode`.
+
+    Raises:
+        LineError: a DataError: the file is not UTF-8.
+        DataError: it is larger than `LARGEST`, or no text.
+    """
+    with open(path, "rb") as file:
+        content = file.read(LARGEST + 1)
+    if len(content) > LARGEST:
+        raise DataError(f"{path} has more than {LARGEST:,} bytes, which no card has: shorten or rename it")
+    if b"\0" in content:
+        line = content.count(b"\n", 0, content.index(b"\0")) + 1
+        raise LineError(path, line, "is not text: save the card as UTF-8, or rename it")
+    try:
+        return content.decode(errors=errors)
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise LineError(path, line, "is not UTF-8: save the card as UTF-8") from error
+
+
+def plain_lines(text: str) -> str:
+    """The text with the line ends of Unix."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def marked(body: str, part: str) -> slice | None:
+    """Where the lines between the lines `<!-- part -->` and `<!-- /part -->` are; None if one of these is missing."""
+    start = f"\n{body}".find(f"\n<!-- {part} -->\n") + len(f"<!-- {part} -->\n")
+    end = body.find(f"\n<!-- /{part} -->", start - 1) + 1 if start >= len(f"<!-- {part} -->\n") else 0
+    return slice(start, end) if end else None
+
+
+def check_text(text: str, body: str, start: int) -> Iterator[Fault]:
+    if not body.strip():
+        yield ("line", start), "there is no text: say what the images show, and how to load them"
+    elif not re.search(r"^# +\S", CODE.sub("", body), re.MULTILINE):
+        yield ("line", start), "there is no title: begin the text with a line such as '# Digits'"
+    line, counted = 1, 0
+    for found in MACHINE_PATH.finditer(text):
+        line, counted = line + text.count("\n", counted, found.start()), found.start()
+        yield ("line", line), f"{found[0]} is a path of one machine: write such as path/to/data"
+    lines = body.splitlines()
+    for part in ("columns", "splits"):
+        begun, ended = lines.count(f"<!-- {part} -->"), lines.count(f"<!-- /{part} -->")
+        if begun != ended or begun > 1:
+            yield ("line", start), f"<!-- {part} --> needs its <!-- /{part} -->, each once"
+
+
+def first_table(body: str, column: str) -> tuple[int, list[str], dict[str, list[str]]]:
+    """The first table whose first column is called so: its line, its head and, by their first cells, its rows."""
+    line, head, rows = 0, [], {}
+    for place, text in enumerate(CODE.sub(lambda code: "\n" * code[0].count("\n"), body).splitlines()):
+        match = ROW.fullmatch(text)
+        cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", match[1])] if match else []
+        if not head:
+            line, head = (place, cells) if cells and cells[0].lower() == column else (0, [])
+        elif not cells:
+            break
+        elif not set(cells[0]) <= set(":-"):
+            rows[cells[0].strip("`")] = cells + [""] * (len(head) - len(cells))
+    return line, head, rows

@@ -1,0 +1,33 @@
+"""Parquet files from strangers: nothing in their schema is trusted, and reading takes no more memory than its size allows."""
+
+import os
+
+import datasets
+import pyarrow as pa
+
+from dataset_scripts.core.formats import isolated, parquet_native
+from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.files.listing import Reader
+
+IMAGE = datasets.Image().pa_type  # struct of bytes and path
+
+
+def read_parquet(files: Reader, path: str, most_rows: int | None = None) -> pa.Table:
+    """Reads a table in types that Arrow itself has, without metadata, extensions and dictionaries.
+
+    `datasets` would believe metadata that call a column an Image, and open what its paths name. A column of encoded images,
+    structs of `bytes` and `path`, is of the type IMAGE; every image has bytes, and a path without folders.
+
+    Raises:
+        DataError: no Parquet, or damaged; more rows than `most_rows`; values of much more bytes than
+            the file; an image that is only a path. Also if the parser crashes.
+    """
+    where = f"{files.root}/{path}"
+    place, kept = isolated.reachable(files, path)
+    try:
+        stream = isolated.call(parquet_native.__file__, "read", place, most_rows, size=os.stat(place).st_size)
+    except (isolated.Crash, ValueError) as error:
+        raise DataError(f"{where}: cannot be read as a table: {error}") from error
+    finally:
+        del kept  # the copy in memory, if it lies in an archive
+    return pa.ipc.open_stream(pa.py_buffer(stream)).read_all()

@@ -1,0 +1,177 @@
+"""Tables of text: the rows of csv and tsv, the lines of jsonl, none of them without end."""
+
+import codecs
+import io
+from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.csv
+
+from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.formats.fields import brief
+from dataset_scripts.core.files.listing import Reader
+from dataset_scripts.core.formats.json_text import check_depth, decode, parse_json
+
+BLOCK = 1 << 16  # bytes of a csv that are read at once
+MAX_LINE = 16 << 20  # bytes
+MAX_COLUMNS = 4096
+
+
+def check_text(file: BinaryIO, where: str) -> None:
+    """Checks that a file is text in UTF-8 of lines that are not endless, and goes back to its start.
+
+    Raises:
+        DataError: naming the line.
+    """
+    decoder, line, length = codecs.getincrementaldecoder("utf-8")(), 1, 0
+    file.seek(0)
+    while True:
+        block = file.read(1 << 20)
+        try:
+            decoder.decode(block, final=not block)
+        except UnicodeDecodeError as error:
+            line += error.object.count(b"\n", 0, error.start)
+            raise DataError(f"{where}, line {line}: it is not in UTF-8: save the file in that encoding") from error
+        if not block:
+            break
+        if b"\0" in block:
+            line += block.count(b"\n", 0, block.index(b"\0"))
+            raise DataError(f"{where}, line {line}: it holds a zero byte, which no text does")
+        ends, last = block.count(b"\n"), block.rfind(b"\n")
+        line += ends
+        length = len(block) - 1 - last if ends else length + len(block)
+        if length > MAX_LINE:
+            raise DataError(f"{where}, line {line}: it is longer than {MAX_LINE:,} bytes")
+    file.seek(0)
+
+
+def sound_text(file: BinaryIO, where: str, faults: AbstractContextManager | None, quotes: bool = True) -> BinaryIO:
+    """A file that `check_text` lets pass, at its start; else, if `faults` skips, the sound lines of it.
+
+    Args:
+        quotes: whether a row goes on behind the end of a line, within quotes; all of it is left out then. If the last one
+            has no end, the line where it begins is.
+    """
+    if not getattr(faults, "skip", False):
+        check_text(file, where)
+        return file
+    sound = io.BytesIO()
+    for line, row in _rows(file, quotes):
+        fault = None
+        if len(row) > MAX_LINE:
+            fault = f"it is longer than {MAX_LINE:,} bytes"
+        elif b"\0" in row:
+            fault = "it holds a zero byte, which no text does"
+        elif quotes and row.count(b'"') % 2:
+            fault = "a quote in it has no end"
+        else:
+            try:
+                row.decode()
+            except UnicodeDecodeError:
+                fault = "it is not in UTF-8: save the file in that encoding"
+        if fault is None:
+            sound.write(row)
+            continue
+        with faults:
+            raise DataError(f"{where}, line {line}: {fault}")
+    sound.seek(0)
+    return sound
+
+
+def _rows(file: BinaryIO, quotes: bool) -> Iterator[tuple[int, bytes]]:
+    """The rows of a file, each with the number of its first line."""
+    number = 1
+    while row := file.readline(MAX_LINE + 1):
+        more, after = bytearray(row), file.tell()
+        is_open = quotes and row.count(b'"') % 2
+        while is_open and len(more) <= MAX_LINE and (line := file.readline(MAX_LINE + 1)):
+            more += line
+            is_open ^= line.count(b'"') % 2
+        if is_open:
+            file.seek(after)  # the quote has no end: the lines behind it are rows of their own
+        else:
+            row = bytes(more)
+        yield number, row
+        number += row.count(b"\n")
+
+
+def text_lines(file: BinaryIO, where: str) -> Iterator[tuple[int, bytes]]:
+    """The lines of a file that are not blank, with their numbers from 1 and without a byte order mark.
+
+    Raises:
+        DataError: a line of more than MAX_LINE bytes.
+    """
+    number = 0
+    while line := file.readline(MAX_LINE + 1):
+        number += 1
+        if len(line) > MAX_LINE:
+            raise DataError(f"{where}, line {number}: it is longer than {MAX_LINE:,} bytes")
+        line = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
+        if line.strip():
+            yield number, line
+
+
+def json_lines(file: BinaryIO, where: str, faults: AbstractContextManager | None) -> Iterator[tuple[Any, str, int]]:
+    """The values of json lines, each with its place for messages and its size in bytes; a line's fault is raised in `faults`."""
+    for number, line in text_lines(file, where):
+        place = f"{where}, line {number}"
+        try:  # without a context for each line, as most have no fault
+            check_depth(line)
+            value = decode(line.decode("utf-8-sig"))
+        except Exception:
+            with faults or nullcontext():
+                parse_json(line, f"{place}: cannot be read as a table")  # raises it with its place
+        else:
+            yield value, place, len(line)
+
+
+def read_csv(
+    files: Reader, path: str, text_columns: Collection[str], faults: AbstractContextManager | None = None
+) -> pa.Table:
+    """Reads a csv or tsv; `text_columns` stay text, and a row's fault is raised in `faults`.
+
+    Raises:
+        DataError: what `check_text` refuses, too many columns, or a quote without an end.
+        pyarrow.ArrowException: no such table.
+    """
+    where, odd = f"{files.root}/{path}", []
+    with files.open(path) as file:
+        sound = sound_text(file, where, faults)
+        mark = delimiter(path, line := sound.readline(BLOCK).decode("utf-8", "replace"))
+    if line.count(mark) >= MAX_COLUMNS:
+        raise DataError(f"{where}: its first line has more than {MAX_COLUMNS:,} columns")
+
+    def on_odd_row(row: pa.csv.InvalidRow) -> str:
+        odd.append(f"{where}: {row.actual_columns} values, not {row.expected_columns}, in the row {brief(row.text)}")
+        return "skip" if getattr(faults, "skip", False) else "error"
+
+    def read(reader: Callable, block: int) -> pa.Table:
+        odd.clear()
+        parsing = pa.csv.ParseOptions(delimiter=mark, newlines_in_values=True, invalid_row_handler=on_odd_row)
+        types = pa.csv.ConvertOptions(column_types=dict.fromkeys(text_columns, pa.string()))
+        # Not a file that another reader had: its threads read on behind an exception.
+        with files.open(path) if sound is file else io.BytesIO(sound.getbuffer()) as opened:
+            found = reader(opened, pa.csv.ReadOptions(block_size=block, use_threads=False), parsing, types)
+            return found if isinstance(found, pa.Table) else found.read_all()
+
+    try:  # block by block, which takes half the memory; the first one tells the types
+        table = read(pa.csv.open_csv, BLOCK)
+    except pa.ArrowException:  # a later one does not have them, or there is a fault: all values are looked at
+        table = read(pa.csv.read_csv, MAX_LINE)
+    for message in odd:
+        with faults or nullcontext():
+            raise DataError(message)
+    last = table.slice(len(table) - 1).to_pylist() if len(table) else [{}]
+    if sound is file and any(isinstance(value, str) and "\n" in value for value in last[0].values()):
+        with files.open(path) as file:
+            quotes = sum(block.count(b'"') for block in iter(lambda: file.read(1 << 20), b""))
+        if quotes % 2:
+            raise DataError(f"{where}: a quote in its row {len(table)} has no end")
+    return table
+
+
+def delimiter(path: str, line: str) -> str:
+    """What stands between the values of a csv or tsv whose first line is `line`."""
+    return "\t" if path.lower().endswith(".tsv") else ";" if ";" in line and "," not in line else ","

@@ -1,0 +1,85 @@
+"""Which script reads a folder of data that has none."""
+
+import ast
+import importlib
+import logging
+import os
+import re
+from typing import Any
+
+from dataset_scripts.core.formats.dataset_info import check_for_datasets
+from dataset_scripts.core.formats.front_matter import LARGEST, split_card
+from dataset_scripts.core.errors import DataError, reading
+from dataset_scripts.core.files.listing import Files, folder_of, stem_of
+from dataset_scripts.core.load.script import Script, bundled_names, find_script
+
+logger = logging.getLogger(__name__)
+DECLARED = re.compile(r"^(PRECEDENCE|SUFFIXES) = (\d|\(.*\))", re.MULTILINE)
+
+
+def detect(files: Files) -> Script | None:
+    """Finds the layout of a folder or an archive, and says which it took and why; None where `datasets` reads it itself.
+
+    A bundled script that reads a layout has, beside its class,
+
+    - `matches(files) -> str | None`: what speaks for the layout, in words;
+    - `PRECEDENCE`: 2 where files of the format say it themselves (a COCO json, IDX numbers), 1 where names and pairs do
+      (images/ beside masks/), 0 for any images. The highest that matches is taken;
+    - `SUFFIXES`, where only files with one of these (in lower case, "" for none) can speak for it: a script is not
+      imported for a folder without. Both stand in one line, from which they are read.
+
+    Raises:
+        DataError: several layouts of one precedence match; the message lists them and how to choose. Or `datasets` could
+            not read the folder's card.
+    """
+    found = None if is_published(files) else _layout(files)
+    if found is None and files.root.is_dir():
+        check_for_datasets(files.root)
+    return found
+
+
+def _layout(files: Files) -> Script | None:
+    layouts = {}
+    present = {os.path.splitext(path)[1].lower() for path in files.paths}
+    for name in bundled_names():
+        said = declared(find_script(name))
+        if "PRECEDENCE" in said and not present.isdisjoint(said.get("SUFFIXES", present)):
+            layouts.setdefault(said["PRECEDENCE"], []).append(name)
+    faults = []
+    for precedence in sorted(layouts, reverse=True):
+        if precedence == 0 and faults:
+            raise faults[0]
+        evidence = {}
+        for name in layouts[precedence]:
+            module = importlib.import_module(find_script(name).module_name())
+            try:
+                with reading(files.root):
+                    if found := module.matches(files):
+                        evidence[name] = found
+            except DataError as fault:  # a damaged file of this layout, unless another one is sure
+                faults.append(fault)
+        if len(evidence) > 1:
+            listed = "; ".join(f"load_dataset({name!r}, data_dir=…): {found}" for name, found in evidence.items())
+            raise DataError(f"{files.root} can be read in several ways, choose one: {listed}")
+        for name, found in evidence.items():
+            logger.info("%s: read as %s (%s)", files.root, name, found)
+            return find_script(name)
+    if faults:
+        raise faults[0]
+    return None
+
+
+def declared(script: Script) -> dict[str, Any]:
+    """What a script says in the lines `PRECEDENCE = …` and `SUFFIXES = …`, without running it."""
+    return {name: ast.literal_eval(value) for name, value in DECLARED.findall(script.path.read_text(encoding="utf-8"))}
+
+
+def is_published(files: Files) -> bool:
+    """Whether a folder says itself how `datasets` reads it: a card with configs, or Parquet and Arrow files."""
+    if "README.md" in files.names:
+        with files.open("README.md") as file:
+            card = split_card(file.read(LARGEST).decode(errors="replace").lstrip())
+        if card and re.search(r"^(configs|dataset_info):", card.header, re.MULTILINE):
+            return True
+    tables = files.having(".parquet", ".arrow")
+    return any(folder_of(path) in ("", "data") and stem_of(path) != "metadata" for path in tables)

@@ -1,0 +1,79 @@
+"""Opt-in: the literal `datasets.load_dataset("path/to/script.py")` of other people's code."""
+
+import contextlib
+import functools
+import inspect
+import os
+from pathlib import Path
+from typing import Any
+
+import datasets
+import datasets.load
+
+from dataset_scripts.core.files.listing import folder_state
+from dataset_scripts.core.load.script import find_script
+
+# The one private name that is replaced, and what is needed of it.
+FACTORY = "dataset_module_factory"
+FACTORY_PARAMETERS = {"path", "data_dir", "cache_dir"}
+MODULE_FIELDS = {"module_path", "hash", "builder_kwargs"}
+
+_original: Any = None
+
+
+def enable() -> contextlib.ExitStack:
+    """Makes `datasets.load_dataset` run local loading scripts again, until `disable()` or the end of a `with`.
+
+    ```python
+    with enable():
+        ds = datasets.load_dataset("path/to/script.py", split="train")
+    ```
+
+    Rows are what the script and `datasets` make of them (Pillow images): other people's code gets what it was
+    written for. Everything but a path to a script goes the way that it always went.
+
+    Raises:
+        RuntimeError: the installed `datasets` has moved the name that is replaced.
+    """
+    global _original
+    scope = contextlib.ExitStack()
+    if _original is not None:
+        return scope
+    factory = getattr(datasets.load, FACTORY, None)
+    module_class = getattr(datasets.load, "DatasetModule", None)
+    if (
+        factory is None
+        or module_class is None
+        or not FACTORY_PARAMETERS <= set(inspect.signature(factory).parameters)
+        or not MODULE_FIELDS <= set(inspect.signature(module_class).parameters)
+    ):
+        raise RuntimeError(
+            f"enable() does not know datasets {datasets.__version__} (datasets.load.{FACTORY} has changed): "
+            "use dataset_scripts.load_dataset instead, which needs no patch"
+        )
+
+    @functools.wraps(factory)
+    def with_scripts(path: str, *args: Any, **kwargs: Any) -> Any:
+        is_path = path.endswith(".py") or "/" in path or os.sep in path  # bare names ("csv") stay what they were
+        script = find_script(path) if is_path else None
+        if script is None:
+            return factory(path, *args, **kwargs)
+        data_dir = kwargs.get("data_dir")
+        return module_class(
+            module_path=script.module_name(kwargs.get("cache_dir")),
+            hash=script.identity(folder_state(data_dir) if data_dir and Path(data_dir).exists() else None),
+            builder_kwargs={"base_path": str(script.path.parent), "dataset_name": script.name},
+        )
+
+    _original = factory
+    setattr(datasets.load, FACTORY, with_scripts)
+    scope.callback(disable)
+    return scope
+
+
+def disable() -> None:
+    """Puts `datasets` back as it was; does nothing where `enable()` is not in force."""
+    global _original
+    if _original is not None:
+        setattr(datasets.load, FACTORY, _original)
+        _original = None

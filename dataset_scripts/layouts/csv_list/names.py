@@ -1,0 +1,182 @@
+"""Names of images in tables: with or without the folder, with or without the suffix."""
+
+import posixpath
+import re
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dataset_scripts.core.formats.fields import short
+from dataset_scripts.core.files.listing import Files, folder_of, name_of, stem_of, without_suffix
+from dataset_scripts.core.files.splits import split_in
+from dataset_scripts.core.builders.tables import path_array
+
+SUFFIX = r"\.[^./]*$"
+ODD = r"\\|(^|/)\.\.?(/|$)"  # `..\a.png`, `./a.png`
+PART = 1 << 15  # images that are looked up at once: a hash table of all would be larger than the table of names
+ROWS = 1 << 18  # names that are, for what it takes beside them
+
+
+class Places:
+    """The images of a listing, found by the names that tables give them: the end of a path, or all of it."""
+
+    def __init__(self, files: Files):
+        self.root, self.images = files.root, files.images
+
+    @cached_property
+    def levels(self) -> np.ndarray:
+        """How many folders deep each image lies (int16)."""
+        return np.fromiter((path.count("/") for path in self.images), np.int16, len(self.images))
+
+    @cached_property
+    def near(self) -> dict[str, str]:
+        """Name and stem in lower case -> path; for messages."""
+        return {key.lower(): path for path in self.images for key in (name_of(path), stem_of(path))}
+
+    def shares(self, columns: Mapping[Hashable, Sequence[str]]) -> dict[Hashable, float]:
+        """The share of some names of each column that are those of images; all in one pass over the paths."""
+        plain = {key: [re.sub(r"^(\.\.?/)+", "", name.replace("\\", "/")) for name in names] for key, names in columns.items()}
+        wanted = {part for names in plain.values() for name in names for part in (name_of(name), stem_of(name))}
+        depths = {name.count("/") for names in plain.values() for name in names}
+        ends = {
+            "/".join(path.split("/")[-depth - 1 :])
+            for path in (self.images if wanted else ())
+            if stem_of(path) in wanted
+            for depth in depths
+        }
+        ends |= set(map(without_suffix, ends))
+        return {key: sum(name in ends for name in names) / max(1, len(names)) for key, names in plain.items()}
+
+    def find(self, names: pa.Array, table: str, split: str | pa.Array | None) -> tuple[pa.Array, Iterator[tuple[int, str]]]:
+        """Finds the image that each name means.
+
+        A name is looked for below the table's own folder before others, and in folders of its split before folders of
+        no split and of another one: the first of these that has all names of the split, else the one that has most.
+
+        Args:
+            table: path of the table.
+            split: of all names, or of each.
+
+        Returns:
+            The places in `images` (int32), null if there is a fault, and the faults: row and message.
+        """
+        plain = self._plain(names, table)
+        if isinstance(split, pa.Array):
+            place, second = np.empty((2, len(names)), np.int32)
+            for word in split.unique():
+                rows = pc.equal(split, word).to_numpy(zero_copy_only=False)
+                place[rows], second[rows] = self._in_pools(plain.filter(pa.array(rows)), table, word.as_py())
+        else:
+            place, second = self._in_pools(plain, table, split)
+        rows = np.flatnonzero(place >= 0).astype(np.int32)
+        named = place[rows]
+        first = np.empty(len(self.images), np.int32)
+        first[named[::-1]] = rows[::-1]
+        bad = (place < 0) | (second >= 0)
+        bad[rows] |= first[named] != rows
+        faults = (
+            (row, self._fault(names[row].as_py(), plain[row].as_py(), place[row], second[row]))
+            for row in np.flatnonzero(bad).tolist()
+        )
+        return pa.array(place, mask=bad), faults
+
+    def _plain(self, names: pa.Array, table: str) -> pa.Array:
+        """The names with `/`, and without `.` and `..`, which are meant from the table's folder."""
+        odd = pc.fill_null(pc.match_substring_regex(names, ODD), False)
+        if not pc.any(odd).as_py():
+            return names
+        plain = []
+        for name in names.filter(odd).to_pylist():
+            name = name.replace("\\", "/")
+            up = ".." in name.split("/") and not name.startswith("/")
+            plain.append(posixpath.normpath(posixpath.join(folder_of(table), name) if up else name))
+        return pc.replace_with_mask(names, odd, pa.array(plain, pa.string()))
+
+    def _in_pools(self, names: pa.Array, table: str, split: str | None) -> tuple[np.ndarray, np.ndarray]:
+        """What `_look` finds in the pool that has most of the names, the first of these."""
+        best, most = None, -1
+        for pool in self._pools(table, split):
+            place, second = self._look(names, pool)
+            count = np.count_nonzero((place >= 0) & (second < 0))
+            if count > most:
+                best, most = (place, second), count
+            if most == len(names):
+                break
+        return best
+
+    def _pools(self, table: str, split: str | None) -> Iterator[np.ndarray | None]:
+        """Numbers of images among which to look, the likely ones first; None for all."""
+        folders = {folder: split_in(folder) for folder in set(map(folder_of, self.images))}
+        home = folder_of(table)
+        below = {folder for folder in folders if home and f"{folder}/".startswith(f"{home}/")}
+        own = {folder for folder, said in folders.items() if split is not None and said == split}
+        free = {folder for folder, said in folders.items() if said in (None, split)} if split is not None else set()
+        tried = [set(), set(folders)]
+        for pool in (below & own, below & free, below, own, free):
+            if pool not in tried:
+                tried.append(pool)
+                yield np.fromiter((row for row, path in enumerate(self.images) if folder_of(path) in pool), np.int32)
+        yield None
+
+    def _look(self, names: pa.Array, pool: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """The images that the names are the end of, by number, and a second one if there is one, else -1 (int32)."""
+        place, second = np.empty((2, len(names)), np.int32)
+        for start in range(0, len(names), ROWS):
+            rows = slice(start, start + ROWS)
+            place[rows], second[rows] = self._look_at(names[rows], pool)
+        return place, second
+
+    def _look_at(self, names: pa.Array, pool: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        place, second = np.full((2, len(names)), -1, np.int32)
+        depths = pc.fill_null(pc.count_substring(names, "/"), -1).to_numpy().astype(np.int16)
+        dots = pc.fill_null(pc.match_substring(names, "."), False).to_numpy(zero_copy_only=False)
+        for depth in sorted(set(np.unique(depths).tolist()) & set(range(self.levels.max() + 1))):
+            top = np.flatnonzero(self.levels == depth).astype(np.int32)  # a whole path is meant before others
+            for numbers, suffix in ((top, True), (pool, True), (pool, False)):
+                rows = (place < 0) & (depths == depth) & (dots if suffix else True)
+                if rows.any():
+                    asked = names if rows.all() else names.filter(pa.array(rows))
+                    place[rows], second[rows] = self._join(asked, numbers, depth, suffix)
+        return place, second
+
+    def _join(self, names: pa.Array, numbers: np.ndarray | None, depth: int, suffix: bool) -> tuple[np.ndarray, np.ndarray]:
+        """The first of some images that ends in each name, and the last where that is another; else -1."""
+        first, last = np.full((2, len(names)), -1, np.int32)
+        count = len(self.images) if numbers is None else len(numbers)
+        step = max(PART, count // 32)
+        for start in range(0, count, step):
+            part = np.arange(start, min(count, start + step)) if numbers is None else numbers[start : start + step]
+            paths = (self.images[number] for number in part.tolist())
+            ends = path_array(["/".join(path.rsplit("/", depth + 1)[-depth - 1 :]) for path in paths])
+            ends = ends if suffix else pc.replace_substring_regex(ends, SUFFIX, "")
+            rows, found = _places(names, ends)
+            last[rows] = part[found]
+            if (pc.index_in(ends, ends).to_numpy() != np.arange(len(ends))).any():  # count_distinct takes twice the memory
+                last[rows] = part[len(ends) - 1 - _places(names, ends.take(pa.array(np.arange(len(ends))[::-1])))[1]]
+            new = first[rows] < 0
+            first[rows[new]] = part[found[new]]
+            pa.default_memory_pool().release_unused()  # else it keeps what each part took
+        last[last == first] = -1
+        return first, last
+
+    def _fault(self, name: str | None, plain: str | None, place: int, second: int) -> str:
+        if second >= 0:
+            return f"{short(name)} may be {self.images[place]} or {self.images[second]}: give the whole path"
+        if place >= 0:
+            return f"{short(name)} is listed twice"
+        if name is None or not name.strip():
+            return "it names no image"
+        if plain == ".." or plain.startswith(("../", "/")) or plain[1:2] == ":":
+            return f"{short(name)} leads outside of {self.root}"
+        near = self.near.get(name_of(plain).lower()) or self.near.get(stem_of(plain).lower())
+        return f"there is no image {short(name)}" + (f", but {near}" if near else "")
+
+
+def _places(names: pa.Array, ends: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    """The rows whose names are in `ends`, and the first place of each there."""
+    found = pc.fill_null(pc.index_in(names, ends, skip_nulls=True), -1).to_numpy()
+    rows = np.flatnonzero(found >= 0)
+    return rows, found[rows]

@@ -1,0 +1,156 @@
+"""Folders of images: class folders, split folders, metadata tables. The card beside this file gives the rules."""
+
+import itertools
+import logging
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import datasets
+import pyarrow as pa
+
+from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.files.listing import Files, folder_of, is_image, name_of
+from dataset_scripts.core.builders.layout import LayoutBuilder, LayoutConfig, Rows
+from dataset_scripts.core.files.splits import SPLITS, in_order, split_in, split_name
+from dataset_scripts.core.builders.tables import as_class_label, read_metadata
+
+logger = logging.getLogger(__name__)
+
+METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
+PRECEDENCE = 0
+PART = re.compile(r"(.*?)[-_.]?\d+([-_.]of[-_.]\d+)?")  # part3, train-00001-of-00010
+
+
+@dataclass
+class ImageFolderConfig(LayoutConfig):
+    """Options of `load_dataset("image_folder", data_dir=…)`.
+
+    Attributes:
+        splits: whether the top folders are splits; None decides by their names.
+        class_depth: how many of the folders above an image make its class: None takes all ("dog/beagle"), 1 the
+            first ("dog", as torchvision does).
+        drop_labels: True never makes labels of folders, False does so beside a metadata table too.
+    """
+
+    splits: bool | None = None
+    class_depth: int | None = None
+    drop_labels: bool | None = None
+
+
+def matches(files):
+    """Any folder of images."""
+    if not files.images:
+        return None
+    folders = image_folders(files)
+    parts = [f"{len(files.images)} images in {len(set(folders.values()))} folders"]
+    if tables := tables_in(files):
+        parts.append(f"described by {', '.join(tables)}")
+    others = len(files.paths) - len(files.images) - len(tables)
+    if others:
+        first = next(path for path in files.paths if not is_image(path) and path not in tables)
+        parts.append(f"{others} other files ignored, such as {first}")
+    splits = in_order(dict.fromkeys(split_folders(files, folders, None).values()))
+    return f"{', '.join(parts)}; splits: {', '.join(splits) or 'train'}"
+
+
+def tables_in(files: Files) -> list[str]:
+    return [path for path in files.paths if name_of(path) in METADATA]
+
+
+def image_folders(files: Files) -> dict[str, str]:
+    """Image -> folder. Archives that are parts of one set stand for their split, or for nothing.
+
+    They are parts where their names differ in number and split alone, and all their images lie in folders.
+    """
+    folders, parts, stems = {path: folder_of(path) for path in files.images}, {}, set()
+    for prefix, archive in files.mounts.items():
+        inside = {name: folder_of(name) for name in archive.names if is_image(name)}
+        if inside and all(inside.values()) and (match := PART.fullmatch(name_of(prefix[:-1]))):
+            stems.add(tuple(word for word in re.split("[-_.]", match[1]) if split_in(word) is None))
+            around = [folder_of(prefix[:-1]), split_in(match[1])]
+            parts |= {prefix + name: "/".join(filter(None, [*around, folder])) for name, folder in inside.items()}
+    return folders | parts if len(stems) == 1 else folders
+
+
+def top_of(folders: Iterable[str]) -> str:
+    """The folders around all images and more than one folder of them ("EuroSAT/2750/"): neither splits nor classes."""
+    unique = set(folders) or {""}
+    shared = os.path.commonprefix([min(unique).split("/"), max(unique).split("/")])  # what these share, all share
+    if "/".join(shared) in unique:
+        shared = shared[:-1]  # images lie in it: it is their class
+    return "".join(f"{part}/" for part in itertools.takewhile(lambda part: part.lower() not in SPLITS, shared))
+
+
+def split_folders(files: Files, folders: dict[str, str], wanted: bool | None) -> dict[str, str]:
+    """The top folders that are splits, with the names of the splits; empty if the whole is one split."""
+    start = len(top_of(folders.values()))
+    tops = sorted({folder[start:].split("/", 1)[0] for folder in folders.values()} - {""})
+    loose = next((path for path, folder in folders.items() if not folder[start:]), None)
+    if wanted is None:
+        wanted = bool(tops) and loose is None and all(top.lower() in SPLITS for top in tops)
+    if not wanted:
+        return {}
+    if loose is not None:
+        raise DataError(f"{files.root}/{loose} lies beside the split folders: move it into one, or pass splits=False")
+    named = {top: split_name(top) for top in tops}
+    return named if len(set(named.values())) == len(tops) else {top: top for top in tops}  # `val` beside `valid`
+
+
+class ImageFolder(LayoutBuilder):
+    BUILDER_CONFIG_CLASS = ImageFolderConfig
+    TAKES_DATA_FILES = True
+
+    def index(self, files):
+        splits = self._classes(files)
+        images = [path for paths in splits.values() for path in paths]
+        columns, features = {}, {"image": datasets.Image()}
+        tables = tables_in(files)
+        if tables:
+            metadata = read_metadata(files, tables, self.faults)
+            order = {path: row for row, path in enumerate(metadata["file_name"].to_pylist())}
+            missing = [path for path in images if path not in order]
+            if missing:
+                logger.warning("%s: %d images are in no metadata table and left out, such as %s",
+                               files.root, len(missing), missing[0])  # fmt: skip
+            splits = {split: {path: name for path, name in paths.items() if path in order} for split, paths in splits.items()}
+            images = [path for paths in splits.values() for path in paths]
+            metadata = metadata.drop_columns("file_name").take([order[path] for path in images])
+            kinds = datasets.Features.from_arrow_schema(metadata.schema)
+            for name in metadata.column_names:
+                classes = as_class_label(metadata[name]) if name == "label" else None
+                features[name], columns[name] = classes or (kinds[name], metadata[name].combine_chunks())
+        if "label" not in features and not self.config.drop_labels and (not tables or self.config.drop_labels is False):
+            names = [name for paths in splits.values() for name in paths.values()]
+            if any(names):
+                if not all(names):
+                    stray = f"{files.root}/{images[names.index('')]}"
+                    raise DataError(f"{stray} is in no class folder while others are: move it, or pass drop_labels=True")
+                features["label"], columns["label"] = as_class_label(pa.chunked_array([names]))
+        files.keep(images)
+        rows, start = {}, 0
+        for split, paths in splits.items():
+            rows[split] = Rows(list(paths), {name: column.slice(start, len(paths)) for name, column in columns.items()})
+            start += len(paths)
+        return datasets.Features(features), rows
+
+    def _classes(self, files: Files) -> dict[str, dict[str, str]]:
+        """Sorts the images: split -> path -> class ("" for none)."""
+        if self.config.data_files:
+            return {
+                split: {path: name_of(folder_of(path)) for path in paths if is_image(path)}
+                for split, paths in self.named_files().items()
+            }
+        folders = image_folders(files)
+        tops = split_folders(files, folders, self.config.splits)
+        splits = in_order({split: {} for split in tops.values()}) or {"train": {}}
+        start = len(top_of(folders.values()))
+        for path, folder in folders.items():
+            parts = folder[start:].split("/")
+            split = tops[parts.pop(0)] if tops else "train"
+            splits[split][path] = "/".join(parts[: self.config.class_depth])
+        return splits
+
+    def read(self, files, path):
+        return {"image": {"bytes": files.read(path), "path": path}}

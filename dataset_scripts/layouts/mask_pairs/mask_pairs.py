@@ -1,0 +1,166 @@
+"""Semantic segmentation: images, and masks of class ids that have the names of their images."""
+
+import logging
+import re
+from dataclasses import dataclass
+
+import datasets
+
+from dataset_scripts.core.image.decode import Frame
+from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.files.listing import Files, folder_of, name_of, stem_of
+from dataset_scripts.core.builders.layout import LayoutBuilder, LayoutConfig, Rows
+from dataset_scripts.core.image.masks import fit_mask
+from dataset_scripts.core.files.pairs import Key, folder_parser, folders, join, name_splits
+from dataset_scripts.layouts.mask_pairs.colors import Colors, read_colors
+
+logger = logging.getLogger(__name__)
+
+PRECEDENCE = 1
+IMAGES = "image images img imgs jpegimages input inputs leftimg8bit original originals photo photos rgb".split()
+MASKS = (
+    "annot annotation annotations annots ground-truth ground_truth groundtruth gt gtcoarse gtfine gts label labels mask "
+    "masks seg segmentation segmentationclass segmentationclasspng segmentations".split()
+)
+IMAGE_STEM = re.compile(r"(?:image|img)[-_](.+)|(.+)[-_](?:image|img|leftImg8bit|rgb|sat)", re.IGNORECASE)
+MASK_STEM = re.compile(
+    r"(?:label|mask|seg)[-_](.+)|(.+?)[-_](?:gt(?:Fine|Coarse)_)?(?:annot|annotation|color|ground_?truth|gt|instanceIds|L|"
+    r"labels?|labelIds|labelTrainIds|masks?|seg|segmentation)",
+    re.IGNORECASE,
+)
+NO_CLASSES = re.compile(r"[-_](color|instanceIds)$")  # what Cityscapes has beside its masks of classes
+COLOR_TABLES = re.compile(r"(label_?colou?rs|labelmap|class_dict|classes|colou?rs|palette)\.(txt|csv|json)", re.IGNORECASE)
+
+
+@dataclass
+class MaskPairsConfig(LayoutConfig):
+    """Options of `load_dataset("mask_pairs", data_dir=…)`.
+
+    Attributes:
+        images: name of the folders of images, if it is none of the usual ones.
+        masks: name of the folders of masks, likewise.
+        mask_suffix: what the mask of `cat.jpg` has after `cat` ("_labelTrainIds"); other files beside it are left out.
+        colors: for masks of colours: class name -> (red, green, blue), or the path of a table of them in the data.
+            The ids are 0, 1, … in its order.
+    """
+
+    images: str | None = None
+    masks: str | None = None
+    mask_suffix: str | None = None
+    colors: dict[str, tuple[int, int, int]] | str | None = None
+
+
+def matches(files):
+    """Images most of which have a mask of their name."""
+    parse = folder_parser(dict.fromkeys(MASKS, 1))
+    in_folders = any(parse(folder)[0] == 1 for folder in set(map(folder_of, files.images)))
+    some = files.images[:: max(1, len(files.images) // 200)]  # most have a mask, so that some of these are one
+    if not in_folders and not any(MASK_STEM.fullmatch(stem_of(path)) for path in some):
+        return None
+    sides, ignored = find_pairs(files, MaskPairsConfig())
+    paired = sides[0].keys() & sides[1].keys()
+    splits = {split for split, _ in paired}
+    if not paired or 2 * len(paired) < sum(split in splits for split, _ in sides[0]):
+        return None
+    where = [folders([path for key in paired for path in side[key]]) for side in sides]
+    return f"{len(paired)} images in {where[0]} with a mask of their name in {where[1]}" + (
+        f", {len(ignored)} images elsewhere ignored" if ignored else ""
+    )
+
+
+def find_pairs(files: Files, config: MaskPairsConfig) -> tuple[tuple[dict[Key, list[str]], dict[Key, list[str]]], list[str]]:
+    """Sorts the images by what their names have in common.
+
+    Returns:
+        Images and masks, the paths of each key, and the paths that are neither.
+    """
+    words = dict.fromkeys([config.images.lower()] if config.images else IMAGES, 0)
+    words |= dict.fromkeys([config.masks.lower()] if config.masks else MASKS, 1)
+    suffix = config.mask_suffix
+    stem_pattern = re.compile(f"(.+){re.escape(suffix)}") if suffix else MASK_STEM
+    parse = folder_parser(words)
+    placed = [(path, *parse(folder_of(path))) for path in files.images]
+    folders_of = {side for _, side, _, _ in placed}
+    images, masks, found, ignored = {}, {}, [], []
+    for path, side, split, rest in placed:
+        stem = stem_of(path)
+        match = stem_pattern.fullmatch(stem)
+        start = f"{rest}/" if rest else ""
+        if side == 1 or (1 not in folders_of and match):
+            if suffix and not match:
+                ignored.append(path)
+            else:
+                found.append((path, split, start, stem, match))
+        elif side is None and 0 in folders_of:
+            ignored.append(path)
+        else:
+            images.setdefault((split, start + stem), []).append(path)
+    for path, split, start, stem, match in found:
+        key = (split, start + stem)
+        if match and (key not in images or suffix):
+            key = (split, start + next(filter(None, match.groups())))
+        masks.setdefault(key, []).append(path)
+    for key, paths in masks.items():
+        if len(paths) > 1 and (kept := [path for path in paths if not NO_CLASSES.search(stem_of(path))]):
+            ignored += [path for path in paths if path not in kept]
+            masks[key] = kept
+    for split, name in [key for key in images if key not in masks]:
+        start, _, stem = name.rpartition("/")
+        if match := IMAGE_STEM.fullmatch(stem):
+            key = (split, f"{start}/" * bool(start) + (match[1] or match[2]))
+            if key in masks:
+                images.setdefault(key, []).extend(images.pop((split, name)))
+    return (images, masks), ignored
+
+
+class MaskPairs(LayoutBuilder):
+    BUILDER_CONFIG_CLASS = MaskPairsConfig
+
+    def index(self, files):
+        sides, ignored = find_pairs(files, self.config)
+        if ignored:
+            logger.warning("%s: %d files are neither image nor mask and left out, such as %s",
+                           files.root, len(ignored), ignored[0])  # fmt: skip
+        self.colors = self._find_colors(files)
+        masked, splits = {split for split, _ in sides[1]}, {}
+        for (split, name), image, mask, fault in join(files.root, sides, ("image", "mask")):
+            with self.faults:
+                if fault and (split in masked or mask or len(sides[0].get((split, name), ())) > 1):
+                    raise fault
+                splits.setdefault(split, []).append((name, image, mask))
+        for split in splits.keys() - masked:
+            logger.warning("%s: no image of %s has a mask: theirs are None", files.root, split or "train")
+        splits = name_splits(files.root, splits, lambda row: row[1])
+        files.keep(path for rows in splits.values() for _, *paths in rows for path in paths if path)
+        features = {"image": datasets.Image(), "mask": datasets.Image(), "image_id": datasets.Value("string")}
+        return datasets.Features(features), {split: Rows(rows) for split, rows in splits.items()}
+
+    def _find_colors(self, files: Files) -> Colors | None:
+        """The colours that the caller gave, or those of the only table that there is."""
+        colors, where = self.config.colors, "colors"
+        if isinstance(colors, str):
+            if colors not in files.names:
+                raise DataError(f"colors={colors!r}: {files.root} has no such file")
+            colors, where = read_colors(files, colors), f"{files.root}/{colors}"
+            if not colors:
+                raise DataError(f"{where} holds no colours: its lines are name,r,g,b or r g b name")
+        elif colors is None:
+            paths = [path for path in files.paths if COLOR_TABLES.fullmatch(name_of(path))]
+            tables = {path: table for path in paths if (table := read_colors(files, path))}
+            if len(tables) > 1:
+                logger.warning("%s: %s hold colours, none is taken: pass colors='…'", files.root, " and ".join(tables))
+            if len(tables) == 1:
+                [(path, colors)] = tables.items()
+                where = f"{files.root}/{path}"
+        if not colors:
+            return None
+        self.info.description += "\n\nIds: " + ", ".join(f"{number} {name}" for number, name in enumerate(colors)) + "."
+        return Colors(colors, where)
+
+    def read(self, files, sample):
+        name, image, mask = sample
+        content = files.read(image)
+        frame = Frame.of(content, f"{files.root}/{image}")
+        colors = self.colors and self.colors.ids_of
+        mask = mask and fit_mask({"bytes": files.read(mask), "path": mask}, frame, f"{files.root}/{mask}", colors)
+        return {"image": {"bytes": content, "path": image}, "mask": mask, "image_id": name}

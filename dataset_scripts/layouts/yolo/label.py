@@ -1,0 +1,132 @@
+"""The label files of YOLO (the "Dataset format" pages of Ultralytics: detect, segment, obb and pose)."""
+
+from typing import Any
+
+import numpy as np
+
+from dataset_scripts.core.image.decode import Frame
+from dataset_scripts.core.errors import DataError, reading, reason
+from dataset_scripts.core.files.listing import Reader, without_suffix
+from dataset_scripts.core.image.objects import MOST, TOLERANCE, encode_segmentation, fit_boxes
+
+
+def read_text(files: Reader, path: str) -> str:
+    """The text of a file, which may be empty."""
+    with reading(f"{files.root}/{path} is not text"):
+        return files.read(path, empty=True).decode("utf-8-sig")
+
+
+def label_of(path: str, names: frozenset[str]) -> str:
+    """The label file of an image: in `labels/` for the last `images/`, else beside it; "" if there is none."""
+    stem = without_suffix(path)
+    head, images, tail = f"/{stem}".rpartition("/images/")
+    swapped = f"{head}/labels/{tail}.txt"[1:] if images else ""
+    return next((label for label in (swapped, f"{stem}.txt") if label in names), "")
+
+
+def is_label(line: str) -> bool:
+    """Whether a line holds a class and fractions of an image."""
+    try:
+        category, *numbers = map(float, line.split())
+    except ValueError:
+        return False
+    fractions = len(numbers) >= 4 and all(-0.01 <= number <= 1.01 for number in numbers[:4])
+    return fractions and category >= 0 and category.is_integer()
+
+
+def largest_class(text: str) -> int:
+    """The largest class of the lines that are labels; -1 where there are none."""
+    return max((int(float(line.split(maxsplit=1)[0])) for line in text.splitlines() if is_label(line)), default=-1)
+
+
+def are_labels(files: Reader, paths: list[str]) -> bool:
+    """Whether text files hold labels: there is a first line in some of a dozen, and it is one."""
+    some = [text for path in paths[:: max(1, len(paths) // 10)] if (text := read_text(files, path).strip())]
+    return bool(some) and all(is_label(text.splitlines()[0]) for text in some)
+
+
+def read_objects(
+    files: Reader, path: str, frame: Frame, classes: int, keypoints: tuple[int, int] | None, masks: bool
+) -> dict[str, list]:
+    """Reads the objects of an image.
+
+    Args:
+        path: the label file; "" for an image without.
+        frame: the image.
+        classes: how many there are.
+        keypoints: K and numbers each (2: x, y; 3: x, y, visible), if the lines have them behind the box.
+        masks: also make `segmentation` of the polygons.
+
+    Returns:
+        The column `objects`, in pixels of the decoded image: of a polygon `bbox` is the extent and `area` its own;
+        keypoints (K, 3) are x, y, visible.
+
+    Raises:
+        DataError: naming file and line, where a line is none of the forms, or leads out of the image.
+    """
+    objects: dict[str, list[Any]] = {"bbox": [], "category": [], "area": []}
+    if keypoints:
+        objects["keypoints"] = []
+    labels, polygons, size = [], [], np.array(frame.size, np.float64)
+    for number, line in enumerate(read_text(files, path).splitlines() if path else (), 1):
+        if not line.strip():
+            continue
+        where = f"{files.root}/{path}, line {number}"
+        category, numbers = _numbers(line, classes, where)
+        labels.append(where)
+        objects["category"].append(category)
+        if keypoints:
+            wanted = 4 + keypoints[0] * keypoints[1]
+            if len(numbers) != wanted:
+                raise DataError(f"{where}: {1 + len(numbers)} numbers, but kpt_shape {list(keypoints)} makes {1 + wanted}")
+            objects["keypoints"].append(_keypoints(numbers[4:].reshape(keypoints), size, where))
+        polygon = None
+        if len(numbers) == 4 or keypoints:
+            corner = (numbers[:2] - numbers[2:4] / 2) * size
+            extent = numbers[2:4] * size
+            objects["area"].append(extent[0] * extent[1])
+        elif len(numbers) >= 6 and len(numbers) % 2 == 0:
+            polygon = numbers.reshape(-1, 2) * size
+            corner = polygon.min(0)
+            extent = polygon.max(0) - corner
+            x, y = polygon.T
+            objects["area"].append(abs(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2)  # the shoelace formula
+        elif len(numbers) == 5:
+            raise DataError(f"{where}: the sixth number looks like the confidence of a prediction; a label has none")
+        else:
+            raise DataError(f"{where}: {1 + len(numbers)} numbers; a box has 5, a polygon its class and 3 points or more")
+        objects["bbox"].append([*corner, *extent])
+        polygons.append(polygon)
+    objects["bbox"] = list(fit_boxes(objects["bbox"], frame, None, labels))
+    if masks:
+        objects["segmentation"] = []
+        for polygon, where in zip(polygons, labels):
+            if polygon is None:
+                raise DataError(f"{where} is a box: masks=True takes polygons")
+            points = [np.clip(polygon, 0, size).ravel().tolist()]
+            objects["segmentation"].append(encode_segmentation(points, frame.size, frame, where))
+    return objects
+
+
+def _numbers(line: str, classes: int, where: str) -> tuple[int, np.ndarray]:
+    """The class and the other numbers of a line."""
+    try:
+        category, *numbers = map(float, line.split())
+    except ValueError as error:
+        raise DataError(f"{where}: {reason(error)}") from None
+    if not (category.is_integer() and 0 <= category < classes):
+        raise DataError(f"{where}: class {line.split(maxsplit=1)[0][:40]} is none of 0 to {classes - 1}")
+    return int(category), np.array(numbers).clip(-MOST, MOST)  # larger numbers lie in no image, which fit_boxes reports
+
+
+def _keypoints(points: np.ndarray, size: np.ndarray, where: str) -> list[np.ndarray]:
+    """(K, 2 or 3) fractions -> (K, 3) x, y in pixels and visible: 0 not labelled, 1 hidden, 2 visible."""
+    if points.shape[1] == 2:  # a point that is not there is negative
+        points = np.concatenate([points, np.where(points.min(1, keepdims=True) < 0, 0, 2)], 1)
+    points[:, :2] *= size
+    inside = ((points[:, :2] >= -TOLERANCE) & (points[:, :2] <= size + TOLERANCE)).all(1)
+    if not np.isin(points[:, 2], (0, 1, 2)).all():
+        raise DataError(f"{where}: whether a keypoint is visible is neither 0, 1 nor 2")
+    if not (np.isfinite(points).all() and inside[points[:, 2] > 0].all()):
+        raise DataError(f"{where}: a keypoint lies out of the image of {size[0]:g} x {size[1]:g} pixels")
+    return list(points)
