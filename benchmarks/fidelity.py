@@ -28,9 +28,9 @@ warnings.simplefilter("ignore")
 import numpy as np, torch, torch_fidelity
 from accelerate import Accelerator, PartialState
 from recipes import fidelity
-from recipes.core.runtime import finish
-from recipes.fidelity_core import metrics
-from recipes.fidelity_core.precomputed import Precomputed
+from recipes.core.ranks.runtime import finish
+from recipes.core.fidelity import metrics
+from recipes.core.fidelity.precomputed import Precomputed
 torch.set_num_threads(1)
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 cpu = lambda: time.process_time() + sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])

@@ -24,11 +24,11 @@ BARE = """\
 import sys, time
 import torch, torch.nn.functional as F
 from torch.utils.data import BatchSampler, DataLoader
-from recipes.core.augment import Prepare
+from recipes.core.data.augment import Prepare
 from recipes.core.config import Train, read_config
-from recipes.core.data import find_data, load_splits
-from recipes.core.models import build_model
-from recipes.core.sampler import StreamSampler
+from recipes.core.data.data import find_data, load_splits
+from recipes.core.models.models import build_model
+from recipes.core.ranks.sampler import StreamSampler
 torch.set_num_threads(1)
 config, *_ = read_config(Train, sys.argv[1:], "digits")
 splits = load_splits(find_data(config.data), config.augment, config.seed)

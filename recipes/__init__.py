@@ -3,7 +3,7 @@
 import importlib
 from typing import Any
 
-_HOMES = {"load_generator": "export", "load_model": "export", "push_model": "hub"}
+_HOMES = {"load_generator": "saved", "load_model": "saved", "push_model": "hub"}
 __all__ = ["load_generator", "load_model", "push_model"]
 
 
@@ -11,4 +11,4 @@ def __getattr__(name: str) -> Any:
     """Imports on demand: the recipes listen to signals before torch is imported, which takes seconds."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"recipes.core.{_HOMES[name]}"), name)
+    return getattr(importlib.import_module(f"recipes.core.models.{_HOMES[name]}"), name)

@@ -10,7 +10,7 @@ training held out are the ones that are evaluated. It writes metrics.json, predi
 confidence, probabilities) and confusion.png into a folder.
 """
 
-from recipes.core import signals
+from recipes.core.ranks import signals
 
 if __name__ == "__main__":
     signals.listen()  # before the imports below, which take seconds
@@ -33,17 +33,18 @@ from dataset_scripts.core.files.disk import writing
 from dataset_scripts.core.errors import printable
 from dataset_scripts.core.files.replace import write_file
 from dataset_scripts.core.load.script import find_script
-from recipes.core.augment import Prepare
+from recipes.core.data.augment import Prepare
 from recipes.core.config import LARGEST_SIDE, Data, Training
-from recipes.core.data import load_test
-from recipes.core.evaluation import Evaluation, evaluate
-from recipes.core.export import load_model, run_of
-from recipes.core.fingerprint import MEANING, digests_of, find_images, read_fingerprint
-from recipes.core.models import check_input
+from recipes.core.data.data import load_test
+from recipes.core.tasks.evaluation import Evaluation, evaluate
+from recipes.core.models.saved import load_model, run_of
+from recipes.core.data.fingerprint import MEANING, digests_of, find_images, read_fingerprint
+from recipes.core.models.models import check_input
 from recipes.core.options import build, check, describe, merge, opt, option_of, read_options, split_words
-from recipes.core.report import as_json, draw, plot_confusion
-from recipes.core.runtime import UserError, finish, one_line_errors, quiet_other_ranks, start
-from recipes.core.splits import HELD_OUT, Part
+from recipes.core.tasks.report import as_json, draw, plot_confusion
+from recipes.core.errors import UserError
+from recipes.core.ranks.runtime import finish, one_line_errors, quiet_other_ranks, start
+from recipes.core.data.splits import HELD_OUT, Part
 
 
 @dataclass(frozen=True)

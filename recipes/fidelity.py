@@ -10,7 +10,7 @@ torch-fidelity computes on one. Features are kept in a cache under all that they
 goes on from there. From Python: `fidelity.calculate_metrics(input1=…, input2=…, fid=True)`.
 """
 
-from recipes.core import signals
+from recipes.core.ranks import signals
 
 if __name__ == "__main__":
     signals.listen()  # before the imports below, which take seconds
@@ -23,14 +23,15 @@ from typing import Any
 
 from dataset_scripts.core.files.disk import writing
 from dataset_scripts.core.errors import printable
-from recipes.core.runtime import UserError, finish, one_line_errors, quiet_other_ranks, start
-from recipes.fidelity_core import extractors, metrics, ppl, report, uncertainty
-from recipes.fidelity_core.extraction import features_of
-from recipes.fidelity_core.inputs import Drawn, Input, resolve
-from recipes.fidelity_core.options import complete, parse
-from recipes.fidelity_core.precomputed import Precomputed
-from recipes.fidelity_core.ranks import Ranks, ranks_of
-from recipes.fidelity_core.weights import PUBLISHED, Weights, given_path, obtain
+from recipes.core.errors import UserError
+from recipes.core.ranks.runtime import finish, one_line_errors, quiet_other_ranks, start
+from recipes.core.fidelity import extractors, metrics, ppl, report, uncertainty
+from recipes.core.fidelity.extraction import features_of
+from recipes.core.fidelity.inputs import Drawn, Input, resolve
+from recipes.core.fidelity.options import complete, parse
+from recipes.core.fidelity.precomputed import Precomputed
+from recipes.core.fidelity.ranks import Ranks, ranks_of
+from recipes.core.fidelity.weights import PUBLISHED, Weights, given_path, obtain
 
 
 @dataclass

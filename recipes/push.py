@@ -9,9 +9,10 @@
 import sys
 from dataclasses import dataclass
 
-from recipes.core.hub import push_model
+from recipes.core.models.hub import push_model
 from recipes.core.options import describe, merge, opt, split_words
-from recipes.core.runtime import UserError, one_line_errors
+from recipes.core.errors import UserError
+from recipes.core.ranks.runtime import one_line_errors
 
 
 @dataclass(frozen=True)

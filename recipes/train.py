@@ -11,7 +11,7 @@ function of the samples seen. A run that was stopped or killed goes on where it 
 again. The run folder holds the model, the curves, and all numbers.
 """
 
-from recipes.core import signals
+from recipes.core.ranks import signals
 
 if __name__ == "__main__":
     signals.listen()  # before the imports below, which take seconds
@@ -20,19 +20,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from recipes.core import report
-from recipes.core.augment import Prepare
-from recipes.core.classifier import Classifier
+from recipes.core.tasks import report
+from recipes.core.data.augment import Prepare
+from recipes.core.tasks.classifier import Classifier
 from recipes.core.config import Train, read_config
-from recipes.core.data import find_data, load_splits
-from recipes.core.effects import check_effects
-from recipes.core.evaluation import Evaluation, evaluate
-from recipes.core.general import general_recipe
-from recipes.core.images import Images
-from recipes.core.loop import start_training, train
+from recipes.core.data.data import find_data, load_splits
+from recipes.core.tasks.effects import check_effects
+from recipes.core.tasks.evaluation import Evaluation, evaluate
+from recipes.core.tasks.general import general_recipe
+from recipes.core.data.images import Images
+from recipes.core.run.loop import start_training, train
 from recipes.core.options import describe
-from recipes.core.pretrained import start_from_weights
-from recipes.core.runtime import finish, one_line_errors
+from recipes.core.models.pretrained import start_from_weights
+from recipes.core.ranks.runtime import finish, one_line_errors
 
 
 def test(learner: Classifier, images: Images, folder: Path, seen: int) -> Evaluation:

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from torch.utils.data import BatchSampler
 
-from recipes.core.random import derive, permutation, uniform
-from recipes.core.sampler import StreamSampler
+from recipes.core.ranks.random_numbers import derive, permutation, uniform
+from recipes.core.ranks.sampler import StreamSampler
 
 COUNTS = [1, 2, 3, 4, 5, 7, 9, 31]  # N < P, P - 1, P, 2P + 1 for P = 2, 3 and 4 among them
 

@@ -13,8 +13,9 @@ import pytest
 import torch
 import yaml
 
-from recipes.core.environment import REFUSED, fault_of
-from recipes.core.runtime import UserError, start
+from recipes.core.ranks.environment import REFUSED, fault_of
+from recipes.core.errors import UserError
+from recipes.core.ranks.runtime import start
 
 SHORT = ["model.name=resnet8", "model.width=8", "epochs=0.1", "batch=48", "threads=1"]
 # Variables of accelerate that change no number, or only with one that is refused.

@@ -25,9 +25,9 @@ from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d
 
 from dataset_scripts import DataError, load_dataset
 from recipes import fidelity
-from recipes.core.images import to_8_bits
-from recipes.core.runtime import UserError
-from recipes.fidelity_core import extractors, options, resizing, weights
+from recipes.core.data.images import to_8_bits
+from recipes.core.errors import UserError
+from recipes.core.fidelity import extractors, options, resizing, weights
 
 MOBILENET = os.environ.get("MOBILENET")
 pytestmark = pytest.mark.filterwarnings("ignore:.*mostly bias", "ignore:.*torch.jit")

@@ -7,11 +7,11 @@ import pytest
 import scipy.stats
 import torch
 
-from recipes.core import flow
+from recipes.core.models import flow
 from recipes.core.config import Unet
-from recipes.core.generator import Generator
-from recipes.core.random import normal
-from recipes.core.unet import UNet
+from recipes.core.models.generator import Generator
+from recipes.core.ranks.random_numbers import normal
+from recipes.core.models.unet import UNet
 
 
 def test_normal_numbers():

@@ -10,10 +10,10 @@ import sklearn.datasets
 import yaml
 
 from recipes.core.config import CONFIGS, Generate, Train, name_of, read_config
-from recipes.core.data import find_data
-from recipes.core.effects import check_effects
-from recipes.core.general import general_recipe
-from recipes.core.runtime import UserError
+from recipes.core.data.data import find_data
+from recipes.core.tasks.effects import check_effects
+from recipes.core.tasks.general import general_recipe
+from recipes.core.errors import UserError
 
 
 @pytest.fixture

@@ -18,12 +18,13 @@ import yaml
 
 from dataset_scripts import load_dataset
 from recipes import load_generator, load_model
-from recipes.core import checkpoint, flow
+from recipes.core.models import flow
+from recipes.core.run import checkpoint
 from recipes.core.config import Generate
-from recipes.core.flow_learner import TEST
+from recipes.core.tasks.flow_learner import TEST
 from recipes.core.options import merge
-from recipes.core.runtime import UserError
-from recipes.core.sampling import SAMPLE
+from recipes.core.errors import UserError
+from recipes.core.tasks.sampling import SAMPLE
 
 # Everything that could go out of step: shifts, hidden labels, an average, momentum, a schedule.
 TINY = [

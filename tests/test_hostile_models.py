@@ -19,18 +19,18 @@ import torch
 
 from dataset_scripts.core.formats.markdown import markdown
 from recipes import load_generator, load_model
-from recipes.core import checkpoint
+from recipes.core.run import checkpoint
 from recipes.core.config import Model, Train, Unet, read_config
-from recipes.core.export import FLOW, holds_generator
-from recipes.core.hub import push_model
-from recipes.core.log import read_record
-from recipes.core.models import build_model
+from recipes.core.models.saved import FLOW, holds_generator
+from recipes.core.models.hub import push_model
+from recipes.core.run.log import read_record
+from recipes.core.models.models import build_model
 from recipes.core.options import merge, read_options
-from recipes.core.run_folder import difference
-from recipes.core.runtime import UserError
-from recipes.core.unet import UNet
-from recipes.fidelity_core.precomputed import read
-from recipes.fidelity_core.weights import _check_tensors
+from recipes.core.run.run_folder import difference
+from recipes.core.errors import UserError
+from recipes.core.models.unet import UNet
+from recipes.core.fidelity.precomputed import read
+from recipes.core.fidelity.weights import _check_tensors
 
 CLASSIFIER = {
     "architecture": "resnet8",

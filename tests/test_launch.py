@@ -13,10 +13,11 @@ import pytest
 from accelerate.commands.launch import _validate_launch_command, launch_command, launch_command_parser
 
 from dataset_scripts import DataError
-from recipes.core import signals
-from recipes.core.commands import CONFIGS, configs
-from recipes.core.launch import find_config, launch
-from recipes.core.runtime import UserError, lost_processes
+from recipes.core.ranks import signals
+from recipes.core.commands import configs
+from recipes.core.ranks.launch import CONFIGS, find_config, launch
+from recipes.core.errors import UserError
+from recipes.core.ranks.runtime import lost_processes
 
 RECIPE = ["model.name=resnet8", "model.width=8", "batch=48", "data.memory_gb=0"]
 
@@ -109,11 +110,11 @@ def test_the_launch_configs_are_written_out(root, tmp_path):
 @pytest.mark.parametrize("options", [[], ["--config_file=cpu"], ["--config_file=cpu_2", "--num_processes=1"]], ids=str)
 def test_accelerate_warns_of_no_value_that_is_not_given(monkeypatch, caplog, tmp_path, options):
     monkeypatch.setattr("accelerate.commands.launch.default_config_file", str(tmp_path / "none"))
-    monkeypatch.setattr("recipes.core.launch.default_config_file", str(tmp_path / "none"))
+    monkeypatch.setattr("recipes.core.ranks.launch.default_config_file", str(tmp_path / "none"))
     monkeypatch.setattr("psutil.cpu_count", lambda logical=True: 64)  # for which accelerate would set threads, with a warning
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     made = []
-    monkeypatch.setattr("recipes.core.launch.run", lambda arguments: made.append(_validate_launch_command(arguments)) or 0)
+    monkeypatch.setattr("recipes.core.ranks.launch.run", lambda arguments: made.append(_validate_launch_command(arguments)) or 0)
     assert launch("train", [*options, "batch=64", "my.yaml"]) == 0 and caplog.text == ""
     ((arguments, *_),) = made
     assert arguments.module and arguments.training_script == "recipes.train"

@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 from recipes.core.config import Model
-from recipes.core.learner import check_statistics
-from recipes.core.models import build_model
-from recipes.core.reduce import sum_once
-from recipes.core.runtime import UserError
+from recipes.core.run.learner import check_statistics
+from recipes.core.models.models import build_model
+from recipes.core.ranks.reduce import sum_once
+from recipes.core.errors import UserError
 
 DIGITS = ["data.path=digits", "model.name=resnet8", "model.width=8", "batch=64"]
 PLAIN = ["optim.name=sgd", "optim.momentum=0", "optim.weight_decay=0", "optim.schedule=constant", "optim.lr=0.5"]

@@ -13,10 +13,10 @@ import torchvision
 from torch import nn
 
 from recipes.core.config import Model
-from recipes.core.models import build_model, check_input, find_heads, train_mode
-from recipes.core.networks import CifarNet
-from recipes.core.recompute import find_blocks
-from recipes.core.runtime import UserError
+from recipes.core.models.models import build_model, check_input, find_heads, train_mode
+from recipes.core.models.networks import CifarNet
+from recipes.core.models.recompute import find_blocks
+from recipes.core.errors import UserError
 
 
 pytestmark = pytest.mark.usefixtures("one_thread")

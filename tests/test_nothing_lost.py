@@ -23,11 +23,11 @@ from dataset_scripts.core.files.disk import DiskError, disk_fault
 from dataset_scripts.core.publish.export import export
 from dataset_scripts.core.files.hold import alone
 from dataset_scripts.core.files.replace import new_file, new_folder, recover, scratch, tidy, write_file
-from recipes.core import checkpoint
+from recipes.core.run import checkpoint
 from recipes.core.config import Model, Unet
-from recipes.core.models import build_model
-from recipes.core.unet import UNet
-from recipes.fidelity_core.store import Store
+from recipes.core.models.models import build_model
+from recipes.core.models.unet import UNet
+from recipes.core.fidelity.store import Store
 
 FORK = multiprocessing.get_context("fork")
 GAPS = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.scandir", "os.chmod", "os.chown", "shutil.rmtree"}

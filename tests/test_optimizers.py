@@ -9,9 +9,9 @@ import torchvision
 from torch import nn
 
 from recipes.core.config import Model, Optim
-from recipes.core.models import build_model
-from recipes.core.optimizers import build_optimizer, hidden_weights, orthogonalize
-from recipes.core.runtime import UserError
+from recipes.core.models.models import build_model
+from recipes.core.models.optimizers import build_optimizer, hidden_weights, orthogonalize
+from recipes.core.errors import UserError
 
 NAMES = ["adamw", "sgd", "muon"]
 
@@ -153,8 +153,8 @@ import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
 from recipes.core.config import Model, Optim
-from recipes.core.models import build_model
-from recipes.core.optimizers import build_optimizer
+from recipes.core.models.models import build_model
+from recipes.core.models.optimizers import build_optimizer
 
 accelerator = Accelerator(cpu=True)
 rank, world, out = accelerator.process_index, accelerator.num_processes, sys.argv[1]

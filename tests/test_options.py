@@ -10,7 +10,7 @@ import yaml
 
 from recipes.core.config import Generate, Train, read_config
 from recipes.core.options import describe, fields_of, flat, merge, opt, read_options, split_words, to_yaml
-from recipes.core.runtime import UserError
+from recipes.core.errors import UserError
 from recipes.evaluate import Evaluate
 from recipes.generate import Sample
 from recipes.push import Push

@@ -23,13 +23,13 @@ from dataset_scripts import DataError
 from dataset_scripts.core.builders import download
 from recipes import load_model
 from recipes.core.config import Data, Model, Train
-from recipes.core.models import build_model, find_heads, load_tensors, read_timm
+from recipes.core.models.models import build_model, find_heads, load_tensors, read_timm
 from recipes.core.options import merge, to_yaml
-from recipes.core.pretrained import find_pretrained, follow, origin, published_names, start_from_weights
-from recipes.core.run_folder import difference
-from recipes.core.runtime import UserError
-from recipes.core.weights import AtUrl, OnHub
-from recipes.fidelity_core import weights as of_extractors
+from recipes.core.models.pretrained import find_pretrained, follow, origin, published_names, start_from_weights
+from recipes.core.run.run_folder import difference
+from recipes.core.errors import UserError
+from recipes.core.models.weights import AtUrl, OnHub
+from recipes.core.fidelity import weights as of_extractors
 
 SQUEEZENET, TIMM = "squeezenet1_1", "resnet10t.c3_in1k"
 

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from recipes.core.report import as_json, draw
+from recipes.core.tasks.report import as_json, draw
 
 
 def test_a_picture_that_fails_is_a_warning(tmp_path):

@@ -13,7 +13,7 @@ import psutil
 import pytest
 import torch
 
-from recipes.core import checkpoint
+from recipes.core.run import checkpoint
 
 # Everything that could go out of step: augmentation, mixing, an average, momentum, a schedule.
 RECIPE = [

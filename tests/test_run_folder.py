@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from recipes.core import checkpoint
+from recipes.core.run import checkpoint
 from recipes.core.config import Train
-from recipes.core.run_folder import MARKER, open_run_folder
-from recipes.core.runtime import UserError
+from recipes.core.run.run_folder import MARKER, open_run_folder
+from recipes.core.errors import UserError
 
 
 def contents(folder):
@@ -75,9 +75,9 @@ def test_a_run_marks_its_folder_and_is_known_by_it(tmp_path, monkeypatch):
 
 HOLD = """
 import contextlib, os, sys, time
-from recipes.core import run_folder
+from recipes.core.run import run_folder
 from recipes.core.config import Train
-from recipes.core.runtime import UserError
+from recipes.core.errors import UserError
 run_folder.PATIENCE = 2
 print("ready", flush=True)
 while not os.path.exists("go"):
@@ -109,7 +109,7 @@ def holding(root, *outs):
 def test_two_at_once_do_not_share_a_folder(tmp_path, monkeypatch, root):
     """What is finished is looked at only once the folder is held."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("recipes.core.run_folder.PATIENCE", 1.6)
+    monkeypatch.setattr("recipes.core.run.run_folder.PATIENCE", 1.6)
     with holding(root, "one") as (other,):
         assert other.stdout.readline().strip() == "one"
         with pytest.raises(UserError, match="in use by a run that is going on"), opened("one"):
@@ -121,7 +121,7 @@ def test_two_at_once_do_not_share_a_folder(tmp_path, monkeypatch, root):
 
 def test_a_run_of_the_same_options_is_not_begun_beside_one_that_lives(tmp_path, monkeypatch, root, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("recipes.core.run_folder.PATIENCE", 1.6)
+    monkeypatch.setattr("recipes.core.run.run_folder.PATIENCE", 1.6)
     with holding(root, "") as (first,):
         assert first.stdout.readline().strip() == "runs/digits-1"  # it has no checkpoint yet
         with pytest.raises(UserError, match="runs/digits-1 is in use by a run of the same options.*out="), opened(None):

@@ -14,12 +14,12 @@ import safetensors.torch
 
 from dataset_scripts import DataError, load_dataset
 from dataset_scripts.core.image.decode import Frame, decode_image
-from recipes.core import splits
+from recipes.core.data import splits
 from recipes.core.config import Data
-from recipes.core.data import find_data
-from recipes.core.fingerprint import difference, fingerprint
-from recipes.core.runtime import UserError
-from recipes.core.splits import choose_parts, choose_test
+from recipes.core.data.data import find_data
+from recipes.core.data.fingerprint import difference, fingerprint
+from recipes.core.errors import UserError
+from recipes.core.data.splits import choose_parts, choose_test
 
 TINY = ["model.name=resnet8", "model.width=8", "data.size=8", "batch=8", "optim.lr=0.01"]
 
@@ -348,7 +348,7 @@ def test_ranks_with_different_data_stop(run_processes, root, make, tmp_path):
 def test_data_that_changed_since_a_run_began(run_processes, root, make, tmp_path):
     folder = make({"train": {"ant": 16, "bee": 16}, "test": {"ant": 4, "bee": 4}})
     options = [f"data.path={folder}", *TINY, "epochs=2", "save_every=8", f"out={tmp_path / 'run'}"]
-    killed = "import os\nimport recipes.core.checkpoint as c\nsave = c.save\n" \
+    killed = "import os\nimport recipes.core.run.checkpoint as c\nsave = c.save\n" \
              "def once(*args, **kwargs):\n    save(*args, **kwargs)\n    os._exit(9)\nc.save = once\n" \
              f"import runpy\nrunpy.run_path({str(root / 'recipes/train.py')!r}, run_name='__main__')\n"  # fmt: skip
     (tmp_path / "killed.py").write_text(killed)

@@ -10,7 +10,7 @@ import time
 import psutil
 import pytest
 
-from recipes.core import checkpoint
+from recipes.core.run import checkpoint
 
 RECIPE = ["model.name=resnet8", "model.width=8", "data.memory_gb=0", "batch=48", "epochs=40", "evaluate_every=40", "save_every=1000000"]  # with data workers
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
@@ -71,7 +71,7 @@ def lines(errors):
 
 LISTENING = """
 import ctypes, os, sys, time
-from recipes.core import signals
+from recipes.core.ranks import signals
 signals.GRACE = 2.0
 listener = signals.listen()
 listener.wish = sys.argv[1]
@@ -156,7 +156,7 @@ def test_a_process_whose_launcher_is_gone_stops_and_one_that_has_none_goes_on(st
 WORKERS = """
 import multiprocessing, os, signal, sys, time
 import torch
-from recipes.core.stopping import Loader
+from recipes.core.ranks.stopping import Loader
 
 class Numbers(torch.utils.data.Dataset):
     def __len__(self):

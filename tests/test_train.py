@@ -14,7 +14,7 @@ import yaml
 
 from dataset_scripts import load_dataset
 from recipes.core.config import Model
-from recipes.core.models import build_model
+from recipes.core.models.models import build_model
 
 FILES = ".run.json README.md config.json config.yaml confusion.png curves.png data.json log.jsonl metrics.json mistakes.png model.safetensors".split()
 SHORT = ["model.name=resnet8", "model.width=8", "optim.name=sgd", "optim.lr=0.02", "batch=24", "accumulate=2"]

@@ -10,8 +10,6 @@ from pathlib import Path
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.files.replace import write_file
 
-CONFIGS = Path(__file__).resolve().parent.parent.parent / "accelerate_configs"  # beside `recipes`, installed or not
-
 
 def train(words: list[str]) -> int:
     """trains an image classifier"""
@@ -34,7 +32,7 @@ def fidelity(words: list[str]) -> int:
 
 
 def _launch(recipe: str, words: list[str]) -> int:
-    from recipes.core.launch import launch  # it takes seconds to import
+    from recipes.core.ranks.launch import launch  # it takes seconds to import
 
     return launch(recipe, words)
 
@@ -50,6 +48,8 @@ def push_model(words: list[str]) -> int:
 
 def configs(words: list[str]) -> int:
     """writes the launch configs and the SLURM script into a folder"""
+    from recipes.core.ranks.launch import CONFIGS
+
     parser = argparse.ArgumentParser("dataset-scripts configs", description="Writes the launch configs and the SLURM script.")
     parser.add_argument("folder", nargs="?", type=Path, default=Path(CONFIGS.name), help="default: %(default)s")
     folder = parser.parse_args(words).folder

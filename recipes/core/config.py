@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from recipes.core.options import flat, merge, opt, split_words
-from recipes.core.runtime import UserError
+from recipes.core.errors import UserError
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 LARGEST_SIDE = 16_384  # pixels

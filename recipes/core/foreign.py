@@ -15,7 +15,7 @@ import torch
 
 from dataset_scripts.core import errors
 from dataset_scripts.core.errors import DataError
-from recipes.core.runtime import UserError
+from recipes.core.errors import UserError
 
 LARGEST = 50_000_000  # bytes of a text file: a million names of classes take less
 LONGEST_NAME, LONGEST_TEXT = 300, 10_000  # characters in a pickle, of names of code and of others

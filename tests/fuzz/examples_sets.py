@@ -184,8 +184,8 @@ def recipe_config() -> Folder:
 @example("model_folder", "model")
 def model_folder() -> Folder:
     from recipes.core.config import Model
-    from recipes.core.export import weights_of
-    from recipes.core.models import build_model
+    from recipes.core.models.saved import weights_of
+    from recipes.core.models.models import build_model
 
     torch.manual_seed(0)
     info = {"architecture": "resnet8", "width": 1, "labels": ["ant", "bee"], "channels": 1, "size": 8, "resize": "whole",

@@ -30,11 +30,12 @@ from dataset_scripts.core.card.standalone import card_header
 from dataset_scripts.core.files.listing import Files
 from dataset_scripts.core.load.detect import detect
 from dataset_scripts.core.load.script import find_script
-from recipes.core import checkpoint, config
-from recipes.core.export import load_generator, load_model
+from recipes.core import config
+from recipes.core.run import checkpoint
+from recipes.core.models.saved import load_generator, load_model
 from recipes.core.options import to_yaml
-from recipes.core.runtime import UserError
-from recipes.fidelity_core import precomputed
+from recipes.core.errors import UserError
+from recipes.core.fidelity import precomputed
 
 ALLOWED = (DataError, TrustError, UserError)
 FILLED = (examples_binary, examples_sets, examples_tables)  # which add to EXAMPLES

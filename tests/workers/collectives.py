@@ -11,15 +11,16 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from recipes.core.augment import Prepare
+from recipes.core.data.augment import Prepare
 from recipes.core.config import Model
-from recipes.core.evaluation import evaluate
-from recipes.core.images import Images
-from recipes.core.initialization import initialize, verify_equal
-from recipes.core.models import build_model
-from recipes.core.reduce import average_buffers, reduce_value
-from recipes.core.runtime import UserError, finish
-from recipes.core.sampler import StreamSampler
+from recipes.core.tasks.evaluation import evaluate
+from recipes.core.data.images import Images
+from recipes.core.ranks.initialization import initialize, verify_equal
+from recipes.core.models.models import build_model
+from recipes.core.ranks.reduce import average_buffers, reduce_value
+from recipes.core.errors import UserError
+from recipes.core.ranks.runtime import finish
+from recipes.core.ranks.sampler import StreamSampler
 
 accelerator = Accelerator(cpu=True)
 rank, world = accelerator.process_index, accelerator.num_processes

@@ -11,14 +11,15 @@ from pathlib import Path
 import torch
 from torch.utils.data import BatchSampler, DataLoader
 
-from recipes.core.classifier import Classifier
+from recipes.core.tasks.classifier import Classifier
 from recipes.core.config import Train
-from recipes.core.data import find_data, load_splits
+from recipes.core.data.data import find_data, load_splits
 from recipes.core.options import merge
-from recipes.core.reduce import gather_tensors
-from recipes.core.runtime import UserError, finish, start
-from recipes.core.sampler import StreamSampler
-from recipes.core.step import ddp_options
+from recipes.core.ranks.reduce import gather_tensors
+from recipes.core.errors import UserError
+from recipes.core.ranks.runtime import finish, start
+from recipes.core.ranks.sampler import StreamSampler
+from recipes.core.run.gradient import ddp_options
 from recipes.train import test
 
 cases = [json.loads(argument) for argument in sys.argv[1:]]

@@ -1,0 +1,114 @@
+"""The image and the label column of a dataset, and labels as class indices."""
+
+import re
+from typing import Any
+
+import datasets
+import numpy as np
+
+from dataset_scripts.core.image.columns import has_image
+from recipes.core.config import Data
+from recipes.core.errors import UserError
+
+MISSING = -1  # the index of an image without a label
+UNLABELLED = "image"  # the one class of images without labels
+HIDDEN = "-1"  # how tables write that a label is withheld, beside classes that are numbers
+BETWEEN = re.compile(r"[\s,;|]+")  # between the labels of an image that has several
+
+
+def image_column(rows: datasets.Dataset, data: Data) -> str:
+    """The column of the images: the given one, the only one, or `image`; a UserError if there is none of these."""
+    return _column(rows, data.image, "image", lambda feature: isinstance(feature, datasets.Image) and has_image(feature))
+
+
+def label_column(rows: datasets.Dataset, data: Data, labelled: bool) -> str | None:
+    """The column of the classes, likewise; None if images need no labels and there is none."""
+
+    def is_class(feature: Any) -> bool:
+        return isinstance(feature, datasets.ClassLabel)
+
+    if not labelled and data.label is None and "label" not in rows.features and not any(map(is_class, rows.features.values())):
+        return None
+    return _column(rows, data.label, "label", is_class)
+
+
+def _column(rows: datasets.Dataset, wanted: str | None, usual: str, fits: Any) -> str:
+    features = rows.features
+    if wanted is not None:
+        if wanted not in features:
+            raise UserError(f"data.{usual}={wanted}: there is no such column, only {', '.join(features)}")
+        if usual == "image" and not fits(features[wanted]):
+            raise UserError(f"data.image={wanted} holds no images but {features[wanted]}")
+        return wanted
+    fitting = [name for name, feature in features.items() if fits(feature)]
+    if usual in fitting or (usual == "label" and usual in features):
+        return usual
+    if len(fitting) == 1:
+        return fitting[0]
+    what = f"several {usual} columns ({', '.join(fitting)})" if fitting else f"no {usual} column (only {', '.join(features)})"
+    more = "" if fitting or usual == "image" else ", or put the images into a folder for each class (generate.py takes them as they are)"
+    raise UserError(f"the dataset has {what}: set data.{usual}{more}")
+
+
+def labels_of(rows: datasets.Dataset, column: str | None, classes: list[str] | None, where: str) -> tuple[np.ndarray, list[str]]:
+    """The labels, int64 (N,), with MISSING for those that are hidden, and the classes.
+
+    Args:
+        column: None for images without labels, which are all of one class.
+        classes: what the labels are to be indices of; None takes the names of the ClassLabel, or the sorted values of the
+            column.
+        where: for messages.
+
+    Raises:
+        UserError: a value that is not one class, or one that `classes` lacks.
+    """
+    if column is None:
+        return np.zeros(len(rows), np.int64), classes or [UNLABELLED]
+    if column not in rows.features:
+        raise UserError(f"{where} has no column {column}, only {', '.join(rows.features)}: set data.label")
+    feature = rows.features[column]
+    values = rows.select_columns([column]).with_format("arrow")[:][column].to_pylist()
+    if isinstance(feature, datasets.ClassLabel):
+        names = list(feature.names)
+        beyond = next((row for row, value in enumerate(values) if value is not None and value >= len(names)), None)
+        if beyond is not None:
+            raise UserError(f"{where}: row {beyond} has the label {values[beyond]}, and there are {len(names)} classes")
+        values = [None if value is None or value < 0 else names[value] for value in values]
+    elif not isinstance(feature, datasets.Value) or feature.dtype.startswith("float"):
+        raise UserError(f"{where}: column {column} holds {feature}, not one class a row")
+    else:
+        values = [None if value is None else str(value) for value in values]
+        numeric = feature.dtype.startswith(("int", "uint"))
+        names = sorted({value for value in values if value is not None}, key=int if numeric else None)
+    if HIDDEN in names and all(name.isdigit() for name in names if name != HIDDEN):
+        names = [name for name in names if name != HIDDEN]
+        values = [None if value == HIDDEN else value for value in values]
+    if classes is None:
+        classes = names
+        _check_joint(classes, f"{where}, column {column}")
+    index = {name: number for number, name in enumerate(classes)}
+    unknown = next((value for value in values if value is not None and value not in index), None)
+    if unknown is None and isinstance(feature, datasets.ClassLabel):
+        unknown = next((name for name in names if name not in index), None)
+    if unknown is not None:
+        few = ", ".join(classes[:10]) + (", …" if len(classes) > 10 else "")
+        raise UserError(f"{where} has the class {unknown!r}, which is none of the training split: {few}")
+    return np.array([MISSING if value is None else index[value] for value in values], np.int64), classes
+
+
+def class_of(classes: list[str], index: int) -> str:
+    """The name of a class, quoted where it would be lost in a sentence."""
+    name = classes[index]
+    return name if re.fullmatch(r"[\w.-]{1,60}", name) else repr(name[:60])
+
+
+def _check_joint(classes: list[str], where: str) -> None:
+    """Refuses a class whose name is a list of others: the labels of images that have several."""
+    known = set(classes)
+    for name in classes:
+        parts = BETWEEN.split(name.strip())
+        if len(parts) > 1 and all(part in known for part in parts):
+            raise UserError(
+                f"{where}: the class {name!r} looks like {len(parts)} labels of one image ({', '.join(parts[:3])}), and a classifier "
+                "learns one each: give a column with one label, or rename the class if that is its name"
+            )

@@ -1,0 +1,183 @@
+"""The data of a recipe: splits, columns, classes, input size and normalisation, found or given."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from accelerate import PartialState
+from tqdm import tqdm
+
+from dataset_scripts.core.image.decode import Frame
+from recipes.core.data.augment import draws_needed
+from recipes.core.config import Augment, Data
+from recipes.core.data.fingerprint import Fingerprint, evenly, image_columns, shared_images, verify_data
+from recipes.core.data.images import Images
+from recipes.core.ranks.reduce import from_main
+from recipes.core.errors import UserError
+from recipes.core.data.splits import Part, Parts, choose_parts, choose_test
+
+SAMPLE = 1024  # training images from which mean and std are measured
+LARGEST_INPUT = 224  # pixels a side, unless more are asked for
+GREY = ("1", "L", "LA", "I;16", "I;16B", "I;16L", "I;16N")
+
+
+@dataclass
+class Splits:
+    """What a model is trained and tested on.
+
+    Attributes:
+        train, test: batches of uint8 images.
+        validation: what steers the training; None if there is no such split.
+        classes: the names of the classes, by index.
+        data: the configuration, with all that was found filled in.
+        fingerprint: of the rows, equal on all ranks.
+        notes: what a person should know about the data.
+    """
+
+    train: Images
+    validation: Images | None
+    test: Images
+    classes: list[str]
+    data: Data
+    fingerprint: Fingerprint
+    notes: list[str]
+
+    def counts(self) -> str:
+        """How many images there are of each kind, in words."""
+        names = {"training": self.train, "validation": self.validation, "test": self.test}
+        counts = [f"{len(images):,} {name}" for name, images in names.items() if images is not None]
+        return f"{', '.join(counts[:-1])} and {counts[-1]} images"
+
+    def tested_on(self) -> str:
+        """Which rows judge the model, in words."""
+        split = self.data.test_split
+        return f"split {split}" if split else f"{self.data.holdout:.0%} of each class, which were held out"
+
+
+def find_data(data: Data, labelled: bool = True, steered: bool = False) -> Parts:
+    """Loads the splits of a run, compares them over all ranks, and looks at the header of every image.
+
+    Args:
+        labelled, steered: as of `choose_parts`.
+
+    Returns:
+        The rows of each part, with size, channels and the way to resize filled into their `data`.
+
+    Raises:
+        UserError: what is missing or does not fit, with the option that settles it; or ranks that have different data.
+    """
+    parts = choose_parts(data, labelled, steered)
+    parts.fingerprint = verify_data(parts)
+    found, notes = from_main(lambda: (_probe(parts), _compare(parts)))
+    parts.data = replace(parts.data, **found)
+    parts.notes += notes
+    return parts
+
+
+def load_splits(parts: Parts, augment: Augment, seed: int, measure: bool = True) -> Splits:
+    """Makes batches of what `find_data` found; every rank gets the same.
+
+    Args:
+        measure: take mean and standard deviation, if they are not given, of the training images. Without, both are
+            0.5, so that values lie in -1..1.
+
+    Raises:
+        UserError: mean or std that do not fit the channels.
+    """
+    data = parts.data
+    if data.mean is None or data.std is None:
+        half = [0.5] * data.channels
+        mean, std = from_main(lambda: _statistics(parts)) if measure else (half, half)
+        data = replace(data, mean=data.mean or mean, std=data.std or std)
+    if not len(data.mean) == len(data.std) == data.channels:
+        raise UserError(f"data.mean={data.mean} data.std={data.std} do not fit {data.channels} channels")
+    train = images_of(parts.train, data, scale=augment.scale, seed=seed, draws=draws_needed(augment), alternate=augment.alternate)
+    validation = None if parts.validation is None else images_of(parts.validation, data)
+    return Splits(train, validation, images_of(parts.test, data), parts.classes, data, parts.fingerprint, parts.notes)
+
+
+def load_test(data: Data, classes: list[str]) -> tuple[Images, Part, Data, list[str]]:
+    """The images to judge a trained model of these classes on, whose size, channels and way to resize `data` says.
+
+    Returns:
+        The images, the rows that they are, the options with what was found filled in, and notes.
+
+    Raises:
+        UserError: what is missing or does not fit, with the option that settles it.
+    """
+    part, data, notes = choose_test(data, classes)
+    return images_of(part, data), part, data, notes
+
+
+def images_of(part: Part, data: Data, **options: Any) -> Images:
+    """Batches of the images of a part, of the size, channels and kind that `data` says."""
+    options = {"memory_gb": data.memory_gb, "progress": PartialState().is_main_process, "numbers": part.indices} | options
+    return Images(part.rows, data.image, part.labels, size=data.size, channels=data.channels, crop=data.resize == "crop",
+                  **options)  # fmt: skip
+
+
+def _compare(parts: Parts) -> list[str]:
+    """Looks for test images among the training images.
+
+    Raises:
+        UserError: most of them are there.
+    """
+    notes = []
+    for part in filter(None, (parts.validation, parts.test)):
+        shared, count, first = shared_images(parts.train, part, parts.data.image)
+        if not shared:
+            continue
+        said = (f"{shared:,} of {count:,} {part.split} images that were looked at are training images too, byte for byte "
+                f"(row {first[0]} is row {first[1]} of {parts.train.split})")  # fmt: skip
+        if shared > count / 2:
+            raise UserError(f"{parts.data.path}: {said}: choose other splits, or leave them out to hold a part of each class out")
+        notes.append(said)
+    return notes
+
+
+def _frames(parts: Parts) -> Iterable[Frame]:
+    """The headers of all images."""
+    sources = list({id(part.source): part for part in (parts.train, parts.validation, parts.test) if part}.values())
+    with tqdm(total=sum(len(part.source) for part in sources), desc="headers", unit="image", leave=False, delay=1) as bar:
+        for part in sources:
+            row = 0
+            for column in image_columns(part.source, parts.data.image):
+                for value in column:
+                    yield Frame.of_stored(value, f"row {row}")
+                    row += 1
+                bar.update(len(column))
+
+
+def _probe(parts: Parts) -> dict[str, Any]:
+    """Size, channels and the way to resize, from the headers of all images, or of as many as settle it."""
+    data, sides = parts.data, []
+    first, alike, grey = None, True, True
+    for frame in _frames(parts):
+        first = first or frame.size
+        alike = alike and frame.size == first and first[0] == first[1]
+        grey = grey and frame.mode in GREY
+        sides.append(min(frame.size))
+        if data.size and (data.resize or not alike) and (data.channels or not grey):
+            break
+    side = int(np.median(sides))
+    size = data.size or (side if alike else min(LARGEST_INPUT, max(8, side // 8 * 8)))
+    channels = data.channels or (1 if grey else 3)
+    if channels not in (1, 3):
+        raise UserError(f"data.channels={channels}: choose 1 or 3")
+    return {"size": size, "channels": channels, "resize": data.resize or ("whole" if alike else "crop")}
+
+
+def _statistics(parts: Parts) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each channel, of values in 0..1, over up to SAMPLE training images."""
+    part = parts.train
+    part = part.take(evenly(len(part), SAMPLE), part.split)
+    chosen = images_of(part, parts.data, memory_gb=0.0)
+    total, squares, count = 0.0, 0.0, 0
+    for start in range(0, len(chosen), 64):
+        pixels = chosen[range(start, min(start + 64, len(chosen)))]["pixels"].double() / 255
+        total, squares = total + pixels.sum((0, 1, 2)), squares + pixels.square().sum((0, 1, 2))
+        count += pixels[..., 0].numel()
+    mean = total / count
+    std = (squares / count - mean.square()).clamp(min=0).sqrt().clamp(min=1 / 255)
+    return [round(value, 4) for value in mean.tolist()], [round(value, 4) for value in std.tolist()]

@@ -1,0 +1,118 @@
+"""What the processes tell each other."""
+
+import contextlib
+import os
+import pickle
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from accelerate import PartialState
+
+from recipes.core.ranks import environment
+from recipes.core.errors import UserError
+
+PATIENCE = timedelta(days=7)  # the others wait while one process computes distances, which takes long
+
+
+class Ranks:
+    """The processes of this run.
+
+    Attributes:
+        rank, world: this process, and how many there are.
+        main: this process computes the metrics.
+        device: where the extractor runs.
+    """
+
+    def __init__(self, cuda: bool):
+        if fault := environment.fault_of(os.environ):
+            raise UserError(fault)
+        self.state = PartialState(cpu=not (cuda and torch.accelerator.is_available()))
+        self.rank, self.world, self.main = self.state.process_index, self.state.num_processes, self.state.is_main_process
+        self.device = self.state.device if cuda else torch.device("cpu")
+        # Its own group: gloo passes objects without a GPU, and a group's patience is fixed when it is made.
+        self.group = dist.new_group(backend="gloo", timeout=PATIENCE) if self.world > 1 else None
+
+    def close(self) -> None:
+        if self.group is not None:
+            dist.destroy_process_group(self.group)
+
+    def on_main(self, compute: Callable[[], Any]) -> Any:
+        """What the main process computes, there; None on the others. Its error comes to all, so that none waits for it."""
+        result, error = None, None
+        if self.main:
+            try:
+                result = compute()
+            except Exception as caught:
+                error = caught
+        self.all_done(error)
+        return result
+
+    def share(self, compute: Callable[[], Any]) -> Any:
+        """What the main process computes, on every process; its error too."""
+        value = [self.on_main(compute)]
+        if self.world > 1:
+            dist.broadcast_object_list(value, src=0, group=self.group)
+        return value[0]
+
+    def gather(self, value: Any) -> list[Any]:
+        """The values of all processes, by rank."""
+        if self.world == 1:
+            return [value]
+        values = [None] * self.world
+        dist.all_gather_object(values, value, group=self.group)
+        return values
+
+    def wait(self) -> None:
+        self.gather(None)
+
+    def all_done(self, error: Exception | None) -> None:
+        """Raises the first error of any process on all of them."""
+        errors = [other for other in self.gather(error and sendable(error)) if other is not None]
+        if error is not None:
+            raise error
+        if errors:
+            raise errors[0]
+
+    def first_of_machine(self, compute: Callable[[], Any]) -> Any:
+        """Computes on one process of each machine, then on the others, which find what the first has fetched."""
+        result, error = None, None
+        for turn in (True, False):
+            if self.state.is_local_main_process is turn:
+                try:
+                    result = compute()
+                except Exception as caught:
+                    error = caught
+            self.all_done(error)
+        return result
+
+    def same(self, value: Any, what: str) -> Any:
+        """Checks that all processes have the same value.
+
+        Raises:
+            UserError: they differ, which means that machines hold different files.
+        """
+        for rank, other in enumerate(self.gather(value)):
+            if other != value:
+                raise UserError(f"{what} of process {rank} and of process {self.rank} differ: {other} and {value}")
+        return value
+
+
+@contextlib.contextmanager
+def ranks_of(cuda: bool) -> Iterator[Ranks]:
+    """The processes, and a group of theirs that is gone afterwards."""
+    ranks = Ranks(cuda)
+    yield ranks
+    ranks.wait()  # none leaves before all have read the last message
+    ranks.close()
+
+
+def sendable(error: Exception) -> Exception:
+    """The error, or its text where it cannot travel between processes."""
+    try:
+        pickle.loads(pickle.dumps(error))
+        return error
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")

@@ -1,0 +1,214 @@
+"""Trained models as files: weights as the library of the architecture names them, and what they are for."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import nn
+
+from recipes.core.config import Generate, Model, Unet
+from recipes.core.data.data import Splits
+from recipes.core.foreign import read_json, read_tensors, reading, state_dict
+from recipes.core.models.generator import Generator
+from recipes.core.models.hub import fetch_model
+from recipes.core.models.models import MOST_CLASSES, WIDEST, build_model, load_tensors
+from recipes.core.errors import UserError
+from recipes.core.models.unet import LIMITS, UNet
+
+HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+FLOW = "flow of a U-Net"  # the architecture of what `recipes/generate.py` trains
+LARGEST_SIDE = 4096  # pixels
+MOST_STEPS = 10_000
+
+Info = dict[str, Any]
+
+
+def weights_of(model: nn.Module) -> bytes:
+    """The content of `model.safetensors`."""
+    return safetensors.torch.save({name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()})
+
+
+def describe_classifier(model: Model, splits: Splits) -> str:
+    """The content of `config.json`: architecture, classes, and the input that it was trained on."""
+    return as_json({"architecture": model.name, "width": model.width} | describe_images(splits))
+
+
+def describe_generator(config: Generate, splits: Splits) -> str:
+    """The content of `config.json`: network, classes, the images that it was trained on, and how to draw."""
+    network, drawing = vars(config.model), {"guidance": config.flow.guidance, "steps": config.flow.steps}
+    return as_json({"architecture": FLOW} | network | describe_images(splits) | drawing)
+
+
+def describe_images(splits: Splits) -> Info:
+    names = ("channels", "size", "resize", "mean", "std")
+    return {"labels": splits.classes} | {name: getattr(splits.data, name) for name in names}
+
+
+def as_json(info: Info) -> str:
+    return json.dumps(info, indent=2, ensure_ascii=False)
+
+
+def load_model(path: str | Path, revision: str | None = None) -> tuple[nn.Module, Info]:
+    """Loads a classifier that `recipes/train.py` wrote.
+
+    The weights of torchvision's and timm's architectures have the names that these libraries give them:
+    `torchvision.models.get_model(NAME, num_classes=K).load_state_dict(safetensors.torch.load_file(…))` takes them too.
+
+    Args:
+        path: a run folder, a copy of its `model.safetensors` and `config.json`, a checkpoint of a run
+            (`runs/digits-1/checkpoints/000000001408`), or, where nothing of the name is here, a model on the Hub.
+        revision: the branch, tag or commit on the Hub.
+
+    Returns:
+        The model on the CPU in evaluation mode, from float32 (B, C, S, S) to logits (B, K); and its description:
+        architecture, labels (the K classes), channels C, size S, resize, and mean and std, which are taken off and
+        divided by after pixels became 0..1.
+
+    Raises:
+        UserError: there is no model there, it is a generator, or it is damaged.
+    """
+
+    def build(info: Info) -> nn.Module:
+        if info["architecture"] == FLOW:
+            raise UserError("it is a generator, which load_generator loads")
+        return build_model(Model(name=info["architecture"], width=info["width"]), info["channels"], len(info["labels"]))
+
+    return load(path, revision, build)
+
+
+def load_generator(path: str | Path, revision: str | None = None) -> tuple[Generator, Info]:
+    """Loads a generator that `recipes/generate.py` wrote.
+
+    Args:
+        path, revision: as of `load_model`.
+
+    Returns:
+        A `Generator` on the CPU in evaluation mode, from noise, float32 (B, C * S * S), and labels, int64 (B,), to uint8
+        (B, 3, S, S), as torch-fidelity asks of a generator; and its description: architecture, labels (the K classes),
+        channels C, size S, guidance and steps, which may be changed on the generator, and what it was trained with.
+
+    Raises:
+        UserError: there is no model there, it is a classifier, or it is damaged.
+    """
+
+    def build(info: Info) -> nn.Module:
+        if info["architecture"] != FLOW:
+            raise UserError(f"it is a classifier ({info['architecture']}), which load_model loads")
+        unet = Unet(info["width"], info["depth"], info["blocks"])
+        return UNet(unet, info["channels"], len(info["labels"]))
+
+    network, info = load(path, revision, build)
+    return Generator(
+        network, info["channels"], info["size"], info["mean"], info["std"], info["guidance"], info["steps"]
+    ), info
+
+
+def holds_generator(path: Path) -> bool:
+    """Whether a path is a run folder of `recipes/generate.py`, a copy of it, or a checkpoint of such a run."""
+    try:
+        return read_json(run_of(path) / "config.json").get("architecture") == FLOW
+    except (OSError, UserError):
+        return False
+
+
+def run_of(path: Path) -> Path:
+    """The run folder that a path is, or whose checkpoint it is."""
+    return path.parent.parent if path.parent.name == "checkpoints" else path
+
+
+def read_info(folder: Path) -> Info:
+    """The content of `config.json`, after a look at every value of it.
+
+    Raises:
+        FileNotFoundError: there is none.
+        UserError: a value is missing, of another type, or larger than is sensible.
+    """
+    path = folder / "config.json"
+    info = read_json(path)
+    is_flow = info.get("architecture") == FLOW
+
+    def check(name: str, holds: bool, what: str) -> None:
+        if not holds:
+            said = "is missing" if name not in info else f"{str(info[name])[:100]!r} is not {what}"
+            raise UserError(f"{path}: {name} {said}")
+
+    whole = {"channels": 3, "size": LARGEST_SIDE}
+    whole |= LIMITS | {"steps": MOST_STEPS} if is_flow else {"width": WIDEST}
+    for name, most in whole.items():
+        value = info.get(name)
+        check(name, type(value) is int and 1 <= value <= most, f"a whole number from 1 to {most:,}")
+    check("channels", info["channels"] != 2, "1 or 3")
+    name = info.get("architecture")
+    check("architecture", isinstance(name, str) and 0 < len(name) <= 200, "a name")
+    check("resize", info.get("resize") in ("whole", "crop", None), "whole or crop")
+    labels = info.get("labels")
+    is_list = isinstance(labels, list) and all(isinstance(label, str) for label in labels)
+    check("labels", is_list and 1 <= len(labels) <= MOST_CLASSES, f"a list of 1 to {MOST_CLASSES:,} texts")
+    for name in ("mean", "std"):
+        values = info.get(name)
+        is_list = isinstance(values, list) and len(values) in (1, info["channels"]) and all(map(_is_number, values))
+        check(name, is_list and (name == "mean" or min(values) > 0), f"a list of {info['channels']} numbers")
+        info[name] = [float(value) for value in values]
+    if is_flow:
+        check("guidance", _is_number(info.get("guidance")), "a number")
+        multiple = 2 ** (info["depth"] - 1)
+        check("size", info["size"] % multiple == 0, f"a multiple of {multiple}, as depth={info['depth']} asks")
+    return info
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and -1e6 < value < 1e6
+
+
+def load(path: str | Path, revision: str | None, build: Callable[[Info], nn.Module]) -> tuple[nn.Module, Info]:
+    """Builds a model from its description, and loads its weights.
+
+    Nothing of a size that the description states is allocated before the weights, which take as much, have been read.
+    """
+    if not Path(path).exists() and HUB_NAME.fullmatch(str(path)):
+        path = fetch_model(str(path), revision)
+    path = Path(path)
+    folder = run_of(path)
+    try:
+        info = read_info(folder)
+        file = path / ("model.safetensors" if folder == path else "state.pt")
+        weights = read_tensors(file)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise UserError(f"{path} is neither a run folder nor a checkpoint of one: {error.filename} is missing") from error
+    if file.suffix == ".pt":
+        with reading(file):
+            weights = weights["ema"] or weights["model"]
+    weights = state_dict(weights, str(file))
+    try:
+        with reading("the model cannot be read"):
+            check_shapes(build, info, weights)
+            model = build(info)
+            load_tensors(model, weights)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    return model.eval(), info
+
+
+def check_shapes(build: Callable[[Info], nn.Module], info: Info, weights: dict[str, torch.Tensor]) -> None:
+    """Compares the weights with the shapes that the description asks for, without making tensors of these.
+
+    Raises:
+        UserError: they differ, and where.
+    """
+    with torch.device("meta"):
+        try:
+            wanted = build(info).state_dict()
+        except (NotImplementedError, RuntimeError) as error:
+            if "meta" not in str(error):
+                raise
+            return  # some networks of timm compute while they are built
+    if odd := sorted(wanted.keys() ^ weights.keys()):
+        raise UserError(f"config.json and weights differ: {odd[0][:100]} is in one of them only")
+    for name, tensor in wanted.items():
+        if tensor.shape != weights[name].shape:
+            shapes = f"{list(weights[name].shape)}, not {list(tensor.shape)}"
+            raise UserError(f"config.json and weights differ: {name[:100]} is {shapes}")

@@ -1,0 +1,51 @@
+"""Which sample is seen when, and by which rank."""
+
+from collections.abc import Iterator, Sized
+
+from torch.utils.data import DistributedSampler
+
+from recipes.core.ranks.random_numbers import permutation
+
+
+class StreamSampler(DistributedSampler):
+    """A DistributedSampler over an endless stream: one permutation of the dataset after the other.
+
+    Position p of the stream lies in epoch e = p // N and holds sample i = permutation(N, seed, e)[p % N]. It is given
+    out as the index e * N + i, which tells both, so that an augmentation can depend on the epoch. Rank r of P takes
+    the positions p with p % P == r: any P ranks that read B / P indices each read the same global batch of B samples,
+    no sample is repeated or left out within an epoch, and a batch may cross from one epoch into the next.
+
+    Args:
+        dataset: something with a length.
+        num_replicas, rank: P and r.
+        seed: what the permutations depend on.
+        start: the first position, counted over all ranks.
+        stop: the position to stop before; None ends with the epoch in which `start` lies.
+    """
+
+    def __init__(self, dataset: Sized, num_replicas: int, rank: int, seed: int = 0, start: int = 0, stop: int | None = None):
+        super().__init__(dataset, num_replicas=num_replicas, rank=rank, shuffle=True, seed=seed)
+        self.start = start
+        self.stop = stop
+
+    def set_epoch(self, epoch: int) -> None:
+        """Starts at the beginning of this epoch."""
+        super().set_epoch(epoch)
+        self.start = epoch * len(self.dataset)
+
+    def _range(self) -> range:
+        size = len(self.dataset)
+        stop = self.stop if self.stop is not None else (self.start // size + 1) * size
+        first = self.start + (self.rank - self.start) % self.num_replicas
+        return range(first, stop, self.num_replicas)
+
+    def __len__(self) -> int:
+        return len(self._range())
+
+    def __iter__(self) -> Iterator[int]:
+        size, epoch, order = len(self.dataset), None, None
+        for position in self._range():
+            if position // size != epoch:
+                epoch = position // size
+                order = permutation(size, self.seed, epoch)
+            yield epoch * size + int(order[position % size])

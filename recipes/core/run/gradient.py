@@ -1,0 +1,104 @@
+"""The gradient of a batch: fast by DDP, or the same bits on every number of processes."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils.dataclasses import DDPCommunicationHookType
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+
+from recipes.core.config import Ddp
+from recipes.core.ranks.random_numbers import derive
+from recipes.core.ranks.reduce import gather_tensors
+from recipes.core.errors import UserError
+
+Batch = dict[str, torch.Tensor]
+Loss = Callable[[nn.Module, Batch, int], torch.Tensor]  # (model, part of a batch, position) -> losses (B,)
+
+
+def ddp_options(ddp: Ddp) -> dict[str, Any]:
+    """The arguments of `accelerate.DistributedDataParallelKwargs`.
+
+    Raises:
+        UserError: no such compression.
+    """
+    hooks = {"no": DDPCommunicationHookType.NO, "fp16": DDPCommunicationHookType.FP16, "bf16": DDPCommunicationHookType.BF16}
+    if ddp.compress not in hooks:
+        raise UserError(f"ddp.compress={ddp.compress}: choose {', '.join(hooks)}")
+    return {
+        "bucket_cap_mb": ddp.bucket_mb,
+        "find_unused_parameters": ddp.find_unused,
+        "static_graph": ddp.static_graph,
+        "comm_hook": hooks[ddp.compress],
+    }
+
+
+class DataParallel:
+    """Each rank takes its share of the batch in `accumulate` parts; DDP averages the gradients."""
+
+    def __init__(self, accelerator: Accelerator, model: nn.Module, loss: Loss, accumulate: int, seed: int):
+        self.accelerator, self.model, self.loss, self.accumulate, self.seed = accelerator, model, loss, accumulate, seed
+
+    def __call__(self, batches: Iterator[Batch], position: int) -> torch.Tensor:
+        """Leaves the gradient of the batch that begins at `position`; returns the losses of this rank's images."""
+        torch.manual_seed(derive(self.seed, position, self.accelerator.process_index))  # for dropout
+        losses = []
+        for part in range(self.accumulate):
+            last = part == self.accumulate - 1
+            with contextlib.nullcontext() if last else self.accelerator.no_sync(self.model):
+                each = self.loss(self.model, next(batches), position)
+                self.accelerator.backward(each.mean() / self.accumulate)
+                losses.append(each.detach())
+        return torch.cat(losses)
+
+
+class Ordered:
+    """The same bits on every number of processes P that divides the number of shards V.
+
+    Image q of a batch belongs to shard q % V, which lies on rank q % P. Every shard goes through the model by itself,
+    so that its arithmetic does not know of the others; the V gradients are gathered and added up in the order of the
+    shards. This sends V / P times what DDP does, and holds V gradients in memory.
+
+    Raises:
+        UserError: V does not divide into P, the batch not into V, or the model has batch normalisation, whose
+            statistics would depend on how shards meet on a rank.
+    """
+
+    def __init__(self, accelerator: Accelerator, model: nn.Module, loss: Loss, batch: int, shards: int, seed: int):
+        world = accelerator.num_processes
+        if shards % world or batch % shards:
+            raise UserError(f"exact=true cuts batch={batch} into shards={shards}, and these over {world} processes: neither "
+                            "may leave a rest")  # fmt: skip
+        if accelerator.scaler is not None:
+            raise UserError("exact=true cannot hold with precision=fp16, whose scale depends on the steps: choose bf16 or no")
+        for name, module in model.named_modules():
+            if isinstance(module, _NormBase) and module.track_running_stats:
+                raise UserError(f"exact=true cannot hold with the batch statistics of {name}: choose a model without BatchNorm")
+        self.accelerator, self.model, self.loss, self.seed = accelerator, model, loss, seed
+        self.world, self.mine, self.shards = world, shards // world, shards
+        self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+    def __call__(self, batches: Iterator[Batch], position: int) -> torch.Tensor:
+        """Leaves the gradient of the batch that begins at `position`; returns the losses of this rank's images."""
+        batch, gradients, losses = next(batches), [], []
+        for shard in range(self.mine):
+            torch.manual_seed(derive(self.seed, position, self.accelerator.process_index + self.world * shard))
+            part = {name: tensor[shard :: self.mine] for name, tensor in batch.items()}
+            with self.accelerator.autocast():
+                each = self.loss(self.model, part, position)
+            found = torch.autograd.grad(each.mean() / self.shards, self.parameters, allow_unused=True)
+            filled = [torch.zeros_like(p) if g is None else g for p, g in zip(self.parameters, found)]
+            gradients.append(torch.cat([gradient.flatten() for gradient in filled]))
+            losses.append(each.detach())
+        total = None
+        by_rank = gather_tensors(torch.stack(gradients))
+        for shard in range(self.shards):
+            gradient = by_rank[shard % self.world][shard // self.world]
+            total = gradient.clone() if total is None else total.add_(gradient)
+        parts = total.split([parameter.numel() for parameter in self.parameters])
+        for parameter, part in zip(self.parameters, parts):
+            parameter.grad = part.view_as(parameter)
+        return torch.cat(losses)

@@ -1,0 +1,47 @@
+"""Options that would change nothing in this run: refused, since whoever writes one expects it to."""
+
+from collections.abc import Iterator
+
+from recipes.core.config import Asked, Data, Generate, Train, Training
+from recipes.core.models.models import is_ours
+from recipes.core.options import flat
+from recipes.core.errors import UserError
+from recipes.core.data.splits import Parts
+
+
+def check_effects(config: Training, parts: Parts, asked: Asked) -> None:
+    """Compares the options with the data and with each other. What a shipped recipe sets in vain becomes a note.
+
+    Args:
+        config: all options; those of `asked`, and what was filled in.
+
+    Raises:
+        UserError: an option that the user wrote differs from its default and has no effect.
+    """
+    given, default = flat(config), flat(type(config)())
+    for name, works, why in _conditions(config, parts.data, len(parts.classes)):
+        if works or given[name] == default[name]:
+            continue
+        if name in asked.written:
+            raise UserError(f"{name}={given[name]} has no effect: {why}; leave it out, or set {name}={default[name]}")
+        if not asked.is_general:
+            parts.notes.append(f"{name}={given[name]} of the recipe {asked.name} has no effect here: {why}")
+
+
+def _conditions(config: Training, data: Data, classes: int) -> Iterator[tuple[str, bool, str]]:
+    """An option, whether it changes anything, and why not."""
+    augment, optim, whole = config.augment, config.optim, data.resize == "whole"
+    mixes = isinstance(config, Train) and (augment.mixup > 0 or augment.cutmix > 0)
+    yield "augment.pad", whole, "images are cropped at random places already (data.resize=crop)"
+    yield "augment.scale", not whole, "images are not cropped (data.resize=whole)"
+    yield "augment.alternate", augment.flip > 0, "augment.flip=0 flips no image"
+    yield "optim.muon_lr", optim.name == "muon", f"optim.name={optim.name} is not muon"
+    yield "optim.momentum", optim.name != "adamw", "optim.name=adamw has its own"
+    yield "shards", config.exact or mixes, "it is for exact=true, mixup and cutmix"
+    if isinstance(config, Train):
+        yield "augment.auto_ops", augment.auto == "rand", "it is for augment.auto=rand"
+        yield "augment.auto_magnitude", augment.auto == "rand", "it is for augment.auto=rand"
+        yield "model.width", is_ours(config.model.name), f"model.name={config.model.name} has a width of its own"
+    if isinstance(config, Generate):
+        yield "flow.label_dropout", classes > 1, "the images are of one class"
+        yield "flow.guidance", classes > 1, "the images are of one class"

@@ -1,0 +1,113 @@
+"""The recipe for data that have none: options that follow the images, how many there are, and where training starts."""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+from recipes.core.config import Generate, Train, Training
+from recipes.core.models.models import is_ours
+from recipes.core.options import merge
+from recipes.core.data.splits import Parts
+
+SMALL = 64  # pixels a side, up to which an image is seen whole by a small network
+TINY = 16
+PHOTO = 128  # pixels a side that photos are scaled to, if a network learns them from nothing
+PHOTOS = "photos"
+WARMUP = 20  # the learning rate rises over this part of a training: one in twenty samples
+DRAWN = 32  # pixels a side of generated images, unless they are smaller or another size is given
+
+
+def general_recipe(config: Training, words: list[str], parts: Parts, processes: int) -> Any:
+    """The configuration for data without a CONFIG: general defaults below what the command line says.
+
+    Args:
+        config: of the command line alone.
+        words: its options, as `key=value`.
+        parts: the data; size and channels of its `data` are set as the recipe needs them, and a note says what was chosen.
+        processes: which have to share a batch.
+    """
+    choose = _for_generator if isinstance(config, Generate) else _for_classifier
+    name, values = choose(config, parts)
+    given = {word.partition("=")[0] for word in words}
+    count, network = len(parts.train), config.model.name if "model.name" in given else values.get("model.name")
+    if network is not None and not is_ours(network):
+        values.pop("model.width", None)
+    for option, resize in (("augment.scale", "whole"), ("augment.pad", "crop")):
+        if parts.data.resize == resize:
+            values.pop(option, None)
+    values["optim.warmup"] = round((config.epochs if "epochs" in given else values["epochs"]) * count) // WARMUP
+    divisor = math.lcm(processes * config.accumulate, config.shards if config.exact else 1)
+    if isinstance(config, Train) and (config.augment.mixup or config.augment.cutmix):
+        divisor = math.lcm(divisor, 2 * config.shards * config.accumulate)
+    wanted = min(values["batch"], 2 ** max(2, int(math.log2(max(4, count / 4)))))
+    values["batch"] = max(2 if divisor == processes * config.accumulate else 1, wanted // divisor) * divisor
+    made = merge(type(config), _nested(values), words)
+    said = f"no CONFIG was given: the general recipe for {name}, {made.epochs:g} epochs in batches of {made.batch}"
+    if name == PHOTOS:
+        said += "; model.weights=DEFAULT would start from pretrained weights"
+    parts.notes.append(said)
+    return made
+
+
+def _for_classifier(config: Train, parts: Parts) -> tuple[str, dict[str, Any]]:
+    count, data = len(parts.train), parts.data
+    epochs = min(100, max(10, round(45_000 / count)))
+    if config.model.weights is not None or config.model.pretrained:
+        _take(config, parts, channels=3, resize="crop")
+        epochs = min(30, max(5, round(10_000 / count)))
+        return "fine-tuning", _photos(epochs) | {"model.name": "resnet18", "optim.lr": 3e-4, "batch": 32}
+    if data.size <= SMALL:
+        return "small images", {
+            "augment.pad": max(1, data.size // 8),
+            "augment.scale": 0.35,
+            "model.name": "resnet8" if data.size <= TINY else "resnet20",
+            "model.width": 32,
+            "augment.flip": 0.5 if data.channels == 3 else 0.0,  # grey ones are often characters, which have a direction
+            "optim.lr": 4e-3,
+            "epochs": float(epochs),
+            "batch": 64 if count < 20_000 else 128,
+        }
+    _take(config, parts, channels=3, size=min(data.size, PHOTO), resize="crop")
+    return PHOTOS, _photos(epochs) | {"model.name": "resnet18", "optim.lr": 1e-3, "batch": 64}
+
+
+def _photos(epochs: int) -> dict[str, Any]:
+    return {
+        "augment.flip": 0.5,
+        "augment.scale": 0.35,
+        "augment.auto": "trivial",
+        "optim.label_smoothing": 0.1,
+        "epochs": float(epochs),
+    }
+
+
+def _for_generator(config: Generate, parts: Parts) -> tuple[str, dict[str, Any]]:
+    count, data = len(parts.train), parts.data
+    if data.size > SMALL:
+        _take(config, parts, size=DRAWN)
+    epochs = min(300, max(10, round(200_000 / count)))
+    depth = 2 if parts.data.size <= TINY else 3
+    _take(config, parts, size=max(1, parts.data.size // 2 ** (depth - 1)) * 2 ** (depth - 1))
+    return "a generator", {
+        "model.width": 32 if parts.data.size <= TINY else 64,
+        "model.depth": depth,
+        "augment.flip": 0.5 if data.channels == 3 else 0.0,
+        "optim.lr": 2e-3 if parts.data.size <= TINY else 1e-3,
+        "optim.weight_decay": 0.0,
+        "epochs": float(epochs),
+        "batch": 128,
+        "evaluate_every": max(1.0, epochs / 8),
+    }
+
+
+def _take(config: Training, parts: Parts, **values: Any) -> None:
+    """Sets options of the data that the command line left open."""
+    parts.data = replace(parts.data, **{name: value for name, value in values.items() if getattr(config.data, name) is None})
+
+
+def _nested(values: dict[str, Any]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for name, value in values.items():
+        group, _, last = name.rpartition(".")
+        (tree.setdefault(group, {}) if group else tree)[last] = value
+    return tree
