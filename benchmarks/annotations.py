@@ -35,13 +35,15 @@ VARIANTS = {  # file -> the line that does it; of None is what all the others do
     },
     "labels.csv": {
         None: LISTING,
-        "pandas.read_csv": LISTING + "import pandas; whole = pandas.read_csv(folder + '/labels.csv', dtype={{'id': str}})",
-        "csv_list, until rows are read": LISTING + (
+        "pandas.read_csv": LISTING
+        + "import pandas; whole = pandas.read_csv(folder + '/labels.csv', dtype={{'id': str}})",
+        "csv_list, until rows are read": LISTING
+        + (
             "matches(files); builder = CsvList(data_dir=folder); builder.files = files; "
             "splits = builder._split_generators(datasets.DownloadManager())"
         ),
     },
-}  # fmt: skip
+}
 PROGRAM = """\
 import json, os, resource, sys, time
 import datasets, dataset_scripts
@@ -64,14 +66,22 @@ def make_coco(folder: Path, annotations: int) -> int:
         file.write('{"images": [')
         for number in range(images):
             (folder / f"{number}.png").write_bytes(content)
-            file.write(", " * (number > 0) + json.dumps({"id": number, "file_name": f"{number}.png", "width": 64, "height": 48}))
+            file.write(
+                ", " * (number > 0)
+                + json.dumps({"id": number, "file_name": f"{number}.png", "width": 64, "height": 48})
+            )
         file.write('], "categories": [{"id": 1, "name": "a"}, {"id": 7, "name": "b"}], "annotations": [')
         for number in tqdm(range(images * PER_IMAGE), desc="annotations"):
             points = np.round(rng.uniform(0, 40, 20), 2).tolist()
             annotation = {
-                "segmentation": [points], "area": points[2] * points[3], "iscrowd": 0, "image_id": number % images,
-                "bbox": points[:2] + [5.25, 6.5], "category_id": 1 + 6 * (number % 2), "id": number,
-            }  # fmt: skip
+                "segmentation": [points],
+                "area": points[2] * points[3],
+                "iscrowd": 0,
+                "image_id": number % images,
+                "bbox": points[:2] + [5.25, 6.5],
+                "category_id": 1 + 6 * (number % 2),
+                "id": number,
+            }
             file.write(", " * (number > 0) + json.dumps(annotation))
         file.write("]}")
     return (folder / "annotations.json").stat().st_size
@@ -80,7 +90,11 @@ def make_coco(folder: Path, annotations: int) -> int:
 def make_csv(folder: Path, rows: int) -> int:
     """Writes a csv with the names of images in any order, without suffix, a class and a number; returns its size."""
     rng = np.random.default_rng(0)
-    values = rng.permutation(rows).tolist(), rng.integers(0, 120, rows).tolist(), rng.uniform(0, 15, rows).round(2).tolist()
+    values = (
+        rng.permutation(rows).tolist(),
+        rng.integers(0, 120, rows).tolist(),
+        rng.uniform(0, 15, rows).round(2).tolist(),
+    )
     with open(folder / "labels.csv", "w") as file:
         file.write("id,breed,age\n")
         for name, breed, age in tqdm(zip(*values), desc="rows", total=rows):
@@ -104,8 +118,10 @@ def main() -> None:
             output = subprocess.run(
                 [sys.executable, "-c", PROGRAM.format(line), str(folders[name])],
                 env={**os.environ, "HF_HOME": str(Path(work, f"cache {how}")), "HF_HUB_OFFLINE": "1"},
-                stdout=subprocess.PIPE, text=True, check=True,
-            ).stdout.split()  # fmt: skip
+                stdout=subprocess.PIPE,
+                text=True,
+                check=True,
+            ).stdout.split()
             measured[name, how] = {"seconds": float(output[-2]), "bytes": int(output[-1])}
     for name, size in sizes.items():
         base = measured.pop((name, None))["bytes"]

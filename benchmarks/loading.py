@@ -97,7 +97,9 @@ def main() -> None:
         print(f"| {what} | {how} | {seconds:.2f} | {median[what, 'stock'] / seconds:.1f} |")
     results = Path(__file__).parent / "results"
     results.mkdir(exist_ok=True)
-    (results / "loading.json").write_text(json.dumps({"files": arguments.files, "seconds": {", ".join(k): v for k, v in times.items()}}, indent=2) + "\n")
+    (results / "loading.json").write_text(
+        json.dumps({"files": arguments.files, "seconds": {", ".join(k): v for k, v in times.items()}}, indent=2) + "\n"
+    )
 
 
 if __name__ == "__main__":

@@ -108,8 +108,17 @@ def main() -> int:
         for form in args.forms:
             make(Path(work, form), form, args.images)
         for form, way in tqdm([(form, way) for form in args.forms for way in args.ways], desc="variants"):
-            command = [sys.executable, __file__, "--measure", str(Path(work, form)), way, "--epochs", str(args.epochs),
-                       "--images", str(args.images)]  # fmt: skip
+            command = [
+                sys.executable,
+                __file__,
+                "--measure",
+                str(Path(work, form)),
+                way,
+                "--epochs",
+                str(args.epochs),
+                "--images",
+                str(args.images),
+            ]
             env = {**os.environ, "HF_HOME": str(Path(work, f"cache {form}")), "HF_HUB_OFFLINE": "1"}
             run = subprocess.run(command, env=env, capture_output=True, text=True)
             if run.returncode:

@@ -18,8 +18,16 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-OPTIONS = ["digits", "model.name=resnet14", "model.width=16", "data.size=16", "optim.warmup=0", "threads=1",
-           "evaluate_every=1000", "save_every=100000000"]  # fmt: skip
+OPTIONS = [
+    "digits",
+    "model.name=resnet14",
+    "model.width=16",
+    "data.size=16",
+    "optim.warmup=0",
+    "threads=1",
+    "evaluate_every=1000",
+    "save_every=100000000",
+]
 BARE = """\
 import sys, time
 import torch, torch.nn.functional as F

@@ -1,6 +1,6 @@
 """Writes options.md beside this file, the table of all options of the recipes:
 
-    python docs/options.py
+python docs/options.py
 """
 
 from pathlib import Path
@@ -21,8 +21,10 @@ RECIPES = {
 
 
 def text() -> str:
-    parts = ["# Options of the recipes\n\nAs `key=value` on the command line, or in a yaml file. `recipes/fidelity.py` has those of "
-             "torch-fidelity:\n`python recipes/fidelity.py --help`. This page is written by `python docs/options.py`.\n"]  # fmt: skip
+    parts = [
+        "# Options of the recipes\n\nAs `key=value` on the command line, or in a yaml file. `recipes/fidelity.py` has those of "
+        "torch-fidelity:\n`python recipes/fidelity.py --help`. This page is written by `python docs/options.py`.\n"
+    ]
     for recipe, schema in RECIPES.items():
         parts.append(f"\n## {recipe}\n\n| option | default | meaning | values |\n|---|---|---|---|\n")
         for name, rule, value in fields_of(schema()):

@@ -29,22 +29,22 @@ import pyarrow.parquet as pq
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 
-from dataset_scripts.core.files.disk import writing
 from dataset_scripts.core.errors import printable
+from dataset_scripts.core.files.disk import writing
 from dataset_scripts.core.files.replace import write_file
 from dataset_scripts.core.load.script import find_script
-from recipes.core.data.augment import Prepare
 from recipes.core.config import LARGEST_SIDE, Data, Training
+from recipes.core.data.augment import Prepare
 from recipes.core.data.data import load_test
-from recipes.core.tasks.evaluation import Evaluation, evaluate
-from recipes.core.models.saved import load_model, run_of
 from recipes.core.data.fingerprint import MEANING, digests_of, find_images, read_fingerprint
-from recipes.core.models.models import check_input
-from recipes.core.options import build, check, describe, merge, opt, option_of, read_options, split_words
-from recipes.core.tasks.report import as_json, draw, plot_confusion
-from recipes.core.errors import UserError
-from recipes.core.ranks.runtime import finish, one_line_errors, quiet_other_ranks, start
 from recipes.core.data.splits import HELD_OUT, Part
+from recipes.core.errors import UserError
+from recipes.core.models.models import check_input
+from recipes.core.models.saved import load_model, run_of
+from recipes.core.options import build, check, describe, merge, opt, option_of, read_options, split_words
+from recipes.core.ranks.runtime import finish, one_line_errors, quiet_other_ranks, start
+from recipes.core.tasks.evaluation import Evaluation, evaluate
+from recipes.core.tasks.report import as_json, draw, plot_confusion
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,17 @@ class TestData:
     path: str = option_of(Data, "path")
     name: str | None = option_of(Data, "name")
     data_dir: str | None = option_of(Data, "data_dir")
-    test_split: str | None = opt(None, "the split to evaluate; null: that of the training, for other data test or validation")
+    test_split: str | None = opt(
+        None, "the split to evaluate; null: that of the training, for other data test or validation"
+    )
     image: str | None = option_of(Data, "image")
     label: str | None = option_of(Data, "label")
-    size: int | None = opt(None, "side of the square input in pixels; null: as in the training", low=1, high=LARGEST_SIDE)
-    resize: str | None = opt(None, "whole: scale the image; crop: cut a square; null: as in the training", choices=("whole", "crop"))
+    size: int | None = opt(
+        None, "side of the square input in pixels; null: as in the training", low=1, high=LARGEST_SIDE
+    )
+    resize: str | None = opt(
+        None, "whole: scale the image; crop: cut a square; null: as in the training", choices=("whole", "crop")
+    )
     workers: int = option_of(Data, "workers")
     memory_gb: float = option_of(Data, "memory_gb")
 
@@ -68,7 +74,9 @@ class Evaluate:
     data: TestData = field(default_factory=TestData)
     batch: int = opt(64, "images that a process puts through the model at a time", low=1)
     flips: bool = opt(False, "the mean of an image and its mirror image")
-    precision: str | None = opt(None, "of the arithmetic; null: what the launch config says", choices=("no", "bf16", "fp16"))
+    precision: str | None = opt(
+        None, "of the arithmetic; null: what the launch config says", choices=("no", "bf16", "fp16")
+    )
     processes: int | None = opt(None, "refuse to run on another number of processes", low=1)
     threads: int | None = opt(None, "CPU threads of a process", low=1, high=4096)
     cpu: bool = opt(False, "do not use an accelerator")
@@ -93,7 +101,9 @@ def predictions(result: Evaluation, part: Part) -> pa.Table:
 
 def run(accelerator: Accelerator, config: Evaluate, path: Path, trained: dict[str, Any]) -> None:
     model, info = load_model(path)
-    given = {name: value for name, value in vars(config.data).items() if name not in ("size", "resize") or value is not None}
+    given = {
+        name: value for name, value in vars(config.data).items() if name not in ("size", "resize") or value is not None
+    }
     data = Data(**{name: info[name] for name in ("size", "channels", "resize", "mean", "std")} | trained | given)
     images, part, data, notes = load_test(data, info["labels"])
     notes += compare_data(run_of(path), part, data, is_trained=bool(trained))
@@ -145,14 +155,18 @@ def compare_data(folder: Path, part: Part, data: Data, is_trained: bool) -> list
         now = digests_of(part, data.image)
         changed = next((key for key in ("rows", "labels", "images") if now[key] != before["test"].get(key)), None)
     if changed is not None and part.split == HELD_OUT:
-        raise UserError(f"{data.path} has changed since the training ({MEANING[changed]}), so that the rows it held out are not "
-                        "known any more: set data.test_split")  # fmt: skip
+        raise UserError(
+            f"{data.path} has changed since the training ({MEANING[changed]}), so that the rows it held out are not "
+            "known any more: set data.test_split"
+        )
     if changed is not None:
         notes.append(f"{MEANING[changed]} of split {part.split} changed since the training")
     sample = [name for name in before["train"].get("sample", []) if re.fullmatch("[0-9]{1,18}-[0-9a-f]{16}", str(name))]
     if known := find_images(sample, part, data.image):
-        notes.append(f"these are images that the model was trained on: {len(known):,} of {len(sample):,} of its training images that "
-                     f"were looked for are in split {part.split}")  # fmt: skip
+        notes.append(
+            f"these are images that the model was trained on: {len(known):,} of {len(sample):,} of its training images that "
+            f"were looked for are in split {part.split}"
+        )
     return notes
 
 
@@ -181,7 +195,9 @@ def read(argv: list[str]) -> tuple[Evaluate, Path, dict[str, Any]]:
             raise UserError(f"{stored} says nothing of the data: give data.path=…")
         script = find_script(str(data.get("path"))) if given is None else None  # a path that was given is trusted
         if script is not None and not script.is_bundled:
-            raise UserError(f"{stored} names the script {script.path}, which is code: if you trust it, give data.path=…")
+            raise UserError(
+                f"{stored} names the script {script.path}, which is code: if you trust it, give data.path=…"
+            )
         known = {item.name for item in fields(Data)}
         data = {name: value for name, value in data.items() if name in known}
         check(Training, {"data": data}, stored)

@@ -21,10 +21,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dataset_scripts.core.files.disk import writing
 from dataset_scripts.core.errors import printable
+from dataset_scripts.core.files.disk import writing
 from recipes.core.errors import UserError
-from recipes.core.ranks.runtime import finish, one_line_errors, quiet_other_ranks, start
 from recipes.core.fidelity import extractors, metrics, ppl, report, uncertainty
 from recipes.core.fidelity.extraction import features_of
 from recipes.core.fidelity.inputs import Drawn, Input, resolve
@@ -32,6 +31,7 @@ from recipes.core.fidelity.options import complete, parse
 from recipes.core.fidelity.precomputed import Precomputed
 from recipes.core.fidelity.ranks import Ranks, ranks_of
 from recipes.core.fidelity.weights import PUBLISHED, Weights, given_path, obtain
+from recipes.core.ranks.runtime import finish, one_line_errors, quiet_other_ranks, start
 
 
 @dataclass
@@ -96,7 +96,9 @@ def evaluate(options: dict[str, Any], ranks: Ranks) -> Result:
         slot: ranks.first_of_machine(lambda slot=slot: resolve(slot, options)) for slot in ((1, 2) if binary else (1,))
     }
     if options["ppl"] and not isinstance(result.inputs[1], Drawn):
-        raise UserError("ppl needs a generator as input1: a run of generate.py, a .pth of TorchScript, an .onnx, or a module")
+        raise UserError(
+            "ppl needs a generator as input1: a run of generate.py, a .pth of TorchScript, an .onnx, or a module"
+        )
     if ranks.device.type == "mps" and options["feature_extractor_internal_dtype"] == "float64":
         raise UserError("feature_extractor_internal_dtype=float64: the GPU of a Mac has none, compute on the CPU")
     result.details = {"processes": ranks.world, "device": str(ranks.device), "extractors": {}, "inputs": {}}
@@ -218,7 +220,11 @@ def main() -> None:
             result = evaluate(options, ranks)
             ranks.on_main(lambda: write(folder, result, options))
             if ranks.main:
-                print(report.as_json(result.metrics) if own.json else f"{report.table(result.metrics)}\n\n{printable(folder)}")
+                print(
+                    report.as_json(result.metrics)
+                    if own.json
+                    else f"{report.table(result.metrics)}\n\n{printable(folder)}"
+                )
         finish(accelerator)
 
 

@@ -23,23 +23,23 @@ from typing import Any
 
 import numpy as np
 
-from dataset_scripts.core.files.disk import writing
 from dataset_scripts.core.errors import printable
+from dataset_scripts.core.files.disk import writing
 from dataset_scripts.core.files.replace import write_file
-from recipes.core.tasks import flow_report
-from recipes.core.data.augment import Prepare
 from recipes.core.config import Augment, Generate, read_config
+from recipes.core.data.augment import Prepare
 from recipes.core.data.data import find_data, load_splits
-from recipes.core.tasks.effects import check_effects
+from recipes.core.data.images import Images
+from recipes.core.errors import UserError
+from recipes.core.models.generator import Generator
 from recipes.core.models.saved import load_generator
+from recipes.core.options import describe, merge, opt, split_words
+from recipes.core.ranks.runtime import finish, one_line_errors, quiet_other_ranks, start
+from recipes.core.run.loop import start_training, train
+from recipes.core.tasks import flow_report
+from recipes.core.tasks.effects import check_effects
 from recipes.core.tasks.flow_learner import FlowLearner, FlowResult, evaluate_flow
 from recipes.core.tasks.general import general_recipe
-from recipes.core.models.generator import Generator
-from recipes.core.data.images import Images
-from recipes.core.run.loop import start_training, train
-from recipes.core.options import describe, merge, opt, split_words
-from recipes.core.errors import UserError
-from recipes.core.ranks.runtime import finish, one_line_errors, quiet_other_ranks, start
 from recipes.core.tasks.sampling import draw_picture, write_samples
 
 PICTURES = "pictures"  # the folder of a run in which one can see it learn

@@ -9,9 +9,9 @@
 import sys
 from dataclasses import dataclass
 
+from recipes.core.errors import UserError
 from recipes.core.models.hub import push_model
 from recipes.core.options import describe, merge, opt, split_words
-from recipes.core.errors import UserError
 from recipes.core.ranks.runtime import one_line_errors
 
 

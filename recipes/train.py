@@ -20,27 +20,35 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from recipes.core.tasks import report
-from recipes.core.data.augment import Prepare
-from recipes.core.tasks.classifier import Classifier
 from recipes.core.config import Train, read_config
+from recipes.core.data.augment import Prepare
 from recipes.core.data.data import find_data, load_splits
+from recipes.core.data.images import Images
+from recipes.core.models.pretrained import start_from_weights
+from recipes.core.options import describe
+from recipes.core.ranks.runtime import finish, one_line_errors
+from recipes.core.run.loop import start_training, train
+from recipes.core.tasks import report
+from recipes.core.tasks.classifier import Classifier
 from recipes.core.tasks.effects import check_effects
 from recipes.core.tasks.evaluation import Evaluation, evaluate
 from recipes.core.tasks.general import general_recipe
-from recipes.core.data.images import Images
-from recipes.core.run.loop import start_training, train
-from recipes.core.options import describe
-from recipes.core.models.pretrained import start_from_weights
-from recipes.core.ranks.runtime import finish, one_line_errors
 
 
 def test(learner: Classifier, images: Images, folder: Path, seen: int) -> Evaluation:
     """The model on validation or test images."""
     config, splits, accelerator = learner.config, learner.splits, learner.accelerator
     prepare = Prepare(splits.data.mean, splits.data.std, accelerator.device)
-    return evaluate(accelerator, learner.tested, images, prepare, len(splits.classes), learner.at_once,
-                    config.data.workers, config.test_flips)  # fmt: skip
+    return evaluate(
+        accelerator,
+        learner.tested,
+        images,
+        prepare,
+        len(splits.classes),
+        learner.at_once,
+        config.data.workers,
+        config.test_flips,
+    )
 
 
 def write(

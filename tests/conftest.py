@@ -142,8 +142,14 @@ def warm():
     if not hasattr(os, "fork"):
         yield None
         return
-    process = subprocess.Popen([sys.executable, ROOT / "tests/warm.py"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                               env={**os.environ, "OMP_NUM_THREADS": "1"}, cwd=ROOT)  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, ROOT / "tests/warm.py"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        cwd=ROOT,
+    )
     yield process
     process.stdin.close()
     process.wait()
@@ -161,15 +167,32 @@ def run_processes(warm, tmp_path_factory):
         words = [str(script), *map(str, args)]
         variables = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", **env}
         if env or warm is None:
-            launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes > 1 else []
-            result = subprocess.run([sys.executable, *launcher, *words], env=variables, capture_output=True, text=True, timeout=timeout,
-                                    cwd=ROOT)  # fmt: skip
+            launcher = (
+                ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+                if processes > 1
+                else []
+            )
+            result = subprocess.run(
+                [sys.executable, *launcher, *words],
+                env=variables,
+                capture_output=True,
+                text=True,
+                timeout=timeout,
+                cwd=ROOT,
+            )
         else:
             output, errors = folder / "output", folder / "errors"
             output.write_text("")
             errors.write_text("")
-            launch = {"words": words, "processes": processes, "env": variables, "cwd": str(ROOT), "timeout": timeout,
-                      "output": str(output), "errors": str(errors)}  # fmt: skip
+            launch = {
+                "words": words,
+                "processes": processes,
+                "env": variables,
+                "cwd": str(ROOT),
+                "timeout": timeout,
+                "output": str(output),
+                "errors": str(errors),
+            }
             print(json.dumps(launch), file=warm.stdin, flush=True)
             status = int(warm.stdout.readline())
             result = subprocess.CompletedProcess(words, status, output.read_text(), errors.read_text())

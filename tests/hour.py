@@ -27,17 +27,41 @@ import psutil
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
-RECIPE = ["digits", "exact=true", "model.width=8", "epochs=6", "save_every=256", "evaluate_every=0.5", "optim.ema=300",
-          "augment.mixup=0.4", "augment.auto=trivial", "data.holdout=0.1", "keep_best=true"]  # fmt: skip
+RECIPE = [
+    "digits",
+    "exact=true",
+    "model.width=8",
+    "epochs=6",
+    "save_every=256",
+    "evaluate_every=0.5",
+    "optim.ema=300",
+    "augment.mixup=0.4",
+    "augment.auto=trivial",
+    "data.holdout=0.1",
+    "keep_best=true",
+]
 COMMANDS = {
     "accelerate launch": [BIN / "accelerate", "launch", "recipes/train.py"],
-    "accelerate launch, two processes": [BIN / "accelerate", "launch", "--config_file", "accelerate_configs/cpu_2.yaml", "recipes/train.py"],
+    "accelerate launch, two processes": [
+        BIN / "accelerate",
+        "launch",
+        "--config_file",
+        "accelerate_configs/cpu_2.yaml",
+        "recipes/train.py",
+    ],
     "python": [sys.executable, "recipes/train.py"],
     "torchrun": [BIN / "torchrun", "--standalone", "--nproc-per-node=2", "recipes/train.py"],
     "dataset-scripts train": [BIN / "dataset-scripts", "train"],
 }
-STOPPING = ("TERM to the launcher", "INT to all", "TERM to all", "USR1 to a process", "KILL of the launcher",
-            "KILL of a process", "KILL of all")  # fmt: skip
+STOPPING = (
+    "TERM to the launcher",
+    "INT to all",
+    "TERM to all",
+    "USR1 to a process",
+    "KILL of the launcher",
+    "KILL of a process",
+    "KILL of all",
+)
 GOES_ON = ("nothing", "the same command again", "evaluation")  # what does not stop a run
 CLOCK = ("seconds", "images_per_second", "data_wait", "memory_gb")
 GONE = 60  # seconds within which all processes have to be gone: two times the grace of one that has lost its launcher
@@ -61,7 +85,14 @@ def main() -> int:
         while time.monotonic() < end and stories < given.stories:
             stories += 1
             faults += tell(rng, Path(folder, str(stories)), wanted, counts, alone, end)
-    figures = {"minutes": given.minutes, "seed": given.seed, "stories": stories, "hash": wanted, **counts, "faults": faults}
+    figures = {
+        "minutes": given.minutes,
+        "seed": given.seed,
+        "stories": stories,
+        "hash": wanted,
+        **counts,
+        "faults": faults,
+    }
     print(json.dumps(figures, indent=2))
     return 1 if faults else 0
 
@@ -73,7 +104,9 @@ class Start:
         self.command, self.output = command, tempfile.TemporaryFile("w+")
         env = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
         words = [str(word) for word in (*COMMANDS[command], *RECIPE, f"out={out}", *options)]
-        self.process = subprocess.Popen(words, cwd=ROOT, env=env, stdout=self.output, stderr=self.output, start_new_session=True)
+        self.process = subprocess.Popen(
+            words, cwd=ROOT, env=env, stdout=self.output, stderr=self.output, start_new_session=True
+        )
         self.known = {self.process.pid: psutil.Process(self.process.pid)}
 
     def family(self) -> list[psutil.Process]:
@@ -81,14 +114,20 @@ class Start:
         for process in list(self.known.values()):
             with contextlib.suppress(psutil.NoSuchProcess):
                 self.known |= {child.pid: child for child in process.children(recursive=True)}
-        return [process for process in self.known.values() if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+        return [
+            process
+            for process in self.known.values()
+            if process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        ]
 
     def trainers(self) -> list[psutil.Process]:
         found = []
         for process in self.family():
             with contextlib.suppress(psutil.Error):
                 words = process.cmdline()
-                launches = any("accelerate" in word or "torchrun" in word or "dataset-scripts" in word for word in words[:4])
+                launches = any(
+                    "accelerate" in word or "torchrun" in word or "dataset-scripts" in word for word in words[:4]
+                )
                 if any("train" in word for word in words) and not launches:
                     found.append(process)
         return found
@@ -112,7 +151,9 @@ class Start:
         return self.output.read()[-4000:]
 
 
-def tell(rng: random.Random, out: Path, wanted: str, counts: collections.Counter, alone: float, end: float) -> list[str]:
+def tell(
+    rng: random.Random, out: Path, wanted: str, counts: collections.Counter, alone: float, end: float
+) -> list[str]:
     """One story; what went wrong in it."""
     faults, history = [], []
     while not (out / "metrics.json").is_file():
@@ -179,7 +220,9 @@ def happen(event: str, run: Start, out: Path, rng: random.Random, counts: collec
             words = [BIN / "accelerate", "launch", "recipes/evaluate.py", found, f"out={folder}"]
             result = subprocess.run(list(map(str, words)), cwd=ROOT, capture_output=True, text=True)
             counts["evaluations"] += result.returncode == 0
-            if result.returncode and "missing" not in result.stderr:  # the run may have deleted the checkpoint meanwhile
+            if (
+                result.returncode and "missing" not in result.stderr
+            ):  # the run may have deleted the checkpoint meanwhile
                 return [f"the evaluation said {result.stderr[-2000:]}"]
             run.wait()
     return []

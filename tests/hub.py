@@ -90,7 +90,10 @@ class Hub(BaseHTTPRequestHandler):
             entries = [
                 {"type": "file", "path": name, "size": file.stat().st_size, "oid": git_hash(file.read_bytes())}
                 for name, file in files.items()
-            ] + [{"type": "directory", "path": name, "size": 0, "oid": git_hash(name.encode())} for name in sorted(folders)]
+            ] + [
+                {"type": "directory", "path": name, "size": 0, "oid": git_hash(name.encode())}
+                for name in sorted(folders)
+            ]
             if "recursive=true" not in self.path.lower():
                 entries = [entry for entry in entries if Path(entry["path"]).parent == Path(below)]
             return self.answer(200, entries)
@@ -134,7 +137,9 @@ class Hub(BaseHTTPRequestHandler):
             for item in objects:
                 if not (STATE / "objects" / item["oid"]).exists():
                     item["actions"] = {"upload": {"href": f"http://{self.headers['Host']}/objects/{item['oid']}"}}
-            return self.answer(200, {"transfer": "basic", "objects": objects}, Content_Type="application/vnd.git-lfs+json")
+            return self.answer(
+                200, {"transfer": "basic", "objects": objects}, Content_Type="application/vnd.git-lfs+json"
+            )
         if path.startswith(f"{API}/commit/"):
             return self.commit(path.split("/commit/")[1], [json.loads(line) for line in body.splitlines()])
         self.answer(404, {"error": f"no {path} here"})

@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from dataset_scripts import DataError, ToTensor, load_dataset
-from dataset_scripts.core.files.listing import Files, Reader
 from dataset_scripts.core.files.inflate import inflate
+from dataset_scripts.core.files.listing import Files, Reader
 
 KINDS = ["zip", "tar", "tar.gz", "tgz", "tar.bz2", "tar.xz", "tar.zst"]
 
@@ -81,11 +81,15 @@ def test_read_like_the_folder(photos, tmp_path, kind, top):
 def test_upper_case_and_streams_that_were_joined(photos, tmp_path, kind):
     """Packers of several threads (pbzip2, pigz, pzstd) write one stream after another."""
     content = pack(photos, tmp_path / "a.tar", "tar").read_bytes()
-    compress = __import__({"tar.gz": "gzip", "tar.bz2": "bz2", "tar.xz": "lzma"}[kind]).compress if kind != "tar.zst" else (
-        pytest.importorskip("zstandard").compress
+    compress = (
+        __import__({"tar.gz": "gzip", "tar.bz2": "bz2", "tar.xz": "lzma"}[kind]).compress
+        if kind != "tar.zst"
+        else (pytest.importorskip("zstandard").compress)
     )
     (tmp_path / f"A.{kind.upper()}").write_bytes(compress(content[:5000]) + compress(content[5000:]))
-    assert_same(load_dataset(str(photos), split="train"), load_dataset(str(tmp_path / f"A.{kind.upper()}"), split="train"))
+    assert_same(
+        load_dataset(str(photos), split="train"), load_dataset(str(tmp_path / f"A.{kind.upper()}"), split="train")
+    )
 
 
 def test_many_epochs_of_a_packed_tar(photos, tmp_path):
@@ -120,7 +124,9 @@ def test_what_was_unpacked_is_read_and_not_its_archive(tmp_path, caplog, kind):
     pack(tmp_path / "set/x", tmp_path / f"set/x.{kind}", kind, "x/")
     np.save(tmp_path / "set/x/images.npy", images[::-1])  # tells the two from each other
     rows = load_dataset(str(tmp_path / "set"), split="train", num_proc=2)
-    assert f"x.{kind} is left out: the folder x/ beside it is read instead" in caplog.text and len(rows.cache_files) == 2
+    assert (
+        f"x.{kind} is left out: the folder x/ beside it is read instead" in caplog.text and len(rows.cache_files) == 2
+    )
     for row, image in zip(rows, images[::-1], strict=True):
         assert torch.equal(row["image"], ToTensor()(image))
     shutil.rmtree(tmp_path / "set/x")
@@ -132,7 +138,9 @@ def test_archives_that_would_be_one_folder(photos, tmp_path):
     (tmp_path / "two/train").mkdir(parents=True)
     pack(photos / "train", tmp_path / "two/train.zip", "zip")
     pack(photos / "train/cat", tmp_path / "two/train/cat.tar", "tar")
-    with pytest.raises(DataError, match="train.zip holds a folder cat, and .*train/cat.tar would be it: rename or remove one"):
+    with pytest.raises(
+        DataError, match="train.zip holds a folder cat, and .*train/cat.tar would be it: rename or remove one"
+    ):
         load_dataset(str(tmp_path / "two"))
     (tmp_path / "two/train/cat.tar").unlink()
     pack(photos / "train", tmp_path / "two/train.tar", "tar")
@@ -207,7 +215,9 @@ def test_names_that_lead_outside(tmp_path, name):
             load_dataset(str(path))
 
 
-@pytest.mark.parametrize("kind, target", [(tarfile.SYMTYPE, "/etc/passwd"), (tarfile.CHRTYPE, ""), (tarfile.LNKTYPE, "gone.png")])
+@pytest.mark.parametrize(
+    "kind, target", [(tarfile.SYMTYPE, "/etc/passwd"), (tarfile.CHRTYPE, ""), (tarfile.LNKTYPE, "gone.png")]
+)
 def test_links_and_devices(tmp_path, kind, target):
     path = member(tmp_path / "a.tar", "x.png", type=kind, linkname=target)
     (tmp_path / "a.tar.gz").write_bytes(gzip.compress(path.read_bytes()))
@@ -336,7 +346,9 @@ def test_an_order_that_a_compressed_tar_does_not_have(tmp_path, save_image):
         save_image(path, mode="L")
     for kind in ("zip", "tar"):
         assert len(load_dataset(str(pack(tmp_path / "d", tmp_path / f"a.{kind}", kind)), split="train")) == 80
-    with pytest.raises(DataError, match="a.tar.gz is compressed as a whole and can only be read in its order.*unpack it"):
+    with pytest.raises(
+        DataError, match="a.tar.gz is compressed as a whole and can only be read in its order.*unpack it"
+    ):
         load_dataset(str(pack(tmp_path / "d", tmp_path / "a.tar.gz", "tar.gz")))
 
 
@@ -344,7 +356,10 @@ def test_a_copy_without_compression_is_made_once_and_stays_below_its_limit(tmp_p
     content = os.urandom(5_000) + bytes(3_000_000)
     packed = tmp_path / "x.gz"
     packed.write_bytes(gzip.compress(content))
-    with pytest.raises(ValueError, match=r"it grows from \S+ to more than 2,000,000 bytes"), gzip.open(packed) as stream:
+    with (
+        pytest.raises(ValueError, match=r"it grows from \S+ to more than 2,000,000 bytes"),
+        gzip.open(packed) as stream,
+    ):
         inflate(packed, stream, tmp_path / "copies", ".bin", limit=2_000_000)
     assert not any((tmp_path / "copies").iterdir())
     with gzip.open(packed) as stream:

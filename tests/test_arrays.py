@@ -41,7 +41,10 @@ def test_medmnist(tmp_path):
     parts = {split: make(n, (8, 10, 3), seed=n) for split, n in (("train", 12), ("val", 7), ("test", 6))}
     arrays = {f"{split}_images": images for split, (images, _) in parts.items()}
     one = {f"{split}_labels": labels[:, None].astype(np.uint8) for split, (_, labels) in parts.items()}
-    several = {f"{split}_labels": np.random.default_rng(n).integers(0, 2, (len(p[1]), 14)) for n, (split, p) in enumerate(parts.items())}
+    several = {
+        f"{split}_labels": np.random.default_rng(n).integers(0, 2, (len(p[1]), 14))
+        for n, (split, p) in enumerate(parts.items())
+    }
     np.savez_compressed(tmp_path / "pathmnist.npz", **arrays, **one)
     np.savez(tmp_path / "chestmnist.npz", **arrays, **several)
     sets = load_dataset(str(tmp_path / "pathmnist.npz"))
@@ -50,7 +53,9 @@ def test_medmnist(tmp_path):
     sets = load_dataset(str(tmp_path / "chestmnist.npz"))
     assert sets["train"].features["label"] == datasets.List(datasets.Value("int64"), length=14)
     assert list(sets["test"]["label"]) == several["test_labels"].tolist()
-    with pytest.raises(DataError, match="chestmnist.npz.* and pathmnist.npz.* both hold images of the split test: give the path of one"):
+    with pytest.raises(
+        DataError, match="chestmnist.npz.* and pathmnist.npz.* both hold images of the split test: give the path of one"
+    ):
         load_dataset(str(tmp_path))
 
 
@@ -76,7 +81,9 @@ def test_kmnist_shards_and_single_arrays(tmp_path):
     check(load_dataset(str(tmp_path / "k"), split="test"), images, labels)
     (tmp_path / "shards").mkdir()
     for number in range(12):  # 10 comes after 9
-        np.savez(tmp_path / "shards" / f"part_{number}.npz", images=images[2 * number :][:2], labels=labels[2 * number :][:2])
+        np.savez(
+            tmp_path / "shards" / f"part_{number}.npz", images=images[2 * number :][:2], labels=labels[2 * number :][:2]
+        )
     check(load_dataset(str(tmp_path / "shards"), split="train"), images, labels)
     np.savez(tmp_path / "plain.npz", images, labels)
     check(load_dataset(str(tmp_path / "plain.npz"), split="train"), images, labels)
@@ -90,15 +97,21 @@ def test_orders_of_the_axes(tmp_path):
     save = lambda array: np.savez(tmp_path / "a.npz", images=array, labels=labels)  # noqa: E731
     first = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
     for array, options in (
-        (images, {}), (first, {}), (np.asfortranarray(images), {}), (images, {"channels": "last"}), (first, {"channels": "first"}),
-    ):  # fmt: skip
+        (images, {}),
+        (first, {}),
+        (np.asfortranarray(images), {}),
+        (images, {"channels": "last"}),
+        (first, {"channels": "first"}),
+    ):
         save(array)
         check(load_dataset(str(tmp_path), split="train", **options), images, labels)
     save(images[..., :1])
     check(load_dataset(str(tmp_path), split="train"), images[..., 0], labels)
     both = images[:, :, :4, :].transpose(0, 2, 1, 3)  # (9, 4, 7, 3)
     save(both)
-    with pytest.raises(DataError, match=r"a.npz\['images'\]: the images have the shape \(9, 4, 7, 3\); both orders of the axes fit"):
+    with pytest.raises(
+        DataError, match=r"a.npz\['images'\]: the images have the shape \(9, 4, 7, 3\); both orders of the axes fit"
+    ):
         load_dataset(str(tmp_path))
     check(load_dataset(str(tmp_path), split="train", channels="last"), both, labels)
     check(load_dataset(str(tmp_path), split="train", channels="first"), both.transpose(0, 2, 3, 1), labels)
@@ -114,10 +127,12 @@ def test_dtypes(tmp_path):
     labels = np.arange(6)
     grey = rng.random((6, 5, 4))
     for array, pixels in (
-        (grey, grey.astype(np.float32)), (grey.astype(np.float16), grey.astype(np.float16).astype(np.float32)),
-        (rng.integers(0, 65536, (6, 5, 4)).astype(np.uint16), None), (rng.integers(0, 65536, (6, 5, 4)).astype(">u2"), None),
+        (grey, grey.astype(np.float32)),
+        (grey.astype(np.float16), grey.astype(np.float16).astype(np.float32)),
+        (rng.integers(0, 65536, (6, 5, 4)).astype(np.uint16), None),
+        (rng.integers(0, 65536, (6, 5, 4)).astype(">u2"), None),
         (grey > 0.5, None),
-    ):  # fmt: skip
+    ):
         np.savez(tmp_path / "a.npz", x=array, y=labels)
         rows = load_dataset(str(tmp_path), split="train")
         assert np.array_equal(np.stack(rows["image"])[:, 0], (array if pixels is None else pixels).astype(np.float32))
@@ -130,9 +145,16 @@ def test_dtypes(tmp_path):
         load_dataset(str(tmp_path))
     colour = rng.random((6, 5, 4, 3)).astype(np.float32)
     np.savez(tmp_path / "a.npz", x=colour, y=labels)
-    with pytest.raises(DataError, match="a.npz, image 0: no image format keeps float32 with channels: pass scale=…, 255 for values in 0..1"):
+    with pytest.raises(
+        DataError,
+        match="a.npz, image 0: no image format keeps float32 with channels: pass scale=…, 255 for values in 0..1",
+    ):
         load_dataset(str(tmp_path))
-    check(load_dataset(str(tmp_path), split="train", scale=255), np.rint(colour.astype(np.float64) * 255).astype(np.uint8), labels)
+    check(
+        load_dataset(str(tmp_path), split="train", scale=255),
+        np.rint(colour.astype(np.float64) * 255).astype(np.uint8),
+        labels,
+    )
     colour[4, 0, 0, 0] = np.nan
     np.savez(tmp_path / "a.npz", x=colour, y=labels)
     with pytest.raises(DataError, match="image 4: after scale=255 the values reach from nan to nan, not 0..255"):
@@ -147,8 +169,12 @@ def test_what_is_stored_is_a_png_of_these_pixels(channels):
     rng = np.random.default_rng(channels)
     sizes = [(1, 1), (1, 9), (9, 1), (28, 28), (33, 47), (160, 200)]
     for height, width in sizes:
-        waves = np.sin(np.add.outer(np.arange(height) / 9, np.arange(width) / 7))[:, :, None] * np.linspace(60, 120, channels)
-        flat = np.repeat(np.repeat(rng.integers(0, 5, (height // 8 + 1, width // 8 + 1, channels)), 8, 0), 8, 1)[:height, :width]
+        waves = np.sin(np.add.outer(np.arange(height) / 9, np.arange(width) / 7))[:, :, None] * np.linspace(
+            60, 120, channels
+        )
+        flat = np.repeat(np.repeat(rng.integers(0, 5, (height // 8 + 1, width // 8 + 1, channels)), 8, 0), 8, 1)[
+            :height, :width
+        ]
         for kind, array in {
             "photo": np.clip(128 + waves + rng.normal(0, 6, (height, width, channels)), 0, 255),
             "noise": rng.integers(0, 256, (height, width, channels)),
@@ -178,7 +204,9 @@ def test_kinds_of_labels(tmp_path):
         np.savez(tmp_path / "a.npz", images=images, labels=labels)
         rows = load_dataset(str(tmp_path), split="train")
         assert rows.features["label"] == feature and list(rows["label"]) == stored
-    with pytest.raises(DataError, match=r"a.npz\['labels'\]: classes=\['a'\] name whole numbers, but the labels are float32"):
+    with pytest.raises(
+        DataError, match=r"a.npz\['labels'\]: classes=\['a'\] name whole numbers, but the labels are float32"
+    ):
         load_dataset(str(tmp_path), classes=["a"])
     np.savez(tmp_path / "a.npz", images=images, labels=np.arange(4))
     assert load_dataset(str(tmp_path), split="train", classes=list("abcd")).features["label"].names == list("abcd")
@@ -187,7 +215,10 @@ def test_kinds_of_labels(tmp_path):
 def test_other_names_and_arrays(tmp_path, caplog):
     images, labels = make()
     np.savez(tmp_path / "a.npz", faces=images, who=labels, masks=images, age=labels * 1.0)
-    with pytest.raises(DataError, match=r"none of the arrays is called like images, choose one by image_key=…: a.npz\['age'\] \(20,\), "):
+    with pytest.raises(
+        DataError,
+        match=r"none of the arrays is called like images, choose one by image_key=…: a.npz\['age'\] \(20,\), ",
+    ):
         load_dataset("arrays", data_dir=str(tmp_path))
     rows = load_dataset(str(tmp_path / "a.npz"), split="train", image_key="faces", label_key="who")
     check(rows, images, labels)
@@ -247,7 +278,10 @@ def test_hostile_and_damaged_files(tmp_path, monkeypatch):
         load_dataset(str(tmp_path))
     assert not (tmp_path / "RAN").exists()
     for change, message in (
-        (lambda c: c[:-1], r"a.npz\['images'\]: the header tells of 2288 bytes, \(20, 12, 9\) of uint8, but there are 2287"),
+        (
+            lambda c: c[:-1],
+            r"a.npz\['images'\]: the header tells of 2288 bytes, \(20, 12, 9\) of uint8, but there are 2287",
+        ),
         (lambda c: c.replace(b"(20,", b"(29,"), "the header tells of 3260 bytes"),
         (lambda c: c.replace(b"NUMPY", b"NUMPI"), "a.npz: the magic string is not correct"),
         (lambda c: c[:6] + b"\x09" + c[7:], r"a.npz: it is of version \(9, 0\) of the format"),
@@ -290,6 +324,8 @@ def test_the_card(tmp_path, root, monkeypatch):
     monkeypatch.chdir(tmp_path)
     images, labels = make(9, (8, 8, 3))
     np.savez("path/to/data.npz", x_train=images / 255, y_train=labels)
-    code = re.search(r"```python\n(.*?)```", (root / "dataset_scripts/layouts/arrays/README.md").read_text(), re.DOTALL)[1]
+    code = re.search(
+        r"```python\n(.*?)```", (root / "dataset_scripts/layouts/arrays/README.md").read_text(), re.DOTALL
+    )[1]
     exec(code, scope := {})
     check(scope["ds"]["train"], images, labels)

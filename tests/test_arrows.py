@@ -6,8 +6,32 @@ import pytest
 
 # From the ground up. A room imports rooms that stand before it, and its own files.
 FLOORS = {
-    "dataset_scripts/core": ["errors", "files", "formats", "image", "builders", "load", "card", "look", "publish", "new", "cli"],
-    "recipes/core": ["errors", "foreign", "options", "config", "ranks", "data", "models", "run", "tasks", "fidelity", "commands"],
+    "dataset_scripts/core": [
+        "errors",
+        "files",
+        "formats",
+        "image",
+        "builders",
+        "load",
+        "card",
+        "look",
+        "publish",
+        "new",
+        "cli",
+    ],
+    "recipes/core": [
+        "errors",
+        "foreign",
+        "options",
+        "config",
+        "ranks",
+        "data",
+        "models",
+        "run",
+        "tasks",
+        "fidelity",
+        "commands",
+    ],
 }
 
 

@@ -8,12 +8,12 @@ import torch
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as vision
 
+from recipes.core.config import Augment
 from recipes.core.data import auto_augment, mixing
 from recipes.core.data.augment import Prepare, draws_needed, erase
 from recipes.core.data.auto_augment import BINS, NAMES, apply, parameters, strengths
-from recipes.core.config import Augment
-from recipes.core.ranks.random_numbers import uniform
 from recipes.core.errors import UserError
+from recipes.core.ranks.random_numbers import uniform
 
 VISION = {"trivial": v2.TrivialAugmentWide(), "rand": v2.RandAugment()}
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]

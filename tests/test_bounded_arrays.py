@@ -19,10 +19,10 @@ import pytest
 import scipy.io
 
 from dataset_scripts import DataError, load_dataset
-from dataset_scripts.layouts.cifar.batch import load
-from dataset_scripts.core.formats import isolated
 from dataset_scripts.core.builders.classes import most_classes, named_classes, numbered_classes
+from dataset_scripts.core.formats import isolated
 from dataset_scripts.core.formats.rows_on_disk import Records, check_rows
+from dataset_scripts.layouts.cifar.batch import load
 
 READ = """
 import resource, sys, time
@@ -44,7 +44,9 @@ print("seconds", time.process_time() - start)
 def read(layout, *folders, memory=400 << 20, seconds=15):
     """Reads folders in a process with that much memory beside its libraries; returns what it printed, a line each."""
     code = READ.format(layout=layout, memory=memory)
-    result = subprocess.run([sys.executable, "-c", code, *map(str, folders)], capture_output=True, text=True, timeout=120)
+    result = subprocess.run(
+        [sys.executable, "-c", code, *map(str, folders)], capture_output=True, text=True, timeout=120
+    )
     assert result.returncode == 0, result.stderr[-2000:]
     said, spent = result.stdout.rsplit("seconds", 1)
     assert float(spent) < seconds
@@ -61,7 +63,13 @@ def npy(shape, content=b"", dtype="|u1", order=False):
     return buffer.getvalue() + content
 
 
-SHAPES = [(3_000_000_000, 0, 4), (4_000_000_000, 60_000, 60_000), (5, 0, 0), (3_000_000_000, 1, 1), (1, 1 << 31, 1 << 31)]
+SHAPES = [
+    (3_000_000_000, 0, 4),
+    (4_000_000_000, 60_000, 60_000),
+    (5, 0, 0),
+    (3_000_000_000, 1, 1),
+    (1, 1 << 31, 1 << 31),
+]
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -75,13 +83,17 @@ def test_shapes_that_no_file_holds(tmp_path, shape, packed):
         load_dataset("idx", data_dir=str(tmp_path / "idx"))
     for order in (False, True):
         (tmp_path / f"npy{order}").mkdir()
-        with zipfile.ZipFile(tmp_path / f"npy{order}/a.npz", "w", zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED) as file:
+        with zipfile.ZipFile(
+            tmp_path / f"npy{order}/a.npz", "w", zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED
+        ) as file:
             file.writestr("images.npy", npy(shape, order=order))
         with pytest.raises(DataError, match=r"a.npz\['images'\]: the header tells of"):
             load_dataset("arrays", data_dir=str(tmp_path / f"npy{order}"))
 
 
-@pytest.mark.parametrize("shape", ["(-1, 4, 4)", "(5, -4, -4)", "(True, 2, 2)", "((5, 4), 4)", "(5, 4", "'a'", "-" * 9000 + "1", "(" * 5000])
+@pytest.mark.parametrize(
+    "shape", ["(-1, 4, 4)", "(5, -4, -4)", "(True, 2, 2)", "((5, 4), 4)", "(5, 4", "'a'", "-" * 9000 + "1", "(" * 5000]
+)
 def test_headers_of_npy(tmp_path, shape):
     text = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
     (tmp_path / "images.npy").write_bytes(b"\x93NUMPY\1\0" + struct.pack("<H", len(text)) + text + bytes(80))
@@ -95,8 +107,14 @@ def test_headers_of_npy(tmp_path, shape):
 def test_one_place_decides():
     assert check_rows((10, 4, 4), 2) == 320 and check_rows((0, 4), 1) == 0
     assert check_rows((1 << 20, 8, 8), 1, 100) == 1 << 26  # much may come of little, as of blank images
-    for shape, itemsize, packed in (((5, 0), 1, None), ((5, 3), 0, None), ((5, -1), 1, None), ((-5, 3), 1, None),
-                                    ((1 << 21, 8), 1, 100), ((2, 1 << 30), 1, 1 << 20)):  # fmt: skip
+    for shape, itemsize, packed in (
+        ((5, 0), 1, None),
+        ((5, 3), 0, None),
+        ((5, -1), 1, None),
+        ((-5, 3), 1, None),
+        ((1 << 21, 8), 1, 100),
+        ((2, 1 << 30), 1, 1 << 20),
+    ):
         with pytest.raises(ValueError, match="the header tells of"):
             check_rows(shape, itemsize, packed)
     file = io.BytesIO(bytes(100))
@@ -145,7 +163,11 @@ def test_classes_follow_what_is_named(tmp_path):
     for largest, rows in ((10_000, 5), (20_000, 2_000), (10**18, 10**6)):
         with pytest.raises(DataError, match=rf"x: class {largest} and nothing names the classes: pass classes=\[…\]"):
             numbered_classes(largest, rows, "x")
-    for names, message in ((["a", "b", "a"], "two classes are called 'a'"), ([b"a"], "is not the name of a class"), (["\ud800"], "x: ")):
+    for names, message in (
+        (["a", "b", "a"], "two classes are called 'a'"),
+        ([b"a"], "is not the name of a class"),
+        (["\ud800"], "x: "),
+    ):
         with pytest.raises(DataError, match=message):
             named_classes(names, "x")
     np.savez(tmp_path / "a.npz", images=np.zeros((3, 4, 4), np.uint8), labels=np.arange(3))
@@ -160,7 +182,9 @@ def test_classes_follow_what_is_named(tmp_path):
 
 def nested(depth):
     """A list that holds the one below ten times: as a text it has 10 ** depth characters."""
-    lists = b"".join(b"(" + b"h" + bytes([k]) + (b"h" + bytes([k])) * 9 + b"lq" + bytes([k + 1]) for k in range(1, depth))
+    lists = b"".join(
+        b"(" + b"h" + bytes([k]) + (b"h" + bytes([k])) * 9 + b"lq" + bytes([k + 1]) for k in range(1, depth)
+    )
     return b"]q\1" + lists
 
 
@@ -173,12 +197,15 @@ HOSTILE = {
     "tuples as a function": b"\x80\x04)" + b"\x85" * 200_000 + b"K\1\x93.",
     "labels that grow": b"\x80\x02}(U\4dataNU\6labels" + nested(60) + b"u.",
     "names that grow": b"\x80\x02}U\x0blabel_names" + nested(60) + b"s.",
-    "text encoded again and again": b"\x80\x02](c_codecs\nencode\nq\0X\0\0\4\0" + b"a" * (1 << 18) + b"X\6\0\0\0latin1\x86q\1R"
-    + b"h\0h\1R" * 9_000 + b"e.",
+    "text encoded again and again": b"\x80\x02](c_codecs\nencode\nq\0X\0\0\4\0"
+    + b"a" * (1 << 18)
+    + b"X\6\0\0\0latin1\x86q\1R"
+    + b"h\0h\1R" * 9_000
+    + b"e.",
     "an array of objects": pickle.dumps({"data": np.array([{}, []], object), "labels": [0, 1]}, 2),
     "an array of huge values": b"\x80\x02cnumpy\ndtype\n(U\x0bV2000000000K\0K\1tR.",
     "an array without end": b"\x80\x02}U\4datacnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(J\0\0\0\x7ftU\1btRs.",
-}  # fmt: skip
+}
 
 
 def test_hostile_pickles(tmp_path):
@@ -199,8 +226,18 @@ def test_hostile_pickles(tmp_path):
 @pytest.mark.parametrize("protocol", range(6))
 def test_pickles_of_every_protocol(protocol):
     """As Python reads them."""
-    for array in (np.arange(6, dtype=np.uint8).reshape(2, 3), np.asfortranarray(np.arange(6).reshape(2, 3)), np.arange(4, dtype=">f4")):
-        made = {"data": array, "labels": [np.int64(3), np.uint8(7), 5, -1, 10**12], b"x": b"abc", "é": "ä", "t": (1, None, True, 0.5)}
+    for array in (
+        np.arange(6, dtype=np.uint8).reshape(2, 3),
+        np.asfortranarray(np.arange(6).reshape(2, 3)),
+        np.arange(4, dtype=">f4"),
+    ):
+        made = {
+            "data": array,
+            "labels": [np.int64(3), np.uint8(7), 5, -1, 10**12],
+            b"x": b"abc",
+            "é": "ä",
+            "t": (1, None, True, 0.5),
+        }
         found, theirs = load(pickle.dumps(made, protocol)), pickle.loads(pickle.dumps(made, protocol))
         assert np.array_equal(found.pop("data"), theirs.pop("data")) and found == theirs
 
@@ -213,7 +250,9 @@ def write_mat(path):
 def write_hdf5(path, **options):
     rng = np.random.default_rng(0)
     with h5py.File(path, "w", **options) as file:
-        file.create_dataset("images", data=rng.integers(0, 256, (12, 6, 5, 3), np.uint8), chunks=(4, 6, 5, 3), compression="gzip")
+        file.create_dataset(
+            "images", data=rng.integers(0, 256, (12, 6, 5, 3), np.uint8), chunks=(4, 6, 5, 3), compression="gzip"
+        )
         file["labels"] = np.arange(12)
 
 
@@ -242,15 +281,19 @@ def test_a_parser_that_dies_or_hangs_is_an_error_of_the_file(tmp_path, monkeypat
     assert call("fortran").tolist() == [[0, 1, 2], [3, 4, 5]] and call("fortran").flags.f_contiguous
     process = isolated._child.process.pid
     for function, error, message in (
-        ("objects", ValueError, "it holds object"), ("absent", ImportError, "a_library"), ("fails", ValueError, "what"),
+        ("objects", ValueError, "it holds object"),
+        ("absent", ImportError, "a_library"),
+        ("fails", ValueError, "what"),
         ("fill", ValueError, "more memory than it may have"),
-    ):  # fmt: skip
+    ):
         with pytest.raises(error, match=message):
             call(function)
     assert call("noise") == 1 and isolated._child.process.pid == process  # it stays
     for function, message, wait in (
-        ("crash", "crash .SIGSEGV", 60), ("hang", "longer than 1 seconds", 60), ("wait", "no answer in 3 seconds", 3)
-    ):  # fmt: skip
+        ("crash", "crash .SIGSEGV", 60),
+        ("hang", "longer than 1 seconds", 60),
+        ("wait", "no answer in 3 seconds", 3),
+    ):
         monkeypatch.setattr(isolated, "WAIT", wait)
         with pytest.raises(isolated.Crash, match=message):
             call(function)
@@ -286,7 +329,11 @@ def test_damaged_files_do_not_take_the_process_along(tmp_path, layout, write):
             content[rng.randrange(min(len(content), 3000))] ^= 1 << rng.randrange(8)
         path.write_bytes(content)
         try:
-            said.add(len(list(load_dataset(layout, data_dir=str(path.parent), split="train", streaming=True, transform=None))))
+            said.add(
+                len(
+                    list(load_dataset(layout, data_dir=str(path.parent), split="train", streaming=True, transform=None))
+                )
+            )
         except DataError as error:
             assert path.name in str(error) or str(path.parent) in str(error)
             said.add("DataError")
@@ -353,14 +400,20 @@ def test_many_lmdb_environments(tmp_path):
     opened = len(os.listdir("/proc/self/fd"))
     resource.setrlimit(resource.RLIMIT_NOFILE, (opened + 110, hard))
     try:
-        assert len(list(load_dataset("lmdb", data_dir=str(tmp_path), split="train", transform=None, streaming=True))) == 300
+        assert (
+            len(list(load_dataset("lmdb", data_dir=str(tmp_path), split="train", transform=None, streaming=True)))
+            == 300
+        )
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_counts_in_lmdb(tmp_path):
     for count in (b"1000000000", b"9" * 5000):
-        with lmdb.open(str(tmp_path / "train"), map_size=1 << 24) as environment, environment.begin(write=True) as transaction:
+        with (
+            lmdb.open(str(tmp_path / "train"), map_size=1 << 24) as environment,
+            environment.begin(write=True) as transaction,
+        ):
             transaction.put(b"num-samples", count)
             transaction.put(b"image-000000001", b"x")
         with pytest.raises(DataError, match="data.mdb: num-samples is (1000000000|9+), but it holds only 2 keys"):
@@ -372,7 +425,22 @@ def test_label_maps_are_read_in_one_pass(tmp_path):
     from dataset_scripts.layouts.tfrecord.records import Shard
 
     for parse in (_label_map, _numbered_lines):
-        for part in ("item {", "item{ id: 1 ", 'name: "', "'", '"\\', "id:", "1:", "1", "item", " ", "\n", "{", "}", "item { id: 1 }"):
+        for part in (
+            "item {",
+            "item{ id: 1 ",
+            'name: "',
+            "'",
+            '"\\',
+            "id:",
+            "1:",
+            "1",
+            "item",
+            " ",
+            "\n",
+            "{",
+            "}",
+            "item { id: 1 }",
+        ):
             start = time.process_time()
             try:
                 parse(part * (1_000_000 // len(part)))

@@ -14,8 +14,8 @@ import pytest
 
 from dataset_scripts import DataError, load_dataset
 from dataset_scripts.core.errors import printable
-from dataset_scripts.core.publish.export import export
 from dataset_scripts.core.look.preview import preview
+from dataset_scripts.core.publish.export import export
 
 IMAGE = datasets.Features(image=datasets.Image())
 CARD = "---\nconfigs:\n- config_name: default\n  data_files: {}\n---\n"
@@ -77,7 +77,16 @@ def test_what_is_no_file_is_no_image(path, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "pattern", ["file:{}", "local:{}", "simplecache::{}", "blockcache::file:{}", ".x/private.csv", "*/.x/*.csv", "__pycache__/private.csv"]
+    "pattern",
+    [
+        "file:{}",
+        "local:{}",
+        "simplecache::{}",
+        "blockcache::file:{}",
+        ".x/private.csv",
+        "*/.x/*.csv",
+        "__pycache__/private.csv",
+    ],
 )
 def test_a_card_names_no_file_outside(pattern, home, tmp_path):
     folder = tmp_path / "set"
@@ -85,7 +94,10 @@ def test_a_card_names_no_file_outside(pattern, home, tmp_path):
     for link in (".x", "sub/.x", "__pycache__"):
         (folder / link).symlink_to(home)
     pattern = json.dumps(pattern.format(home / "private.csv"))
-    for name, text in (("README.md", CARD.format(pattern)), (".huggingface.yaml", CARD.format(pattern).replace("---\n", ""))):
+    for name, text in (
+        ("README.md", CARD.format(pattern)),
+        (".huggingface.yaml", CARD.format(pattern).replace("---\n", "")),
+    ):
         (folder / name).write_text(text)
         refused(folder, "outside of|leads out of")
         (folder / name).unlink()
@@ -118,7 +130,12 @@ def iptc(content: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "content", [EPS, b"\xc5\xd0\xd3\xc6" + (32).to_bytes(4, "little") + len(EPS).to_bytes(4, "little") + bytes(20) + EPS, iptc(EPS)]
+    "content",
+    [
+        EPS,
+        b"\xc5\xd0\xd3\xc6" + (32).to_bytes(4, "little") + len(EPS).to_bytes(4, "little") + bytes(20) + EPS,
+        iptc(EPS),
+    ],
 )
 def test_postscript_is_not_run(content, tmp_path, monkeypatch):
     program = tmp_path / "bin/gs"
@@ -130,7 +147,10 @@ def test_postscript_is_not_run(content, tmp_path, monkeypatch):
     refused(write(tmp_path / "set/train.parquet", [{"bytes": content, "path": "a.png"}]), "a.png: PostScript")
     (tmp_path / "named").mkdir()
     (tmp_path / "named/a.png").write_bytes(content)
-    refused(write(tmp_path / "named/train.parquet", [{"bytes": None, "path": f"{tmp_path}/named/a.png"}]), "a.png: PostScript")
+    refused(
+        write(tmp_path / "named/train.parquet", [{"bytes": None, "path": f"{tmp_path}/named/a.png"}]),
+        "a.png: PostScript",
+    )
     (tmp_path / "photos/cat").mkdir(parents=True)
     (tmp_path / "photos/cat/a.png").write_bytes(content)
     refused(tmp_path / "photos", "a.png: PostScript")
@@ -140,7 +160,9 @@ def test_postscript_is_not_run(content, tmp_path, monkeypatch):
 @pytest.mark.parametrize("mode", ["BOGUS", 3])
 def test_a_mode_that_is_none(mode, tmp_path):
     images = [{"bytes": picture(), "path": "a.png"}]
-    refused(write(tmp_path / "set/train.parquet", images, {"_type": "Image", "mode": mode}), "a.png cannot be converted")
+    refused(
+        write(tmp_path / "set/train.parquet", images, {"_type": "Image", "mode": mode}), "a.png cannot be converted"
+    )
 
 
 FEATURES = [

@@ -22,7 +22,9 @@ def test_a_file_of_the_same_size_and_time_is_read_anew(way, tmp_path):
     for value in (3, 5):
         PIL.Image.new("L", (4, 4), value).save(tmp_path / "a.bmp")
         os.utime(tmp_path / "a.bmp", (1e9, 1e9))
-        assert load_dataset("image_folder", split="train", transform=None, **options)[0]["image"].getpixel((0, 0)) == value
+        assert (
+            load_dataset("image_folder", split="train", transform=None, **options)[0]["image"].getpixel((0, 0)) == value
+        )
 
 
 def files_of(module, package):
@@ -46,7 +48,17 @@ def test_a_cache_depends_on_all_that_a_script_imports(name):
     script = find_script(name)
     bound = files_of(importlib.import_module(script.module_name()), sources.PACKAGE)
     assert bound <= set(script.sources)
-    shown = {path.stem for path in script.sources} & {"preview", "page", "sheet", "census", "card", "export", "push", "cli", "loading"}
+    shown = {path.stem for path in script.sources} & {
+        "preview",
+        "page",
+        "sheet",
+        "census",
+        "card",
+        "export",
+        "push",
+        "cli",
+        "loading",
+    }
     assert not shown
 
 
@@ -54,9 +66,13 @@ def test_an_edit_counts_for_what_imports_it(tmp_path, monkeypatch):
     package = tmp_path / "dataset_scripts"
     shutil.copytree(sources.PACKAGE, package, ignore=shutil.ignore_patterns("*.gz", "*.png", "__pycache__"))
     monkeypatch.setattr(sources, "PACKAGE", package)
-    for name, code in {"corel5k": "WORDS = 1\n", "mine": "from dataset_scripts.corel5k.corel5k import WORDS\n",
-                       "public": "from dataset_scripts import ToTensor as T\n", "lazy": "def f():\n    import dataset_scripts.core.look.page\n",
-                       "all": "import dataset_scripts\n"}.items():  # fmt: skip
+    for name, code in {
+        "corel5k": "WORDS = 1\n",
+        "mine": "from dataset_scripts.corel5k.corel5k import WORDS\n",
+        "public": "from dataset_scripts import ToTensor as T\n",
+        "lazy": "def f():\n    import dataset_scripts.core.look.page\n",
+        "all": "import dataset_scripts\n",
+    }.items():
         (package / name).mkdir()
         (package / name / f"{name}.py").write_text(code)
     names = ("layouts/coco", "digits", "mine", "public", "lazy", "all")

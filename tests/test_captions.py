@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from dataset_scripts import DataError, ToTensor, load_dataset
-from dataset_scripts.layouts.captions.captions import matches
 from dataset_scripts.core.files.listing import Files
+from dataset_scripts.layouts.captions.captions import matches
 
 CAPTIONS = ["a dog, «naïve»", "二匹の猫 🐈", "1girl, solo, 2024", "two\nlines", 'quoted "text", 4 5 6']
 
@@ -29,7 +29,9 @@ def write(folder, save_image, name, caption, suffix=".txt"):
 @pytest.mark.parametrize("suffix", [".txt", ".caption", ".TXT"])
 @pytest.mark.parametrize("place", ["", "10_cat/", "train/a/b/"])
 def test_texts(tmp_path, save_image, caplog, suffix, place):
-    pixels = [write(tmp_path / place, save_image, f"im.{n}", f" \t{text}\r\n", suffix) for n, text in enumerate(CAPTIONS)]
+    pixels = [
+        write(tmp_path / place, save_image, f"im.{n}", f" \t{text}\r\n", suffix) for n, text in enumerate(CAPTIONS)
+    ]
     rows = load_dataset(str(tmp_path), split="train")
     assert "read as captions (5 of 5 images with a text of their name)" in caplog.text
     assert list(rows.features) == ["image", "caption"] and rows["caption"] == CAPTIONS
@@ -41,10 +43,14 @@ def test_split_folders(tmp_path, save_image):
         write(tmp_path / split / "deep", save_image, "1", f"of {split}")
     sets = load_dataset(str(tmp_path))
     assert {split: list(rows["caption"]) for split, rows in sets.items()} == {
-        "train": ["of train"], "validation": ["of val"], "test": ["of test"]
-    }  # fmt: skip
+        "train": ["of train"],
+        "validation": ["of val"],
+        "test": ["of test"],
+    }
     write(tmp_path / "more", save_image, "1", "of none")
-    with pytest.raises(DataError, match="more/1.png lies in no split folder while others lie in train: move it into one"):
+    with pytest.raises(
+        DataError, match="more/1.png lies in no split folder while others lie in train: move it into one"
+    ):
         load_dataset(str(tmp_path))
 
 
@@ -68,10 +74,18 @@ def img2dataset(folder, save_image, count=25):
     for number in range(count):
         name, shard = f"{number:09}", folder / f"{number // 10:05}"
         fields = {
-            "caption": f"no {number}", "url": f"http://x/{number}", "key": name, "status": "success", "error_message": None,
-            "width": int(rng.integers(1, 99)), "similarity": [1, 0.25][number % 2], "nsfw": bool(rng.integers(2)),
-            "exif": "{}", "tags": [f"t{number}"] * (number % 3), "size": {"w": number, "h": number / 4},
-        }  # fmt: skip
+            "caption": f"no {number}",
+            "url": f"http://x/{number}",
+            "key": name,
+            "status": "success",
+            "error_message": None,
+            "width": int(rng.integers(1, 99)),
+            "similarity": [1, 0.25][number % 2],
+            "nsfw": bool(rng.integers(2)),
+            "exif": "{}",
+            "tags": [f"t{number}"] * (number % 3),
+            "size": {"w": number, "h": number / 4},
+        }
         if number % 4 == 1:
             fields |= {"punsafe": 0.5, "exif": None}
         pixels[name] = write(shard, save_image, name, fields, ".json")
@@ -99,7 +113,9 @@ def test_img2dataset(tmp_path, save_image, caplog):
 @pytest.mark.parametrize("field", ["caption", "text", "prompt"])
 def test_json_alone(tmp_path, save_image, caplog, field):
     for number in range(3):
-        write(tmp_path, save_image, str(number), {field: f"no {number} ", "image": "x.png", "n": 2**62 + number}, ".json")
+        write(
+            tmp_path, save_image, str(number), {field: f"no {number} ", "image": "x.png", "n": 2**62 + number}, ".json"
+        )
     rows = load_dataset(str(tmp_path), split="train")
     assert "read as captions (3 of 3 images" in caplog.text
     assert list(rows.features) == ["image", "caption", "json_image", "n"]
@@ -134,13 +150,14 @@ WRONG = {  # message -> files
     r"j.json: no json: Expecting ',' delimiter: line 2 column 1": {"j.png": None, "j.json": b'{"caption": "j"\n'},
     "k.json holds a list, not an object": {"k.png": None, "k.json": b'["k"]'},
     "l.json: the field size is 'large', and not as in .*/a.json: ": {
-        "l.png": None, "l.json": b'{"caption": "l", "size": "large"}'
+        "l.png": None,
+        "l.json": b'{"caption": "l", "size": "large"}',
     },
     "m.json holds no caption": {"m.png": None, "m.json": b'{"caption": null}'},
     "n.json: the field id is 9999": {"n.png": None, "n.json": b'{"caption": "n", "id": 99999999999999999999}'},
     "o.json: no json: .*surrogates not allowed": {"o.png": None, "o.json": b'{"caption": "\\ud800"}'},
     "p.json: no json: it is nested deeper than 32": {"p.png": None, "p.json": b"[" * 100000},
-}  # fmt: skip
+}
 
 
 def lay_out(folder, save_image, files):
@@ -161,7 +178,9 @@ def test_wrong_captions_are_named(tmp_path, save_image, message):
 
 
 def test_wrong_captions_are_skipped(tmp_path, save_image, caplog):
-    lay_out(tmp_path / "data", save_image, {name: content for files in WRONG.values() for name, content in files.items()})
+    lay_out(
+        tmp_path / "data", save_image, {name: content for files in WRONG.values() for name, content in files.items()}
+    )
     options = {"data_dir": str(tmp_path / "data"), "split": "train", "cache_dir": str(tmp_path / "cache")}
     rows = load_dataset("captions", **options, on_error="skip")
     assert rows["caption"] == ["a", "a2"] and rows["size"] == [3, None]
@@ -236,6 +255,8 @@ def test_num_proc_streaming_and_zip(tmp_path, save_image):
 def test_the_example_of_the_card(root, tmp_path, save_image, capsys):
     for number, caption in enumerate(CAPTIONS):
         write(tmp_path, save_image, str(number), caption)
-    example = re.findall(r"```python\n(.*?)```", (root / "dataset_scripts/layouts/captions/README.md").read_text(), re.DOTALL)[1]
+    example = re.findall(
+        r"```python\n(.*?)```", (root / "dataset_scripts/layouts/captions/README.md").read_text(), re.DOTALL
+    )[1]
     exec(example.replace("path/to/data", str(tmp_path)), {})
     assert capsys.readouterr().out == "".join(f"{[(3, 7, 9)] * 2} {CAPTIONS[n : n + 2]}\n" for n in (0, 2))

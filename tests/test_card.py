@@ -16,10 +16,10 @@ from datasets import Array2D, ClassLabel, Features, Image, LargeList, List, Valu
 from datasets.info import DatasetInfosDict
 from huggingface_hub import DatasetCard
 
-from dataset_scripts.core.card.write import describe, new_card, refresh_card
 from dataset_scripts.core.card.check import check_card
-from dataset_scripts.core.formats.card_rules import hub_names, size_category
+from dataset_scripts.core.card.write import describe, new_card, refresh_card
 from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.formats.card_rules import hub_names, size_category
 from dataset_scripts.core.load.script import PACKAGE, bundled, bundled_names
 
 HEADER = """\
@@ -152,7 +152,10 @@ def test_addresses_and_relative_paths_are_no_machine_paths():
         ("license_link: see below", "license_link: 'see below' is neither an address nor a file"),
         ("task_categories: [image-classifcation]", "task_categories[0]: 'image-classifcation' is not known to the Hub"),
         ("task_ids: [a]", "task_ids[0]: 'a' is not known to the Hub: core/hub_names.yaml lists what is"),
-        ("size_categories: [1K-10K]", "size_categories[0]: '1K-10K' is not known to the Hub: take one of n<1K, 1K<n<10K"),
+        (
+            "size_categories: [1K-10K]",
+            "size_categories[0]: '1K-10K' is not known to the Hub: take one of n<1K, 1K<n<10K",
+        ),
         ("size_categories: 1k<n<10k", "size_categories: '1k<n<10k' is not known to the Hub"),
         ("language: no", "language: False is not text: put it in quotes"),
         ("language: english", "language: 'english' is not known to the Hub"),
@@ -195,7 +198,11 @@ CONFIGS = [
     ("[{config_name: default, data_files: data/*.parquet}]", None, True),
     ("[{config_name: a, data_files: [data/train.parquet, data/test.parquet]}]", None, True),
     ("[{config_name: a, data_files: [{split: train, path: [data/train.parquet]}]}]", None, True),
-    ("[{config_name: a, default: true, data_files: data/train*}, {config_name: b, data_files: data/test*}]", None, True),
+    (
+        "[{config_name: a, default: true, data_files: data/train*}, {config_name: b, data_files: data/test*}]",
+        None,
+        True,
+    ),
     ("[{data_files: data/*}]", "configs[0]: needs a config_name", True),
     ("[{config_name: 'a/b', data_files: data/*}]", "configs[0]: needs a config_name, a text without any of", True),
     ("[{config_name: 3, data_files: data/*}]", "configs[0]: needs a config_name", True),
@@ -203,12 +210,32 @@ CONFIGS = [
     ("[{config_name: a, data_files: 3}]", "configs[0].data_files: should be a pattern", True),
     ("[{config_name: a, data_files: {train: data/*}}]", "configs[0].data_files: should be a pattern", True),
     ("[{config_name: a, data_files: []}]", "configs[0].data_files: should be a pattern", False),
-    ("[{config_name: a, data_files: [data/train.parquet, {split: b, path: c}]}]", "configs[0].data_files: should be", True),
-    ("[{config_name: a, data_files: [{split: train}]}]", "configs[0].data_files[0]: has the keys split: it takes", True),
+    (
+        "[{config_name: a, data_files: [data/train.parquet, {split: b, path: c}]}]",
+        "configs[0].data_files: should be",
+        True,
+    ),
+    (
+        "[{config_name: a, data_files: [{split: train}]}]",
+        "configs[0].data_files[0]: has the keys split: it takes",
+        True,
+    ),
     ("[{config_name: a, data_files: [{split: train, path: b, x: c}]}]", "configs[0].data_files[0]: has the keys", True),
-    ("[{config_name: a, data_files: [{split: a-b, path: data/*}]}]", "configs[0].data_files[0].split: 'a-b' is no", True),
-    ("[{config_name: a, data_files: [{split: 1, path: data/*}]}]", "configs[0].data_files[0].split: 1 is not the name", True),
-    ("[{config_name: a, data_files: [{split: [b], path: data/*}]}]", "configs[0].data_files[0].split: ['b'] is no", True),
+    (
+        "[{config_name: a, data_files: [{split: a-b, path: data/*}]}]",
+        "configs[0].data_files[0].split: 'a-b' is no",
+        True,
+    ),
+    (
+        "[{config_name: a, data_files: [{split: 1, path: data/*}]}]",
+        "configs[0].data_files[0].split: 1 is not the name",
+        True,
+    ),
+    (
+        "[{config_name: a, data_files: [{split: [b], path: data/*}]}]",
+        "configs[0].data_files[0].split: ['b'] is no",
+        True,
+    ),
     (
         "[{config_name: a, data_files: [{split: b, path: data/*}, {split: b, path: data/*}]}]",
         "configs[0].data_files[1].split: there are two of 'b'",
@@ -227,7 +254,11 @@ CONFIGS = [
         "configs: 'default' and 'b' are default",
         True,
     ),
-    ("[{config_name: a, default: 'yes', data_files: data/*}]", "configs[0].default: 'yes' should be true or false", False),
+    (
+        "[{config_name: a, default: 'yes', data_files: data/*}]",
+        "configs[0].default: 'yes' should be true or false",
+        False,
+    ),
     (
         "[{config_name: a, default: true, data_files: data/test.parquet}, {config_name: a, data_files: data/train.parquet}]",
         "configs[1].config_name: there are two called 'a'",
@@ -263,21 +294,57 @@ def test_configs_as_datasets_judges_them(tmp_path, configs, fault, same):
         ("    dtype: image\n", "", "line 10: dataset_info.features[0]: should be a list of {name, dtype}"),
         ("  - name: image\n", "  - name: 3\n", "line 10: dataset_info.features[0]: should be a list of {name, dtype}"),
         ("  - name: image\n", "  - name: label\n", "line 12: dataset_info.features[1]: there are two columns label"),
-        ("'1': car", "'2': car", "line 12: dataset_info.features[1]: label: datasets cannot read its type: ClassLabel exp"),
-        ("'1': car", "'1': bear", "line 12: dataset_info.features[1]: label: datasets cannot read its type: Some label"),
+        (
+            "'1': car",
+            "'2': car",
+            "line 12: dataset_info.features[1]: label: datasets cannot read its type: ClassLabel exp",
+        ),
+        (
+            "'1': car",
+            "'1': bear",
+            "line 12: dataset_info.features[1]: label: datasets cannot read its type: Some label",
+        ),
         ("'1': car", "'1': no", "line 12: dataset_info.features[1]: label: the class name False is not text"),
         ("    num_bytes: 70\n", "", "line 19: dataset_info.splits[0]: needs num_bytes, a whole number; it is None"),
-        ("num_bytes: 70", "num_bytes: many", "line 19: dataset_info.splits[0]: needs num_bytes, a whole number; it is 'many'"),
-        ("num_examples: 7", "num_examples: null", "line 19: dataset_info.splits[0]: needs num_examples, a whole number"),
-        ("num_examples: 7", "num_examples: seven", "line 19: dataset_info.splits[0]: needs num_examples, a whole number"),
+        (
+            "num_bytes: 70",
+            "num_bytes: many",
+            "line 19: dataset_info.splits[0]: needs num_bytes, a whole number; it is 'many'",
+        ),
+        (
+            "num_examples: 7",
+            "num_examples: null",
+            "line 19: dataset_info.splits[0]: needs num_examples, a whole number",
+        ),
+        (
+            "num_examples: 7",
+            "num_examples: seven",
+            "line 19: dataset_info.splits[0]: needs num_examples, a whole number",
+        ),
         ("num_examples: 7", "num_examples: -7", "line 19: dataset_info.splits[0]: needs num_examples, a whole number"),
-        ("num_examples: 7", "num_examples: true", "line 19: dataset_info.splits[0]: needs num_examples, a whole number"),
+        (
+            "num_examples: 7",
+            "num_examples: true",
+            "line 19: dataset_info.splits[0]: needs num_examples, a whole number",
+        ),
         ("- name: train\n    num_bytes", "- num_bytes", "line 19: dataset_info.splits[0]: needs a name of its own"),
         ("name: train", "name: a-b", "line 19: dataset_info.splits[0]: needs a name of its own"),
         ("  splits:\n", "  splits:\n  - text\n", "line 19: dataset_info.splits[0]: should be a list of"),
-        ("  splits:\n", "  dataset_size: 71\n  splits:\n", "line 18: dataset_info.dataset_size: is 71, but num_bytes of"),
-        ("  splits:\n", "  dataset_size: many\n  splits:\n", "line 18: dataset_info.dataset_size: 'many' is not a number of b"),
-        ("  splits:\n", "  feature: 1\n  splits:\n", "line 18: dataset_info.feature: datasets knows no such key: 'feat"),
+        (
+            "  splits:\n",
+            "  dataset_size: 71\n  splits:\n",
+            "line 18: dataset_info.dataset_size: is 71, but num_bytes of",
+        ),
+        (
+            "  splits:\n",
+            "  dataset_size: many\n  splits:\n",
+            "line 18: dataset_info.dataset_size: 'many' is not a number of b",
+        ),
+        (
+            "  splits:\n",
+            "  feature: 1\n  splits:\n",
+            "line 18: dataset_info.feature: datasets knows no such key: 'feat",
+        ),
         ("num_examples: 7", "num_examples: 1000", "line 6: size_categories: 'n<1K' does not fit the 1,000 rows of"),
         ("dataset_info:\n", "dataset_info:\n- x\n", None),
     ],
@@ -314,8 +381,10 @@ def test_aliases_in_the_header_do_not_hang():
 
 def test_names_are_those_that_the_libraries_know():
     resources = importlib.resources.files("datasets.utils.resources")
-    read = {path: json.loads((resources / f"{path}.json").read_text()) for path in
-            ("size_categories", "creators", "multilingualities", "languages")}  # fmt: skip
+    read = {
+        path: json.loads((resources / f"{path}.json").read_text())
+        for path in ("size_categories", "creators", "multilingualities", "languages")
+    }
     names = hub_names()
     assert names["size_categories"] == [size for size in read["size_categories"] if size != "unknown"]
     assert names["annotations_creators"] == read["creators"]["annotations"]
@@ -410,7 +479,9 @@ def test_the_first_card_of_a_script(tmp_path):
     assert parsed.text.splitlines()[1:4] == ["# Toys", "", "Toys on a shelf."]
     assert 'ds = load_dataset("path/to/toys/toys.py")' in text
     assert "| `label` | one of 2 classes | bear, car\\|bus |" in text
-    assert "\n<!-- splits -->\n\n| split | rows |\n|---|---:|\n| train | 3 |\n| test | 2 |\n\n<!-- /splits -->\n" in text
+    assert (
+        "\n<!-- splits -->\n\n| split | rows |\n|---|---:|\n| train | 3 |\n| test | 2 |\n\n<!-- /splits -->\n" in text
+    )
     assert "**Source**: https://toys.example" in text and "```bibtex\n@misc{toys, title = {Toys}}\n```" in text
     assert check_card(text) == check_card(text, str(script)) == []
     assert refresh(script, text) == text
@@ -440,7 +511,9 @@ def test_a_first_card_for_a_layout_in_a_script_of_ones_own(tmp_path, save_image)
     named = new_card("image_folder", data_dir=str(tmp_path / "photos"))
     assert 'load_dataset("image_folder", data_dir="path/to/data")' in named and str(tmp_path) not in named
     save_image(tmp_path / "photos/train/eel/0.png")
-    fault = "dataset_info.splits: train 6, test 6, but train 7, test 6 in the script: refresh_card() brings it up to date"
+    fault = (
+        "dataset_info.splits: train 6, test 6, but train 7, test 6 in the script: refresh_card() brings it up to date"
+    )
     faults = check_card(text, str(tmp_path / "pets"))
     line = text[: text.index("  splits:")].count("\n") + 1
     assert f"line {line}: {fault}" in faults
@@ -641,7 +714,11 @@ def test_splits_without_bytes_are_read_where_they_say_null(caplog):
         caplog.clear()
         with caplog.at_level("WARNING", "datasets"):
             read = DatasetInfosDict.from_dataset_card_data(DatasetCard(text).data)["default"]
-        assert ("malformed or missing the name/num_examples/num_bytes" in caplog.text) == warned == (len(check_card(text)) == 1)
+        assert (
+            ("malformed or missing the name/num_examples/num_bytes" in caplog.text)
+            == warned
+            == (len(check_card(text)) == 1)
+        )
     assert read.splits["train"].num_examples == 7 and not read.splits["train"].num_bytes
 
 

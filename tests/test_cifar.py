@@ -24,6 +24,7 @@ def text(value):
 
 def python2(value):
     """A pickle of protocol 2 as Python 2 wrote it: byte strings, and arrays by numpy.core.multiarray."""
+
     def put(value):
         if isinstance(value, dict):
             return b"}(" + b"".join(put(key) + put(item) for key, item in value.items()) + b"u"
@@ -33,11 +34,18 @@ def python2(value):
             return text(value.encode())
         if isinstance(value, int):
             return b"J" + struct.pack("<i", value)
-        dtype = b"cnumpy\ndtype\n(" + text(b"u1") + b"K\x00K\x01tR(K\x03" + text(b"|") + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+        dtype = (
+            b"cnumpy\ndtype\n("
+            + text(b"u1")
+            + b"K\x00K\x01tR(K\x03"
+            + text(b"|")
+            + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+        )
         start = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(K\x00t" + text(b"b") + b"tR"
         shape = b"(" + b"".join(put(size) for size in value.shape) + b"t"
         return start + b"(K\x01" + shape + dtype + b"\x89" + text(value.tobytes()) + b"tb"
-    return b"\x80\x02" + put(value) + b"."  # fmt: skip
+
+    return b"\x80\x02" + put(value) + b"."
 
 
 def random_batch(rng, count, classes):
@@ -66,9 +74,20 @@ def write_cifar100(root, count=210, dump=python2):
         data, fine = random_batch(rng, count, 100)
         batches[name] = data, fine, rng.permutation(np.arange(count) % 20).tolist()
         (folder / name).write_bytes(
-            dump({"filenames": [], "batch_label": name, "fine_labels": fine, "coarse_labels": batches[name][2], "data": data})
+            dump(
+                {
+                    "filenames": [],
+                    "batch_label": name,
+                    "fine_labels": fine,
+                    "coarse_labels": batches[name][2],
+                    "data": data,
+                }
+            )
         )
-    names = {"fine_label_names": [f"fine {n}" for n in range(100)], "coarse_label_names": [f"coarse {n}" for n in range(20)]}
+    names = {
+        "fine_label_names": [f"fine {n}" for n in range(100)],
+        "coarse_label_names": [f"coarse {n}" for n in range(20)],
+    }
     (folder / "meta").write_bytes(dump(names))
     return batches
 
@@ -122,7 +141,9 @@ def test_binary_versions(tmp_path):
         (hundred / f"{kind}_label_names.txt").write_text("".join(f"{kind}_{n}\n" for n in range(count)))
     sets = load_dataset(str(tmp_path / "10"))
     assert sets["train"].features["label"].names == CLASSES
-    for row, same in zip(sets["train"], load_dataset(str(tmp_path / "py"), "cifar-10-batches-py", split="train"), strict=True):
+    for row, same in zip(
+        sets["train"], load_dataset(str(tmp_path / "py"), "cifar-10-batches-py", split="train"), strict=True
+    ):
         assert torch.equal(row["image"], same["image"]) and row["label"] == same["label"]
     sets = load_dataset(str(tmp_path / "100"))
     assert sets["test"].features["coarse_label"].names[7] == "coarse_7"
@@ -143,7 +164,9 @@ def test_processes_streams_and_archives(tmp_path):
     batches = write_cifar10(tmp_path / "data", count=40)
     shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path / "data")
     shutil.make_archive(str(tmp_path / "data/cifar-10-python"), "gztar", tmp_path / "data", "cifar-10-batches-py")
-    two = load_dataset(str(tmp_path / "data"), split="train", num_proc=2)  # the download lies beside, as torchvision leaves it
+    two = load_dataset(
+        str(tmp_path / "data"), split="train", num_proc=2
+    )  # the download lies beside, as torchvision leaves it
     assert len(two.cache_files) == 2
     stream = load_dataset(str(tmp_path / "data"), split="train", streaming=True)
     expected = [(image(row), label) for n in range(1, 6) for row, label in zip(*batches[f"data_batch_{n}"])]
@@ -169,7 +192,9 @@ def test_a_pickle_that_runs_code_is_refused(tmp_path, monkeypatch, call, name):
     content = pickle.dumps({"data": Runs(*call), "labels": [0], "label_names": Runs(*call)}, 2)
     assert any(code.name in ("REDUCE",) for code, _, _ in pickletools.genops(content))
     (tmp_path / "data/cifar-10-batches-py" / name).write_bytes(content)
-    with pytest.raises(DataError, match=rf"{name} cannot be read: it asks to run (posix.system|\S+.eval|\S+.getattr), which no CIFAR"):
+    with pytest.raises(
+        DataError, match=rf"{name} cannot be read: it asks to run (posix.system|\S+.eval|\S+.getattr), which no CIFAR"
+    ):
         load_dataset(str(tmp_path / "data"))
     assert not (tmp_path / "RAN").exists()
 
@@ -177,16 +202,22 @@ def test_a_pickle_that_runs_code_is_refused(tmp_path, monkeypatch, call, name):
 @pytest.mark.parametrize(
     "content, message",
     [
-        (lambda b: python2({"data": b[0], "labels": b[1][:-1]}), "data_batch_2 holds 20 images, but .*data_batch_2 19 values of label"),
-        (lambda b: python2({"data": b[0][:, 1:], "labels": b[1]}), r"data_batch_2: data is uint8 of shape \(20, 3071\), not uint8"),
+        (
+            lambda b: python2({"data": b[0], "labels": b[1][:-1]}),
+            "data_batch_2 holds 20 images, but .*data_batch_2 19 values of label",
+        ),
+        (
+            lambda b: python2({"data": b[0][:, 1:], "labels": b[1]}),
+            r"data_batch_2: data is uint8 of shape \(20, 3071\), not uint8",
+        ),
         (lambda b: python2({"data": "x", "labels": b[1]}), "data_batch_2: data is str of shape"),
         (lambda b: python2({"data": b[0]}), "data_batch_2: it has no 'labels'"),
         (lambda b: python2({"data": b[0], "labels": ["a"] * 20}), "data_batch_2: its labels are not whole numbers"),
         (lambda b: python2({"data": b[0], "labels": b[1]})[:5000], "data_batch_2 cannot be read: "),
-        (lambda b: b"\x80\x02]." , "data_batch_2 cannot be read: 'list' object has no attribute 'items'"),
+        (lambda b: b"\x80\x02].", "data_batch_2 cannot be read: 'list' object has no attribute 'items'"),
         (lambda b: b"", "data_batch_2"),
     ],
-)  # fmt: skip
+)
 def test_wrong_batches_are_named(tmp_path, content, message):
     batches = write_cifar10(tmp_path)
     (tmp_path / "cifar-10-batches-py/data_batch_2").write_bytes(content(batches["data_batch_2"]))
@@ -222,6 +253,8 @@ def test_the_card(tmp_path, root, monkeypatch):
     write_cifar10(tmp_path / "path/to")
     write_cifar100(tmp_path / "path/to")
     monkeypatch.chdir(tmp_path)
-    code = re.search(r"```python\n(.*?)```", (root / "dataset_scripts/layouts/cifar/README.md").read_text(), re.DOTALL)[1]
+    code = re.search(r"```python\n(.*?)```", (root / "dataset_scripts/layouts/cifar/README.md").read_text(), re.DOTALL)[
+        1
+    ]
     exec(code, scope := {})
     assert scope["ds"]["train"].features["coarse_label"].num_classes == 20

@@ -60,7 +60,9 @@ def test_info(cli):
 
 
 def test_the_command_itself(root):
-    result = subprocess.run([sys.executable, "-m", "dataset_scripts.core.cli", "info", "nothing"], capture_output=True, text=True, cwd=root)
+    result = subprocess.run(
+        [sys.executable, "-m", "dataset_scripts.core.cli", "info", "nothing"], capture_output=True, text=True, cwd=root
+    )
     assert result.returncode == 2 and "'nothing' does not come with the package" in result.stderr
 
 
@@ -84,7 +86,9 @@ def test_verify(cli, mnist, tmp_path, save_image):
 
 def test_preview(cli, tmp_path):
     status, output, _ = cli("preview", "digits", "-o", tmp_path / "look", "--rows", 3)
-    assert status == 0 and output.split() == [str(tmp_path / "look" / name) for name in ("sheet.png", "report.html", "report.json")]
+    assert status == 0 and output.split() == [
+        str(tmp_path / "look" / name) for name in ("sheet.png", "report.html", "report.json")
+    ]
     assert json.loads((tmp_path / "look/report.json").read_text())
     status, _, errors = cli("preview", tmp_path / "gone", "-o", tmp_path / "x.png")
     assert status == 2 and not (tmp_path / "x.png").exists() and errors
@@ -98,7 +102,9 @@ def test_new_writes_a_script_that_loads_and_is_tested(cli, tmp_path, save_image,
     assert status == 0 and f'load_dataset("{tmp_path / "my_pets"}", split="train")' in output, errors
     rows = load_dataset(str(tmp_path / "my_pets"), split="train")
     assert rows.features["label"].names == ["cat", "dog"] and rows[0]["image"].shape == (3, 7, 9)
-    result = subprocess.run([sys.executable, "-m", "pytest", "-q", tmp_path / "my_pets"], capture_output=True, text=True, cwd=tmp_path)
+    result = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", tmp_path / "my_pets"], capture_output=True, text=True, cwd=tmp_path
+    )
     assert "2 passed" in result.stdout, result.stdout
     save_image(tmp_path / "photos/train/dog/2.png")  # a changed file is seen through the script too
     assert len(load_dataset(str(tmp_path / "my_pets"), split="train")) == 3

@@ -34,9 +34,14 @@ def make_split(rng, save_image, folder, first_id, count=7):
         for _ in range(0 if len(images) % 3 == 0 else rng.integers(1, 4)):
             shape, box = polygon(rng, width, height)
             annotation = {
-                "id": 1000 * number + len(annotations), "image_id": number, "bbox": box, "iscrowd": 0,
-                "category_id": int(rng.choice([3, 17, 90])), "segmentation": [shape], "area": round(box[2] * box[3] / 2, 3),
-            }  # fmt: skip
+                "id": 1000 * number + len(annotations),
+                "image_id": number,
+                "bbox": box,
+                "iscrowd": 0,
+                "category_id": int(rng.choice([3, 17, 90])),
+                "segmentation": [shape],
+                "area": round(box[2] * box[3] / 2, 3),
+            }
             kind = len(annotations) % 3
             if kind:
                 mask = np.asfortranarray(rng.integers(0, 2, (height, width), np.uint8))
@@ -48,7 +53,13 @@ def make_split(rng, save_image, folder, first_id, count=7):
                     annotation |= {"segmentation": {"size": [height, width], "counts": counts}, "iscrowd": 1}
             annotations.append(annotation)
     rng.shuffle(annotations)
-    return {"info": {"year": 2017}, "images": images, "licenses": [], "annotations": list(annotations), "categories": CATEGORIES}
+    return {
+        "info": {"year": 2017},
+        "images": images,
+        "licenses": [],
+        "annotations": list(annotations),
+        "categories": CATEGORIES,
+    }
 
 
 def runs_of(mask):
@@ -114,8 +125,12 @@ def test_other_trees(coco, tmp_path, caplog):
     (coco / "images").mkdir()
     for split in ("train2017", "val2017"):
         (coco / split).rename(coco / "images" / split)
-    compare(load_dataset("coco", data_dir=str(coco), split="validation", masks=True),
-            coco, "annotations/instances_val2017.json", "images/val2017")  # fmt: skip
+    compare(
+        load_dataset("coco", data_dir=str(coco), split="validation", masks=True),
+        coco,
+        "annotations/instances_val2017.json",
+        "images/val2017",
+    )
     robo = tmp_path / "robo"
     robo.mkdir()
     (coco / "images/train2017").rename(robo / "train")
@@ -141,7 +156,9 @@ def test_keypoints(tmp_path, save_image):
     points = [5, 6, 2, 0, 0, 0, 39.5, 29, 1]
     content = {
         "images": [{"id": 1, "file_name": "1.png"}],
-        "annotations": [{"id": 2, "image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4], "keypoints": points, "num_keypoints": 2}],
+        "annotations": [
+            {"id": 2, "image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4], "keypoints": points, "num_keypoints": 2}
+        ],
         "categories": [{"id": 1, "name": "person", "keypoints": ["nose", "left_eye", "right_eye"]}],
     }
     (tmp_path / "person_keypoints_train.json").write_text(json.dumps(content))
@@ -189,7 +206,13 @@ def test_boxes_and_masks_turn_with_the_image(tmp_path, orientation, drawn_on):
     content = {
         "images": [{"id": 1, "file_name": "1.png", "width": seen.shape[1], "height": seen.shape[0]}],
         "annotations": [
-            {"id": 1, "image_id": 1, "category_id": 1, "bbox": box, "segmentation": {"size": list(seen.shape[:2]), "counts": counts}}
+            {
+                "id": 1,
+                "image_id": 1,
+                "category_id": 1,
+                "bbox": box,
+                "segmentation": {"size": list(seen.shape[:2]), "counts": counts},
+            }
         ],
         "categories": [{"id": 1, "name": "box"}],
     }
@@ -285,7 +308,9 @@ def test_broken_json_names_the_line(coco):
 
 
 def test_two_files_for_one_split(coco):
-    (coco / "annotations/instances_train2017_b.json").write_bytes((coco / "annotations/instances_train2017.json").read_bytes())
+    (coco / "annotations/instances_train2017_b.json").write_bytes(
+        (coco / "annotations/instances_train2017.json").read_bytes()
+    )
     with pytest.raises(DataError, match="are both for the split train: choose by data_files="):
         load_dataset(str(coco))
     chosen = load_dataset("coco", data_dir=str(coco), data_files={"train": "annotations/instances_train2017_b.json"})
@@ -294,7 +319,9 @@ def test_two_files_for_one_split(coco):
 
 def test_the_example_of_the_card_trains(coco, root, monkeypatch):
     monkeypatch.chdir(coco.parent)
-    example = re.findall(r"```python\n(.*?)```", (root / "dataset_scripts/layouts/coco/README.md").read_text(), re.DOTALL)[1]
+    example = re.findall(
+        r"```python\n(.*?)```", (root / "dataset_scripts/layouts/coco/README.md").read_text(), re.DOTALL
+    )[1]
     scope = {}
     exec(example.replace("path/to/coco", str(coco)), scope)
     assert all(torch.isfinite(loss) for loss in scope["losses"].values()) and len(scope["targets"]) == 2

@@ -62,7 +62,9 @@ def write_image_folder(folder, save_image):
     for split in ("train", "test"):
         for number in range(6):
             save_image(
-                folder / split / ("cat", "dog")[number % 2] / f"{number}.png", (9 + number, 7), ("RGB", "L")[number // 3]
+                folder / split / ("cat", "dog")[number % 2] / f"{number}.png",
+                (9 + number, 7),
+                ("RGB", "L")[number // 3],
             )
 
 
@@ -79,8 +81,17 @@ def write_coco(folder, save_image):
     for number in range(9):
         x, y, width, height = (rng.uniform((1, 1, 4, 4), (15, 10, 14, 9))).tolist()
         shape = [x, y, x + width, y, x + width, y + height]
-        objects.append({"id": number, "image_id": number % 3, "category_id": number % 2 + 1, "bbox": [x, y, width, height],
-                        "segmentation": [shape], "area": width * height / 2, "iscrowd": 0})  # fmt: skip
+        objects.append(
+            {
+                "id": number,
+                "image_id": number % 3,
+                "category_id": number % 2 + 1,
+                "bbox": [x, y, width, height],
+                "segmentation": [shape],
+                "area": width * height / 2,
+                "iscrowd": 0,
+            }
+        )
     for image in images:
         save_image(folder / "train" / image["file_name"], (30, 20))
     categories = [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]
@@ -104,7 +115,9 @@ def write_voc(folder, save_image):
 def test_the_same_rows(tmp_path, root, save_image):
     python = os.environ.get("DATASETS3")
     if not python:
-        pytest.skip("datasets 3.6 is not at hand: DATASETS3=path/to/python, of an environment as the top of this file makes")
+        pytest.skip(
+            "datasets 3.6 is not at hand: DATASETS3=path/to/python, of an environment as the top of this file makes"
+        )
     sets = {"digits": {}}
     for write in (write_image_folder, write_mnist, write_arrays, write_coco, write_voc):
         name = write.__name__.removeprefix("write_")

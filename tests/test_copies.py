@@ -44,7 +44,20 @@ def put(path: Path, content: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "stem", ["cifar-10.1", "photos.zip", "7", "class", "my set", "größe", "__init__", "json", "datasets", "a.b-c..d", "x" * 120]
+    "stem",
+    [
+        "cifar-10.1",
+        "photos.zip",
+        "7",
+        "class",
+        "my set",
+        "größe",
+        "__init__",
+        "json",
+        "datasets",
+        "a.b-c..d",
+        "x" * 120,
+    ],
 )
 def test_every_name_of_a_script_works(tmp_path, trap, stem, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -127,7 +140,9 @@ def test_names_that_are_no_copies_are_not_found(tmp_path):
         with pytest.raises(ModuleNotFoundError):
             importlib.import_module(f"dataset_scripts.core.load.copies.{name}")
     with pytest.raises(TrustError, match="has changed"):
-        importlib.import_module(f"dataset_scripts.core.load.copies.{'0' * 64}_{os.fsencode(tmp_path / 'no.py').hex()}.no")
+        importlib.import_module(
+            f"dataset_scripts.core.load.copies.{'0' * 64}_{os.fsencode(tmp_path / 'no.py').hex()}.no"
+        )
 
 
 @pytest.mark.parametrize("streaming", [False, True])
@@ -135,7 +150,9 @@ def test_odd_names_in_workers(tmp_path, streaming):
     path = tmp_path / "class.10-1.py"
     put(path, b"from .helper import OFFSET\n" + SCRIPT.replace("SHADE = 1", "SHADE = OFFSET").encode())
     put(path.with_name("helper.py"), b"OFFSET = 1\n")
-    rows = load_dataset(str(path), split="train", cache_dir=str(tmp_path / "cache"), streaming=streaming, transform=None)
+    rows = load_dataset(
+        str(path), split="train", cache_dir=str(tmp_path / "cache"), streaming=streaming, transform=None
+    )
     for context in ("fork", "spawn"):
         loader = DataLoader(rows, batch_size=None, num_workers=2, multiprocessing_context=context)
         assert shades(loader) == list(range(1, 9))

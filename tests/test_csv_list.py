@@ -16,8 +16,8 @@ import torch
 import torchvision
 
 from dataset_scripts import DataError, ToTensor, load_dataset
-from dataset_scripts.core.files.listing import Files
 from dataset_scripts.core.builders.tables import read_table
+from dataset_scripts.core.files.listing import Files
 from dataset_scripts.layouts.csv_list.csv_list import Paths, matches
 from dataset_scripts.layouts.csv_list.names import Places
 
@@ -33,7 +33,9 @@ def write_csv(path, rows, delimiter=","):
 @pytest.fixture
 def dogs(tmp_path, save_image):
     """A competition: train/ with labels.csv without suffixes, test/ without labels."""
-    pixels = {f"{number:03}": save_image(tmp_path / "train" / f"{number:03}.jpg", (8 + number % 3, 6)) for number in range(20)}
+    pixels = {
+        f"{number:03}": save_image(tmp_path / "train" / f"{number:03}.jpg", (8 + number % 3, 6)) for number in range(20)
+    }
     for number in range(4):
         save_image(tmp_path / "test" / f"t{number}.jpg")
     rows = [{"id": name, "breed": ["pug", "boxer", "collie"][int(name) % 3]} for name in reversed(pixels)]
@@ -98,7 +100,11 @@ def test_equal_to_torchvision_on_lists(tmp_path, save_image):
         for number in range(6):
             save_image(base / "images" / name / f"{name}_{number:04}.jpg", (10, 8 + number))
     for place, split in enumerate(("train", "val", "test")):
-        lines = [f"{name}/{name}_{number:04}.jpg\n" for name in ("banded", "dotted", "woven") for number in (2 * place, 2 * place + 1)]
+        lines = [
+            f"{name}/{name}_{number:04}.jpg\n"
+            for name in ("banded", "dotted", "woven")
+            for number in (2 * place, 2 * place + 1)
+        ]
         (base / "labels").mkdir(exist_ok=True)
         (base / f"labels/{split}1.txt").write_text("".join(lines))
     sets = load_dataset("csv_list", data_dir=str(base))
@@ -106,7 +112,9 @@ def test_equal_to_torchvision_on_lists(tmp_path, save_image):
         expected = torchvision.datasets.DTD(tmp_path, split=theirs)
         assert sets[ours].features["label"].names == expected.classes
         for row, (image, label) in zip(sets[ours], expected, strict=True):
-            assert torch.equal(row["image"], torchvision.transforms.functional.to_tensor(image)) and row["label"] == label
+            assert (
+                torch.equal(row["image"], torchvision.transforms.functional.to_tensor(image)) and row["label"] == label
+            )
     food = tmp_path / "food-101"
     for name in ("apple_pie", "waffles"):
         for number in range(4):
@@ -120,7 +128,9 @@ def test_equal_to_torchvision_on_lists(tmp_path, save_image):
     for split in ("train", "test"):
         expected = unchecked_food(tmp_path, split)
         for row, (image, label) in zip(sets[split], expected, strict=True):
-            assert torch.equal(row["image"], torchvision.transforms.functional.to_tensor(image)) and row["label"] == label
+            assert (
+                torch.equal(row["image"], torchvision.transforms.functional.to_tensor(image)) and row["label"] == label
+            )
 
 
 def unchecked_food(root, split):
@@ -131,8 +141,16 @@ def test_other_columns_splits_and_options(tmp_path, save_image):
     rows = []
     for number in range(8):
         save_image(tmp_path / "all" / f"{number:02}.png")
-        rows.append({"file": f"{number:02}.png", "age": number / 2, "male": number % 2, "smiling": 1 - number % 2,
-                     "split": ["train", "train", "val", "TEST"][number % 4], "note": f"no. {number}"})  # fmt: skip
+        rows.append(
+            {
+                "file": f"{number:02}.png",
+                "age": number / 2,
+                "male": number % 2,
+                "smiling": 1 - number % 2,
+                "split": ["train", "train", "val", "TEST"][number % 4],
+                "note": f"no. {number}",
+            }
+        )
     write_csv(tmp_path / "list.csv", rows)
     sets = load_dataset(str(tmp_path))
     assert {split: len(part) for split, part in sets.items()} == {"train": 4, "validation": 2, "test": 2}
@@ -147,7 +165,9 @@ def test_other_columns_splits_and_options(tmp_path, save_image):
 def test_streaming_num_proc_and_zip(dogs, tmp_path):
     whole = load_dataset(str(tmp_path), split="train")
     for name in ("train", "labels.csv"):
-        (shutil.copytree if name == "train" else shutil.copy)(tmp_path / name, (tmp_path / "z" / name) if name == "train" else tmp_path / "z")
+        (shutil.copytree if name == "train" else shutil.copy)(
+            tmp_path / name, (tmp_path / "z" / name) if name == "train" else tmp_path / "z"
+        )
     shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path / "z")
     shutil.rmtree(tmp_path / "z")
     for other in (
@@ -175,7 +195,11 @@ def test_faults(dogs, tmp_path, row, message, caplog):
     with pytest.raises(DataError, match=message):
         load_dataset(str(tmp_path))
     rows = load_dataset(str(tmp_path), split="train", on_error="skip")
-    assert names_of(rows) == [row["breed"] for row in dogs] and "1 skipped, such as:" in caplog.text and message in caplog.text
+    assert (
+        names_of(rows) == [row["breed"] for row in dogs]
+        and "1 skipped, such as:" in caplog.text
+        and message in caplog.text
+    )
 
 
 def test_names_that_may_mean_two_files(tmp_path, save_image):
@@ -193,7 +217,9 @@ def test_names_that_may_mean_two_files(tmp_path, save_image):
 
 
 def test_names_in_the_folder_of_the_split(tmp_path, save_image):
-    pixels = {split: [save_image(tmp_path / split / f"{number}.png") for number in range(3)] for split in ("train", "test")}
+    pixels = {
+        split: [save_image(tmp_path / split / f"{number}.png") for number in range(3)] for split in ("train", "test")
+    }
     for split in pixels:
         write_csv(tmp_path / f"{split}.csv", [{"image": f"{number}.png", "label": number} for number in range(3)])
     sets = load_dataset(str(tmp_path))
@@ -202,14 +228,20 @@ def test_names_in_the_folder_of_the_split(tmp_path, save_image):
 
 
 def test_a_column_of_splits_and_equal_names_in_their_folders(tmp_path, save_image):
-    pixels = {split: [save_image(tmp_path / split / f"{number}.png") for number in range(3)] for split in ("train", "val")}
-    rows = [{"image": f"{place}.png", "split": split, "label": f"{split} {place}"} for place in range(3) for split in pixels]
+    pixels = {
+        split: [save_image(tmp_path / split / f"{number}.png") for number in range(3)] for split in ("train", "val")
+    }
+    rows = [
+        {"image": f"{place}.png", "split": split, "label": f"{split} {place}"} for place in range(3) for split in pixels
+    ]
     write_csv(tmp_path / "list.csv", rows)
     sets = load_dataset(str(tmp_path))
     assert list(sets) == ["train", "validation"]
     for ours, split in (("train", "train"), ("validation", "val")):
         assert names_of(sets[ours]) == [f"{split} {number}" for number in range(3)]
-        assert all(torch.equal(row["image"], ToTensor()(array)) for row, array in zip(sets[ours], pixels[split], strict=True))
+        assert all(
+            torch.equal(row["image"], ToTensor()(array)) for row, array in zip(sets[ours], pixels[split], strict=True)
+        )
     write_csv(tmp_path / "list.csv", [*rows, {"image": "2.png", "split": "val", "label": "again"}])
     with pytest.raises(DataError, match="list.csv, row 7: 2.png is listed twice"):
         load_dataset(str(tmp_path))
@@ -222,7 +254,10 @@ def test_folds_are_a_column(tmp_path, save_image):
     rows = [{"id": number, "fold": number % 3, "grade": "abc"[number // 3]} for number in range(9)]
     write_csv(tmp_path / "train.csv", [{name: row[name] for name in ("id", "fold")} for row in rows])
     sets = load_dataset(str(tmp_path))
-    assert list(sets) == ["train"] and sets["train"].features == {"image": datasets.Image(), "fold": datasets.Value("int64")}
+    assert list(sets) == ["train"] and sets["train"].features == {
+        "image": datasets.Image(),
+        "fold": datasets.Value("int64"),
+    }
     assert sets["train"]["fold"][:] == [0, 1, 2] * 3
     write_csv(tmp_path / "train.csv", rows)
     loaded = load_dataset(str(tmp_path), split="train")
@@ -237,8 +272,18 @@ def test_semicolons_as_in_gtsrb(tmp_path, save_image):
         rows = []
         for place in range(4):
             told[number, place] = save_image(folder / f"00000_{place:05}.ppm", (15 + number, 15 + place))
-            rows.append({"Filename": f"00000_{place:05}.ppm", "Width": 15 + number, "Height": 15 + place, "Roi.X1": 5, "Roi.Y1": 5,
-                         "Roi.X2": 12, "Roi.Y2": 13, "ClassId": number})  # fmt: skip
+            rows.append(
+                {
+                    "Filename": f"00000_{place:05}.ppm",
+                    "Width": 15 + number,
+                    "Height": 15 + place,
+                    "Roi.X1": 5,
+                    "Roi.Y1": 5,
+                    "Roi.X2": 12,
+                    "Roi.Y2": 13,
+                    "ClassId": number,
+                }
+            )
         write_csv(folder / f"GT-{number:05}.csv", rows, ";")
     loaded = load_dataset(str(tmp_path / "GTSRB"), split="train")
     assert list(loaded.features) == ["image", "Width", "Height", "Roi.X1", "Roi.Y1", "Roi.X2", "Roi.Y2", "label"]
@@ -256,7 +301,10 @@ def test_a_type_holds_for_the_whole_column(tmp_path, save_image):
     (tmp_path / "list.csv").write_text("\n".join([*lines, ",".join(["last.png", *told.values()]), ""]))
     table = read_table(Files.of(tmp_path), "list.csv")
     assert [str(kind) for kind in table.schema.types] == ["string", "double", "string", "string", "int64"]
-    assert table["text"].to_pylist() == [*map(str, range(count)), "a"] and table["number"].to_pylist() == [*range(count), 1.5]
+    assert table["text"].to_pylist() == [*map(str, range(count)), "a"] and table["number"].to_pylist() == [
+        *range(count),
+        1.5,
+    ]
     assert table["late"].to_pylist() == [""] * count + ["x"] and table["whole"].to_pylist() == [*range(count), 7]
     (tmp_path / "list.csv").write_bytes("file,label\n0.png,café\n".encode("latin-1"))
     with pytest.raises(DataError, match="list.csv, line 2: it is not in UTF-8: save the file in that encoding"):
@@ -268,7 +316,9 @@ def test_a_split_of_faulty_names_alone(tmp_path, save_image):
     save_image(tmp_path / "1.png")
     told = {"0.png": "train", "2.png": "test", "3.png": "test", "1.png": "train"}
     write_csv(tmp_path / "list.csv", [{"image": name, "split": split} for name, split in told.items()])
-    with pytest.raises(DataError, match="list.csv: no row of the split test can be read, such as there is no image 3.png"):
+    with pytest.raises(
+        DataError, match="list.csv: no row of the split test can be read, such as there is no image 3.png"
+    ):
         load_dataset("csv_list", data_dir=str(tmp_path), image_column="image", on_error="skip")
 
 
@@ -315,7 +365,9 @@ def test_reading_a_large_table_takes_little_memory(tmp_path, root):
     order = np.random.default_rng(1).permutation(600_000).tolist()
     lines = [f"{number:08},breed_{number % 120:03}_of_dogs,{number / 4}\n" for number in order]
     (tmp_path / "labels.csv").write_text("id,label,age\n" + "".join(lines))
-    result = subprocess.run([sys.executable, "-c", INDEXED, str(tmp_path)], capture_output=True, text=True, cwd=root, check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", INDEXED, str(tmp_path)], capture_output=True, text=True, cwd=root, check=True
+    )
     row, ratio = result.stdout.splitlines()
     assert row == f"train/{order[-1]:08}.jpg {order[-1] % 120} {order[-1] / 4}"
     assert float(ratio) < 2.5, ratio
@@ -327,9 +379,13 @@ def test_tables_that_name_the_same_images(tmp_path, save_image):
         save_image(tmp_path / "jpg" / f"{number}.png")
     for fold in (1, 2):
         for split, place in (("train", 0), ("test", 1)):
-            (tmp_path / f"{split}{fold}.txt").write_text("".join(f"{(n + fold) % 6}.png {n % 2}\n" for n in range(6) if n % 2 == place))
+            (tmp_path / f"{split}{fold}.txt").write_text(
+                "".join(f"{(n + fold) % 6}.png {n % 2}\n" for n in range(6) if n % 2 == place)
+            )
     (tmp_path / "train3.txt").write_text("2.png 0\n")
-    with pytest.raises(DataError, match=r"train\d.txt and train3.txt both name jpg/2.png for train: choose tables by data_files"):
+    with pytest.raises(
+        DataError, match=r"train\d.txt and train3.txt both name jpg/2.png for train: choose tables by data_files"
+    ):
         load_dataset(str(tmp_path))
     files = {"train": "train1.txt", "test": "test1.txt"}
     sets = load_dataset("csv_list", data_dir=str(tmp_path), data_files=files)
@@ -380,7 +436,9 @@ def test_names_across_many_folders_and_from_the_tables_folder(tmp_path, save_ima
         save_image(tmp_path / "wide" / f"c{number}" / f"n{number}.png", (3, 2))
     write_csv(tmp_path / "wide/labels.csv", [{"id": f"n{number}", "label": number % 3} for number in range(260)])
     rows = load_dataset(str(tmp_path / "wide"), split="train").with_transform(None)
-    assert rows.with_format("arrow")[:]["image"].combine_chunks().field("path").to_pylist() == [f"c{n}/n{n}.png" for n in range(260)]
+    assert rows.with_format("arrow")[:]["image"].combine_chunks().field("path").to_pylist() == [
+        f"c{n}/n{n}.png" for n in range(260)
+    ]
     pixels = {name: save_image(tmp_path / "two" / name / "1.png") for name in "ab"}
     for name in "ab":
         write_csv(tmp_path / "two" / name / "labels.csv", [{"id": "1.png", "label": name}])
@@ -411,14 +469,23 @@ def test_other_layouts_are_not_matched(tmp_path, save_image, kind):
         save_image(tmp_path / "images" / f"{number}.png")
     lines = "".join(f"images/{number}.png\n" for number in range(4))
     told = {
-        "coco": {"annotations/instances_train.json": json.dumps({"images": [{"id": 1, "file_name": "0.png", "width": 9, "height": 7}],
-                 "annotations": [{"id": 1, "image_id": 1, "bbox": [1, 1, 2, 2]}], "categories": [{"id": 1, "name": "cat"}]})},
+        "coco": {
+            "annotations/instances_train.json": json.dumps(
+                {
+                    "images": [{"id": 1, "file_name": "0.png", "width": 9, "height": 7}],
+                    "annotations": [{"id": 1, "image_id": 1, "bbox": [1, 1, 2, 2]}],
+                    "categories": [{"id": 1, "name": "cat"}],
+                }
+            )
+        },
         "yolo": {"train.txt": lines} | {f"labels/{number}.txt": "0 0.5 0.5 0.2 0.2\n" for number in range(4)},
         "voc": {"ImageSets/Main/train.txt": "0\n1\n2\n3\n"},
-        "captions": {f"images/{number}.json": json.dumps({"file": f"{number}.png", "caption": "a cat"}) for number in range(4)},
+        "captions": {
+            f"images/{number}.json": json.dumps({"file": f"{number}.png", "caption": "a cat"}) for number in range(4)
+        },
         "texts": {f"texts/{number}.txt": f"{number}.png\n" for number in range(4)},
         "metadata": {"metadata.csv": "file_name,label\n" + lines.replace("\n", ",1\n")},
-    }[kind]  # fmt: skip
+    }[kind]
     for name, content in told.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(content)
@@ -436,7 +503,9 @@ def test_the_example_of_the_card(dogs, tmp_path, root, monkeypatch):
     write_csv(tmp_path / "path/to/data/fold_1.csv", rows)
     monkeypatch.chdir(tmp_path)
     space = {}
-    exec((root / "dataset_scripts/layouts/csv_list/README.md").read_text().split("```python\n")[1].split("```")[0], space)
+    exec(
+        (root / "dataset_scripts/layouts/csv_list/README.md").read_text().split("```python\n")[1].split("```")[0], space
+    )
     assert list(space["ds"]) == ["train"] and space["ds"]["train"].features["label"].num_classes == 3
 
 
@@ -452,7 +521,9 @@ def test_several_labels_in_a_column_stay_text(tmp_path, save_image):
     for folder, labels in told.items():
         for number in range(6):
             save_image(tmp_path / folder / f"{number}.png")
-        write_csv(tmp_path / folder / "train.csv", [{"image": number, "label": label} for number, label in enumerate(labels)])
+        write_csv(
+            tmp_path / folder / "train.csv", [{"image": number, "label": label} for number, label in enumerate(labels)]
+        )
     for folder in "ab":
         assert load_dataset(str(tmp_path / folder), split="train")["label"][:] == told[folder]
     assert names_of(load_dataset(str(tmp_path / "c"), split="train")) == told["c"]
@@ -466,7 +537,9 @@ def test_an_index_beside_the_names(tmp_path, save_image, caplog):
     (tmp_path / "train.csv").write_text(",filename,class\n" + "".join(lines))
     rows = load_dataset(str(tmp_path), split="train")
     assert "read as csv_list" in caplog.text and names_of(rows) == list("ababab") and rows[""][:] == list(range(6))
-    stored = load_dataset(str(tmp_path), split="train", transform=None).cast_column("image", datasets.Image(decode=False))
+    stored = load_dataset(str(tmp_path), split="train", transform=None).cast_column(
+        "image", datasets.Image(decode=False)
+    )
     assert [row["path"] for row in stored["image"]] == [f"{5 - number}.png" for number in range(6)]
 
 
@@ -475,5 +548,7 @@ def test_a_json_list_with_objects_in_its_rows(tmp_path):
         PIL.Image.new("L", (8, 8), number).save(tmp_path / f"{number}.png")
     rows = [{"name": f"{number}.png", "camera": {"iso": 100, "at": {"x": number}}} for number in range(3)]
     (tmp_path / "list.json").write_text(json.dumps(rows))
-    loaded = load_dataset("csv_list", data_dir=str(tmp_path), split="train", transform=None, cache_dir=str(tmp_path / "cache"))
+    loaded = load_dataset(
+        "csv_list", data_dir=str(tmp_path), split="train", transform=None, cache_dir=str(tmp_path / "cache")
+    )
     assert [row["camera"]["at"]["x"] for row in loaded] == [0, 1, 2]

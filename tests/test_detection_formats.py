@@ -36,7 +36,12 @@ def scenes(save_image, tmp_path):
         corners = np.sort(np.stack([rng.integers(0, width, (count, 2)), rng.integers(0, height, (count, 2))], -1), 1)
         boxes = [[int(x), int(y), int(x2 - x + 1), int(y2 - y + 1)] for (x, y), (x2, y2) in corners]
         scenes[f"{number:03}"] = (width, height, boxes, rng.integers(0, 3, count).tolist() if number else [])
-    scenes["009"] = (40, 30, [[0, 0, 40, 30], [1, 2, 1, 1], [39, 29, 1, 1]], [0, 1, 2])  # the whole image, and single pixels
+    scenes["009"] = (
+        40,
+        30,
+        [[0, 0, 40, 30], [1, 2, 1, 1], [39, 29, 1, 1]],
+        [0, 1, 2],
+    )  # the whole image, and single pixels
     for root, folder in (("coco", "images"), ("voc", "JPEGImages"), ("yolo", "images/train")):
         for name, (width, height, _, _) in scenes.items():
             save_image(tmp_path / root / folder / f"{name}.jpg", (width, height))
@@ -56,9 +61,13 @@ def written(scenes, tmp_path):
         images.append({"id": number, "file_name": f"{name}.jpg", "width": width, "height": height})
         objects, lines = "", ""
         for (x, y, w, h), category in zip(boxes, categories):
-            annotations.append({"id": len(annotations), "image_id": number, "category_id": 10 * category + 1, "bbox": [x, y, w, h]})
+            annotations.append(
+                {"id": len(annotations), "image_id": number, "category_id": 10 * category + 1, "bbox": [x, y, w, h]}
+            )
             objects += OBJECT.format(NAMES[category], x + 1, y + 1, x + w, y + h)
-            lines += f"{category} {(x + w / 2) / width:.8f} {(y + h / 2) / height:.8f} {w / width:.8f} {h / height:.8f}\n"
+            lines += (
+                f"{category} {(x + w / 2) / width:.8f} {(y + h / 2) / height:.8f} {w / width:.8f} {h / height:.8f}\n"
+            )
         xml = XML.format(name=f"{name}.jpg", width=width, height=height, objects=objects)
         (tmp_path / f"voc/Annotations/{name}.xml").write_text(xml)
         if boxes or number % 2:
@@ -75,7 +84,9 @@ def test_three_forms_give_the_same_rows(scenes, written):
         assert rows.features["objects"]["category"].feature.names == NAMES and len(rows) == len(scenes), kind
         for row, (width, height, boxes, categories) in zip(rows, scenes.values()):
             assert row["image"].shape == (3, height, width)
-            assert torch.allclose(row["objects"]["bbox"].as_subclass(torch.Tensor), torch.tensor(boxes).reshape(-1, 4).float(), atol=1e-4)
+            assert torch.allclose(
+                row["objects"]["bbox"].as_subclass(torch.Tensor), torch.tensor(boxes).reshape(-1, 4).float(), atol=1e-4
+            )
             assert row["objects"]["category"].tolist() == categories
 
 
@@ -86,7 +97,9 @@ def test_boxes_that_start_at_0_are_told(written, caplog):
         path.write_text(XML.format(name="001.jpg", width=0, height=0, objects=OBJECT.format("ant", start, 2, 20, 20)))
         caplog.clear()
         load_dataset(str(written["voc"]), split="train")
-        assert ("boxes of 1 xml files, such as Annotations/001.xml, start at 0, where VOC starts at 1" in caplog.text) == told
+        assert (
+            "boxes of 1 xml files, such as Annotations/001.xml, start at 0, where VOC starts at 1" in caplog.text
+        ) == told
     caplog.clear()
     rows = load_dataset(str(written["voc"]), split="train", one_based=False)
     assert "start at 0" not in caplog.text and rows[1]["objects"]["bbox"].tolist() == [[0, 2, 20, 18]]
@@ -111,7 +124,9 @@ def datumaro(tmp_path):
     DATUMARO=/tmp/datumaro/bin/python python -m pytest tests/test_detection_formats.py
     """
     if not os.environ.get("DATUMARO"):
-        pytest.skip("DATUMARO=path/to/python is not given, of an environment of its own with `pip install datumaro==1.13.12`")
+        pytest.skip(
+            "DATUMARO=path/to/python is not given, of an environment of its own with `pip install datumaro==1.13.12`"
+        )
 
     def convert(source, kind, target, to):
         command = [os.environ["DATUMARO"], "-c", CONVERT, source, kind, target, to]
@@ -144,11 +159,15 @@ def two_splits(scenes, save_image, tmp_path):
 def told(rows, originals):
     """Image -> classes and boxes of its objects in a fixed order, as datumaro has another."""
     names, found = rows.features["objects"]["category"].feature.names, {}
-    for row, stored in zip(rows, rows.cast_column("image", datasets.Image(decode=False)).with_format(None), strict=True):
+    for row, stored in zip(
+        rows, rows.cast_column("image", datasets.Image(decode=False)).with_format(None), strict=True
+    ):
         name, boxes = Path(stored["image"]["path"]).stem, row["objects"]["bbox"].numpy()
         assert torch.equal(row["image"], ToTensor()(PIL.Image.open(next(originals.rglob(f"{name}.jpg")))))
         assert np.allclose(boxes, np.rint(boxes), rtol=0, atol=1e-3)
-        found[name] = sorted(zip([names[place] for place in row["objects"]["category"].tolist()], np.rint(boxes).tolist()))
+        found[name] = sorted(
+            zip([names[place] for place in row["objects"]["category"].tolist()], np.rint(boxes).tolist())
+        )
     return found
 
 
@@ -162,7 +181,9 @@ def test_converted_by_datumaro_and_back(datumaro, two_splits, scenes, tmp_path, 
         sets = load_dataset(str(folder), **more)
         assert list(sets) == ["train", "validation"]
         for split, names in (("train", sorted(scenes)[:6]), ("validation", sorted(scenes)[6:])):
-            expected = {name: sorted(zip([NAMES[place] for place in scenes[name][3]], scenes[name][2])) for name in names}
+            expected = {
+                name: sorted(zip([NAMES[place] for place in scenes[name][3]], scenes[name][2])) for name in names
+            }
             if more:
                 expected = {name: objects for name, objects in expected.items() if objects}
             assert told(sets[split], two_splits) == expected

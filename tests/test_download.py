@@ -132,7 +132,9 @@ def test_the_mirror_helps(server, tmp_path, first):
     ],
 )
 def test_one_line_names_the_file_the_url_and_the_way_out(server, tmp_path, path, message):
-    with pytest.raises(DataError, match=rf"x.bin could not be downloaded \(http://127.0.0.1:\d+/{path}/x.bin: .*{message}") as caught:
+    with pytest.raises(
+        DataError, match=rf"x.bin could not be downloaded \(http://127.0.0.1:\d+/{path}/x.bin: .*{message}"
+    ) as caught:
         download(source(server, path), tmp_path)
     assert "pass data_dir=" in str(caught.value) and "\n" not in str(caught.value)
     assert not list(tmp_path.rglob("x.bin"))
@@ -184,8 +186,10 @@ ANSWERS = {  # what servers, proxies and broken lines send
     "to-ftp": b"HTTP/1.1 301 Moved\r\nLocation: ftp://127.0.0.1/x.bin\r\nContent-Length: 0\r\n\r\n",
     "round": b"HTTP/1.1 302 Found\r\nLocation: /round/x.bin\r\nContent-Length: 0\r\n\r\n",
     "no-range": b"HTTP/1.1 206 Partial Content\r\nContent-Length: 50\r\n\r\n" + CONTENT[:50],
-    "other-range": b"HTTP/1.1 206 Partial\r\nContent-Range: bytes 7-56/3000000\r\nContent-Length: 50\r\n\r\n" + CONTENT[:50],
-    "other-size": b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-49/50\r\nContent-Length: 50\r\n\r\n" + CONTENT[:50],
+    "other-range": b"HTTP/1.1 206 Partial\r\nContent-Range: bytes 7-56/3000000\r\nContent-Length: 50\r\n\r\n"
+    + CONTENT[:50],
+    "other-size": b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-49/50\r\nContent-Length: 50\r\n\r\n"
+    + CONTENT[:50],
     "silent": None,
 }
 
@@ -269,7 +273,9 @@ def test_a_file_that_changed_in_the_cache_is_fetched_again(server, tmp_path, cap
         harm(path)
         if path.exists():
             os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
-        assert download(wanted, tmp_path) == path and path.read_bytes() == CONTENT and len(server.requests) == before + 1
+        assert (
+            download(wanted, tmp_path) == path and path.read_bytes() == CONTENT and len(server.requests) == before + 1
+        )
     assert caplog.text.count("is not what was published any more: it is fetched again") == 2
     flip(path)
     with pytest.raises(DataError, match="x.bin could not be downloaded"):

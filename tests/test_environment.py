@@ -13,8 +13,8 @@ import pytest
 import torch
 import yaml
 
-from recipes.core.ranks.environment import REFUSED, fault_of
 from recipes.core.errors import UserError
+from recipes.core.ranks.environment import REFUSED, fault_of
 from recipes.core.ranks.runtime import start
 
 SHORT = ["model.name=resnet8", "model.width=8", "epochs=0.1", "batch=48", "threads=1"]
@@ -34,14 +34,36 @@ def launch(root, tmp_path_factory):
         folder = tmp_path_factory.mktemp("launch")
         home = folder / "home"
         (home / "accelerate").mkdir(parents=True)
-        plain = {"compute_environment": "LOCAL_MACHINE", "distributed_type": "NO", "num_processes": 1, "num_machines": 1,
-                 "machine_rank": 0, "mixed_precision": "no", "use_cpu": True, "debug": False, "main_training_function": "main",
-                 "same_network": True, "downcast_bf16": "no"}  # fmt: skip
+        plain = {
+            "compute_environment": "LOCAL_MACHINE",
+            "distributed_type": "NO",
+            "num_processes": 1,
+            "num_machines": 1,
+            "machine_rank": 0,
+            "mixed_precision": "no",
+            "use_cpu": True,
+            "debug": False,
+            "main_training_function": "main",
+            "same_network": True,
+            "downcast_bf16": "no",
+        }
         (home / "accelerate/default_config.yaml").write_text(yaml.safe_dump(plain | (config or {})), encoding="utf-8")
-        command = [sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch", *launcher, root / "recipes/train.py"]
+        command = [
+            sys.executable,
+            "-m",
+            "accelerate.commands.accelerate_cli",
+            "launch",
+            *launcher,
+            root / "recipes/train.py",
+        ]
         datasets_cache = {"HF_DATASETS_CACHE": f"{os.environ['HF_HOME']}/datasets"}
-        done = subprocess.run([*command, *SHORT, f"out={folder / 'run'}", *words], cwd=folder, capture_output=True, text=True,
-                              env=os.environ | datasets_cache | {"HF_HOME": str(home), "PYTHONPATH": str(root)} | environment)  # fmt: skip
+        done = subprocess.run(
+            [*command, *SHORT, f"out={folder / 'run'}", *words],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            env=os.environ | datasets_cache | {"HF_HOME": str(home), "PYTHONPATH": str(root)} | environment,
+        )
         return done, folder / "run"
 
     return run
@@ -60,7 +82,12 @@ def plain(launch):
 
 @pytest.mark.slow
 def test_what_is_no_part_of_a_run_changes_no_bit(launch, plain):
-    config = {"debug": True, "downcast_bf16": "yes", "fsdp_config": {"fsdp_version": 2}, "dynamo_config": {"dynamo_backend": "NO"}}
+    config = {
+        "debug": True,
+        "downcast_bf16": "yes",
+        "fsdp_config": {"fsdp_version": 2},
+        "dynamo_config": {"dynamo_backend": "NO"},
+    }
     done, folder = launch(config, launcher=["--num_cpu_threads_per_process=2"], MKL_NUM_THREADS="2")
     assert done.returncode == 0, done.stderr[-3000:]
     assert weights(folder) == plain
@@ -69,7 +96,9 @@ def test_what_is_no_part_of_a_run_changes_no_bit(launch, plain):
 @pytest.mark.slow
 def test_the_precision_of_the_launcher_is_taken_and_shown_unless_the_option_is_given(launch, plain):
     done, folder = launch({"mixed_precision": "bf16"})
-    assert done.returncode == 0 and "precision bf16" in done.stdout and "CPU threads 1," in done.stdout, done.stderr[-3000:]
+    assert done.returncode == 0 and "precision bf16" in done.stdout and "CPU threads 1," in done.stdout, done.stderr[
+        -3000:
+    ]
     config = yaml.safe_load((folder / "config.yaml").read_text())
     assert (config["precision"], config["threads"]) == ("bf16", 1) and weights(folder) != plain
     done, folder = launch({"mixed_precision": "bf16"}, ["precision=no"])
@@ -77,32 +106,57 @@ def test_the_precision_of_the_launcher_is_taken_and_shown_unless_the_option_is_g
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("config, message", [
-    ({"distributed_type": "FSDP", "fsdp_config": {"fsdp_version": 2}}, "ACCELERATE_USE_FSDP=true: recipes train data parallel"),
-    ({"dynamo_config": {"dynamo_backend": "EAGER"}}, "ACCELERATE_DYNAMO_BACKEND=EAGER: would compile the model"),
-], ids=["FSDP", "dynamo"])  # fmt: skip
+@pytest.mark.parametrize(
+    "config, message",
+    [
+        (
+            {"distributed_type": "FSDP", "fsdp_config": {"fsdp_version": 2}},
+            "ACCELERATE_USE_FSDP=true: recipes train data parallel",
+        ),
+        ({"dynamo_config": {"dynamo_backend": "EAGER"}}, "ACCELERATE_DYNAMO_BACKEND=EAGER: would compile the model"),
+    ],
+    ids=["FSDP", "dynamo"],
+)
 def test_a_default_config_that_the_recipes_cannot_follow_is_refused_in_one_line(launch, config, message):
     done, folder = launch(config)
     [line] = [line for line in done.stderr.splitlines() if line.startswith("train.py: error")]
     assert done.returncode != 0 and message in line and not folder.exists()
 
 
-@pytest.mark.parametrize("script, words", [
-    ("generate.py", ["sample", "nowhere"]), ("evaluate.py", ["nowhere"]), ("fidelity.py", ["--isc", "--input1", "nowhere"]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "script, words",
+    [
+        ("generate.py", ["sample", "nowhere"]),
+        ("evaluate.py", ["nowhere"]),
+        ("fidelity.py", ["--isc", "--input1", "nowhere"]),
+    ],
+)
 def test_every_recipe_looks_at_the_environment_first(root, script, words, tmp_path):
-    done = subprocess.run([sys.executable, root / "recipes" / script, *words], capture_output=True, text=True, cwd=tmp_path,
-                          env=os.environ | {"PYTHONPATH": str(root), "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "4"})  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, root / "recipes" / script, *words],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(root), "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "4"},
+    )
     assert done.returncode == 1 and "would divide the gradients" in done.stderr and "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("variables, message", [
-    ({"ACCELERATE_MIXED_PRECISION": "fp8"}, "the launcher's mixed_precision is fp8: set it to no, bf16 or fp16, or pass precision="),
-    ({"ACCELERATE_MIXED_PRECISION": "fp16"}, "precision=fp16 needs a GPU"),
-    ({"ACCELERATE_USE_MEGATRON_LM": "true"}, "recipes train data parallel"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "variables, message",
+    [
+        (
+            {"ACCELERATE_MIXED_PRECISION": "fp8"},
+            "the launcher's mixed_precision is fp8: set it to no, bf16 or fp16, or pass precision=",
+        ),
+        ({"ACCELERATE_MIXED_PRECISION": "fp16"}, "precision=fp16 needs a GPU"),
+        ({"ACCELERATE_USE_MEGATRON_LM": "true"}, "recipes train data parallel"),
+    ],
+)
 def test_refused_before_anything_is_started(monkeypatch, variables, message):
-    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)  # a machine with a GPU, of which the launcher said no
+    monkeypatch.setattr(
+        torch.accelerator, "is_available", lambda: True
+    )  # a machine with a GPU, of which the launcher said no
     for name, value in ({"ACCELERATE_USE_CPU": "true"} | variables).items():
         monkeypatch.setenv(name, value)
     with pytest.raises(UserError, match=message):
@@ -115,10 +169,14 @@ def test_the_table():
         assert all(fault_of({name: value}) is None for value in harmless)
         for value in ("4", "bf16", "inductor"):
             assert fault_of({name: value}) == f"{name}={value}: {advice}"
-    assert fault_of({"ACCELERATE_DYNAMO_BACKEND": "NO", "ACCELERATE_USE_FSDP": "False"}) is None  # as the launcher writes them
+    assert (
+        fault_of({"ACCELERATE_DYNAMO_BACKEND": "NO", "ACCELERATE_USE_FSDP": "False"}) is None
+    )  # as the launcher writes them
 
 
-@pytest.mark.skipif(importlib.metadata.version("accelerate") != "1.15.0", reason="its variables were looked through in 1.15.0")
+@pytest.mark.skipif(
+    importlib.metadata.version("accelerate") != "1.15.0", reason="its variables were looked through in 1.15.0"
+)
 def test_every_variable_of_accelerate_is_known():
     found = set()
     for path in Path(accelerate.__file__).parent.rglob("*.py"):

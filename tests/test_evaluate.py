@@ -56,11 +56,16 @@ def test_equal_on_any_number_of_processes_and_to_scikit_learn(run, evaluate, tmp
     precision, recall, f1, support = sklearn.metrics.precision_recall_fscore_support(labels, table["prediction"])
     for index, row in enumerate(metrics[0]["by_class"]):
         assert row["images"] == support[index] and row["recall"] == pytest.approx(recall[index])
-        assert (row["precision"] or 0) == pytest.approx(precision[index]) and (row["f1"] or 0) == pytest.approx(f1[index])
+        assert (row["precision"] or 0) == pytest.approx(precision[index]) and (row["f1"] or 0) == pytest.approx(
+            f1[index]
+        )
     # Guo et al. 2017, equation 3, by hand
     sure, right = probabilities.max(1), labels == np.array(table["prediction"])
-    gaps = [abs(right[inside].mean() - sure[inside].mean()) * inside.mean() for b in range(15)
-            if (inside := (sure > b / 15) & (sure <= (b + 1) / 15)).any()]  # fmt: skip
+    gaps = [
+        abs(right[inside].mean() - sure[inside].mean()) * inside.mean()
+        for b in range(15)
+        if (inside := (sure > b / 15) & (sure <= (b + 1) / 15)).any()
+    ]
     assert metrics[0]["ece"] == pytest.approx(sum(gaps), abs=1e-6)
     assert (tmp_path / "1/confusion.png").stat().st_size > 5000
 
@@ -75,8 +80,9 @@ def test_the_export_loads_anywhere(run, tmp_path):
     assert model(x).shape == (3, 10)
     # weights of torchvision's architectures are torchvision's
     network = torchvision.models.get_model("mobilenet_v3_small", num_classes=4)
-    (tmp_path / "config.json").write_text(json.dumps(
-        info | {"architecture": "mobilenet_v3_small", "labels": list("abcd"), "channels": 3}))  # fmt: skip
+    (tmp_path / "config.json").write_text(
+        json.dumps(info | {"architecture": "mobilenet_v3_small", "labels": list("abcd"), "channels": 3})
+    )
     safetensors.torch.save_file(network.state_dict(), tmp_path / "model.safetensors")
     x = torch.randn(2, 3, 64, 64)
     with torch.no_grad():

@@ -23,10 +23,10 @@ import pytest
 import torch
 
 from dataset_scripts import DataError, load_dataset
-from dataset_scripts.core.publish.export import export
 from dataset_scripts.core.card.standalone import PACKAGE_WORDS, for_everyone
-from dataset_scripts.core.publish.push import push
 from dataset_scripts.core.load.script import PACKAGE
+from dataset_scripts.core.publish.export import export
+from dataset_scripts.core.publish.push import push
 
 # Put before a program: there, this package cannot be imported.
 BLOCKED = """
@@ -65,7 +65,11 @@ def stock(program, *args, **env):
     """Runs a program with stock `datasets` only; returns the lines that it prints, as JSON values."""
     full = f"{BLOCKED}\nimport datasets, json\n{inspect.getsource(fingerprint)}\n{program}"
     result = subprocess.run(
-        [sys.executable, "-c", full, *map(str, args)], env={**os.environ, **env}, capture_output=True, text=True, timeout=240
+        [sys.executable, "-c", full, *map(str, args)],
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        timeout=240,
     )
     assert result.returncode == 0, result.stderr[-3000:]
     return [json.loads(line) for line in result.stdout.splitlines()]
@@ -83,7 +87,9 @@ def expected(loaded):
 
 
 def contents(folder):
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
+    }
 
 
 def header(folder):
@@ -94,7 +100,15 @@ def header(folder):
 def photos(tmp_path, save_image):
     """Class folders of two splits, with images of several modes."""
     root = tmp_path / "photos"
-    modes = [("RGB", "jpg"), ("L", "png"), ("RGBA", "png"), ("L", "jpg"), ("RGB", "png"), ("LA", "png"), ("CMYK", "jpg")]
+    modes = [
+        ("RGB", "jpg"),
+        ("L", "png"),
+        ("RGBA", "png"),
+        ("L", "jpg"),
+        ("RGB", "png"),
+        ("LA", "png"),
+        ("CMYK", "jpg"),
+    ]
     for split, count in (("train", 14), ("test", 7)):
         for number in range(count):
             mode, suffix = modes[number % len(modes)]
@@ -114,9 +128,15 @@ def coco(tmp_path, save_image):
         for _ in range(boxes):
             x, y, width, height = (round(float(value), 2) for value in rng.uniform(1, 10, 4))
             annotations.append(
-                {"id": len(annotations) + 7, "image_id": number, "bbox": [x, y, width, height], "area": round(width * height, 3),
-                 "iscrowd": 0, "category_id": int(rng.choice([3, 90]))}
-            )  # fmt: skip
+                {
+                    "id": len(annotations) + 7,
+                    "image_id": number,
+                    "bbox": [x, y, width, height],
+                    "area": round(width * height, 3),
+                    "iscrowd": 0,
+                    "category_id": int(rng.choice([3, 90])),
+                }
+            )
     categories = [{"id": 3, "name": "zebra"}, {"id": 90, "name": "cat"}]
     path = tmp_path / "coco/annotations/instances_train2017.json"
     path.parent.mkdir()
@@ -156,7 +176,11 @@ def test_stock_datasets_gives_the_same_rows_without_this_package(photos, coco, m
         shutil.rmtree(folder)
     assert stock(LOAD, *folders) == want
     assert [len(rows["train"][1]) for rows in want] == [1438, 14, 3, 6]
-    assert "'bbox': []" in want[2]["train"][1][1] and "'P'" in want[3]["train"][1][0] and "'mask': None" in want[3]["train"][1][2]
+    assert (
+        "'bbox': []" in want[2]["train"][1][1]
+        and "'P'" in want[3]["train"][1][0]
+        and "'mask': None" in want[3]["train"][1][2]
+    )
 
 
 def test_ours_gives_tensors(photos, tmp_path):
@@ -167,11 +191,15 @@ def test_ours_gives_tensors(photos, tmp_path):
 
 
 def test_files_hold_the_bytes_and_no_path_of_this_machine(photos, masked, tmp_path):
-    images = datasets.load_dataset("imagefolder", data_dir=str(photos), split="train", cache_dir=str(tmp_path / "cache"))
+    images = datasets.load_dataset(
+        "imagefolder", data_dir=str(photos), split="train", cache_dir=str(tmp_path / "cache")
+    )
     assert images.cast_column("image", datasets.Image(decode=False))[0]["image"]["bytes"] is None  # known by path
     with pytest.raises(DataError, match="pass image_dir"):
         export(images, tmp_path / "out/1", image_dir=tmp_path / "elsewhere")
-    for number, (source, options) in enumerate([(photos, {}), (images, {"image_dir": photos}), (masked, {"image_dir": tmp_path})]):
+    for number, (source, options) in enumerate(
+        [(photos, {}), (images, {"image_dir": photos}), (masked, {"image_dir": tmp_path})]
+    ):
         folder = export(source, tmp_path / "out" / str(number), **options)
         assert str(tmp_path) not in (folder / "README.md").read_text()
         for path in (folder / "data").iterdir():
@@ -191,8 +219,12 @@ def test_the_same_rows_give_the_same_bytes(photos, tmp_path):
     swapped = load_dataset(str(photos))  # with a transform, and other columns first in one split
     swapped["test"] = swapped["test"].select_columns(["label", "image"])
     assert contents(export(swapped, tmp_path / "g/out", max_shard_size="2KB")) == first
-    rows = datasets.Dataset.from_dict({"n": [*range(3000)], "s": [None if n == 5 else "x" * (n % 50) for n in range(3000)]})
-    parts = datasets.concatenate_datasets([rows.select(range(5)), rows.select(range(5, 1700)), rows.select(range(1700, 3000))])
+    rows = datasets.Dataset.from_dict(
+        {"n": [*range(3000)], "s": [None if n == 5 else "x" * (n % 50) for n in range(3000)]}
+    )
+    parts = datasets.concatenate_datasets(
+        [rows.select(range(5)), rows.select(range(5, 1700)), rows.select(range(1700, 3000))]
+    )
     shuffled = rows.select([*range(2999, -1, -1)]).select([*range(2999, -1, -1)])
     one, two, three = (
         contents(export(part, tmp_path / place / "rows", max_shard_size="9kB", num_proc=3))
@@ -209,7 +241,9 @@ def test_shards_are_bounded_and_in_order(tmp_path):
     rows = datasets.Dataset.from_dict({"image": content, "n": [*range(len(sizes))]}, features)
     folder = export(rows, tmp_path / "out", max_shard_size="1KB")
     shards = [pq.read_table(path).to_pylist() for path in sorted((folder / "data").iterdir())]
-    assert [path.name for path in sorted((folder / "data").iterdir())] == [f"train-{n:05}-of-00008.parquet" for n in range(8)]
+    assert [path.name for path in sorted((folder / "data").iterdir())] == [
+        f"train-{n:05}-of-00008.parquet" for n in range(8)
+    ]
     # A row is its bytes and an int64; as many as fit are together, and one that is too large stands alone.
     assert [[row["n"] for row in shard] for shard in shards] == [[0, 1], [2], [3], [4, 5, 6], [7], [8], [9], [10]]
     for shard in shards:
@@ -222,7 +256,9 @@ def test_shards_are_bounded_and_in_order(tmp_path):
 def test_split_names(tmp_path):
     digits = load_dataset("digits", transform=None)
     folder = export("digits", tmp_path / "b", split="test[:10]")
-    assert fingerprint(datasets.load_dataset(str(folder), split="test")) == fingerprint(digits["test"].select(range(10)))
+    assert fingerprint(datasets.load_dataset(str(folder), split="test")) == fingerprint(
+        digits["test"].select(range(10))
+    )
     folder = export("digits", tmp_path / "c", split=["train[10:15]", "test[:3]"])
     assert {split: len(rows) for split, rows in datasets.load_dataset(str(folder)).items()} == {"train": 5, "test": 3}
     assert "| train | 5 |" in (folder / "README.md").read_text()
@@ -241,7 +277,11 @@ def test_the_card_of_a_set(tmp_path):
     assert info.features == load_dataset("digits", split="test").features
     assert {split: part.num_examples for split, part in info.splits.items()} == {"train": 1438, "test": 359}
     assert info.download_size == sum(path.stat().st_size for path in (folder / "data").iterdir())
-    assert "E. Alpaydin" in card.text and "@misc{alpaydin1998optical" in card.text and "1797 handwritten digits" in card.text
+    assert (
+        "E. Alpaydin" in card.text
+        and "@misc{alpaydin1998optical" in card.text
+        and "1797 handwritten digits" in card.text
+    )
     assert not PACKAGE_WORDS.search(card.text.partition("## Loading")[0])
 
 
@@ -257,12 +297,16 @@ def test_the_lines_of_the_card_run(photos, tmp_path):
 def test_the_card_of_a_folder_says_what_the_columns_are(coco, tmp_path):
     folder = export(coco, tmp_path / "zebras")
     assert header(folder)["task_categories"] == ["object-detection"] and header(folder)["pretty_name"] == "zebras"
-    assert header(folder)["size_categories"] == ["n<1K"] and "license" not in header(folder)  # the layout's is not the data's
+    assert header(folder)["size_categories"] == ["n<1K"] and "license" not in header(
+        folder
+    )  # the layout's is not the data's
     text = (folder / "README.md").read_text()
     assert "| `objects` | `bbox` list of list of float32" in text and "2 of them: zebra, cat" in text
     (coco / "README.md").write_text("---\nlicense: cc0-1.0\nconfigs: []\n---\n\n# Zebras\n\nSeen in 2017.\n")
     folder = export("coco", tmp_path / "again", data_dir=str(coco))
-    assert header(folder)["license"] == "cc0-1.0" and "# Zebras\n\nSeen in 2017.\n" in (folder / "README.md").read_text()
+    assert (
+        header(folder)["license"] == "cc0-1.0" and "# Zebras\n\nSeen in 2017.\n" in (folder / "README.md").read_text()
+    )
 
 
 def test_the_card_of_a_script_of_ones_own(tmp_path):
@@ -277,8 +321,12 @@ def test_the_card_of_a_script_of_ones_own(tmp_path):
     )
     text = (export(tmp_path / "dots", tmp_path / "out") / "README.md").read_text()
     assert "# dots\n\nDots on grey.\n\nhttps://dots.example\n\nLicence: CC0\n\n```bibtex\n@misc{dots}\n```" in text
-    assert "image" not in text.partition("---\n\n")[2] and datasets.load_dataset(str(tmp_path / "out"))["train"]["n"][:] == [0, 1, 2, 3]
-    (tmp_path / "dots/README.md").write_text("---\nlicense: cc0-1.0\n---\n# Points\n\nFor `dataset-scripts`. Else [dots](x.md).\n")
+    assert "image" not in text.partition("---\n\n")[2] and datasets.load_dataset(str(tmp_path / "out"))["train"]["n"][
+        :
+    ] == [0, 1, 2, 3]
+    (tmp_path / "dots/README.md").write_text(
+        "---\nlicense: cc0-1.0\n---\n# Points\n\nFor `dataset-scripts`. Else [dots](x.md).\n"
+    )
     text = (export(tmp_path / "dots", tmp_path / "out", overwrite=True) / "README.md").read_text()
     assert "license: cc0-1.0" in text and "# Points\n\nElse dots.\n" in text
 
@@ -288,8 +336,10 @@ def test_pictures_of_the_card_go_along(photos, tmp_path, save_image):
     for name in ("look.png", "other.png", "deep/far.png"):
         save_image(tmp_path / "dots" / name)
     (tmp_path / "secret.png").write_bytes(b"mine")
-    (tmp_path / "dots/dots.py").write_text(f"from dataset_scripts.layouts.image_folder.image_folder import ImageFolder\n\n"
-                                                f"class Dots(ImageFolder):\n    DATA_DIR = {str(photos)!r}\n")  # fmt: skip
+    (tmp_path / "dots/dots.py").write_text(
+        f"from dataset_scripts.layouts.image_folder.image_folder import ImageFolder\n\n"
+        f"class Dots(ImageFolder):\n    DATA_DIR = {str(photos)!r}\n"
+    )
     (tmp_path / "dots/README.md").write_text(
         "# Dots\n\n![a look](look.png)\n\n![](deep/far.png) ![](../secret.png) ![](gone.png)\n"
         "![](https://dots.example/other.png)\n"
@@ -310,14 +360,18 @@ def test_pictures_of_the_card_go_along(photos, tmp_path, save_image):
 
 
 # Cards of layouts are about no data.
-SETS = [path for path in sorted(PACKAGE.glob("*/README.md")) if "\n- layout\n" not in path.read_text().split("---\n")[1]]
+SETS = [
+    path for path in sorted(PACKAGE.glob("*/README.md")) if "\n- layout\n" not in path.read_text().split("---\n")[1]
+]
 
 
 @pytest.mark.parametrize("path", SETS, ids=lambda path: path.parent.name)
 def test_cards_of_sets_make_sense_to_everyone(path):
     text = for_everyone(path.read_text().split("---\n", 2)[2])
     assert not PACKAGE_WORDS.search(text) and text.startswith("# ") and len(text) > 200
-    assert not re.search(r"^(#+ .*|\*\*[^*]+\*\*)\n\n(#|\*\*|\Z)|:\n\n(?![-*|`])|\]\((?!http|#|preview\.png\))", text, re.MULTILINE)
+    assert not re.search(
+        r"^(#+ .*|\*\*[^*]+\*\*)\n\n(#|\*\*|\Z)|:\n\n(?![-*|`])|\]\((?!http|#|preview\.png\))", text, re.MULTILINE
+    )
     assert text.count("```") % 2 == 0 and ("```bibtex" in text) == ("```bibtex" in path.read_text())
 
 
@@ -391,7 +445,9 @@ def test_what_cannot_be_exported_is_refused(photos, tmp_path):
     odd = datasets.Dataset.from_dict({"n": [1, 2]}, datasets.Features({"n": Strange()}))
     with pytest.raises(DataError, match="columns of the type Strange can only be read with the code"):
         export(odd, out)
-    images = datasets.load_dataset("imagefolder", data_dir=str(photos), split="train", cache_dir=str(tmp_path / "cache"))
+    images = datasets.load_dataset(
+        "imagefolder", data_dir=str(photos), split="train", cache_dir=str(tmp_path / "cache")
+    )
     (photos / "train/cat/01.png").unlink()
     with pytest.raises(DataError, match="cat/01.png cannot be read: No such file"):
         export(images, out, image_dir=photos)
@@ -417,7 +473,9 @@ def test_a_killed_export_leaves_nothing_half_written(tmp_path):
     out = tmp_path / "out"
     export("digits", out, split="test[:7]")
     before = contents(out)
-    process = subprocess.Popen([sys.executable, "-c", KILLED, out], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, out], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
     while "writing" not in process.stdout.readline():
         assert process.poll() is None
     with pytest.raises(DataError, match="out is being written by another process"):
@@ -431,7 +489,13 @@ def test_a_killed_export_leaves_nothing_half_written(tmp_path):
 
 
 def at(endpoint, home, token="hf_write"):
-    return {"HF_ENDPOINT": endpoint, "HF_HUB_OFFLINE": "0", "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1", "HF_TOKEN": token}
+    return {
+        "HF_ENDPOINT": endpoint,
+        "HF_HUB_OFFLINE": "0",
+        "HF_HOME": str(home),
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_TOKEN": token,
+    }
 
 
 PUSH = """
@@ -486,7 +550,9 @@ def test_push_and_reload(hub, photos, tmp_path):
     everything, streamed = stock(RELOAD, "ann/photos", **at(endpoint, tmp_path / "stock", "hf_read"))
     assert everything == expected(want) and streamed == fingerprint(want["test"])
     env = {**os.environ, **at(endpoint, tmp_path / "ours", "hf_read")}
-    result = subprocess.run([sys.executable, "-c", OURS, "ann/photos"], env=env, capture_output=True, text=True, timeout=240)
+    result = subprocess.run(
+        [sys.executable, "-c", OURS, "ann/photos"], env=env, capture_output=True, text=True, timeout=240
+    )
     tensors = load_dataset(str(photos), split="test")
     rows = [[list(row["image"].shape), float(row["image"].sum()), row["label"]] for row in tensors]
     assert [json.loads(line) for line in result.stdout.splitlines()] == [rows, rows], result.stderr[-3000:]
@@ -494,7 +560,9 @@ def test_push_and_reload(hub, photos, tmp_path):
     # Again: nothing is sent. Then fewer shards, and the old ones go; then to a branch, and main stays.
     (state / "log").unlink()
     smaller = {"source": "digits", "repo_id": "ann/photos", "split": "test"}
-    again, replaced, branch = push_all(arguments, smaller, arguments | {"revision": "v2"}, **at(endpoint, tmp_path / "home"))
+    again, replaced, branch = push_all(
+        arguments, smaller, arguments | {"revision": "v2"}, **at(endpoint, tmp_path / "home")
+    )
     assert again == replaced == branch == f"{endpoint}/datasets/ann/photos"
     log = (state / "log").read_text().splitlines()
     commits = [line for line in log if "/commit/" in line]
@@ -515,7 +583,9 @@ def test_a_broken_upload_goes_on(hub, photos, tmp_path):
     (state / "hold").touch()
     arguments = json.dumps({"source": str(out), "repo_id": "ann/photos"})
     env = {**os.environ, **at(endpoint, tmp_path / "home")}
-    process = subprocess.Popen([sys.executable, "-c", PUSH, arguments], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-c", PUSH, arguments], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
     deadline = time.monotonic() + 60
     while not (state / "log").exists() or (state / "log").read_text().count("PUT") < 2:
         assert process.poll() is None and time.monotonic() < deadline
@@ -572,11 +642,15 @@ def test_push_refuses_and_says_why(hub, photos, tmp_path):
     for line, word in zip(said, words, strict=True):
         assert re.search(word, line) and "\n" not in line, line
     (folder / "photos.py").write_text("old script")
-    assert re.search("holds photos.py, for which", push_all(good | {"private": False}, **at(endpoint, tmp_path / "home"))[0])
+    assert re.search(
+        "holds photos.py, for which", push_all(good | {"private": False}, **at(endpoint, tmp_path / "home"))[0]
+    )
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         nowhere = f"http://127.0.0.1:{free.getsockname()[1]}"
-    assert re.fullmatch(f"ann/photos: {nowhere} cannot be reached: .+", push_all(good, **at(nowhere, tmp_path / "home"))[0])
+    assert re.fullmatch(
+        f"ann/photos: {nowhere} cannot be reached: .+", push_all(good, **at(nowhere, tmp_path / "home"))[0]
+    )
 
 
 def test_push_offline_and_without_a_token(photos, tmp_path, monkeypatch):

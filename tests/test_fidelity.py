@@ -58,7 +58,9 @@ def photos(folder, count, seed, size=(32, 32), suffix=".png"):
 @pytest.fixture(scope="session")
 def folders(tmp_path_factory):
     base = tmp_path_factory.mktemp("photos")
-    return {name: str(photos(base / name, count, count)) for name, count in (("a", 103), ("b", 131), ("c", 5), ("d", 4))}
+    return {
+        name: str(photos(base / name, count, count)) for name, count in (("a", 103), ("b", 131), ("c", 5), ("d", 4))
+    }
 
 
 @pytest.fixture
@@ -100,7 +102,12 @@ def test_equal_to_torch_fidelity(root, run_processes, worker, calls, theirs, pro
         output = run_processes(processes, root / "tests/workers/fidelity.py", json.dumps(calls)).stdout
         ours = json.loads(output.splitlines()[-1])
     assert ours == theirs  # every bit of every value
-    assert set(theirs[2]) > {"inception_score_mean", "frechet_inception_distance", "precision", "perceptual_path_length_raw"}
+    assert set(theirs[2]) > {
+        "inception_score_mean",
+        "frechet_inception_distance",
+        "precision",
+        "perceptual_path_length_raw",
+    }
 
 
 def test_all_kinds_of_input_give_the_same(measure, folders, tmp_path, worker):
@@ -156,7 +163,8 @@ def test_formats_and_modes(measure, tmp_path):
             for number in range(6):
                 picture = PIL.Image.fromarray(random.integers(0, 256, (9, 9, 3), dtype=np.uint8))
                 picture.save(
-                    tmp_path / f"{suffix}{kind}" / f"{number}{ending}", **({"lossless": True} if ending == ".webp" else {})
+                    tmp_path / f"{suffix}{kind}" / f"{number}{ending}",
+                    **({"lossless": True} if ending == ".webp" else {}),
                 )
         values = [measure(input1=str(tmp_path / f"{suffix}{kind}"), input2=real, fid=True) for kind in ("png", suffix)]
         assert values[0] == values[1]
@@ -185,9 +193,15 @@ def test_images_of_several_sizes_need_resize(measure, folders, tmp_path):
     for option in ("resize", "samples_resize_and_crop"):
         measure(input1=str(mixed), input2=folders["b"], fid=True, **{option: 16})
     cropped = torch_fidelity.calculate_metrics(
-        input1=str(mixed), input2=folders["b"], fid=True, feature_extractor="small", batch_size=8, cuda=False, verbose=False,
+        input1=str(mixed),
+        input2=folders["b"],
+        fid=True,
+        feature_extractor="small",
+        batch_size=8,
+        cuda=False,
+        verbose=False,
         samples_resize_and_crop=16,
-    )  # fmt: skip
+    )
     assert measure(input1=str(mixed), input2=folders["b"], fid=True, samples_resize_and_crop=16) == cropped
     (mixed / "0003.png").write_bytes(b"no image")
     with pytest.raises(DataError, match="0003.png"):
@@ -200,7 +214,9 @@ def test_cache_is_used_and_never_stale(measure, folders, tmp_path, worker, monke
     first = run()
     calls = []
     forward = worker.Small.forward
-    monkeypatch.setattr(worker.Small, "forward", lambda self, images: calls.append(len(images)) or forward(self, images))
+    monkeypatch.setattr(
+        worker.Small, "forward", lambda self, images: calls.append(len(images)) or forward(self, images)
+    )
     assert run(input1_cache_name="mine") == first and not calls
     # other pixels in files of the same names, sizes and times
     times = {path: path.stat() for path in data.iterdir()}
@@ -219,7 +235,9 @@ def test_cache_is_used_and_never_stale(measure, folders, tmp_path, worker, monke
     run()
     assert sum(calls) == 19
     # rows that point to files, and a torch Dataset, which has no identity but its pixels
-    rows = datasets.Dataset.from_dict({"image": sorted(map(str, data.iterdir()))}).cast_column("image", datasets.Image())
+    rows = datasets.Dataset.from_dict({"image": sorted(map(str, data.iterdir()))}).cast_column(
+        "image", datasets.Image()
+    )
     for source in (rows, worker.Items(data)):
         named = {"input1": source, "input1_cache_name": "mine"}
         before = run(**named)
@@ -277,7 +295,8 @@ def test_torchscript_generator(measure, worker, folders, tmp_path):
     with pytest.raises(UserError, match="input1_model_z_size"):
         measure(input1=str(tmp_path / "generator.pth"), **given)
     values = [
-        measure(input1=source, input1_model_z_size=6, **given) for source in (tmp_path / "generator.pth", worker.Generate(0))
+        measure(input1=source, input1_model_z_size=6, **given)
+        for source in (tmp_path / "generator.pth", worker.Generate(0))
     ]
     assert values[0] == values[1]
 
@@ -326,9 +345,15 @@ def test_weights_are_checked(measure, folders, inception, tmp_path):
         value = run(feature_extractor_weights_path=inception)
     with pytest.warns(UserWarning, match="not the published weights"):
         expected = torch_fidelity.calculate_metrics(
-            input1=folders["c"], input2=folders["d"], fid=True, batch_size=3, cuda=False, verbose=False,
-            feature_layer_fid="64", feature_extractor_weights_path=inception,
-        )  # fmt: skip
+            input1=folders["c"],
+            input2=folders["d"],
+            fid=True,
+            batch_size=3,
+            cuda=False,
+            verbose=False,
+            feature_layer_fid="64",
+            feature_extractor_weights_path=inception,
+        )
         assert run(weights={"inception-v3-compat": inception}) == value == expected
     with pytest.raises(UserError, match="feature_extractor_weights_path serves one extractor"):
         run(feature_extractor_weights_path=inception, prc=True)
@@ -336,7 +361,9 @@ def test_weights_are_checked(measure, folders, inception, tmp_path):
     named.write_bytes(inception.read_bytes())
     with pytest.raises(UserError, match="is damaged: its sha256 is"):
         run(feature_extractor_weights_path=named)
-    with pytest.raises(UserError, match=r"weights of mobilenet-v2: mobilenet_v2-b0353104.pth is not here, and HF_HUB_OFFLINE"):
+    with pytest.raises(
+        UserError, match=r"weights of mobilenet-v2: mobilenet_v2-b0353104.pth is not here, and HF_HUB_OFFLINE"
+    ):
         run(feature_extractor="mobilenet-v2", feature_layer_fid="1280")
     torch.save({"a": torch.zeros(1)}, tmp_path / "other.pth")
     with pytest.raises(UserError, match=r"other\.pth does not hold the weights of inception"):
@@ -435,8 +462,25 @@ def test_command_line(root, run_processes, folders, tmp_path):
     torch.manual_seed(0)
     weights_file = tmp_path / "mobilenet.pth"
     torch.save(torchvision.models.mobilenet_v2().state_dict(), weights_file)
-    arguments = ["--isc", "--kid", "--prc", "--input1", folders["c"], "--input2", folders["d"], "--kid-subset-size", "4"]
-    arguments += ["--feature-extractor", "mobilenet-v2", "--weights", f"mobilenet-v2={weights_file}", "--isc-splits", "2"]
+    arguments = [
+        "--isc",
+        "--kid",
+        "--prc",
+        "--input1",
+        folders["c"],
+        "--input2",
+        folders["d"],
+        "--kid-subset-size",
+        "4",
+    ]
+    arguments += [
+        "--feature-extractor",
+        "mobilenet-v2",
+        "--weights",
+        f"mobilenet-v2={weights_file}",
+        "--isc-splits",
+        "2",
+    ]
     arguments += ["--cache-root", tmp_path / "cache", "--out", tmp_path / "out", "--workers", "0"]
     result = run_processes(2, root / "recipes/fidelity.py", *arguments)
     assert "| Recall | " in result.stdout and "not the published weights" in result.stderr
@@ -446,7 +490,9 @@ def test_command_line(root, run_processes, folders, tmp_path):
     for name in ("features.png", "samples.png"):
         assert np.asarray(PIL.Image.open(tmp_path / "out" / name)).std() > 5
     again = run_processes(1, root / "recipes/fidelity.py", *arguments, check=False)
-    assert again.returncode == 1 and again.stderr.count("holds results already") == 1 and "Traceback" not in again.stderr
+    assert (
+        again.returncode == 1 and again.stderr.count("holds results already") == 1 and "Traceback" not in again.stderr
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -492,7 +538,12 @@ def test_real_features_see_every_degradation(measure, tmp_path):
         return lambda picture, random: picture.filter(ImageFilter.GaussianBlur(radius))
 
     reference = crops("reference", 1)
-    given = {"feature_extractor": "mobilenet-v2", "weights": {"mobilenet-v2": MOBILENET}, "kid": True, "kid_subset_size": 80}
+    given = {
+        "feature_extractor": "mobilenet-v2",
+        "weights": {"mobilenet-v2": MOBILENET},
+        "kid": True,
+        "kid_subset_size": 80,
+    }
 
     def distance(name, *change):
         values = measure(input1=crops(name, 2, *change), input2=reference, **given, kid_subsets=1)

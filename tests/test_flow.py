@@ -7,11 +7,11 @@ import pytest
 import scipy.stats
 import torch
 
-from recipes.core.models import flow
 from recipes.core.config import Unet
+from recipes.core.models import flow
 from recipes.core.models.generator import Generator
-from recipes.core.ranks.random_numbers import normal
 from recipes.core.models.unet import UNet
+from recipes.core.ranks.random_numbers import normal
 
 
 def test_normal_numbers():
@@ -76,7 +76,9 @@ def test_hidden_labels():
     labels, indices = torch.arange(20_000) % 10, np.arange(20_000)
     hidden = flow.hide_labels(labels, indices, 0.1, 10, 6)
     share = (hidden == 10).double().mean().item()
-    assert abs(share - 0.1) < 4 * math.sqrt(0.1 * 0.9 / 20_000) and torch.equal(hidden[hidden < 10], labels[hidden < 10])
+    assert abs(share - 0.1) < 4 * math.sqrt(0.1 * 0.9 / 20_000) and torch.equal(
+        hidden[hidden < 10], labels[hidden < 10]
+    )
     assert torch.equal(flow.hide_labels(labels[5:9], indices[5:9], 0.1, 10, 6), hidden[5:9])
     assert torch.equal(flow.hide_labels(labels, indices, 0.0, 10, 6), labels)
 

@@ -60,7 +60,10 @@ def server(secret):
 
 
 def table(paths: list, features=FEATURES) -> pa.Table:
-    rows = [{"image": path if isinstance(path, (dict, list)) else {"bytes": None, "path": path}, "label": 0} for path in paths]
+    rows = [
+        {"image": path if isinstance(path, (dict, list)) else {"bytes": None, "path": path}, "label": 0}
+        for path in paths
+    ]
     schema = features.arrow_schema
     columns = [pa.array([row[name] for row in rows], schema.field(name).type) for name in schema.names]
     return pa.table(columns, schema=schema)
@@ -98,7 +101,9 @@ def ways(secret: Path, folder: Path) -> dict[str, str]:
 def test_parquet_names_no_file_of_the_machine(way, secret, tmp_path):
     folder = tmp_path / "set"
     (folder / "data").mkdir(parents=True)
-    pq.write_table(table([{"bytes": picture(), "path": "a.png"}, ways(secret, folder)[way]]), folder / "data/train-0.parquet")
+    pq.write_table(
+        table([{"bytes": picture(), "path": "a.png"}, ways(secret, folder)[way]]), folder / "data/train-0.parquet"
+    )
     refused(str(folder))
     with pytest.raises(DataError, match=REFUSED):
         export(str(folder), tmp_path / "out")
@@ -145,7 +150,10 @@ def test_other_tables_that_datasets_reads(secret, server, tmp_path):
         load_dataset("json", data_files=str(tmp_path / "jsonl/train.jsonl"), features=features, split="train")
     folder = tmp_path / "arrow"
     folder.mkdir()
-    with pa.OSFile(str(folder / "train.arrow"), "wb") as file, pa.ipc.new_stream(file, table([str(secret)]).schema) as writer:
+    with (
+        pa.OSFile(str(folder / "train.arrow"), "wb") as file,
+        pa.ipc.new_stream(file, table([str(secret)]).schema) as writer,
+    ):
         writer.write_table(table([str(secret)]))
     refused(str(folder))
     assert not asked
@@ -187,7 +195,10 @@ def test_what_is_in_the_set_is_read(tmp_path):
     (tmp_path / "photos/train").mkdir(parents=True)
     for value in range(3):
         (tmp_path / f"photos/train/{value}.png").write_bytes(picture(value))
-    for options in ({"data_dir": str(tmp_path / "photos")}, {"data_files": {"train": str(tmp_path / "photos/train/*.png")}}):
+    for options in (
+        {"data_dir": str(tmp_path / "photos")},
+        {"data_files": {"train": str(tmp_path / "photos/train/*.png")}},
+    ):
         read_all("imagefolder", **options)
         rows = load_dataset("imagefolder", split="train", **options)
         assert sorted(int(row["image"].max() * 255) for row in rows) == [0, 1, 2]

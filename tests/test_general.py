@@ -11,9 +11,9 @@ import yaml
 
 from recipes.core.config import CONFIGS, Generate, Train, name_of, read_config
 from recipes.core.data.data import find_data
+from recipes.core.errors import UserError
 from recipes.core.tasks.effects import check_effects
 from recipes.core.tasks.general import general_recipe
-from recipes.core.errors import UserError
 
 
 @pytest.fixture
@@ -45,7 +45,9 @@ def test_a_config_is_taken_by_the_name_of_the_data():
     assert taken(Train, "data.path=some/My photos/", "seed=3") == ("My-photos", True)
 
 
-@pytest.mark.parametrize("path, name", [("user/set", "set"), ("~/a b/c:d", "c-d"), ("/", "data"), ("x/y.zip", "y.zip"), ("…", "…")])
+@pytest.mark.parametrize(
+    "path, name", [("user/set", "set"), ("~/a b/c:d", "c-d"), ("/", "data"), ("x/y.zip", "y.zip"), ("…", "…")]
+)
 def test_the_run_folder_is_named_after_the_data(path, name):
     assert re.fullmatch(r"[\w.…-]+", name_of(path)) and name_of(path) in (name, "data")
 
@@ -54,8 +56,10 @@ def test_defaults_follow_the_images(settle):
     photos, name, parts = settle(size=(300, 200))
     assert (name, photos.model.name, parts.data.size, parts.data.resize) == ("my-photos", "resnet18", 128, "crop")
     assert photos.augment.auto == "trivial" and photos.augment.pad == 0
-    assert parts.notes[-1] == ("no CONFIG was given: the general recipe for photos, 100 epochs in batches of 4; "
-                               "model.weights=DEFAULT would start from pretrained weights")  # fmt: skip
+    assert parts.notes[-1] == (
+        "no CONFIG was given: the general recipe for photos, 100 epochs in batches of 4; "
+        "model.weights=DEFAULT would start from pretrained weights"
+    )
 
 
 def test_small_images_stay_whole(settle):
@@ -111,7 +115,9 @@ def test_a_folder_of_digits_is_learned(run_processes, root, tmp_path):
         path = tmp_path / "my digits" / str(label) / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         PIL.Image.fromarray((pixels * 15).astype(np.uint8)).save(path)
-    run_processes(1, root / "recipes/train.py", f"data.path={tmp_path / 'my digits'}", "epochs=6", f"out={tmp_path / 'run'}")
+    run_processes(
+        1, root / "recipes/train.py", f"data.path={tmp_path / 'my digits'}", "epochs=6", f"out={tmp_path / 'run'}"
+    )
     metrics = json.loads((tmp_path / "run/metrics.json").read_text())
     assert metrics["test_images"] == sum(round(0.2 * count) for count in np.bincount(digits.target))
     assert metrics["accuracy"] > 0.9
@@ -123,7 +129,10 @@ def test_a_folder_of_digits_is_learned(run_processes, root, tmp_path):
         (["data.resize=crop", "augment.pad=2"], "augment.pad=2 has no effect: .*data.resize=crop.*set augment.pad=0"),
         (["augment.scale=0.5"], "augment.scale=0.5 has no effect: images are not cropped"),
         (["augment.alternate=true"], "augment.alternate=True has no effect: augment.flip=0"),
-        (["augment.auto=trivial", "augment.auto_ops=3"], "augment.auto_ops=3 has no effect: it is for augment.auto=rand"),
+        (
+            ["augment.auto=trivial", "augment.auto_ops=3"],
+            "augment.auto_ops=3 has no effect: it is for augment.auto=rand",
+        ),
         (["augment.auto_magnitude=3"], "augment.auto_magnitude=3 has no effect"),
         (["optim.muon_lr=0.1"], "optim.muon_lr=0.1 has no effect: optim.name=adamw is not muon"),
         (["optim.momentum=0.5"], "optim.momentum=0.5 has no effect: optim.name=adamw has its own"),
@@ -142,8 +151,9 @@ def test_what_a_shipped_recipe_sets_in_vain_is_said(tmp_path):
     parts = find_data(asked.config.data)
     check_effects(asked.config, parts, asked)
     assert [note.partition(":")[0] for note in parts.notes] == [
-        "augment.pad=1 of the recipe digits has no effect here", "model.width=32 of the recipe digits has no effect here"
-    ]  # fmt: skip
+        "augment.pad=1 of the recipe digits has no effect here",
+        "model.width=32 of the recipe digits has no effect here",
+    ]
     (tmp_path / "mine.yaml").write_text("augment:\n  pad: 3\ndata:\n  resize: crop\n")
     asked = read_config(Train, [str(tmp_path / "mine.yaml")], "digits")
     with pytest.raises(UserError, match="augment.pad=3 has no effect"):
@@ -152,9 +162,15 @@ def test_what_a_shipped_recipe_sets_in_vain_is_said(tmp_path):
 
 @pytest.mark.parametrize(
     "words",
-    [["augment.flip=0.5", "augment.alternate=true"], ["augment.auto=rand", "augment.auto_ops=3"], ["optim.name=muon", "optim.muon_lr=0.1"],
-     ["exact=true", "shards=4"], ["augment.mixup=0.2", "shards=4"], ["data.resize=crop", "augment.scale=0.5", "augment.pad=0"]],
-)  # fmt: skip
+    [
+        ["augment.flip=0.5", "augment.alternate=true"],
+        ["augment.auto=rand", "augment.auto_ops=3"],
+        ["optim.name=muon", "optim.muon_lr=0.1"],
+        ["exact=true", "shards=4"],
+        ["augment.mixup=0.2", "shards=4"],
+        ["data.resize=crop", "augment.scale=0.5", "augment.pad=0"],
+    ],
+)
 def test_an_option_with_effect_is_not(words):
     asked = read_config(Train, ["digits", *words], "digits")
     check_effects(asked.config, find_data(asked.config.data), asked)

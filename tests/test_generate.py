@@ -18,19 +18,27 @@ import yaml
 
 from dataset_scripts import load_dataset
 from recipes import load_generator, load_model
-from recipes.core.models import flow
-from recipes.core.run import checkpoint
 from recipes.core.config import Generate
-from recipes.core.tasks.flow_learner import TEST
-from recipes.core.options import merge
 from recipes.core.errors import UserError
+from recipes.core.models import flow
+from recipes.core.options import merge
+from recipes.core.run import checkpoint
+from recipes.core.tasks.flow_learner import TEST
 from recipes.core.tasks.sampling import SAMPLE
 
 # Everything that could go out of step: shifts, hidden labels, an average, momentum, a schedule.
 TINY = [
-    "model.width=8", "batch=48", "epochs=0.4", "evaluate_every=0.2", "save_every=96", "augment.pad=1",
-    "optim.ema=300", "optim.warmup=200", "flow.label_dropout=0.3", "flow.steps=2",
-]  # fmt: skip
+    "model.width=8",
+    "batch=48",
+    "epochs=0.4",
+    "evaluate_every=0.2",
+    "save_every=96",
+    "augment.pad=1",
+    "optim.ema=300",
+    "optim.warmup=200",
+    "flow.label_dropout=0.3",
+    "flow.steps=2",
+]
 FILES = ".run.json README.md config.json config.yaml curves.png data.json log.jsonl metrics.json model.safetensors pictures samples.png".split()
 COMPLETE = 48 * (int(0.4 * 1438) // 48)
 
@@ -94,7 +102,10 @@ def test_two_processes_train_like_one(runs):
 def test_the_run_folder_says_all(runs):
     folder = runs / "exact"
     assert sorted(path.name for path in folder.iterdir()) == FILES
-    metrics, config = json.loads((folder / "metrics.json").read_text()), yaml.safe_load((folder / "config.yaml").read_text())
+    metrics, config = (
+        json.loads((folder / "metrics.json").read_text()),
+        yaml.safe_load((folder / "config.yaml").read_text()),
+    )
     assert config["data"]["mean"] == config["data"]["std"] == [0.5]
     # The loss follows from the files alone: the saved weights, on the test split read by hand, and the noise by row.
     generator, info = load_generator(folder)
@@ -200,7 +211,10 @@ def torch_fidelity(root, monkeypatch):
     """The package, with what it needs of old NumPy, and the small extractor of its worker for as long as the test lasts."""
     package = pytest.importorskip("torch_fidelity")
     registry = package.registry
-    for names, name in ((registry.FEATURE_EXTRACTORS_REGISTRY, "small"), (registry.SAMPLE_SIMILARITY_REGISTRY, "distance")):
+    for names, name in (
+        (registry.FEATURE_EXTRACTORS_REGISTRY, "small"),
+        (registry.SAMPLE_SIMILARITY_REGISTRY, "distance"),
+    ):
         monkeypatch.setitem(names, name, None)  # so that it ends as it was
         del names[name]
     spec = importlib.util.spec_from_file_location("generate_fidelity_worker", root / "tests/workers/fidelity.py")
@@ -221,11 +235,25 @@ def test_fidelity_of_a_run_is_that_of_torch_fidelity(torch_fidelity, runs, tmp_p
         image.resize((16, 16)).save(folder / f"{number}.png")
     torch.set_num_threads(1)
     options = {
-        "isc": True, "fid": True, "kid": True, "prc": True, "ppl": True, "ppl_sample_similarity": "distance", "ppl_epsilon": 1e-2,
-        "ppl_discard_percentile_lower": None, "ppl_discard_percentile_higher": None, "feature_extractor": "small",
-        "kid_subset_size": 20, "isc_splits": 2, "batch_size": 10, "cuda": False, "verbose": False,
-        "cache_root": str(tmp_path / "cache"), "input1_model_num_samples": 37, "input2": str(folder),
-    }  # fmt: skip
+        "isc": True,
+        "fid": True,
+        "kid": True,
+        "prc": True,
+        "ppl": True,
+        "ppl_sample_similarity": "distance",
+        "ppl_epsilon": 1e-2,
+        "ppl_discard_percentile_lower": None,
+        "ppl_discard_percentile_higher": None,
+        "feature_extractor": "small",
+        "kid_subset_size": 20,
+        "isc_splits": 2,
+        "batch_size": 10,
+        "cuda": False,
+        "verbose": False,
+        "cache_root": str(tmp_path / "cache"),
+        "input1_model_num_samples": 37,
+        "input2": str(folder),
+    }
     module, _ = load_generator(runs / "exact")
     wrapped = torch_fidelity.GenerativeModelModuleWrapper(module, 64, "normal", 10)
     theirs = torch_fidelity.calculate_metrics(input1=wrapped, input1_model_num_classes=10, **options | {"cache": False})

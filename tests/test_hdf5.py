@@ -54,7 +54,9 @@ def test_pcam_equal_to_torchvision(tmp_path, caplog):
             assert torch.equal(row["image"], image) and row["label"] == label
 
 
-@pytest.mark.parametrize("names", [("x_train", "y_train"), ("train__images", "train__labels"), ("images", "labels"), ("X", "y")])
+@pytest.mark.parametrize(
+    "names", [("x_train", "y_train"), ("train__images", "train__labels"), ("images", "labels"), ("X", "y")]
+)
 def test_names(tmp_path, names):
     images, labels = make()
     write(tmp_path / "a.hdf5", **dict(zip(names, (images, labels))))
@@ -86,7 +88,7 @@ def test_blocks_of_rows(tmp_path, monkeypatch):
         rows = load_dataset(str(path), split="train")
         check(rows, images, labels)
         stream = load_dataset(str(path), split="train", streaming=True).shuffle(seed=1, buffer_size=1)
-        by_label = sorted(((row["label"], row["image"].numpy().tobytes()) for row in stream))
+        by_label = sorted((row["label"], row["image"].numpy().tobytes()) for row in stream)
         assert by_label == sorted((row["label"], row["image"].numpy().tobytes()) for row in rows)
 
 
@@ -104,7 +106,14 @@ def test_kinds_of_labels_and_of_images(tmp_path):
         for row, image in zip(rows, images):
             assert torch.equal(row["image"], ToTensor()(image.transpose(1, 2, 0)))
     write(tmp_path / "a.h5", faces__photo=images / 255, faces__who=np.arange(4))
-    rows = load_dataset(str(tmp_path / "a.h5"), split="train", image_key="faces/photo", label_key="faces/who", scale=255, classes=list("abcd"))
+    rows = load_dataset(
+        str(tmp_path / "a.h5"),
+        split="train",
+        image_key="faces/photo",
+        label_key="faces/who",
+        scale=255,
+        classes=list("abcd"),
+    )
     check(rows, images.transpose(0, 2, 3, 1), np.arange(4))
     assert rows.features["label"].names == list("abcd")
 
@@ -190,6 +199,8 @@ def test_the_card(tmp_path, root, monkeypatch):
     write_pcam(tmp_path / "path/to/pcam")
     write(tmp_path / "path/to/data.h5", group__faces=make()[0], group__who=make()[1])
     monkeypatch.chdir(tmp_path)
-    code = re.search(r"```python\n(.*?)```", (root / "dataset_scripts/layouts/hdf5/README.md").read_text(), re.DOTALL)[1]
+    code = re.search(r"```python\n(.*?)```", (root / "dataset_scripts/layouts/hdf5/README.md").read_text(), re.DOTALL)[
+        1
+    ]
     exec(code, scope := {})
     check(scope["ds"]["train"], *make())

@@ -150,7 +150,10 @@ def test_members_that_hold_more_or_less_than_they_say(tmp_path, method):
         set_size(path, said)
         files = Files.of(path)
         peak, error = peak_of(lambda files=files: files.read("x.png", empty=True))
-        assert "x.png: " in str(error) and ("that the directory says" in str(error) or "CRC" in str(error)), (said, error)
+        assert "x.png: " in str(error) and ("that the directory says" in str(error) or "CRC" in str(error)), (
+            said,
+            error,
+        )
         assert peak < said + room
     set_size(path, len(content))
     assert peak_of(lambda: Files.of(path).read("x.png"))[0] < len(content) + room
@@ -181,7 +184,9 @@ def test_members_that_share_their_bytes(tmp_path):
     entry, end = content[start:-22], content[-22:]
     for count in (1, 2, 1000):
         entries = b"".join(entry.replace(b"x.png", f"{number:05}".encode()) for number in range(count))
-        path.write_bytes(content[:start] + entries + end[:8] + struct.pack("<2HLL", count, count, len(entries), start) + end[20:])
+        path.write_bytes(
+            content[:start] + entries + end[:8] + struct.pack("<2HLL", count, count, len(entries), start) + end[20:]
+        )
         if count == 1:
             assert Files.of(path).read("00000") == Files.of(path).read("00000")
         else:
@@ -261,12 +266,18 @@ def test_many_entries_take_little_memory(tmp_path):
         for number in range(50_000)
     )
     room = bytes(50_000 * 38)
-    (tmp_path / "a.zip").write_bytes(room + folders + struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 0, 0, len(folders), len(room), 0))
+    (tmp_path / "a.zip").write_bytes(
+        room + folders + struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 0, 0, len(folders), len(room), 0)
+    )
     (tmp_path / "b.zip").write_bytes((tmp_path / "a.zip").read_bytes().replace(b"/PK", b"xPK"))
     peak, error = peak_of(lambda: Files.of(tmp_path / "a.zip"))
     assert error is None and peak < 1 << 20 and Files.of(tmp_path / "a.zip").paths == []
     peak, error = peak_of(lambda: Files.of(tmp_path / "b.zip"))
-    assert error is None and peak < 5 * (tmp_path / "b.zip").stat().st_size and len(Files.of(tmp_path / "b.zip").paths) == 50_000
+    assert (
+        error is None
+        and peak < 5 * (tmp_path / "b.zip").stat().st_size
+        and len(Files.of(tmp_path / "b.zip").paths) == 50_000
+    )
 
 
 def test_names_that_are_nested_or_long(tmp_path):
@@ -277,7 +288,12 @@ def test_names_that_are_nested_or_long(tmp_path):
 
 
 def test_tars_of_every_format_are_read_as_tarfile_does(tmp_path):
-    members = {"a/" + "x" * 90 + "/" + "y" * 90 + ".png": b"1" * 700, "b/é.png": b"", "c.png": b"3" * 512, "d/z.png": b"4"}
+    members = {
+        "a/" + "x" * 90 + "/" + "y" * 90 + ".png": b"1" * 700,
+        "b/é.png": b"",
+        "c.png": b"3" * 512,
+        "d/z.png": b"4",
+    }
     for number, options in enumerate((tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT)):
         path = make_tar(tmp_path / f"{number}.tar", members, format=options)
         files = Files.of(path)
@@ -359,7 +375,12 @@ def test_random_damage_is_a_data_error(tmp_path):
     whole = [("zip", make_zip(tmp_path / "x", members, method).read_bytes(), bytes) for method in METHODS]
     plain = make_tar(tmp_path / "x", members, format=tarfile.PAX_FORMAT).read_bytes()
     zstd = pytest.importorskip("zstandard").compress
-    whole += [("tar", plain, bytes), ("tgz", plain, gzip.compress), ("txz", plain, lzma.compress), ("tzst", plain, zstd)]
+    whole += [
+        ("tar", plain, bytes),
+        ("tgz", plain, gzip.compress),
+        ("txz", plain, lzma.compress),
+        ("tzst", plain, zstd),
+    ]
     errors, start = 0, time.process_time()
     for number in range(800):
         kind, content, compress = whole[number % len(whole)]

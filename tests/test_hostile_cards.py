@@ -13,13 +13,13 @@ import pytest
 import yaml
 
 from dataset_scripts import DataError
-from dataset_scripts.core.card.write import new_card, refresh_card
 from dataset_scripts.core.card.check import check_card
-from dataset_scripts.core.formats.front_matter import split_card
-from dataset_scripts.core.publish.export import export
 from dataset_scripts.core.card.standalone import for_everyone, pictures
+from dataset_scripts.core.card.write import new_card, refresh_card
+from dataset_scripts.core.formats.front_matter import split_card
 from dataset_scripts.core.formats.markdown import code, markdown
 from dataset_scripts.core.formats.safe_yaml import LARGEST, LineError, compose_yaml, load_yaml
+from dataset_scripts.core.publish.export import export
 
 python_markdown = pytest.importorskip("markdown", reason="another reader of Markdown")  # comes with tensorboard
 
@@ -171,7 +171,9 @@ def test_a_name_is_shown_as_it_is(quote, name):
     text = quote(name)
     assert "\n" not in text and not re.search(r"(?<!\\)\|", text)
     plain = re.sub("[\n ]+", " ", name.replace("\x1b", r"\x1b").replace("\u202e", r"\u202e")).strip()
-    if "\\|" in plain:  # Python's Markdown takes a backslash before a bar for an escape; others go by the backslash alone
+    if (
+        "\\|" in plain
+    ):  # Python's Markdown takes a backslash before a bar for an escape; others go by the backslash alone
         return
     sentence = rendered(f"Of {text}, 1").removeprefix("<p>Of ").removesuffix(", 1</p>")
     assert shown(sentence).replace(" ", "") == plain.replace(" ", "") or "|" in plain
@@ -346,7 +348,9 @@ def test_odd_cards_end_in_a_line_everywhere(tmp_path, save_image):
             (tmp_path / name / part).mkdir(parents=True, exist_ok=True)
         for part in ("", "tables", "images", "odd"):
             (tmp_path / name / part / "README.md").write_bytes(content)
-        (tmp_path / name / "tables/data/train-00000.parquet").write_bytes((tmp_path / "rows/train.parquet").read_bytes())
+        (tmp_path / name / "tables/data/train-00000.parquet").write_bytes(
+            (tmp_path / "rows/train.parquet").read_bytes()
+        )
         (tmp_path / name / "images/cat/1.png").write_bytes((tmp_path / "pixels.png").read_bytes())
         (tmp_path / name / "odd/odd.py").write_text(
             "import datasets\n\nclass Odd(datasets.GeneratorBasedBuilder):\n    def _info(self):\n"
@@ -385,7 +389,9 @@ def test_odd_cards_end_in_a_line_everywhere(tmp_path, save_image):
     ):
         assert said[name][1] and str(tmp_path / name) in said[name][1], (name, said[name])
     assert all(
-        lines[2] == "" for name, lines in said.items() if b"configs:" not in ODD[name] and b"dataset_info:" not in ODD[name]
+        lines[2] == ""
+        for name, lines in said.items()
+        if b"configs:" not in ODD[name] and b"dataset_info:" not in ODD[name]
     ), said
 
 

@@ -19,18 +19,18 @@ import torch
 
 from dataset_scripts.core.formats.markdown import markdown
 from recipes import load_generator, load_model
-from recipes.core.run import checkpoint
 from recipes.core.config import Model, Train, Unet, read_config
-from recipes.core.models.saved import FLOW, holds_generator
-from recipes.core.models.hub import push_model
-from recipes.core.run.log import read_record
-from recipes.core.models.models import build_model
-from recipes.core.options import merge, read_options
-from recipes.core.run.run_folder import difference
 from recipes.core.errors import UserError
-from recipes.core.models.unet import UNet
 from recipes.core.fidelity.precomputed import read
 from recipes.core.fidelity.weights import _check_tensors
+from recipes.core.models.hub import push_model
+from recipes.core.models.models import build_model
+from recipes.core.models.saved import FLOW, holds_generator
+from recipes.core.models.unet import UNet
+from recipes.core.options import merge, read_options
+from recipes.core.run import checkpoint
+from recipes.core.run.log import read_record
+from recipes.core.run.run_folder import difference
 
 CLASSIFIER = {
     "architecture": "resnet8",
@@ -421,11 +421,13 @@ def test_commands_end_in_one_line(root, classifier, tmp_path):
     write(classifier, CLASSIFIER | {"labels": "ab", "architecture": "a\n\x1b[31mb"})
     (classifier / "config.yaml").write_text("data: {path: '${oc.env:SECRET}'}\n")
     command = [sys.executable, root / "recipes/evaluate.py", classifier, "cpu=true"]
-    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=os.environ | {"SECRET": "hunter2"})
-    (line,) = [line for line in result.stderr.splitlines() if "error" in line]
-    assert result.returncode == 1 and "Traceback" not in result.stderr and "\x1b" not in line and str(classifier) in line, (
-        result.stderr
+    result = subprocess.run(
+        command, capture_output=True, text=True, cwd=tmp_path, env=os.environ | {"SECRET": "hunter2"}
     )
+    (line,) = [line for line in result.stderr.splitlines() if "error" in line]
+    assert (
+        result.returncode == 1 and "Traceback" not in result.stderr and "\x1b" not in line and str(classifier) in line
+    ), result.stderr
     assert "hunter2" not in result.stderr
 
 

@@ -24,7 +24,9 @@ def serve(root):
     servers = []
 
     def start(folder, repo):
-        server = subprocess.Popen([sys.executable, root / "tests/hub.py", folder, repo], stdout=subprocess.PIPE, text=True)
+        server = subprocess.Popen(
+            [sys.executable, root / "tests/hub.py", folder, repo], stdout=subprocess.PIPE, text=True
+        )
         servers.append(server)
         return server.stdout.readline().strip()
 
@@ -35,7 +37,13 @@ def serve(root):
 
 
 def load_in_new_process(endpoint, repo, home):
-    env = {**os.environ, "HF_ENDPOINT": endpoint, "HF_HUB_OFFLINE": "0", "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1"}
+    env = {
+        **os.environ,
+        "HF_ENDPOINT": endpoint,
+        "HF_HUB_OFFLINE": "0",
+        "HF_HOME": str(home),
+        "HF_HUB_DISABLE_XET": "1",
+    }
     return subprocess.run([sys.executable, "-c", PROGRAM, repo], env=env, capture_output=True, text=True, timeout=120)
 
 

@@ -22,12 +22,17 @@ def write(path, array, compress=False):
     path.write_bytes(gzip.compress(content) if compress else content)
 
 
-def write_set(folder, splits=("train", "t10k"), prefix="", form="{}-{}-idx{}-ubyte", compress=False, classes=10, count=70, seed=0):
+def write_set(
+    folder, splits=("train", "t10k"), prefix="", form="{}-{}-idx{}-ubyte", compress=False, classes=10, count=70, seed=0
+):
     """Random images of 28 x 20 pixels (H, W), every class; split -> (images, labels)."""
     rng, made = np.random.default_rng(seed), {}
     for place, split in enumerate(splits):
         n = count // (place + 1)
-        images, labels = rng.integers(0, 256, (n, 28, 20), np.uint8), rng.permutation(np.arange(n) % classes).astype(np.uint8)
+        images, labels = (
+            rng.integers(0, 256, (n, 28, 20), np.uint8),
+            rng.permutation(np.arange(n) % classes).astype(np.uint8),
+        )
         suffix = ".gz" if compress else ""
         write(folder / (form.format(prefix + split, "images", 3) + suffix), images, compress)
         write(folder / (form.format(prefix + split, "labels", 1) + suffix), labels, compress)
@@ -57,7 +62,9 @@ def test_equal_to_torchvision(tmp_path):
     write_set(tmp_path / "MNIST/raw", compress=True)  # as torchvision leaves its downloads
     sets = load_dataset(str(tmp_path), classes=torchvision.datasets.MNIST.classes)
     for split in ("train", "test"):
-        theirs = torchvision.datasets.MNIST(tmp_path, train=split == "train", transform=torchvision.transforms.ToTensor())
+        theirs = torchvision.datasets.MNIST(
+            tmp_path, train=split == "train", transform=torchvision.transforms.ToTensor()
+        )
         assert sets[split].features["label"].names == theirs.classes
         for row, (image, label) in zip(sets[split], theirs, strict=True):
             assert torch.equal(row["image"], image) and row["label"] == label
@@ -70,7 +77,9 @@ def test_emnist_lies_on_its_side_and_has_a_mapping(tmp_path):
         write(folder / f"emnist-letters-{split}-labels-idx1-ubyte", labels + 1)
     write_set(folder, ("train", "test"), "emnist-digits-", seed=1)
     (folder / "emnist-letters-mapping.txt").write_text("".join(f"{n} {64 + n} {96 + n}\n" for n in range(1, 27)))
-    with pytest.raises(DataError, match=r"2 data sets, emnist-digits, emnist-letters: choose one, load_dataset\('idx', 'emnist-digits'"):
+    with pytest.raises(
+        DataError, match=r"2 data sets, emnist-digits, emnist-letters: choose one, load_dataset\('idx', 'emnist-digits'"
+    ):
         load_dataset(str(folder))
     for name in ("letters", "digits"):
         sets = load_dataset(str(folder), f"emnist-{name}")
@@ -117,8 +126,12 @@ def test_processes_streams_and_zips(tmp_path):
     assert stream.num_shards >= 64
     batches = list(torch.utils.data.DataLoader(stream, batch_size=None, num_workers=2))
     assert sorted(row["label"] for row in batches) == sorted(two["label"])
-    for rows in (two, list(stream), load_dataset(str(tmp_path / "packed.zip"), split="train"),
-                 load_dataset(str(tmp_path / "packed.tar.gz"), split="train")):  # fmt: skip
+    for rows in (
+        two,
+        list(stream),
+        load_dataset(str(tmp_path / "packed.zip"), split="train"),
+        load_dataset(str(tmp_path / "packed.tar.gz"), split="train"),
+    ):
         for row, image, label in zip(rows, *made["train"], strict=True):
             assert torch.equal(row["image"], ToTensor()(image)) and row["label"] == label
 
@@ -144,14 +157,21 @@ def test_photos_are_not_idx(tmp_path, save_image):
     [
         ("images-idx3", lambda c: b"\x01" + c[1:], "images-idx3-ubyte does not start like IDX"),
         ("labels-idx1", lambda c: b"\0\0\x07" + c[3:], "labels-idx1-ubyte does not start like IDX"),
-        ("images-idx3", lambda c: c[:-1], r"images-idx3-ubyte: the header tells of 39216 bytes, \(70, 28, 20\) of uint8, but there are 39215"),
+        (
+            "images-idx3",
+            lambda c: c[:-1],
+            r"images-idx3-ubyte: the header tells of 39216 bytes, \(70, 28, 20\) of uint8, but there are 39215",
+        ),
         ("images-idx3", lambda c: c + b"\0", "but there are 39217"),
         ("images-idx3", lambda c: c[:9], "images-idx3-ubyte is cut off in its header"),
         ("images-idx3", lambda c: c[:3] + b"\x02" + c[4:], "the images have the shape|the header tells of"),
-        ("labels-idx1", lambda c: struct.pack(">HBBI", 0, 8, 1, 60) + c[8:68],
-         "train-images-idx3-ubyte holds 70 images, but train-labels-idx1-ubyte 60 values of label"),
+        (
+            "labels-idx1",
+            lambda c: struct.pack(">HBBI", 0, 8, 1, 60) + c[8:68],
+            "train-images-idx3-ubyte holds 70 images, but train-labels-idx1-ubyte 60 values of label",
+        ),
     ],
-)  # fmt: skip
+)
 def test_wrong_files_are_named(tmp_path, name, change, message):
     write_set(tmp_path)
     path = tmp_path / f"train-{name}-ubyte"

@@ -81,7 +81,10 @@ def test_parts_of_a_set_are_no_classes(tmp_path, save_image, caplog):
             pack(root / f"{form.format(part)}.tar", tmp_path / "photos", names[part::3])
         rows = load_dataset(str(root), split="train")
         assert rows.features["label"].names == ["cat", "dog/beagle", "owl"] and len(rows) == 12
-        files = [image["path"] for image in rows.cast_column("image", datasets.Image(decode=False)).with_format(None)["image"]]
+        files = [
+            image["path"]
+            for image in rows.cast_column("image", datasets.Image(decode=False)).with_format(None)["image"]
+        ]
         found = [name for part in range(3) for name in sorted(names[part::3])]
         assert len(files) == 12 and labels(rows) == [expected[name] for name in found]
         for row, name in zip(rows, found):

@@ -47,7 +47,9 @@ def test_trees(tmp_path, save_image, caplog, source, target):
             expected[split, name] = save_image(paths[0]), save_image(paths[1], (36, 28))
     sets = load_dataset(str(tmp_path))
     assert f"read as image_pairs ({len(expected)} pairs of equal names in " in caplog.text
-    assert list(sets) == splits and all(list(rows.features) == ["image", "target", "image_id"] for rows in sets.values())
+    assert list(sets) == splits and all(
+        list(rows.features) == ["image", "target", "image_id"] for rows in sets.values()
+    )
     for (split, name), pixels in expected.items():
         [row] = [row for row in sets[split] if row["image_id"].removeprefix("scene/") == name]
         same(row, *pixels)
@@ -94,7 +96,9 @@ def test_side_by_side(tmp_path, save_image, mode):
     rng = np.random.default_rng(5)
     for split in ("train", "val"):
         for name in "ab":
-            path = folder / split / f"{name}.{'tif' if mode in ('CMYK', 'I;16') else 'jpg' if mode == 'JPEG' else 'png'}"
+            path = (
+                folder / split / f"{name}.{'tif' if mode in ('CMYK', 'I;16') else 'jpg' if mode == 'JPEG' else 'png'}"
+            )
             path.parent.mkdir(parents=True, exist_ok=True)
             if mode == "I;16":
                 PIL.Image.fromarray(rng.integers(0, 1 << 16, (6, 10), np.uint16)).save(path)
@@ -149,7 +153,9 @@ def test_scales(tmp_path, save_image, caplog):
 
 
 def test_names_of_folders_can_be_given(tmp_path, save_image):
-    images = [save_image(tmp_path / path) for path in ("Raw-890/1.png", "reference-890/1.png", "input/1.png", "gt/1.png")]
+    images = [
+        save_image(tmp_path / path) for path in ("Raw-890/1.png", "reference-890/1.png", "input/1.png", "gt/1.png")
+    ]
     options = {"data_dir": str(tmp_path), "split": "train"}
     same(load_dataset("image_pairs", **options, source="raw-890", target="reference-890")[0], *images[:2])
     same(load_dataset("image_pairs", **options, source="input", target="gt")[0], *images[2:])
@@ -165,7 +171,10 @@ WRONG = {
     "high/a.png has no input": ["low/b.png", "high/a.png", "high/b.png"],
     "low/b.png has no target": ["low/b.png", "low/c.png", "high/c.png"],
     "low/d.jpg and low/d.png are both the input of d: rename or remove one": ["low/d.jpg", "low/d.png", "high/d.png"],
-    "high/E.png has no input, but there is low/e.png, whose name differs in case: rename one": ["low/e.png", "high/E.png"],
+    "high/E.png has no input, but there is low/e.png, whose name differs in case: rename one": [
+        "low/e.png",
+        "high/E.png",
+    ],
 }
 
 
@@ -217,7 +226,10 @@ def test_num_proc_streaming_and_zip(tmp_path, save_image):
     written = {}
     for number in range(70):
         name = f"{number:02}"
-        written[name] = save_image(tmp_path / f"data/lr/{name}.png"), save_image(tmp_path / f"data/hr/{name}.png", (18, 14))
+        written[name] = (
+            save_image(tmp_path / f"data/lr/{name}.png"),
+            save_image(tmp_path / f"data/hr/{name}.png", (18, 14)),
+        )
     with zipfile.ZipFile(tmp_path / "data.zip", "w") as archive:
         for path in sorted((tmp_path / "data").rglob("*.png")):
             archive.write(path, path.relative_to(tmp_path))
@@ -236,7 +248,9 @@ def test_the_example_of_the_card(root, tmp_path, save_image):
     for number in range(4):
         for side in ("low", "high"):
             save_image(tmp_path / side / f"{number}.png", (40 + number, 36))
-    example = re.findall(r"```python\n(.*?)```", (root / "dataset_scripts/layouts/image_pairs/README.md").read_text(), re.DOTALL)[1]
+    example = re.findall(
+        r"```python\n(.*?)```", (root / "dataset_scripts/layouts/image_pairs/README.md").read_text(), re.DOTALL
+    )[1]
     exec(example.replace("path/to/data", str(tmp_path)), scope := {})
     assert torch.isfinite(scope["loss"]) and scope["model"].weight.grad.abs().sum() > 0
     assert scope["targets"].shape == (2, 3, 32, 32)

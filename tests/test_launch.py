@@ -13,10 +13,10 @@ import pytest
 from accelerate.commands.launch import _validate_launch_command, launch_command, launch_command_parser
 
 from dataset_scripts import DataError
-from recipes.core.ranks import signals
 from recipes.core.commands import configs
-from recipes.core.ranks.launch import CONFIGS, find_config, launch
 from recipes.core.errors import UserError
+from recipes.core.ranks import signals
+from recipes.core.ranks.launch import CONFIGS, find_config, launch
 from recipes.core.ranks.runtime import lost_processes
 
 RECIPE = ["model.name=resnet8", "model.width=8", "batch=48", "data.memory_gb=0"]
@@ -38,8 +38,17 @@ def command(environment, tmp_path):
 
     def start(*words):
         command = [sys.executable, "-m", "dataset_scripts.core.cli", *map(str, words)]
-        started.append(subprocess.Popen(command, env=environment, cwd=tmp_path, start_new_session=True, text=True,
-                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE))  # fmt: skip
+        started.append(
+            subprocess.Popen(
+                command,
+                env=environment,
+                cwd=tmp_path,
+                start_new_session=True,
+                text=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+        )
         return started[-1]
 
     yield start
@@ -111,10 +120,14 @@ def test_the_launch_configs_are_written_out(root, tmp_path):
 def test_accelerate_warns_of_no_value_that_is_not_given(monkeypatch, caplog, tmp_path, options):
     monkeypatch.setattr("accelerate.commands.launch.default_config_file", str(tmp_path / "none"))
     monkeypatch.setattr("recipes.core.ranks.launch.default_config_file", str(tmp_path / "none"))
-    monkeypatch.setattr("psutil.cpu_count", lambda logical=True: 64)  # for which accelerate would set threads, with a warning
+    monkeypatch.setattr(
+        "psutil.cpu_count", lambda logical=True: 64
+    )  # for which accelerate would set threads, with a warning
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     made = []
-    monkeypatch.setattr("recipes.core.ranks.launch.run", lambda arguments: made.append(_validate_launch_command(arguments)) or 0)
+    monkeypatch.setattr(
+        "recipes.core.ranks.launch.run", lambda arguments: made.append(_validate_launch_command(arguments)) or 0
+    )
     assert launch("train", [*options, "batch=64", "my.yaml"]) == 0 and caplog.text == ""
     ((arguments, *_),) = made
     assert arguments.module and arguments.training_script == "recipes.train"
@@ -142,7 +155,9 @@ def child_environments(capfd, tmp_path, monkeypatch, *options):
     return [json.loads(line) for line in capfd.readouterr().out.splitlines()]
 
 
-CONFIG = "compute_environment: LOCAL_MACHINE\ndistributed_type: {}\nnum_processes: 2\nmixed_precision: 'no'\nuse_cpu: {}\n"
+CONFIG = (
+    "compute_environment: LOCAL_MACHINE\ndistributed_type: {}\nnum_processes: 2\nmixed_precision: 'no'\nuse_cpu: {}\n"
+)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +165,13 @@ CONFIG = "compute_environment: LOCAL_MACHINE\ndistributed_type: {}\nnum_processe
     [
         ["--num_processes=2"],
         ["--num_processes=2", "--cpu"],
-        ["--num_processes=2", "--num_machines=2", "--machine_rank=0", "--main_process_ip=127.0.0.1", "--main_process_port=1"],
+        [
+            "--num_processes=2",
+            "--num_machines=2",
+            "--machine_rank=0",
+            "--main_process_ip=127.0.0.1",
+            "--main_process_port=1",
+        ],
         ["MULTI_CPU", "true"],
         ["'NO'", "false"],
         ["'NO'", "true"],
@@ -168,7 +189,10 @@ def test_one_process_instead_of_two_is_seen(capfd, tmp_path, monkeypatch, option
 
 
 def test_sound_launches_pass(capfd, tmp_path, monkeypatch):
-    for options, count in ((["--num_processes=1"], 1), (["--num_processes=2", "--multi_gpu", "--main_process_port=0"], 2)):
+    for options, count in (
+        (["--num_processes=1"], 1),
+        (["--num_processes=2", "--multi_gpu", "--main_process_port=0"], 2),
+    ):
         found = child_environments(capfd, tmp_path, monkeypatch, *options)
         assert len(found) == count
         for variables in found:

@@ -18,14 +18,14 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from dataset_scripts import DataError, ToTensor, load_dataset
-from dataset_scripts.core.image.collate import detection_collate, pad_collate
-from dataset_scripts.core.files.listing import Files
-from dataset_scripts.core.formats.json_stream import elements
 from dataset_scripts.core.builders.layout import Rows
-from dataset_scripts.core.load.detect import declared, detect
-from dataset_scripts.core.image.objects import object_features
-from dataset_scripts.core.load.script import bundled_names, find_script
+from dataset_scripts.core.files.listing import Files
 from dataset_scripts.core.files.splits import split_in, split_name
+from dataset_scripts.core.formats.json_stream import elements
+from dataset_scripts.core.image.collate import detection_collate, pad_collate
+from dataset_scripts.core.image.objects import object_features
+from dataset_scripts.core.load.detect import declared, detect
+from dataset_scripts.core.load.script import bundled_names, find_script
 
 LISTED = """
 import os, sys
@@ -65,8 +65,11 @@ def sets(tmp_path, save_image):
     for name in ("data_batch_1", "test_batch"):
         content = {b"data": rng.integers(0, 256, (4, 3072), np.uint8), b"labels": [0, 1, 2, 3]}
         (folders["cifar"] / name).write_bytes(pickle.dumps(content, protocol=2))
-    content = {"images": [{"id": 1, "file_name": "1.png"}], "categories": [{"id": 1, "name": "cat"}],
-               "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 2, 2]}]}  # fmt: skip
+    content = {
+        "images": [{"id": 1, "file_name": "1.png"}],
+        "categories": [{"id": 1, "name": "cat"}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 2, 2]}],
+    }
     (folders["coco"] / "instances.json").write_text(json.dumps(content))
     (folders["csv_list"] / "labels.csv").write_text("file,label\n1.png,cat\n")
     with h5py.File(folders["hdf5"] / "train.h5", "w") as file:
@@ -106,7 +109,9 @@ def test_only_layouts_that_may_match_are_imported(tmp_path, save_image, root):
         "print('dataset_scripts.layouts.image_folder.image_folder' in names, "
         "*(f'dataset_scripts.{name}.{name}' in names for name in ('hdf5', 'coco', 'digits')), 'scipy' in names)"
     )
-    result = subprocess.run([sys.executable, "-c", program, str(tmp_path / "photos")], capture_output=True, text=True, cwd=root)
+    result = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "photos")], capture_output=True, text=True, cwd=root
+    )
     assert result.stdout.split() == ["True", "False", "False", "False", "False"], result.stderr
 
 
@@ -131,7 +136,9 @@ def test_a_split_of_faulty_rows_alone_is_an_error(tmp_path, save_image, processe
     for number in range(4):
         (tmp_path / "set/test/a" / f"{number}.png").write_bytes(b"\x89PNG")
     for _ in range(2):  # nothing is left in the cache that would be taken the second time
-        with pytest.raises(DataError, match=r"set: no row of the split test can be read: see .*\.skipped\.txt") as caught:
+        with pytest.raises(
+            DataError, match=r"set: no row of the split test can be read: see .*\.skipped\.txt"
+        ) as caught:
             load_dataset(str(tmp_path / "set"), on_error="skip", num_proc=processes)
         with open(str(caught.value).rpartition("see ")[2]) as file:
             assert len(file.readlines()) == 4
@@ -151,10 +158,14 @@ def test_two_layouts_in_one_folder(tmp_path, save_image):
         "categories": [{"id": 1, "name": "cat"}],
     }
     (tmp_path / "instances_train.json").write_text(json.dumps(content))
-    with pytest.raises(DataError, match=r"several ways, choose one: load_dataset\('coco', .*; load_dataset\('yolo', ") as caught:
+    with pytest.raises(
+        DataError, match=r"several ways, choose one: load_dataset\('coco', .*; load_dataset\('yolo', "
+    ) as caught:
         load_dataset(str(tmp_path))
     assert "instances_train.json" in str(caught.value) and "data.yaml" in str(caught.value)
-    boxes = [load_dataset(name, data_dir=str(tmp_path), split="train")[0]["objects"]["bbox"] for name in ("coco", "yolo")]
+    boxes = [
+        load_dataset(name, data_dir=str(tmp_path), split="train")[0]["objects"]["bbox"] for name in ("coco", "yolo")
+    ]
     assert torch.equal(*boxes) and boxes[0].tolist() == [[15, 12, 10, 6]]
 
 
@@ -173,24 +184,44 @@ def test_on_error_is_for_layouts(tmp_path, root):
 @pytest.mark.parametrize(
     "name, split",
     [
-        ("train2017", "train"), ("instances_val2014.json", "validation"), ("Training", "train"), ("dev", "validation"),
-        ("test-dev2017", "validation"), ("latest", None), ("trainval", None), ("trainA", None), ("a_test_b", "test"),
+        ("train2017", "train"),
+        ("instances_val2014.json", "validation"),
+        ("Training", "train"),
+        ("dev", "validation"),
+        ("test-dev2017", "validation"),
+        ("latest", None),
+        ("trainval", None),
+        ("trainA", None),
+        ("a_test_b", "test"),
     ],
-)  # fmt: skip
+)
 def test_words_for_splits(name, split):
     assert split_in(name) == split
 
 
 def test_names_of_splits_are_allowed():
-    assert [split_name(name) for name in ("VAL", "test-dev 1", "möwe", "--")] == ["validation", "test_dev_1", "möwe", "train"]
+    assert [split_name(name) for name in ("VAL", "test-dev 1", "möwe", "--")] == [
+        "validation",
+        "test_dev_1",
+        "möwe",
+        "train",
+    ]
 
 
 @pytest.mark.parametrize("block", [1, 2, 7, 1000])
 @pytest.mark.parametrize("indent", [None, 1])
 def test_json_elements_equal_those_of_json_load(tmp_path, monkeypatch, block, indent):
     monkeypatch.setattr("dataset_scripts.core.formats.json_stream.BLOCK", block)
-    whole = {"a": [{"x": i / 7, "s": 'é"}]\\ 𝄞', "deep": [[i], {}]} for i in range(50)], "n": -12.5, "none": [], "o": {"]": "["}, "z": None}
-    (tmp_path / "x.json").write_bytes(b"\xef\xbb\xbf" + json.dumps(whole, indent=indent, ensure_ascii=bool(indent)).encode())
+    whole = {
+        "a": [{"x": i / 7, "s": 'é"}]\\ 𝄞', "deep": [[i], {}]} for i in range(50)],
+        "n": -12.5,
+        "none": [],
+        "o": {"]": "["},
+        "z": None,
+    }
+    (tmp_path / "x.json").write_bytes(
+        b"\xef\xbb\xbf" + json.dumps(whole, indent=indent, ensure_ascii=bool(indent)).encode()
+    )
     read = {key: [] if isinstance(value, list) else None for key, value in whole.items()}
     with open(tmp_path / "x.json", "rb") as file:
         for key, value, text, line in elements(file, "x.json"):
@@ -216,13 +247,16 @@ def detections(save_image):
     )
     rows = [
         {
-            "image": rng.integers(0, 256, (height, width, 3), np.uint8), "mask": rng.integers(0, 250, (height, width), np.uint8),
-            "objects": {"bbox": boxes, "category": [1] * len(boxes), "area": [1.0] * len(boxes), "iscrowd": crowds}, "image_id": width,
+            "image": rng.integers(0, 256, (height, width, 3), np.uint8),
+            "mask": rng.integers(0, 250, (height, width), np.uint8),
+            "objects": {"bbox": boxes, "category": [1] * len(boxes), "area": [1.0] * len(boxes), "iscrowd": crowds},
+            "image_id": width,
         }
         for width, height, boxes, crowds in (
-            (20, 12, [[1, 2, 3, 4], [0, 0, 20, 12], [5, 5, 0, 4]], [False, True, False]), (9, 16, [], []),
+            (20, 12, [[1, 2, 3, 4], [0, 0, 20, 12], [5, 5, 0, 4]], [False, True, False]),
+            (9, 16, [], []),
         )
-    ]  # fmt: skip
+    ]
     return rows, datasets.Dataset.from_list(rows, features=features).with_transform(ToTensor())
 
 
@@ -235,7 +269,9 @@ def test_rows_go_into_v2_transforms(detections):
         height, width = source["mask"].shape
         assert np.array_equal(flipped["mask"], source["mask"][:, ::-1])
         assert torch.equal(flipped["image"], row["image"].flip(-1))
-        assert [box[0] for box in flipped["objects"]["bbox"].tolist()] == [width - b[0] - b[2] for b in source["objects"]["bbox"]]
+        assert [box[0] for box in flipped["objects"]["bbox"].tolist()] == [
+            width - b[0] - b[2] for b in source["objects"]["bbox"]
+        ]
         assert row["objects"]["bbox"].canvas_size == (height, width)
         assert row["objects"]["iscrowd"].dtype == torch.bool and row["objects"]["category"].dtype == torch.int64
 

@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 from recipes.core.config import Model
-from recipes.core.run.learner import check_statistics
+from recipes.core.errors import UserError
 from recipes.core.models.models import build_model
 from recipes.core.ranks.reduce import sum_once
-from recipes.core.errors import UserError
+from recipes.core.run.learner import check_statistics
 
 DIGITS = ["data.path=digits", "model.name=resnet8", "model.width=8", "batch=64"]
 PLAIN = ["optim.name=sgd", "optim.momentum=0", "optim.weight_decay=0", "optim.schedule=constant", "optim.lr=0.5"]
@@ -53,13 +53,34 @@ def test_what_a_step_does_on_one_process_and_on_four(learn, tmp_path):
         "head": [*PLAIN, "model.train=head", f"model.weights={tmp_path / 'weights.pth'}", "optim.ema=100"],
         "weights": ["optim.class_weights=true", "data.train_split=train[:500]"],
     }
-    tested = {"accumulate": 64 // 4, "clip, exact": 64 // 8}  # images that go through the model at a time, on one process
+    tested = {
+        "accumulate": 64 // 4,
+        "clip, exact": 64 // 8,
+    }  # images that go through the model at a time, on one process
     steps = {"clip": 1, "clip, accumulate": 1, "clip, exact": 1, "weights": 1}
     one, four = (
-        dict(zip(names, learn(*({"options": cases[name], "steps": steps.get(name, 3), "uniform": name == "weights", "test": name in tested}
-                                for name in names), processes=processes)))
-        for processes, names in ((1, list(cases)), (4, ["plain", "accumulate", "clip, accumulate", "clip, exact", "weights"]))
-    )  # fmt: skip
+        dict(
+            zip(
+                names,
+                learn(
+                    *(
+                        {
+                            "options": cases[name],
+                            "steps": steps.get(name, 3),
+                            "uniform": name == "weights",
+                            "test": name in tested,
+                        }
+                        for name in names
+                    ),
+                    processes=processes,
+                ),
+            )
+        )
+        for processes, names in (
+            (1, list(cases)),
+            (4, ["plain", "accumulate", "clip, accumulate", "clip, exact", "weights"]),
+        )
+    )
     for reports in (one, four):
         for name in {"plain", "accumulate", "channels_last", "checkpointing"} & reports.keys():
             assert close(reports[name], one["plain"], 1e-5), name
@@ -109,7 +130,9 @@ def test_bf16_computes_in_bf16_and_keeps_weights_in_float32(learn, plain):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("g++") is None and shutil.which("clang++") is None, reason="torch.compile needs a C++ compiler")
+@pytest.mark.skipif(
+    shutil.which("g++") is None and shutil.which("clang++") is None, reason="torch.compile needs a C++ compiler"
+)
 def test_a_compiled_model_learns_the_same(learn, plain):
     [compiled] = learn({"options": [*PLAIN, "compile=true"]})
     assert close(compiled, plain, 1e-4)
@@ -136,7 +159,9 @@ def test_exact_is_refused_where_it_cannot_hold(learn):
 
 def test_one_image_has_no_batch_statistics():
     model = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2, affine=False))
-    with pytest.raises(UserError, match="^1 takes batch statistics, but one image at a time goes through the model of a process"):
+    with pytest.raises(
+        UserError, match="^1 takes batch statistics, but one image at a time goes through the model of a process"
+    ):
         check_statistics(model, 1, world=4)
     check_statistics(model, 2, world=1)
     check_statistics(nn.SyncBatchNorm.convert_sync_batchnorm(model), 1, world=2)  # counts the images of all
@@ -146,4 +171,6 @@ def test_one_image_has_no_batch_statistics():
 
 def test_sums_over_ranks_do_not_depend_on_the_order():
     values = (np.random.default_rng(0).lognormal(0, 8, 1000)).tolist()
-    assert sum(values) != sum(reversed(values)) and sum_once(values) == sum_once(values[::-1]) == float(sum(map(Fraction, values)))
+    assert sum(values) != sum(reversed(values)) and sum_once(values) == sum_once(values[::-1]) == float(
+        sum(map(Fraction, values))
+    )

@@ -57,7 +57,12 @@ def image(tmp_path, save_image):
 
 def test_names_that_are_not_utf8_in_a_folder(tmp_path, image):
     root = os.fsencode(tmp_path / "photos")
-    for folder, name in ((b"cat", LATIN + b".png"), (LATIN, b"1.png"), (LATIN, LATIN + b"2.png"), ("é".encode(), b"1.png")):
+    for folder, name in (
+        (b"cat", LATIN + b".png"),
+        (LATIN, b"1.png"),
+        (LATIN, LATIN + b"2.png"),
+        ("é".encode(), b"1.png"),
+    ):
         os.makedirs(os.path.join(root, folder), exist_ok=True)
         with open(os.path.join(root, folder, name), "wb") as file:
             file.write(image)
@@ -76,7 +81,9 @@ def test_names_that_are_not_utf8_in_a_folder(tmp_path, image):
 
 @pytest.mark.parametrize("kind", ["zip", "tar", "tgz"])
 def test_names_that_are_not_utf8_in_an_archive(tmp_path, image, kind):
-    path = pack(tmp_path / f"a.{kind}", {b"cat/" + LATIN + b".png": image, LATIN + b"/1.png": image, "é/2.png".encode(): image})
+    path = pack(
+        tmp_path / f"a.{kind}", {b"cat/" + LATIN + b".png": image, LATIN + b"/1.png": image, "é/2.png".encode(): image}
+    )
     files = Files.of(path)
     assert set(files.paths) == {"cat/caf\\xe9.png", "caf\\xe9/1.png", "é/2.png"}
     assert all(pickle.loads(pickle.dumps(files.reader())).read(path) == image for path in files.paths)
@@ -88,7 +95,10 @@ def test_archives_whose_own_names_are_not_utf8(tmp_path, image):
     for kind in ("zip", "tar", "tgz"):
         root = tmp_path / kind
         root.mkdir()
-        os.rename(pack(tmp_path / f"b.{kind}", {b"1.png": image}), os.path.join(os.fsencode(root), LATIN + f".{kind}".encode()))
+        os.rename(
+            pack(tmp_path / f"b.{kind}", {b"1.png": image}),
+            os.path.join(os.fsencode(root), LATIN + f".{kind}".encode()),
+        )
         files = Files.of(root)
         assert files.paths == ["caf\\xe9/1.png"] and files.read("caf\\xe9/1.png") == image
         (single,) = root.iterdir()
@@ -110,7 +120,9 @@ def test_names_that_would_be_shown_alike(tmp_path):
     for name in (LATIN, b"caf\\xe9"):
         with open(os.path.join(os.fsencode(tmp_path), name), "wb") as file:
             file.write(b"x")
-    with pytest.raises(DataError, match=r"two files are listed as caf\\xe9, for a name is not UTF-8: rename 'caf\\udce9'"):
+    with pytest.raises(
+        DataError, match=r"two files are listed as caf\\xe9, for a name is not UTF-8: rename 'caf\\udce9'"
+    ):
         Files.of(tmp_path)
 
 
@@ -128,8 +140,14 @@ def test_names_of_zips_from_dos(tmp_path):
 @pytest.mark.parametrize(
     "links, message",
     [
-        ({"a": "gone.png"}, r"a is a link to \S+/gone.png, which cannot be followed \(No such file or directory\): restore"),
-        ({"a": "b", "b": "a"}, r"a is a link to .*which cannot be followed \(Too many levels of symbolic links\): restore"),
+        (
+            {"a": "gone.png"},
+            r"a is a link to \S+/gone.png, which cannot be followed \(No such file or directory\): restore",
+        ),
+        (
+            {"a": "b", "b": "a"},
+            r"a is a link to .*which cannot be followed \(Too many levels of symbolic links\): restore",
+        ),
         ({"a": "a"}, r"a is a link to .*which cannot be followed \(Too many levels"),
         ({"a": "."}, r"a is a link to a folder that contains it"),
         ({"x/b": "../y", "y/a": "../x"}, r"a is a link to a folder that contains it"),
@@ -211,7 +229,9 @@ def test_what_must_not_be_read(image):
                 shutil.rmtree(root / path[0] / "x")
             (root / path).chmod(mode)
         paths = [root / name for name in ("a", "b", "c", "d", "d/a.zip", "e", "f")]
-        result = subprocess.run([sys.executable, "-c", LIST_AND_READ, *paths], capture_output=True, text=True, timeout=100)
+        result = subprocess.run(
+            [sys.executable, "-c", LIST_AND_READ, *paths], capture_output=True, text=True, timeout=100
+        )
         for path in root.rglob("*"):
             path.chmod(0o755)
     expected = (
@@ -258,7 +278,9 @@ def test_a_folder_that_goes_while_it_is_listed(tmp_path):
     for number in range(1000):
         (tmp_path / f"photos/{number:04}").mkdir(parents=True)
         (tmp_path / f"photos/{number:04}/x.png").write_text("x")
-    remove = subprocess.Popen([sys.executable, "-c", "import shutil, sys; shutil.rmtree(sys.argv[1])", tmp_path / "photos"])
+    remove = subprocess.Popen(
+        [sys.executable, "-c", "import shutil, sys; shutil.rmtree(sys.argv[1])", tmp_path / "photos"]
+    )
     while remove.poll() is None:
         try:
             Files.of(tmp_path / "photos")
@@ -306,10 +328,14 @@ odd = st.text(st.sampled_from("aſKİßtraineslvmkgo_- .\\/0²\n\0é"), max_size
 def test_parser_of_folder_names_never_fails(name):
     for words in ({}, {"": 1}, WORDS):
         side, split, rest = folder_parser(words)(name)
-        assert side in (None, 0, 1) and split in ("", *SPLITS.values()) and set(rest.split("/")) <= {*name.split("/"), ""}
+        assert (
+            side in (None, 0, 1) and split in ("", *SPLITS.values()) and set(rest.split("/")) <= {*name.split("/"), ""}
+        )
 
 
-SPLIT, WORD = ("|".join(sorted(map(re.escape, names), key=len, reverse=True)) for names in (SPLITS, filter(None, WORDS)))
+SPLIT, WORD = (
+    "|".join(sorted(map(re.escape, names), key=len, reverse=True)) for names in (SPLITS, filter(None, WORDS))
+)
 SLOW = re.compile(rf"(?:.*[\W_])?(?:({SPLIT})[\W_]?({WORD})|({WORD})[\W_]?({SPLIT}))(?:[\W_].*)?")
 
 

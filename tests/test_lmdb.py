@@ -46,8 +46,13 @@ def write_lsun(folder, sizes):
     return made
 
 
-LSUN = {"bedroom_train_lmdb": 70, "church_outdoor_train_lmdb": 40, "bedroom_val_lmdb": 5, "church_outdoor_val_lmdb": 3,
-        "test_lmdb": 4}  # fmt: skip
+LSUN = {
+    "bedroom_train_lmdb": 70,
+    "church_outdoor_train_lmdb": 40,
+    "bedroom_val_lmdb": 5,
+    "church_outdoor_val_lmdb": 3,
+    "test_lmdb": 4,
+}
 
 
 def check(rows, images):
@@ -61,8 +66,10 @@ def test_lsun_equal_to_torchvision(tmp_path, caplog, monkeypatch):
     monkeypatch.chdir(tmp_path)  # torchvision leaves a cache there
     theirs = {}
     for split, names in {
-        "train": ["bedroom_train", "church_outdoor_train"], "validation": ["bedroom_val", "church_outdoor_val"], "test": "test"
-    }.items():  # fmt: skip
+        "train": ["bedroom_train", "church_outdoor_train"],
+        "validation": ["bedroom_val", "church_outdoor_val"],
+        "test": "test",
+    }.items():
         dataset = torchvision.datasets.LSUN(str(tmp_path / "lsun"), classes=names)
         theirs[split] = [(ToTensor()(image), label) for image, label in dataset]
         for part in dataset.dbs:
@@ -85,8 +92,9 @@ def test_classes_of_folders_and_single_files(tmp_path):
         write(tmp_path / "pets" / path, {path.encode(): content}, subdir=False)
     rows = load_dataset(str(tmp_path / "pets"))
     assert {split: (part["label"][:], part["image_id"][:]) for split, part in rows.items()} == {
-        "train": ([0, 1], ["cat/train.lmdb", "dog/train.lmdb"]), "validation": ([0, 1], ["cat/val.lmdb", "dog/val.lmdb"])
-    }  # fmt: skip
+        "train": ([0, 1], ["cat/train.lmdb", "dog/train.lmdb"]),
+        "validation": ([0, 1], ["cat/val.lmdb", "dog/val.lmdb"]),
+    }
     check(rows["train"], {path: pixels[path] for path in ("cat/train.lmdb", "dog/train.lmdb")})
     single = load_dataset(str(tmp_path / "pets" / "cat"))
     assert list(single) == ["train", "validation"] and list(single["train"].features) == ["image", "image_id"]
@@ -104,7 +112,10 @@ def test_any_key(tmp_path):
     rows = load_dataset(str(tmp_path / "data"), split="train")
     names = {key: key.decode() if key in (b"a", "ä".encode()) else key.hex() for key in keys}
     check(rows, {names[key]: made[key][1] for key in sorted(keys)})
-    with lmdb.open(str(tmp_path / "data"), readonly=True, lock=False) as environment, environment.begin() as transaction:
+    with (
+        lmdb.open(str(tmp_path / "data"), readonly=True, lock=False) as environment,
+        environment.begin() as transaction,
+    ):
         stored = [value for key, value in transaction.cursor() if key != b"length"]
     rows = rows.with_format(None).cast_column("image", datasets.Image(decode=False))
     assert [row["image"]["bytes"] for row in rows] == stored
@@ -122,8 +133,10 @@ def write_lines(path, count, first=0):
 
 
 def test_text_recognition(tmp_path, caplog):
-    made = {split: write_lines(tmp_path / folder, count, count)
-            for split, (folder, count) in {"train": ("MJ/train", 150), "validation": ("MJ/val", 12)}.items()}  # fmt: skip
+    made = {
+        split: write_lines(tmp_path / folder, count, count)
+        for split, (folder, count) in {"train": ("MJ/train", 150), "validation": ("MJ/val", 12)}.items()
+    }
     sets = load_dataset(str(tmp_path))
     for split, (images, texts) in made.items():
         check(sets[split], images)
@@ -149,7 +162,9 @@ def datum(pixels=None, label=0, content=None):
     data = content if pixels is None else np.ascontiguousarray(pixels.transpose(2, 0, 1)[::-1]).tobytes()
     sides = () if pixels is None else (pixels.shape[2], *pixels.shape[:2])
     shape = b"".join(key + varint(side) for key, side in zip((b"\x08", b"\x10", b"\x18"), sides))
-    return shape + b"\x22" + varint(len(data)) + data + b"\x28" + varint(label) + (b"\x38\x01" if pixels is None else b"")
+    return (
+        shape + b"\x22" + varint(len(data)) + data + b"\x28" + varint(label) + (b"\x38\x01" if pixels is None else b"")
+    )
 
 
 def test_caffe(tmp_path):
@@ -161,7 +176,10 @@ def test_caffe(tmp_path):
     swapped = load_dataset("lmdb", data_dir=str(tmp_path / "raw"), split="train", channels="rgb")
     check(swapped, {f"{n:08}_a.png": pixels[:, :, ::-1] for n, pixels in enumerate(raw)})
     content, pixels = encode(5)
-    write(tmp_path / "encoded" / "val_lmdb", {b"a": datum(content=content, label=3), b"b": datum(content=b"GIF?", label=1)})
+    write(
+        tmp_path / "encoded" / "val_lmdb",
+        {b"a": datum(content=content, label=3), b"b": datum(content=b"GIF?", label=1)},
+    )
     with pytest.raises(DataError, match="val_lmdb/data.mdb, key b holds no encoded image: it starts with b'GIF[?]'"):
         load_dataset(str(tmp_path / "encoded"))
     rows = load_dataset(str(tmp_path / "encoded"), split="validation", on_error="skip")
@@ -196,8 +214,10 @@ def test_streams_processes_and_forks(tmp_path):
 
 def test_a_stream_left_halfway_ends_quietly(tmp_path):
     write_lsun(tmp_path, {"train_lmdb": 5})
-    code = "import sys; from dataset_scripts import load_dataset; " \
-           "rows = iter(load_dataset(sys.argv[1], split='train', streaming=True)); next(rows)"  # fmt: skip
+    code = (
+        "import sys; from dataset_scripts import load_dataset; "
+        "rows = iter(load_dataset(sys.argv[1], split='train', streaming=True)); next(rows)"
+    )
     result = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True)
     assert result.returncode == 0 and "Exception" not in result.stderr
 
@@ -206,7 +226,9 @@ def test_archives_have_to_be_unpacked(tmp_path):
     write_lsun(tmp_path / "lsun", {"church_outdoor_val_lmdb": 2})
     shutil.make_archive(str(tmp_path / "zips" / "church_outdoor_val_lmdb"), "zip", tmp_path / "lsun")
     for path in (tmp_path / "zips", tmp_path / "zips" / "church_outdoor_val_lmdb.zip"):
-        with pytest.raises(DataError, match="data.mdb has to lie on disk to be read: unpack .*church_outdoor_val_lmdb.zip"):
+        with pytest.raises(
+            DataError, match="data.mdb has to lie on disk to be read: unpack .*church_outdoor_val_lmdb.zip"
+        ):
             load_dataset(str(path))
 
 
@@ -258,17 +280,33 @@ def test_free_pages_may_be_missing_at_the_end(tmp_path):
 @pytest.mark.parametrize(
     "values, message",
     [
-        ({b"a": b"\x80\x04pickle"}, r"key a holds neither an encoded image nor Caffe's Datum: it starts with b'\\x80\\x04pickle'"),
+        (
+            {b"a": b"\x80\x04pickle"},
+            r"key a holds neither an encoded image nor Caffe's Datum: it starts with b'\\x80\\x04pickle'",
+        ),
         ({b"a": encode(1)[0], b"b": b"text"}, "data.mdb, key b holds no encoded image: it starts with b'text'"),
         ({b"length": b"0"}, "data.mdb holds no images"),
         ({}, "data.mdb holds no images"),
         ({b"num-samples": b"many"}, "num-samples is b'many', not a number"),
-        ({b"num-samples": b"2", b"image-000000001": encode(1)[0], b"label-000000001": b"x", b"label-000000002": b"y"},
-         "key image-000000002 is missing"),
-        ({b"num-samples": b"1", b"image-000000001": encode(1)[0], b"label-000000007": b"x"}, "key label-000000001 is missing"),
-        ({b"num-samples": b"1", b"image-000000001": encode(1)[0], b"label-000000001": b"\xff"}, "key label-000000001 is not text"),
+        (
+            {
+                b"num-samples": b"2",
+                b"image-000000001": encode(1)[0],
+                b"label-000000001": b"x",
+                b"label-000000002": b"y",
+            },
+            "key image-000000002 is missing",
+        ),
+        (
+            {b"num-samples": b"1", b"image-000000001": encode(1)[0], b"label-000000007": b"x"},
+            "key label-000000001 is missing",
+        ),
+        (
+            {b"num-samples": b"1", b"image-000000001": encode(1)[0], b"label-000000001": b"\xff"},
+            "key label-000000001 is not text",
+        ),
     ],
-)  # fmt: skip
+)
 def test_faults_are_named(tmp_path, values, message):
     write(tmp_path / "train", values or {b"x": b""})
     if not values:
@@ -281,7 +319,9 @@ def test_faults_are_named(tmp_path, values, message):
 def test_different_kinds_and_environments_in_use(tmp_path):
     write(tmp_path / "a_train", {b"a": encode(1)[0]})
     write_lines(tmp_path / "b_train", 2)
-    with pytest.raises(DataError, match="a_train/data.mdb holds images, but b_train/data.mdb holds texts: load them one by one"):
+    with pytest.raises(
+        DataError, match="a_train/data.mdb holds images, but b_train/data.mdb holds texts: load them one by one"
+    ):
         load_dataset(str(tmp_path))
     with lmdb.open(str(tmp_path / "a_train"), lock=False):
         with pytest.raises(DataError, match="a_train/data.mdb cannot be opened: .* already open"):
@@ -308,7 +348,9 @@ def test_the_card(tmp_path, root, monkeypatch):
     write_lsun(tmp_path / "path/to/lsun", LSUN)
     write_lines(tmp_path / "path/to/text-lines/train", 3)
     monkeypatch.chdir(tmp_path)
-    code = re.search(r"```python\n(.*?)```", (root / "dataset_scripts/layouts/lmdb/README.md").read_text(), re.DOTALL)[1]
+    code = re.search(r"```python\n(.*?)```", (root / "dataset_scripts/layouts/lmdb/README.md").read_text(), re.DOTALL)[
+        1
+    ]
     exec(code, scope := {})
     assert scope["ds"]["train"][1]["text"] == "Zeile 2, «ok»"
 

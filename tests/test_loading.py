@@ -10,16 +10,9 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from dataset_scripts import (
-    DataError,
-    ToTensor,
-    TrustError,
-    disable,
-    enable,
-    load_dataset,
-)
+from dataset_scripts import DataError, ToTensor, TrustError, disable, enable, load_dataset
 
-SCRIPT = '''
+SCRIPT = """
 import datasets
 import numpy as np
 
@@ -51,7 +44,7 @@ class {name}(datasets.GeneratorBasedBuilder):
     def _generate_examples(self, ids):
         for i in ids:
             yield i, {{"image": np.full((4, 6, 3), i + self.config.shade, np.uint8), "label": i % 2}}
-'''
+"""
 
 
 @pytest.fixture
@@ -142,7 +135,7 @@ def test_edited_import_is_never_answered_from_the_cache(script):
         load_dataset(str(script))
 
 
-READER = '''
+READER = """
 import datasets
 
 
@@ -160,7 +153,7 @@ class Reader(datasets.GeneratorBasedBuilder):
     def _generate_examples(self, files):
         for path in files:
             yield path, {"image": path, "name": path.rsplit("/", 1)[-1]}
-'''
+"""
 
 
 @pytest.mark.parametrize("where", ["data_dir", "beside", "data_files"])
@@ -216,7 +209,11 @@ def test_a_bundled_name_means_the_bundled_script(tmp_path):
 
 @pytest.mark.parametrize(
     "content, message",
-    [("x = 1\n", "is not a loading script"), ("class :\n", "line 1"), ("from ..up import x\n", r"line 1: cannot import \.\.up")],
+    [
+        ("x = 1\n", "is not a loading script"),
+        ("class :\n", "line 1"),
+        ("from ..up import x\n", r"line 1: cannot import \.\.up"),
+    ],
 )
 def test_what_is_no_script_is_named(tmp_path, content, message):
     (tmp_path / "odd.py").write_text(content)
@@ -239,7 +236,9 @@ def test_hand_over_to_datasets_with_tensors(tmp_path, save_image):
     pixels = save_image(tmp_path / "photos" / "cat" / "1.png")
     rows = load_dataset("imagefolder", data_dir=str(tmp_path / "photos"), split="train")
     assert torch.equal(rows[0]["image"], ToTensor()(pixels))
-    rows = load_dataset("imagefolder", data_files={"train": str(tmp_path / "photos/cat/*")}, split="train", streaming=True)
+    rows = load_dataset(
+        "imagefolder", data_files={"train": str(tmp_path / "photos/cat/*")}, split="train", streaming=True
+    )
     assert torch.equal(next(iter(rows))["image"], ToTensor()(pixels))
     (tmp_path / "a.txt").write_text("one\ntwo\n")
     assert load_dataset("text", data_files=str(tmp_path / "a.txt"), split="train")[1] == {"text": "two"}

@@ -13,8 +13,8 @@ import torchvision
 from torchvision import tv_tensors
 
 from dataset_scripts import DataError, ToTensor, load_dataset
-from dataset_scripts.core.image.decode import Frame
 from dataset_scripts.core.files.listing import Files
+from dataset_scripts.core.image.decode import Frame
 from dataset_scripts.layouts.mask_pairs.colors import read_colors
 from dataset_scripts.layouts.mask_pairs.mask_pairs import matches
 
@@ -101,7 +101,9 @@ def test_trees(tmp_path, save_image, save_mask, caplog, image, mask):
                 pixels = np.asarray(written)
             expected[split, name] = pixels, save_mask(tmp_path / mask.format(name, split=split))
     sets = load_dataset(str(tmp_path))
-    assert f"read as mask_pairs ({len(expected)} images in " in caplog.text and "with a mask of their name" in caplog.text
+    assert (
+        f"read as mask_pairs ({len(expected)} images in " in caplog.text and "with a mask of their name" in caplog.text
+    )
     assert list(sets) == splits
     for (split, name), (pixels, ids) in expected.items():
         rows = [row for row in sets[split] if re.fullmatch(rf"(ulm/|data/)?{name}(_mask)?", row["image_id"])]
@@ -114,7 +116,9 @@ def test_names_of_folders_and_suffixes_can_be_given(tmp_path, save_image, save_m
     kinds = ("labelIds", "labelTrainIds", "color", "instanceIds")
     kinds = {kind: save_mask(tmp_path / f"drawn/1_{kind}.png") for kind in kinds}
     options = {"data_dir": str(tmp_path), "images": "raw", "masks": "drawn", "split": "train"}
-    with pytest.raises(DataError, match="drawn/1_labelIds.png and drawn/1_labelTrainIds.png are both the mask of 1: rename"):
+    with pytest.raises(
+        DataError, match="drawn/1_labelIds.png and drawn/1_labelTrainIds.png are both the mask of 1: rename"
+    ):
         load_dataset("mask_pairs", **options)
     same(load_dataset("mask_pairs", **options, mask_suffix="_labelTrainIds")[0], pixels, kinds["labelTrainIds"])
     assert "3 files are neither image nor mask and left out, such as drawn/1_color.png" in caplog.text
@@ -125,8 +129,10 @@ def test_names_of_folders_and_suffixes_can_be_given(tmp_path, save_image, save_m
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "I;16"])
 def test_ids_are_not_scaled(tmp_path, save_image, save_mask, mode):
-    written = {name: (save_image(tmp_path / f"images/{name}.png"), save_mask(tmp_path / f"masks/{name}.png", mode=mode))
-               for name in "abc"}  # fmt: skip
+    written = {
+        name: (save_image(tmp_path / f"images/{name}.png"), save_mask(tmp_path / f"masks/{name}.png", mode=mode))
+        for name in "abc"
+    }
     for row in load_dataset(str(tmp_path), split="train"):
         same(row, *written[row["image_id"]])
 
@@ -141,8 +147,10 @@ def test_masks_turn_with_their_images(tmp_path, save_mask, orientation, mode):
     (tmp_path / "images").mkdir()
     for name in ("stored", "shown"):
         PIL.Image.fromarray(rng.integers(0, 256, (6, 13, 3), np.uint8)).save(tmp_path / f"images/{name}.png", exif=exif)
-    written = {"stored": save_mask(tmp_path / "masks/stored.png", (13, 6), "L" if mode == "RGB" else mode),
-               "shown": save_mask(tmp_path / "masks/shown.png", frame.size, "L" if mode == "RGB" else mode)}  # fmt: skip
+    written = {
+        "stored": save_mask(tmp_path / "masks/stored.png", (13, 6), "L" if mode == "RGB" else mode),
+        "shown": save_mask(tmp_path / "masks/shown.png", frame.size, "L" if mode == "RGB" else mode),
+    }
     if mode == "RGB":
         for name in written:
             PIL.Image.open(tmp_path / f"masks/{name}.png").convert("RGB").save(tmp_path / f"masks/{name}.png")
@@ -158,7 +166,8 @@ def test_masks_turn_with_their_images(tmp_path, save_mask, orientation, mode):
 TABLES = {
     "class_dict.csv": "name,r,g,b\n" + "".join(f"{name},{r},{g}, {b}\n" for name, (r, g, b) in CAMVID.items()),
     "label_colors.txt": "".join(f"{r} {g} {b}\t{name}\n" for name, (r, g, b) in CAMVID.items()),
-    "labelmap.txt": "# label:color_rgb:parts:actions\n" + "".join(f"{n}:{r},{g},{b}::\n" for n, (r, g, b) in CAMVID.items()),
+    "labelmap.txt": "# label:color_rgb:parts:actions\n"
+    + "".join(f"{n}:{r},{g},{b}::\n" for n, (r, g, b) in CAMVID.items()),
     "classes.json": json.dumps(CAMVID),
     "colors.json": json.dumps([{"name": name, "color": color} for name, color in CAMVID.items()]),
 }
@@ -205,7 +214,11 @@ def test_many_colors_need_sixteen_bits(tmp_path, save_image):
 @pytest.mark.parametrize(
     "name, content, message",
     [
-        ("class_dict.csv", "name,r,g,b\nSky,1,2,3\nRoad,4,5\n", "class_dict.csv, line 3: 'Road,4,5' is not a name and a colour"),
+        (
+            "class_dict.csv",
+            "name,r,g,b\nSky,1,2,3\nRoad,4,5\n",
+            "class_dict.csv, line 3: 'Road,4,5' is not a name and a colour",
+        ),
         ("class_dict.csv", "Sky,1,2,300\n", r"class_dict.csv, line 1: the colour is \(1, 2, 300\): it is three"),
         ("class_dict.csv", "Sky,1,2,3\nSky,1,2,4\n", "class_dict.csv, line 2: Sky is there twice"),
         ("class_dict.csv", "Sky,1,2,3\nRoad,1,2,3\n", "class_dict.csv: Road and Sky have the same colour"),
@@ -363,7 +376,11 @@ def test_the_example_of_the_card(root, tmp_path, save_image, save_mask):
         ids = np.random.default_rng(number).integers(0, 21, (70, 80 + number), np.uint8)
         (tmp_path / "masks").mkdir(exist_ok=True)
         PIL.Image.fromarray(ids).save(tmp_path / f"masks/{number}.png")
-    example = re.findall(r"```python\n(.*?)```", (root / "dataset_scripts/layouts/mask_pairs/README.md").read_text(), re.DOTALL)[1]
+    example = re.findall(
+        r"```python\n(.*?)```", (root / "dataset_scripts/layouts/mask_pairs/README.md").read_text(), re.DOTALL
+    )[1]
     exec(example.replace("path/to/data", str(tmp_path)), scope := {})
-    assert torch.isfinite(scope["loss"]) and any(parameter.grad is not None for parameter in scope["model"].parameters())
+    assert torch.isfinite(scope["loss"]) and any(
+        parameter.grad is not None for parameter in scope["model"].parameters()
+    )
     assert scope["masks"].shape == (2, 64, 64) and scope["masks"].dtype == torch.int64

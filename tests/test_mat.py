@@ -79,7 +79,9 @@ def test_flowers_equal_to_torchvision(tmp_path, caplog):
         for split, part in (("train", "train"), ("validation", "val"), ("test", "test")):
             theirs = Flowers(tmp_path, part, transform=torchvision.transforms.ToTensor())
             by_path = {path.name: item for path, item in zip(theirs._image_files, theirs, strict=True)}
-            stored = sets[split].with_format(None).cast_column("image", type(sets[split].features["image"])(decode=False))
+            stored = (
+                sets[split].with_format(None).cast_column("image", type(sets[split].features["image"])(decode=False))
+            )
             for row, file in zip(sets[split], stored["image"], strict=True):
                 image, label = by_path.pop(file["path"].rpartition("/")[2])
                 assert torch.equal(row["image"], image) and row["label"] == label
@@ -124,7 +126,9 @@ def test_splits_keys_and_numbers(tmp_path):
     train, test = make(20), make(10, seed=1)
     for split, (images, labels) in (("train", train), ("test", test)):
         scipy.io.savemat(tmp_path / f"{split}.mat", {"faces": images / 255, "who": labels, "note": "text"})
-    sets = load_dataset("mat", data_dir=str(tmp_path), image_key="faces", label_key="who", scale=255, classes=list("abcde"))
+    sets = load_dataset(
+        "mat", data_dir=str(tmp_path), image_key="faces", label_key="who", scale=255, classes=list("abcde")
+    )
     check(sets["train"], *train)
     check(sets["test"], *test)
     assert sets["test"].features["label"].names == list("abcde")
@@ -136,8 +140,11 @@ def test_processes_and_streams(tmp_path):
     shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path / "data")
     two = load_dataset("mat", data_dir=str(tmp_path / "data"), split="train", num_proc=2)
     assert len(two.cache_files) == 2
-    for rows in (two, load_dataset(str(tmp_path / "data"), split="train", streaming=True),
-                 load_dataset(str(tmp_path / "packed.zip"), split="train")):  # fmt: skip
+    for rows in (
+        two,
+        load_dataset(str(tmp_path / "data"), split="train", streaming=True),
+        load_dataset(str(tmp_path / "packed.zip"), split="train"),
+    ):
         check(rows, theirs.data.transpose(0, 2, 3, 1), theirs.labels)
 
 
@@ -151,15 +158,30 @@ def test_mat_beside_photos_is_something_else(tmp_path, save_image):
     "content, message",
     [
         ({"X": np.zeros((20, 12, 3, 20)), "y": np.arange(20)}, None),
-        ({"X": np.zeros((3, 9, 3, 3)), "y": np.arange(3)}, r"x.mat\['X'\]: images of shape \(3, 9, 3, 3\) and 3 labels: HWCN and NHWC order"),
-        ({"X": np.zeros((20, 12, 9, 3)), "y": np.arange(19)}, r"\(20, 12, 9, 3\) and 19 labels: no order of the axes fits"),
+        (
+            {"X": np.zeros((3, 9, 3, 3)), "y": np.arange(3)},
+            r"x.mat\['X'\]: images of shape \(3, 9, 3, 3\) and 3 labels: HWCN and NHWC order",
+        ),
+        (
+            {"X": np.zeros((20, 12, 9, 3)), "y": np.arange(19)},
+            r"\(20, 12, 9, 3\) and 19 labels: no order of the axes fits",
+        ),
         ({"X": np.zeros((20, 12, 9))}, r"\(20, 12, 9\) and no labels: HWN and NHW order"),
         ({"X": np.zeros((20, 12)), "y": np.arange(20)}, r"\(20, 12\) and 20 labels: no order of the axes fits"),
-        ({"X": np.zeros((20, 12, 9)), "y": np.ones((20, 2))}, r"x.mat\['y'\]: labels are a vector of numbers, not float64 of shape \(20, 2\)"),
-        ({"X": np.zeros((20, 12, 9)), "y": np.array([{"a": 1}] * 20)}, r"x.mat\['y'\]: labels are a vector of numbers, not object"),
-        ({"foo": np.arange(3)}, r"none of the arrays is called like images, choose one by image_key=…: x.mat\['foo'\] \(1, 3\)"),
+        (
+            {"X": np.zeros((20, 12, 9)), "y": np.ones((20, 2))},
+            r"x.mat\['y'\]: labels are a vector of numbers, not float64 of shape \(20, 2\)",
+        ),
+        (
+            {"X": np.zeros((20, 12, 9)), "y": np.array([{"a": 1}] * 20)},
+            r"x.mat\['y'\]: labels are a vector of numbers, not object",
+        ),
+        (
+            {"foo": np.arange(3)},
+            r"none of the arrays is called like images, choose one by image_key=…: x.mat\['foo'\] \(1, 3\)",
+        ),
     ],
-)  # fmt: skip
+)
 def test_wrong_arrays_are_named(tmp_path, content, message):
     scipy.io.savemat(tmp_path / "x.mat", content)
     if message is None:
@@ -176,9 +198,17 @@ def test_damaged_files(tmp_path):
     whole = path.read_bytes()
     for content in (whole[:5000], whole[:100], b"", b"no MATLAB file" * 20):
         path.write_bytes(content)
-        with pytest.raises(DataError, match="train_32x32.mat(\\['y'\\])? (cannot be read: |has no variable)|none of the arrays"):
+        with pytest.raises(
+            DataError, match="train_32x32.mat(\\['y'\\])? (cannot be read: |has no variable)|none of the arrays"
+        ):
             load_dataset("mat", data_dir=str(tmp_path))
-    path.write_bytes(b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(124) + b"\x00\x02IM" + b"\0" * 384 + b"\x89HDF\r\n\x1a\n" + b"\0" * 99)
+    path.write_bytes(
+        b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(124)
+        + b"\x00\x02IM"
+        + b"\0" * 384
+        + b"\x89HDF\r\n\x1a\n"
+        + b"\0" * 99
+    )
     with pytest.raises(DataError, match=r"train_32x32.mat is of MATLAB 7.3: save it there by save\(…, '-v7'\)"):
         load_dataset("mat", data_dir=str(tmp_path))
 

@@ -8,11 +8,16 @@ from dataset_scripts import DataError, load_dataset
 from dataset_scripts.core.cli import main
 
 
-@pytest.mark.parametrize("path", ["./photoss", "../nowhere/photos", "~/no/such/photos", "/no/such/photos", "data/of/photos"])
+@pytest.mark.parametrize(
+    "path", ["./photoss", "../nowhere/photos", "~/no/such/photos", "/no/such/photos", "data/of/photos"]
+)
 def test_paths_are_not_looked_for_on_the_hub(path, tmp_path, save_image, monkeypatch):
     monkeypatch.chdir(tmp_path)
     save_image(tmp_path / "photos/a.png")
-    with pytest.raises(DataError, match=f"^there is no file or folder {re.escape(path)}" + (r": photos\?$" if path == "./photoss" else "$")):
+    with pytest.raises(
+        DataError,
+        match=f"^there is no file or folder {re.escape(path)}" + (r": photos\?$" if path == "./photoss" else "$"),
+    ):
         load_dataset(path)
 
 

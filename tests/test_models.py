@@ -13,11 +13,10 @@ import torchvision
 from torch import nn
 
 from recipes.core.config import Model
+from recipes.core.errors import UserError
 from recipes.core.models.models import build_model, check_input, find_heads, train_mode
 from recipes.core.models.networks import CifarNet
 from recipes.core.models.recompute import find_blocks
-from recipes.core.errors import UserError
-
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -48,7 +47,9 @@ def logits(model, channels=3, size=64):
     return model.eval()(x)
 
 
-@pytest.mark.parametrize("name, suffix", [("mobilenet_v2", ".pth"), ("resnet18", ".safetensors"), ("squeezenet1_1", ".pth")])
+@pytest.mark.parametrize(
+    "name, suffix", [("mobilenet_v2", ".pth"), ("resnet18", ".safetensors"), ("squeezenet1_1", ".pth")]
+)
 def test_weights_of_torchvision(tmp_path, name, suffix):
     theirs = randomize(torchvision.models.get_model(name, num_classes=7))
     path = save(theirs, tmp_path / f"weights{suffix}")
@@ -67,7 +68,9 @@ def test_weights_of_torchvision(tmp_path, name, suffix):
 
 def test_weights_with_the_old_names_of_densenet(tmp_path):
     theirs = randomize(torchvision.models.densenet121(num_classes=4))
-    old = {name.replace("norm1", "norm.1").replace("conv2", "conv.2"): value for name, value in theirs.state_dict().items()}
+    old = {
+        name.replace("norm1", "norm.1").replace("conv2", "conv.2"): value for name, value in theirs.state_dict().items()
+    }
     assert "features.denseblock1.denselayer1.conv.2.weight" in old
     torch.save(old, tmp_path / "old.pth")
     ours = build_model(Model(name="densenet121", weights=str(tmp_path / "old.pth")), channels=3, classes=4)

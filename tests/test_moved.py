@@ -19,12 +19,15 @@ assert issubclass(Mine, LayoutBuilder)
 """
 
 
-@pytest.mark.parametrize("old, new", [
-    ("dataset_scripts.coco.coco", "dataset_scripts.layouts.coco.coco"),
-    ("dataset_scripts.voc.annotation", "dataset_scripts.layouts.voc.annotation"),
-    ("dataset_scripts.core.published", "dataset_scripts.core.builders.published"),
-    ("dataset_scripts.core.images", "dataset_scripts.core.image.columns"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "old, new",
+    [
+        ("dataset_scripts.coco.coco", "dataset_scripts.layouts.coco.coco"),
+        ("dataset_scripts.voc.annotation", "dataset_scripts.layouts.voc.annotation"),
+        ("dataset_scripts.core.published", "dataset_scripts.core.builders.published"),
+        ("dataset_scripts.core.images", "dataset_scripts.core.image.columns"),
+    ],
+)
 def test_an_old_name_is_the_same_module(old, new):
     with pytest.warns(FutureWarning, match=f"{old} is now {new}"):
         module = importlib.import_module(old)

@@ -20,14 +20,14 @@ import torch
 from dataset_scripts import DataError, load_dataset
 from dataset_scripts.core.cli import main
 from dataset_scripts.core.files.disk import DiskError, disk_fault
-from dataset_scripts.core.publish.export import export
 from dataset_scripts.core.files.hold import alone
 from dataset_scripts.core.files.replace import new_file, new_folder, recover, scratch, tidy, write_file
-from recipes.core.run import checkpoint
+from dataset_scripts.core.publish.export import export
 from recipes.core.config import Model, Unet
+from recipes.core.fidelity.store import Store
 from recipes.core.models.models import build_model
 from recipes.core.models.unet import UNet
-from recipes.core.fidelity.store import Store
+from recipes.core.run import checkpoint
 
 FORK = multiprocessing.get_context("fork")
 GAPS = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.scandir", "os.chmod", "os.chown", "shutil.rmtree"}
@@ -235,7 +235,9 @@ def test_a_rename_that_fails_loses_nothing(tmp_path, number):
     assert os.listdir(tmp_path) == ["out"] and (tmp_path / "out/new").exists()
 
 
-@pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace, to let a system call fail: apt install strace")
+@pytest.mark.skipif(
+    shutil.which("strace") is None, reason="needs strace, to let a system call fail: apt install strace"
+)
 @pytest.mark.parametrize("error, status", [("EIO", 2), ("ENOSYS", 0)])
 def test_export_when_the_system_cannot_exchange(tmp_path, root, error, status):
     out = export(ROWS[0], tmp_path / "out")
@@ -394,7 +396,9 @@ def test_commands_on_a_full_disk(tmp_path, disk, photos, room):
     load_dataset(str(photos))  # in the cache, so that only the result has to be written
     out = export(ROWS[0], disk / "out")
     assert main(["new", str(disk / "pets"), "--data", str(photos)]) == 0
-    write_file(disk / "pets/README.md", (disk / "pets/README.md").read_text().replace("num_examples: 6", "num_examples: 7"))
+    write_file(
+        disk / "pets/README.md", (disk / "pets/README.md").read_text().replace("num_examples: 6", "num_examples: 7")
+    )
     main(["card", str(disk / "pets")])
     fill_up(disk, room)
     before = tree(disk)
@@ -425,7 +429,9 @@ def test_a_full_disk_is_found_among_causes(disk, photos, processes):
 
 
 def test_where_a_disk_is_mounted(disk, tmp_path):
-    with pytest.raises(DataError, match="a disk is where a disk is mounted, which cannot be replaced: name a folder in it"):
+    with pytest.raises(
+        DataError, match="a disk is where a disk is mounted, which cannot be replaced: name a folder in it"
+    ):
         export(ROWS[0], disk)
     assert os.listdir(tmp_path) == ["a disk"] and not os.listdir(disk)
 
@@ -493,14 +499,29 @@ def test_names_in_the_card_of_a_run_are_text(tmp_path, recipe, save_image):
     for split in ("train", "test"):
         for name in names:
             save_image(photos / split / name / "1.png", (8, 8))
-    options = [f"data.path={photos}", "epochs=2", "batch=6", "model.name=resnet8", "model.width=4", "cpu=true", "threads=1"]
+    options = [
+        f"data.path={photos}",
+        "epochs=2",
+        "batch=6",
+        "model.name=resnet8",
+        "model.width=4",
+        "cpu=true",
+        "threads=1",
+    ]
     status, said = run(tmp_path, recipe("train").main, *options, f"out={tmp_path / 'run'}")
     assert status == 0, said
     body = (tmp_path / "run/README.md").read_text().split("---\n", 2)[2]
-    prose = re.sub(r"(`+)(?!`).*?(?<!`)\1(?!`)", "", body, flags=re.DOTALL)  # without code spans, in which nothing is markup
+    prose = re.sub(
+        r"(`+)(?!`).*?(?<!`)\1(?!`)", "", body, flags=re.DOTALL
+    )  # without code spans, in which nothing is markup
     assert set(re.findall(r"\]\(([^)]*)\)", prose)) == {
-        "curves.png", "config.yaml", "metrics.json", "log.jsonl", "confusion.png", "mistakes.png"
-    }  # fmt: skip
+        "curves.png",
+        "config.yaml",
+        "metrics.json",
+        "log.jsonl",
+        "confusion.png",
+        "mistakes.png",
+    }
     assert not re.search(r"<|\*\*|(?<!!)\[link", prose)
     assert all(len(re.findall(r"(?<!\\)\|", line)) == 3 for line in body.splitlines() if line.startswith("| "))
     for name in names:
@@ -512,7 +533,9 @@ def test_a_killed_sampling_goes_on(tmp_path, recipe, generator):
     main = recipe("generate").main
 
     def sample(out, *options):
-        return run(tmp_path, main, "sample", generator, "count=22", "batch=4", f"out={out}", "cpu=true", "threads=1", *options)
+        return run(
+            tmp_path, main, "sample", generator, "count=22", "batch=4", f"out={out}", "cpu=true", "threads=1", *options
+        )
 
     assert sample(tmp_path / "whole")[0] == 0
     whole, folder = tree(tmp_path / "whole"), tmp_path / "f"
@@ -525,7 +548,16 @@ def test_a_killed_sampling_goes_on(tmp_path, recipe, generator):
     for number in (2, 9, 40, 77, 110, 139):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        sys_argv = ["generate.py", "sample", str(generator), "count=22", "batch=4", f"out={out}", "cpu=true", "threads=1"]
+        sys_argv = [
+            "generate.py",
+            "sample",
+            str(generator),
+            "count=22",
+            "batch=4",
+            f"out={out}",
+            "cpu=true",
+            "threads=1",
+        ]
 
         def killed():
             sys.argv = sys_argv

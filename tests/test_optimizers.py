@@ -9,9 +9,9 @@ import torchvision
 from torch import nn
 
 from recipes.core.config import Model, Optim
+from recipes.core.errors import UserError
 from recipes.core.models.models import build_model
 from recipes.core.models.optimizers import build_optimizer, hidden_weights, orthogonalize
-from recipes.core.errors import UserError
 
 NAMES = ["adamw", "sgd", "muon"]
 

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from recipes.core.config import Generate, Train, read_config
-from recipes.core.options import describe, fields_of, flat, merge, opt, read_options, split_words, to_yaml
 from recipes.core.errors import UserError
+from recipes.core.options import describe, fields_of, flat, merge, opt, read_options, split_words, to_yaml
 from recipes.evaluate import Evaluate
 from recipes.generate import Sample
 from recipes.push import Push
@@ -18,8 +18,33 @@ from recipes.push import Push
 SCHEMAS = [Train, Generate, Evaluate, Sample, Push]
 
 
-@pytest.mark.parametrize("text", ["no", "0123", "2024_01_02", "1e3", "on", "1:30", "photos #1", "1.10", "yes", "true", "0x10",
-                                  "[a]", "{a: b}", "- a", "a: b", "'a'", "1_0", " a ", "=", "a=b", "猫", "!!str a"])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "no",
+        "0123",
+        "2024_01_02",
+        "1e3",
+        "on",
+        "1:30",
+        "photos #1",
+        "1.10",
+        "yes",
+        "true",
+        "0x10",
+        "[a]",
+        "{a: b}",
+        "- a",
+        "a: b",
+        "'a'",
+        "1_0",
+        " a ",
+        "=",
+        "a=b",
+        "猫",
+        "!!str a",
+    ],
+)
 def test_a_text_stays_the_text(text, tmp_path):
     for name in ("data.path", "data.name", "data.label", "out"):
         assert flat(merge(Train, {}, [f"{name}={text}"]))[name] == text
@@ -28,14 +53,24 @@ def test_a_text_stays_the_text(text, tmp_path):
 
 
 def test_plain_scalars_of_a_file_stay_texts_too(tmp_path):
-    (tmp_path / "a.yaml").write_text("precision: no\nddp: {compress: no}\ndata: {path: 0123, name: 1.10, label: yes}\nout: 1:30\n")
+    (tmp_path / "a.yaml").write_text(
+        "precision: no\nddp: {compress: no}\ndata: {path: 0123, name: 1.10, label: yes}\nout: 1:30\n"
+    )
     config = merge(Train, tmp_path / "a.yaml", [])
     assert (config.precision, config.ddp.compress, config.out) == ("no", "no", "1:30")
     assert (config.data.path, config.data.name, config.data.label) == ("0123", "1.10", "yes")
 
 
 def test_what_is_written_is_read_again(tmp_path):
-    words = ["data.path=no", "data.mean=0.1,0.2,0.3", "optim.lr=1e-5", "log_with=[a,b]", "optim.clip=null", "seed=7", "exact=yes"]
+    words = [
+        "data.path=no",
+        "data.mean=0.1,0.2,0.3",
+        "optim.lr=1e-5",
+        "log_with=[a,b]",
+        "optim.clip=null",
+        "seed=7",
+        "exact=yes",
+    ]
     for schema, given in ((Train, words), (Generate, words), (Train, [])):
         config = merge(schema, {}, given)
         (tmp_path / "config.yaml").write_text(to_yaml(config))
@@ -43,10 +78,22 @@ def test_what_is_written_is_read_again(tmp_path):
     assert merge(Train, {}, words).log_with == ["a", "b"] and merge(Train, {}, words).data.mean == [0.1, 0.2, 0.3]
 
 
-@pytest.mark.parametrize("word, value", [
-    ("batch=128", 128), ("batch=1e3", 1000), ("epochs=3", 3.0), ("epochs=.5", 0.5), ("compile=TRUE", True), ("compile=0", False),
-    ("optim.clip=null", None), ("optim.clip=1", 1.0), ("log_with=[]", []), ("log_with=a", ["a"]), ("data.size=null", None),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "word, value",
+    [
+        ("batch=128", 128),
+        ("batch=1e3", 1000),
+        ("epochs=3", 3.0),
+        ("epochs=.5", 0.5),
+        ("compile=TRUE", True),
+        ("compile=0", False),
+        ("optim.clip=null", None),
+        ("optim.clip=1", 1.0),
+        ("log_with=[]", []),
+        ("log_with=a", ["a"]),
+        ("data.size=null", None),
+    ],
+)
 def test_words_of_other_types(word, value):
     found = flat(merge(Train, {}, [word]))[word.partition("=")[0]]
     assert found == value and type(found) is type(value)
@@ -62,7 +109,22 @@ def absurd(kind) -> list[str]:
     """Words that no field of a type takes."""
     kinds = [part for part in typing.get_args(kind) if part is not type(None)] or [kind]
     words = {
-        int: ["x", "1.5", "nan", "inf", "-1e400", "9" * 5000, "1,2", "[1]", "true", "", "1 2", "0x" + "f" * 99, "--1", "null" * 2],
+        int: [
+            "x",
+            "1.5",
+            "nan",
+            "inf",
+            "-1e400",
+            "9" * 5000,
+            "1,2",
+            "[1]",
+            "true",
+            "",
+            "1 2",
+            "0x" + "f" * 99,
+            "--1",
+            "null" * 2,
+        ],
         float: ["x", "nan", "inf", "-inf", "1e999", "1,2", "[1]", "true", "", "1 2", "9" * 5000],
         bool: ["x", "2", "-1", "", "null", "truee", "[]"],
         str: ["${oc.env:HOME}"],
@@ -96,7 +158,12 @@ def test_every_field_refuses_the_absurd(schema):
 
 
 def test_unknown_names_are_refused_with_the_nearest():
-    for word, said in (("optim.lrr=1", "optim.lr"), ("btach=2", "batch"), ("optim=1", "group of options"), ("batch.x=1", "not a group")):
+    for word, said in (
+        ("optim.lrr=1", "optim.lr"),
+        ("btach=2", "batch"),
+        ("optim=1", "group of options"),
+        ("batch.x=1", "not a group"),
+    ):
         with pytest.raises(UserError, match=said):
             merge(Train, {}, [word])
 
@@ -144,7 +211,10 @@ def test_ranges_of_lists_and_edges():
         sizes: list[int] = opt([1, 2], "sizes", low=1)
 
     assert merge(Some, {}, ["share=1", "sizes=3,4"]) == Some(1.0, [3, 4])
-    for word, said in (("share=0", "a number, above 0 and at most 1"), ("sizes=1,0", "a list of whole numbers, such as [a,b], at least 1")):
+    for word, said in (
+        ("share=0", "a number, above 0 and at most 1"),
+        ("sizes=1,0", "a list of whole numbers, such as [a,b], at least 1"),
+    ):
         with pytest.raises(UserError, match=said.replace("[", r"\[").replace("]", r"\]")):
             merge(Some, {}, [word])
     assert Some().sizes is not Some().sizes

@@ -13,13 +13,20 @@ def test_the_wheel_works_elsewhere(root, tmp_path):
     source = tmp_path / "source"
     subprocess.run(["git", "clone", "-q", root, source], check=True)
     subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", tmp_path, source], check=True, capture_output=True
+        [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", tmp_path, source],
+        check=True,
+        capture_output=True,
     )
     wheel = next(tmp_path.glob("*.whl"))
     with zipfile.ZipFile(wheel) as archive:
         packed = set(archive.namelist())
         archive.extractall(tmp_path / "site")
-    kept = [path for folder in ("dataset_scripts", "recipes", "accelerate_configs") for path in (source / folder).rglob("*") if path.is_file()]
+    kept = [
+        path
+        for folder in ("dataset_scripts", "recipes", "accelerate_configs")
+        for path in (source / folder).rglob("*")
+        if path.is_file()
+    ]
     missing = {str(path.relative_to(source)) for path in kept} - packed
     assert not missing and "dataset_scripts/digits/digits.csv.gz" in packed
     assert not any(name.startswith(("tests", "benchmarks")) for name in packed)
@@ -41,7 +48,9 @@ def test_the_wheel_works_elsewhere(root, tmp_path):
         text=True,
         check=True,
     )
-    assert (tmp_path / "accelerate_configs/slurm.sh").read_text() == (source / "accelerate_configs/slurm.sh").read_text()
+    assert (tmp_path / "accelerate_configs/slurm.sh").read_text() == (
+        source / "accelerate_configs/slurm.sh"
+    ).read_text()
 
 
 def test_launch_configurations_are_known_to_accelerate(root):
@@ -62,7 +71,9 @@ def test_every_script_has_a_card_and_is_listed(root):
     readme = (root / "README.md").read_text()
     scripts = [path for path in (root / "dataset_scripts").glob("*/*.py") if path.stem == path.parent.name]
     assert len(scripts) >= 2
-    assert {path.parent.name for path in (root / "dataset_scripts").glob("*/README.md")} == {path.stem for path in scripts}
+    assert {path.parent.name for path in (root / "dataset_scripts").glob("*/README.md")} == {
+        path.stem for path in scripts
+    }
     for path in scripts:
         assert f"[`{path.stem}`](dataset_scripts/{path.stem}/README.md)" in readme
 

@@ -23,8 +23,15 @@ def run_on(root, tmp_path):
         environment = {"PLATFORM": platform, "PYTHONPATH": f"{root / 'tests/platforms'}{os.pathsep}{root}"}
         if platform == "windows":
             environment |= {"PYTHONIOENCODING": "cp1252", "PYTHONWARNDEFAULTENCODING": "1", "PYTHONUTF8": "0"}
-        done = subprocess.run([sys.executable, *map(str, words)], cwd=tmp_path, env=os.environ | environment,
-                              capture_output=True, text=True, encoding="cp1252", timeout=timeout)  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, *map(str, words)],
+            cwd=tmp_path,
+            env=os.environ | environment,
+            capture_output=True,
+            text=True,
+            encoding="cp1252",
+            timeout=timeout,
+        )
         assert done.returncode == status, done.stdout[-2000:] + done.stderr[-3000:]
         return done.stdout
 
@@ -57,7 +64,10 @@ def texts_without_encoding(tree):
         if not isinstance(node, ast.Call) or any(keyword.arg in ("encoding", None) for keyword in node.keywords):
             continue
         options = {keyword.arg: keyword.value for keyword in node.keywords}
-        name, is_method = getattr(node.func, "attr", getattr(node.func, "id", None)), isinstance(node.func, ast.Attribute)
+        name, is_method = (
+            getattr(node.func, "attr", getattr(node.func, "id", None)),
+            isinstance(node.func, ast.Attribute),
+        )
         mode = options.get("mode", node.args[1] if len(node.args) > 1 else ast.Constant("r"))
         binary = any(isinstance(part, ast.Constant) and "b" in str(part.value) for part in ast.walk(mode))
         if "text" in options or (name in ("open", "fdopen") and not is_method and not binary):
@@ -68,8 +78,11 @@ def texts_without_encoding(tree):
 
 @pytest.mark.parametrize("package", ["dataset_scripts", "recipes"])
 def test_text_files_are_utf8_on_every_system(root, package):
-    found = [f"{path.relative_to(root)}:{line}" for path in sorted((root / package).rglob("*.py"))
-             for line in texts_without_encoding(ast.parse(path.read_text(encoding="utf-8")))]  # fmt: skip
+    found = [
+        f"{path.relative_to(root)}:{line}"
+        for path in sorted((root / package).rglob("*.py"))
+        for line in texts_without_encoding(ast.parse(path.read_text(encoding="utf-8")))
+    ]
     assert not found
 
 
@@ -83,8 +96,13 @@ def run_on_mac_gpu(root, tmp_path):
     """Runs a script on a device that holds no float64."""
 
     def run(*words):
-        done = subprocess.run([sys.executable, root / "tests/workers/no_float64.py", *map(str, words)], cwd=tmp_path,
-                              env=os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}, capture_output=True, text=True)  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, root / "tests/workers/no_float64.py", *map(str, words)],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+        )
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
         return done.stdout
 
@@ -105,19 +123,45 @@ def test_the_device_without_float64_refuses_it(run_on_mac_gpu, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("script, options", [
-    ("train.py", ["model.name=cifarnet", "model.width=8", "data.size=16", "data.channels=3", "optim.name=muon", "augment.erase=0.5",
-                  "augment.mixup=0.4", "augment.auto=trivial", "optim.class_weights=true", "optim.clip=1"]),
-    ("generate.py", ["model.width=4", "model.depth=1", "model.blocks=1", "flow.steps=1", "flow.guidance=1"]),
-], ids=["train", "generate"])  # fmt: skip
+@pytest.mark.parametrize(
+    "script, options",
+    [
+        (
+            "train.py",
+            [
+                "model.name=cifarnet",
+                "model.width=8",
+                "data.size=16",
+                "data.channels=3",
+                "optim.name=muon",
+                "augment.erase=0.5",
+                "augment.mixup=0.4",
+                "augment.auto=trivial",
+                "optim.class_weights=true",
+                "optim.clip=1",
+            ],
+        ),
+        ("generate.py", ["model.width=4", "model.depth=1", "model.blocks=1", "flow.steps=1", "flow.guidance=1"]),
+    ],
+    ids=["train", "generate"],
+)
 def test_a_training_on_the_gpu_of_a_mac(root, run_on_mac_gpu, tmp_path, script, options):
     options = [*options, "epochs=0.1", "save_every=64", "optim.ema=100", "threads=1"]
     said = run_on_mac_gpu(root / "recipes" / script, *options, "out=mps")
     assert "1 × mps" in said
-    subprocess.run([sys.executable, root / "recipes" / script, *options, "cpu=true", "out=cpu"], cwd=tmp_path, check=True,
-                   env=os.environ | {"PYTHONPATH": str(root)}, capture_output=True)  # fmt: skip
+    subprocess.run(
+        [sys.executable, root / "recipes" / script, *options, "cpu=true", "out=cpu"],
+        cwd=tmp_path,
+        check=True,
+        env=os.environ | {"PYTHONPATH": str(root)},
+        capture_output=True,
+    )
     mps, cpu = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("mps", "cpu"))
-    assert mps["device"] == "mps" and (mps["loss"], mps["train_loss"], mps["weights"]) == (cpu["loss"], cpu["train_loss"], cpu["weights"])
+    assert mps["device"] == "mps" and (mps["loss"], mps["train_loss"], mps["weights"]) == (
+        cpu["loss"],
+        cpu["train_loss"],
+        cpu["weights"],
+    )
 
 
 @pytest.mark.parametrize("platform", ["macos", "windows"])

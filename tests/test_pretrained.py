@@ -23,13 +23,13 @@ from dataset_scripts import DataError
 from dataset_scripts.core.builders import download
 from recipes import load_model
 from recipes.core.config import Data, Model, Train
-from recipes.core.models.models import build_model, find_heads, load_tensors, read_timm
-from recipes.core.options import merge, to_yaml
-from recipes.core.models.pretrained import find_pretrained, follow, origin, published_names, start_from_weights
-from recipes.core.run.run_folder import difference
 from recipes.core.errors import UserError
-from recipes.core.models.weights import AtUrl, OnHub
 from recipes.core.fidelity import weights as of_extractors
+from recipes.core.models.models import build_model, find_heads, load_tensors, read_timm
+from recipes.core.models.pretrained import find_pretrained, follow, origin, published_names, start_from_weights
+from recipes.core.models.weights import AtUrl, OnHub
+from recipes.core.options import merge, to_yaml
+from recipes.core.run.run_folder import difference
 
 SQUEEZENET, TIMM = "squeezenet1_1", "resnet10t.c3_in1k"
 
@@ -124,7 +124,9 @@ def options(photos, out, **more):
     return [f"{name}={value}" for name, value in given.items()]
 
 
-def test_two_processes_fetch_once_and_the_next_run_makes_no_request(run_processes, root, server, squeezenet, photos, tmp_path):
+def test_two_processes_fetch_once_and_the_next_run_makes_no_request(
+    run_processes, root, server, squeezenet, photos, tmp_path
+):
     """The probe's features are those of the file, its head is new; the input is that of the weights."""
     worker, home = root / "tests/workers/published.py", {"TORCH_HOME": str(tmp_path / "torch"), "HF_HUB_OFFLINE": "0"}
     words = ["finetune_folder", f"model.name={SQUEEZENET}", "model.train=head"]
@@ -194,7 +196,9 @@ def test_without_the_net_the_server_is_not_asked(server, squeezenet, online, mon
     assert str(error.value) == f"{server.name} is not here, and HF_HUB_OFFLINE is set: unset it, or {by_hand}"
     online.mkdir(parents=True)
     path.write_bytes(squeezenet[::-1])
-    with pytest.raises(DataError, match=f"{path} is damaged: its sha256 is [0-9a-f]{{64}}, not [0-9a-f]{{8}}…; {by_hand}"):
+    with pytest.raises(
+        DataError, match=f"{path} is damaged: its sha256 is [0-9a-f]{{64}}, not [0-9a-f]{{8}}…; {by_hand}"
+    ):
         AtUrl.named(server.url).obtain()
     path.write_bytes(squeezenet)
     assert AtUrl.named(server.url).obtain().official and not server.requests
@@ -205,7 +209,9 @@ def test_extractors_fetch_their_weights_in_the_same_way(server, squeezenet, onli
     assert of_extractors.obtain("mobilenet-v2", None).path.read_bytes() == squeezenet
     server.behaviour = "missing"
     (online / server.name).unlink()
-    with pytest.raises(UserError, match=rf"^the weights of mobilenet-v2: .* at {online / server.name}, or give it as --weights"):
+    with pytest.raises(
+        UserError, match=rf"^the weights of mobilenet-v2: .* at {online / server.name}, or give it as --weights"
+    ):
         of_extractors.obtain("mobilenet-v2", None)
 
 
@@ -223,7 +229,12 @@ def timm_hub(hub, resnet, tmp_path):
     folder.mkdir(exist_ok=True)
     safetensors.torch.save_file(resnet.state_dict(), folder / "model.safetensors")
     (state / "repo.json").write_text(json.dumps({"private": False}))
-    reach = {"HF_ENDPOINT": endpoint, "HF_HUB_OFFLINE": "0", "HF_HOME": str(tmp_path / "home"), "HF_HUB_DISABLE_XET": "1"}
+    reach = {
+        "HF_ENDPOINT": endpoint,
+        "HF_HUB_OFFLINE": "0",
+        "HF_HOME": str(tmp_path / "home"),
+        "HF_HUB_DISABLE_XET": "1",
+    }
     return folder, state, {**reach, "TORCH_HOME": str(tmp_path / "torch")}
 
 
@@ -245,7 +256,9 @@ def test_timm_on_two_processes(run_processes, root, timm_hub, resnet, photos, tm
     ours, theirs = load_model(tmp_path / "a")[0].state_dict(), resnet.state_dict()
     assert {name for name in theirs if not torch.equal(ours[name], theirs[name])} == {"fc.weight", "fc.bias"}
     before = (state / "reads").read_text()
-    run_processes(1, train, f"model.name=timm/{TIMM}", "model.pretrained=true", *words, *options(photos, tmp_path / "b"), **reach)
+    run_processes(
+        1, train, f"model.name=timm/{TIMM}", "model.pretrained=true", *words, *options(photos, tmp_path / "b"), **reach
+    )
     assert (state / "reads").read_text() == before
 
 
@@ -296,7 +309,9 @@ def test_timm_as_timm_loads_it(resnet, tmp_path):
     """Another number of channels, a checkpoint around the weights, and an architecture whose files have other names."""
     torch.save({"state_dict": resnet.state_dict()}, tmp_path / "pytorch_model.bin")
     source = {"file": str(tmp_path / "pytorch_model.bin")}
-    theirs = timm.create_model("resnet10t", pretrained=True, pretrained_cfg_overlay=source, in_chans=1, num_classes=1000)
+    theirs = timm.create_model(
+        "resnet10t", pretrained=True, pretrained_cfg_overlay=source, in_chans=1, num_classes=1000
+    )
     config = Model(name="timm/resnet10t", weights="c3_in1k")
     state = read_timm(config, tmp_path / "pytorch_model.bin", "here", 1)
     assert state.keys() == theirs.state_dict().keys() and state["conv1.0.weight"].shape[1] == 1
@@ -323,7 +338,11 @@ def test_both_spellings_mean_the_same():
     assert found == asked("timm/resnet50", "a1_in1k") and found.file.repo == "timm/resnet50.a1_in1k"
     assert asked("timm/resnet50.a2_in1k", "DEFAULT").file.repo == "timm/resnet50.a2_in1k"
     assert asked("timm/gcvit_tiny", pretrained=True).file == AtUrl.named(timm.get_pretrained_cfg("gcvit_tiny").url)
-    assert asked("timm/resnet50.a1_in1k") is None and asked("resnet50") is None and asked("resnet50", pretrained=False) is None
+    assert (
+        asked("timm/resnet50.a1_in1k") is None
+        and asked("resnet50") is None
+        and asked("resnet50", pretrained=False) is None
+    )
 
 
 def test_contradictions_and_unknown_names_are_one_line(tmp_path, monkeypatch):
@@ -331,17 +350,29 @@ def test_contradictions_and_unknown_names_are_one_line(tmp_path, monkeypatch):
     torch.save({}, "DEFAULT")
     torch.save({}, "own.pth")
     for options, message in (
-        (("resnet50", "DEFAULT", False), "model.pretrained=false, but model.weights=DEFAULT: leave out one of them, or set"),
-        (("resnet50", "own.pth", True), "model.pretrained=true asks for published weights, and model.weights=own.pth for a file"),
-        (("resnet50", "IMAGENET1K_V3"), "is not a file; published of resnet50 are DEFAULT, IMAGENET1K_V1, IMAGENET1K_V2"),
+        (
+            ("resnet50", "DEFAULT", False),
+            "model.pretrained=false, but model.weights=DEFAULT: leave out one of them, or set",
+        ),
+        (
+            ("resnet50", "own.pth", True),
+            "model.pretrained=true asks for published weights, and model.weights=own.pth for a file",
+        ),
+        (
+            ("resnet50", "IMAGENET1K_V3"),
+            "is not a file; published of resnet50 are DEFAULT, IMAGENET1K_V1, IMAGENET1K_V2",
+        ),
         (("resnet50", "default"), "model.weights=default is not a file; published of resnet50 are DEFAULT"),
         (("timm/resnet50.a1_in1k", "a2_in1k"), "published of timm/resnet50.a1_in1k are DEFAULT, a1_in1k"),
         (("resnet20", None, True), "nothing is published of resnet20: give model.weights a local file"),
         (("timm/resnet10", None, True), "no model.name=timm/resnet10: timm has"),
         (("timm/botnet50ts_256", None, True), "nothing is published of timm/botnet50ts_256"),
-        (("vit_h_14", "DEFAULT"), "torchvision builds another vit_h_14 for IMAGENET1K_SWAG_E2E_V1, of images of 518 pixels"),
+        (
+            ("vit_h_14", "DEFAULT"),
+            "torchvision builds another vit_h_14 for IMAGENET1K_SWAG_E2E_V1, of images of 518 pixels",
+        ),
         (("resnet50", str(tmp_path)), "is not a file"),
-    ):  # fmt: skip
+    ):
         with pytest.raises(UserError) as error:
             asked(*options)
         assert message in str(error.value) and len(str(error.value)) < 500, str(error.value)
@@ -362,7 +393,11 @@ def test_every_classifier_of_torchvision_has_its_input_and_a_hash():
             ours = (torch.tensor([10, 120, 250]) / 255 - torch.tensor(found.mean)) / torch.tensor(found.std)
             if name not in ("googlenet", "inception_v3"):
                 torch.testing.assert_close(ours, theirs[:, 0, 0], rtol=1e-5, atol=1e-5)
-            assert theirs.shape[1] == found.size and len(found.file.sha256) >= 8 and found.file.url.endswith(found.file.name)
+            assert (
+                theirs.shape[1] == found.size
+                and len(found.file.sha256) >= 8
+                and found.file.url.endswith(found.file.name)
+            )
 
 
 @pytest.mark.filterwarnings("ignore:The default weight initialization:FutureWarning")
@@ -421,7 +456,9 @@ def test_a_network_that_asks_for_its_version(tmp_path, suffix):
     """The layout of MnasNet has changed; .safetensors keeps no version."""
     theirs = randomize(torchvision.models.mnasnet0_5(num_classes=4))
     path = tmp_path / f"weights{suffix}"
-    torch.save(theirs.state_dict(), path) if suffix == ".pth" else safetensors.torch.save_file(theirs.state_dict(), path)
+    torch.save(theirs.state_dict(), path) if suffix == ".pth" else safetensors.torch.save_file(
+        theirs.state_dict(), path
+    )
     ours = build_model(Model(name="mnasnet0_5", weights=str(path)), 3, 4)
     assert all(torch.equal(value, ours.state_dict()[name]) for name, value in theirs.state_dict().items())
     load_tensors(ours, dict(theirs.state_dict()))
@@ -438,7 +475,9 @@ def test_weights_without_a_head_and_weights_that_are_no_numbers(tmp_path):
     torch.save({name: value for name, value in state.items() if not name.startswith(head)}, tmp_path / "features.pth")
     ours = build_model(Model(name=SQUEEZENET, weights=str(tmp_path / "features.pth"), train="head"), 3, 4).state_dict()
     assert {name for name in state if not torch.equal(state[name], ours[name])} == {f"{head}.weight", f"{head}.bias"}
-    state["features.0.weight"][0] = torch.nan  # as in what torchvision publishes for a detector, VGG16's IMAGENET1K_FEATURES
+    state["features.0.weight"][0] = (
+        torch.nan
+    )  # as in what torchvision publishes for a detector, VGG16's IMAGENET1K_FEATURES
     torch.save(state, tmp_path / "nan.pth")
     with pytest.raises(UserError, match="nan.pth does not fit model.name: features.0.weight is not finite"):
         build_model(Model(name=SQUEEZENET, weights=str(tmp_path / "nan.pth")), 3, 4)

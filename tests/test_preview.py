@@ -11,20 +11,11 @@ import PIL.Image
 import pytest
 
 from dataset_scripts import DataError, load_dataset
-from dataset_scripts.core.look.drawing import (
-    PALETTE,
-    SHARE,
-    View,
-    colour,
-    font,
-    shorten,
-    to_rgb,
-    wrap,
-)
-from dataset_scripts.core.look.duplicates import digest, near_groups, perceptual_hash
 from dataset_scripts.core.image.objects import RLE, mask_tools, object_features
-from dataset_scripts.core.look.preview import contact_sheet, preview, report, write_report
 from dataset_scripts.core.image.roles import Roles
+from dataset_scripts.core.look.drawing import PALETTE, SHARE, View, colour, font, shorten, to_rgb, wrap
+from dataset_scripts.core.look.duplicates import digest, near_groups, perceptual_hash
+from dataset_scripts.core.look.preview import contact_sheet, preview, report, write_report
 from dataset_scripts.core.look.sheet import MARGIN, SPACE, sample
 
 IMAGE = datasets.Image()
@@ -36,13 +27,17 @@ def natural(seed, width=96, height=64, contrast=40):
     frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width))
     frequency[0, 0] = 1
     noise = rng.normal(size=(3, height, width))
-    pixels = np.stack([np.fft.ifft2(np.fft.fft2(plane) / frequency**1.2).real for plane in noise], -1) @ rng.normal(size=(3, 3))
+    pixels = np.stack([np.fft.ifft2(np.fft.fft2(plane) / frequency**1.2).real for plane in noise], -1) @ rng.normal(
+        size=(3, 3)
+    )
     return PIL.Image.fromarray(((pixels - pixels.mean()) / pixels.std() * contrast + 128).clip(0, 255).astype(np.uint8))
 
 
 def noise(seed, size=(20, 10), mode="RGB"):
     shape = (size[1], size[0], len(PIL.Image.new(mode, (1, 1)).getbands()))
-    return PIL.Image.fromarray(np.random.default_rng(seed).integers(0, 256, shape[: 2 + (shape[2] > 1)], np.uint8), mode)
+    return PIL.Image.fromarray(
+        np.random.default_rng(seed).integers(0, 256, shape[: 2 + (shape[2] > 1)], np.uint8), mode
+    )
 
 
 def encoded(image, kind="PNG", **options):
@@ -181,7 +176,9 @@ def test_a_sample_is_spread_over_classes():
 def test_a_sample_has_rare_categories():
     categories = [[0, 0]] * 200 + [[0, 1, 0]] + [[]] * 50
     objects = [{"bbox": [[0, 0, 1, 1]] * len(each), "category": each} for each in categories]
-    rows = dataset([{"image": noise(0, (2, 2)), "objects": each} for each in objects], objects=object_features(["a", "b"]))
+    rows = dataset(
+        [{"image": noise(0, (2, 2)), "objects": each} for each in objects], objects=object_features(["a", "b"])
+    )
     chosen = sample(rows, Roles.of(rows), 7, seed=0)
     assert 200 in chosen and sum(row > 200 for row in chosen) == 3
 
@@ -236,27 +233,40 @@ def everything():
     return {
         "label": dataset([{"image": noise(0), "label": 1}, {"image": noise(1), "label": -1}], label=classes),
         "text label": dataset([{"image": noise(0), "label": "x"}, {"image": noise(1), "label": None}], label=text),
-        "several labels": dataset([{"image": noise(0), "labels": [0, 1]}, {"image": noise(1), "labels": []}],
-                                  labels=datasets.List(datasets.ClassLabel(num_classes=2))),
-        "objects": dataset([{"image": noise(0), "objects": objects}, {"image": noise(1), "objects": none}],
-                           objects=object_features(["a", "b"])),
-        "named objects": dataset([{"image": noise(0), "objects": {"bbox": [[0, 0, 2, 2]], "category": ["zebra"]}}],
-                                 objects={"bbox": datasets.List(datasets.List(number)), "category": datasets.List(text)}),
-        "mask": dataset([{"image": noise(0), "mask": noise(2, mode="L"), "instance_mask": noise(3, mode="L")},
-                         {"image": noise(1)}], mask=IMAGE, instance_mask=IMAGE),
+        "several labels": dataset(
+            [{"image": noise(0), "labels": [0, 1]}, {"image": noise(1), "labels": []}],
+            labels=datasets.List(datasets.ClassLabel(num_classes=2)),
+        ),
+        "objects": dataset(
+            [{"image": noise(0), "objects": objects}, {"image": noise(1), "objects": none}],
+            objects=object_features(["a", "b"]),
+        ),
+        "named objects": dataset(
+            [{"image": noise(0), "objects": {"bbox": [[0, 0, 2, 2]], "category": ["zebra"]}}],
+            objects={"bbox": datasets.List(datasets.List(number)), "category": datasets.List(text)},
+        ),
+        "mask": dataset(
+            [{"image": noise(0), "mask": noise(2, mode="L"), "instance_mask": noise(3, mode="L")}, {"image": noise(1)}],
+            mask=IMAGE,
+            instance_mask=IMAGE,
+        ),
         "mask of colours": dataset([{"image": noise(0), "mask": noise(2)}], mask=IMAGE),
-        "captions": dataset([{"image": noise(0), "captions": ["one", "two"]}, {"image": noise(1), "captions": []}],
-                            captions=datasets.List(text)),
+        "captions": dataset(
+            [{"image": noise(0), "captions": ["one", "two"]}, {"image": noise(1), "captions": []}],
+            captions=datasets.List(text),
+        ),
         "caption": dataset([{"image": noise(0), "caption": "one"}, {"image": noise(1), "caption": None}], caption=text),
         "pairs": dataset([{"image": noise(0), "target": noise(1, (40, 20))}], target=IMAGE),
         "no label": dataset([{"image": noise(0)}]),
         "grey 16 bits": dataset([{"image": PIL.Image.fromarray(deep)}]),
         "palette": dataset([{"image": noise(0).quantize(5)}]),
         "alpha": dataset([{"image": noise(0, mode="RGBA")}, {"image": noise(1, mode="LA")}]),
-        "lists": datasets.Dataset.from_list([{"images": [encoded(noise(0)), encoded(noise(1))]}, {"images": []}],
-                                            features=datasets.Features({"images": datasets.List(IMAGE)})),
+        "lists": datasets.Dataset.from_list(
+            [{"images": [encoded(noise(0)), encoded(noise(1))]}, {"images": []}],
+            features=datasets.Features({"images": datasets.List(IMAGE)}),
+        ),
         "no rows": dataset([{"image": noise(0), "label": 0}], label=datasets.ClassLabel(num_classes=2)).select([]),
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize("kind", everything())
@@ -265,7 +275,11 @@ def test_every_kind_of_dataset(kind, tmp_path):
     sheet = contact_sheet(rows, rows=2)
     assert sheet.mode == "RGB"
     numbers = report({"train": rows})
-    assert numbers == json.loads(json.dumps(numbers)) and numbers["rows"] == {"train": len(rows)} and not numbers["unreadable"]
+    assert (
+        numbers == json.loads(json.dumps(numbers))
+        and numbers["rows"] == {"train": len(rows)}
+        and not numbers["unreadable"]
+    )
     assert (numbers["classes"] is not None) == ("label" in "".join(rows.features))
     assert (numbers["objects"] is not None) == ("objects" in rows.features)
     assert len(write_report(tmp_path / "look", numbers, sheet, {"train": rows}, kind)) == 3
@@ -275,10 +289,17 @@ def planted():
     """Train and test of natural pictures, all different, with duplicates at known rows."""
     train, test = [natural(seed) for seed in range(40)], [natural(seed, 64, 64) for seed in range(100, 120)]
     bright = np.asarray(train[3]).astype(int)
-    train += [train[0], train[5].resize((86, 58)), PIL.Image.fromarray((bright + 3).clip(0, 255).astype(np.uint8))]  # 40 41 42
+    train += [
+        train[0],
+        train[5].resize((86, 58)),
+        PIL.Image.fromarray((bright + 3).clip(0, 255).astype(np.uint8)),
+    ]  # 40 41 42
     test += [train[7], train[9].resize((106, 70)), test[2]]  # 20 21 22
     label = datasets.ClassLabel(num_classes=2)
-    rows = {split: [{"image": image, "label": 0} for image in images] for split, images in (("train", train), ("test", test))}
+    rows = {
+        split: [{"image": image, "label": 0} for image in images]
+        for split, images in (("train", train), ("test", test))
+    }
     rows["train"][40]["label"] = 1  # where row 0 says 0
     rows["test"].append({"image": encoded(train[11], "JPEG", quality=75), "label": 0})  # 23
     rows["test"].append({"image": encoded(train[0], "BMP"), "label": 0})  # 24: equal pixels in another format
@@ -296,7 +317,11 @@ def test_planted_duplicates_are_found_and_nothing_else():
     assert numbers["overlaps"] == {"exact": exact[:2], "near": near[2:]}
     assert numbers["conflicts"] == exact[:1]
     assert numbers["unreadable"] == [
-        {"split": "test", "row": 25, "error": "unreadable image test row 25 (x.jpg): not an image: its 6 bytes start with b'broken'"}
+        {
+            "split": "test",
+            "row": 25,
+            "error": "unreadable image test row 25 (x.jpg): not an image: its 6 bytes start with b'broken'",
+        }
     ]
 
 
@@ -357,7 +382,9 @@ def test_equal_indices_of_other_palettes_are_no_duplicates():
     red.putpalette([255, 0, 0])
     green.putpalette([0, 255, 0])
     assert digest(red) != digest(green) and digest(red) == digest(red.copy())
-    assert digest(PIL.Image.new("L", (2, 8))) != digest(PIL.Image.new("L", (8, 2))) != digest(PIL.Image.new("P", (8, 2)))
+    assert (
+        digest(PIL.Image.new("L", (2, 8))) != digest(PIL.Image.new("L", (8, 2))) != digest(PIL.Image.new("P", (8, 2)))
+    )
 
 
 def test_counts_are_those_of_numpy():
@@ -366,21 +393,28 @@ def test_counts_are_those_of_numpy():
     images = [noise(seed, tuple(size), ("L", "RGB", "RGBA")[seed % 3]) for seed, size in enumerate(sizes.tolist())]
     categories = [rng.integers(0, 4, rng.integers(0, 5)).tolist() for _ in range(70)]
     rows = dataset(
-        [{"image": image, "label": int(label), "objects": {"bbox": [[0, 0, 1, 1]] * len(each), "category": each}}
-         for image, label, each in zip(images, labels, categories)],
-        label=datasets.ClassLabel(names=["a", "b", "c", "never"]), objects=object_features(["p", "q", "r", "s", "none"]),
-    )  # fmt: skip
+        [
+            {"image": image, "label": int(label), "objects": {"bbox": [[0, 0, 1, 1]] * len(each), "category": each}}
+            for image, label, each in zip(images, labels, categories)
+        ],
+        label=datasets.ClassLabel(names=["a", "b", "c", "never"]),
+        objects=object_features(["p", "q", "r", "s", "none"]),
+    )
     parts = {"train": rows.select(range(50)), "test": rows.select(range(50, 70))}
     numbers = report(parts)
     counts = {split: np.bincount(part, minlength=4).tolist() for split, part in zip(parts, np.split(labels, [50]))}
     assert numbers["classes"] == {
-        "column": "label", "names": ["a", "b", "c", "never"], "unlabelled": {"train": 0, "test": 0}, "counts": counts
-    }  # fmt: skip
+        "column": "label",
+        "names": ["a", "b", "c", "never"],
+        "unlabelled": {"train": 0, "test": 0},
+        "counts": counts,
+    }
     in_train = np.concatenate(categories[:50]).astype(int)
     assert numbers["objects"]["boxes"]["train"] == np.bincount(in_train, minlength=5).tolist()
     assert numbers["objects"]["images_without"] == {
-        "train": sum(not each for each in categories[:50]), "test": sum(not each for each in categories[50:])
-    }  # fmt: skip
+        "train": sum(not each for each in categories[:50]),
+        "test": sum(not each for each in categories[50:]),
+    }
     stored = [len(row["bytes"]) for row in rows.with_format("arrow")[:]["image"].to_pylist()]
     width, height = sizes.T
     for key, values in {"width": width, "height": height, "aspect": width / height, "bytes": np.array(stored)}.items():
@@ -434,10 +468,14 @@ def test_the_page_stands_alone_and_tells_the_numbers(tmp_path):
     assert all(each.startswith("data:image/png;base64,") for each in page.references)
     assert not re.search(r"<script|https?:|@import|url\(", content) and "<script>alert(1)</script>" in page.text
     for text in (
-        "1 image cannot be read.", "Several splits (train, test) share equal images (2 groups)", "nearly equal images (2 groups)",
-        "Equal images have different labels: 1 group.", "Equal images stand in several rows: 4 rows more",
-        "test has no rows of 1.", "not an image: its 6 bytes start with b'broken'",
-    ):  # fmt: skip
+        "1 image cannot be read.",
+        "Several splits (train, test) share equal images (2 groups)",
+        "nearly equal images (2 groups)",
+        "Equal images have different labels: 1 group.",
+        "Equal images stand in several rows: 4 rows more",
+        "test has no rows of 1.",
+        "not an image: its 6 bytes start with b'broken'",
+    ):
         assert text in page.text, text
     assert json.loads(paths[2].read_text()) == numbers
     assert (np.asarray(PIL.Image.open(paths[0])) == np.asarray(sheet)).all()
@@ -450,8 +488,12 @@ def test_a_page_of_many_classes_shows_the_most_and_the_least_frequent(tmp_path):
     rows = dataset([{"image": noise(seed, (2, 2)), "label": number} for seed, number in enumerate(labels)], label=label)
     write_report(tmp_path / "x.html", report({"train": rows}), contact_sheet(rows), {"train": rows}, "many")
     page = Page((tmp_path / "x.html").read_text())
-    for text in ("The most frequent of 61", "all 61", "train is uneven: 21 rows of the largest class, 1 of the smallest",
-                 "train has no rows of 60."):
+    for text in (
+        "The most frequent of 61",
+        "all 61",
+        "train is uneven: 21 rows of the largest class, 1 of the smallest",
+        "train has no rows of 60.",
+    ):
         assert text in page.text
 
 
@@ -460,7 +502,9 @@ def test_preview_of_a_folder(tmp_path, save_image):
         for name in ("cat", "dog"):
             for number in range(count):
                 save_image(tmp_path / "data" / split / name / f"{number}.png")
-    (tmp_path / "data" / "test" / "dog" / "0.png").write_bytes((tmp_path / "data" / "train" / "cat" / "1.png").read_bytes())
+    (tmp_path / "data" / "test" / "dog" / "0.png").write_bytes(
+        (tmp_path / "data" / "train" / "cat" / "1.png").read_bytes()
+    )
     data = str(tmp_path / "data")
     assert preview(data, tmp_path / "a" / "sheet.png", rows=1, columns=2) == [tmp_path / "a" / "sheet.png"]
     assert PIL.Image.open(tmp_path / "a" / "sheet.png").width == 2 * MARGIN + 2 * 114 + SPACE
@@ -477,7 +521,9 @@ def test_preview_of_a_folder(tmp_path, save_image):
 def test_errors_are_one_line(tmp_path, save_image):
     save_image(tmp_path / "data" / "cat" / "1.png")
     data = str(tmp_path / "data")
-    with pytest.raises(DataError, match=r"should end in \.png \(the contact sheet\) or \.html \(the report\), or be a folder"):
+    with pytest.raises(
+        DataError, match=r"should end in \.png \(the contact sheet\) or \.html \(the report\), or be a folder"
+    ):
         preview(data, tmp_path / "x.jpg")
     (tmp_path / "file").write_text("")
     for out in (tmp_path / "file" / "x.png", tmp_path / "file"):

@@ -10,7 +10,18 @@ import pytest
 from dataset_scripts import DataError, TrustError
 from dataset_scripts.core.errors import printable, reading, reason
 
-NAMES = ["a\x1b[2Jb", "a\x1b]0;title\x07b", "a\rb", "a\nb", "a\x08\x08b", "a\x9b31mb", "a\u202egnp.b", "a\u2066b", "a\x7fb", "a\udce9b"]
+NAMES = [
+    "a\x1b[2Jb",
+    "a\x1b]0;title\x07b",
+    "a\rb",
+    "a\nb",
+    "a\x08\x08b",
+    "a\x9b31mb",
+    "a\u202egnp.b",
+    "a\u2066b",
+    "a\x7fb",
+    "a\udce9b",
+]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -28,14 +39,17 @@ def test_ordinary_names_stay_as_they_are():
         assert printable(name) == name
 
 
-@pytest.mark.parametrize("error, words", [
-    (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "x"), "it is not UTF-8 at byte 0"),
-    (RecursionError("maximum recursion depth exceeded"), "it is nested too deep"),
-    (MemoryError(), "it asks for more memory than there is"),
-    (KeyError("images"), "it has no 'images'"),
-    (OSError(28, "No space left on device", "/data/x"), "the disk is full (/data/x)"),
-    (EOFError(), "EOFError"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "error, words",
+    [
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "x"), "it is not UTF-8 at byte 0"),
+        (RecursionError("maximum recursion depth exceeded"), "it is nested too deep"),
+        (MemoryError(), "it asks for more memory than there is"),
+        (KeyError("images"), "it has no 'images'"),
+        (OSError(28, "No space left on device", "/data/x"), "the disk is full (/data/x)"),
+        (EOFError(), "EOFError"),
+    ],
+)
 def test_reasons_in_words(error, words):
     assert reason(error) == words
 
@@ -49,5 +63,7 @@ def test_what_the_command_prints(name, tmp_path):
     command = [sys.executable, "-m", "dataset_scripts.core.cli", "preview", str(folder), "-o", str(tmp_path / "look")]
     done = subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "utf-8"})
     shown = (done.stdout + done.stderr).decode("utf-8", "strict")
-    assert all(character.isprintable() or character in "\n\r" for character in shown.replace("\x1b[A", ""))  # tqdm moves up
+    assert all(
+        character.isprintable() or character in "\n\r" for character in shown.replace("\x1b[A", "")
+    )  # tqdm moves up
     assert "\x1b[2J" not in shown and "\x1b]" not in shown

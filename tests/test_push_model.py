@@ -34,12 +34,20 @@ def run(root, run_processes, tmp_path_factory):
 
 
 def at(endpoint, home, token="hf_write"):
-    return {**os.environ, "HF_ENDPOINT": endpoint, "HF_HUB_OFFLINE": "0", "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1",
-            "HF_TOKEN": token}  # fmt: skip
+    return {
+        **os.environ,
+        "HF_ENDPOINT": endpoint,
+        "HF_HUB_OFFLINE": "0",
+        "HF_HOME": str(home),
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_TOKEN": token,
+    }
 
 
 def push(root, *words, env):
-    return subprocess.run([sys.executable, "recipes/push.py", *map(str, words)], cwd=root, env=env, capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, "recipes/push.py", *map(str, words)], cwd=root, env=env, capture_output=True, text=True
+    )
 
 
 def test_push_and_load(run, hub, root, tmp_path):
@@ -48,7 +56,11 @@ def test_push_and_load(run, hub, root, tmp_path):
     assert result.stdout.splitlines() == [f"{endpoint}/ann/digits"], result.stderr[-3000:]
     assert json.loads((state / "repo.json").read_text()) == {"private": True}
     names = {path.name for path in run.iterdir() if path.is_file()}
-    assert {path.name for path in folder.iterdir()} == names - {".run.json"} >= {"README.md", "config.json", "model.safetensors", "curves.png"}
+    assert (
+        {path.name for path in folder.iterdir()}
+        == names - {".run.json"}
+        >= {"README.md", "config.json", "model.safetensors", "curves.png"}
+    )
     card = (folder / "README.md").read_text()
     assert 'load_model("ann/digits")' in card
     assert card.replace("ann/digits", "path/to/this/folder") == (run / "README.md").read_text()
@@ -56,12 +68,16 @@ def test_push_and_load(run, hub, root, tmp_path):
 
     def load(*arguments, token="hf_read"):
         env = at(endpoint, tmp_path / "reader", token) | {"PYTHONPATH": str(root)}
-        return subprocess.run([sys.executable, "-c", LOAD, *arguments], cwd=tmp_path, env=env, capture_output=True, text=True)
+        return subprocess.run(
+            [sys.executable, "-c", LOAD, *arguments], cwd=tmp_path, env=env, capture_output=True, text=True
+        )
 
     model, info = load_model(run)
     torch.manual_seed(0)
     loaded = load("ann/digits")
-    assert loaded.stdout == f"{info['labels']} {model(torch.randn(4, 1, 8, 8)).flatten().tolist()}\n", loaded.stderr[-3000:]
+    assert loaded.stdout == f"{info['labels']} {model(torch.randn(4, 1, 8, 8)).flatten().tolist()}\n", loaded.stderr[
+        -3000:
+    ]
     assert "ann/other is neither a folder here nor a model on the Hub: " in load("ann/other").stderr
 
     # Again: nothing is sent. To a branch: it is made, and main stays.
@@ -79,7 +95,11 @@ def test_push_refuses_and_says_why(run, hub, root, tmp_path):
     shutil.copytree(run, unfinished)
     (unfinished / "model.safetensors").unlink()
     for words, token, message in [
-        ((unfinished, "ann/digits"), "hf_write", f"push.py: error: {unfinished} is not the folder of a finished run: model.saf"),
+        (
+            (unfinished, "ann/digits"),
+            "hf_write",
+            f"push.py: error: {unfinished} is not the folder of a finished run: model.saf",
+        ),
         ((run, "ann/digits"), "hf_read", f"push.py: error: ann/digits: {endpoint} answered 403"),
         ((run, "a/b/c"), "hf_write", "push.py: error: repo_id='a/b/c' is not the name of a model"),
         ((run,), "hf_write", "push.py: error: push.py takes a run folder and USER/NAME"),

@@ -15,9 +15,9 @@ import pytest
 import torch
 
 from dataset_scripts import DataError, load_dataset
+from dataset_scripts.core.builders.layout import LayoutBuilder, Rows
 from dataset_scripts.core.files.faults import Faults
 from dataset_scripts.core.image.columns import Image
-from dataset_scripts.core.builders.layout import LayoutBuilder, Rows
 from dataset_scripts.layouts.image_folder.image_folder import ImageFolder
 
 
@@ -37,7 +37,10 @@ def jpeg() -> bytes:
 DAMAGED = {
     "cut.jpg": (jpeg()[:1204], "cut off after 1,204 bytes"),
     "cut.png": (png()[:300], "cut off after 300 bytes"),
-    "lfs.png": (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12345\n", "a git-lfs pointer.*git lfs pull"),
+    "lfs.png": (
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12345\n",
+        "a git-lfs pointer.*git lfs pull",
+    ),
     "annex.jpg": (b"/annex/objects/MD5E-s4--00.jpg\n", "a git-annex pointer.*git annex get"),
     "page.jpg": (b"\xef\xbb\xbf\n<!DOCTYPE html><html><body>404</body></html>", "an HTML page"),
     "drawing.png": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "an SVG drawing"),
@@ -60,7 +63,9 @@ def test_every_way_to_a_row_names_its_image(photos):
     folder, message = photos
     rows = load_dataset(folder, split="train")
     plain = load_dataset(folder, split="train", transform=None)
-    row = next(place for place, path in enumerate(sorted(Path(folder).rglob("*.*"))) if path.name not in ("a.png", "z.png"))
+    row = next(
+        place for place, path in enumerate(sorted(Path(folder).rglob("*.*"))) if path.name not in ("a.png", "z.png")
+    )
     ways = [
         lambda: rows[row],
         lambda: rows[:],
@@ -99,7 +104,10 @@ def test_sets_that_datasets_reads_name_their_images_too(tmp_path):
     image = {"bytes": png()[:150], "path": "deep/b.png"}
     values = {"image": [{"bytes": png(), "path": None}], "more": [[{"bytes": png(), "path": None}, image]]}
     schema = features.arrow_schema
-    pq.write_table(pa.table([pa.array(values[name], schema.field(name).type) for name in values], schema=schema), tmp_path / "a.parquet")
+    pq.write_table(
+        pa.table([pa.array(values[name], schema.field(name).type) for name in values], schema=schema),
+        tmp_path / "a.parquet",
+    )
     for streaming in (False, True):
         with pytest.raises(DataError, match=r"b\.png: cut off after 150 bytes"):
             list(load_dataset(str(tmp_path), split="train", streaming=streaming))
@@ -137,7 +145,9 @@ class Large(LayoutBuilder):
     """Rows of a given number of bytes that are no files."""
 
     def index(self, files):
-        return datasets.Features(image=datasets.Image(), number=datasets.Value("int64")), {"train": Rows(list(range(self.COUNT)))}
+        return datasets.Features(image=datasets.Image(), number=datasets.Value("int64")), {
+            "train": Rows(list(range(self.COUNT)))
+        }
 
     def read(self, files, sample):
         return {"image": {"bytes": bytes(self.SIZE), "path": None}, "number": sample}
@@ -154,7 +164,9 @@ def test_tables_are_cut_by_bytes(tmp_path, monkeypatch):
         tables = [table for _, table in builder._generate_tables(**split.gen_kwargs)]
         assert max(table.nbytes for table in tables) < 10_000 + size + 20 * LayoutBuilder.CHUNK
         assert pa.concat_tables(tables)["number"].to_pylist() == list(range(count))
-        for place, table in enumerate(tables):  # `datasets` collects tables of one row, and writes them when another comes
+        for place, table in enumerate(
+            tables
+        ):  # `datasets` collects tables of one row, and writes them when another comes
             assert len(table) != 1 or table.nbytes < 10_000 or len(tables[place + 1]) == 0
         builder.download_and_prepare()
         assert builder.as_dataset("train").with_format("arrow")[:]["number"].to_pylist() == list(range(count))

@@ -21,5 +21,7 @@ def test_a_picture_that_fails_is_a_warning(tmp_path):
 def test_numbers_that_json_does_not_have():
     values = {"a": math.nan, "b": [1.5, math.inf, {"c": -math.inf, "d": "nan"}], "e": (1, True, None)}
     assert json.loads(as_json(values), parse_constant=lambda name: pytest.fail(name)) == {
-        "a": None, "b": [1.5, None, {"c": None, "d": "nan"}], "e": [1, True, None],
-    }  # fmt: skip
+        "a": None,
+        "b": [1.5, None, {"c": None, "d": "nan"}],
+        "e": [1, True, None],
+    }

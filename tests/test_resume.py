@@ -17,9 +17,19 @@ from recipes.core.run import checkpoint
 
 # Everything that could go out of step: augmentation, mixing, an average, momentum, a schedule.
 RECIPE = [
-    "model.name=resnet8", "model.width=8", "batch=48", "shards=4", "epochs=0.4", "save_every=96", "evaluate_every=0.2",
-    "augment.pad=1", "augment.mixup=0.4", "augment.auto=trivial", "optim.ema=300", "optim.warmup=200",
-]  # fmt: skip
+    "model.name=resnet8",
+    "model.width=8",
+    "batch=48",
+    "shards=4",
+    "epochs=0.4",
+    "save_every=96",
+    "evaluate_every=0.2",
+    "augment.pad=1",
+    "augment.mixup=0.4",
+    "augment.auto=trivial",
+    "optim.ema=300",
+    "optim.warmup=200",
+]
 
 
 class Run:
@@ -27,11 +37,17 @@ class Run:
 
     def __init__(self, root, folder, *options, processes=1, launcher=(), **variables):
         start = ["-m", "torch.distributed.run", f"--nproc-per-node={processes}", *(launcher or ["--standalone"])]
-        command = [*(start if processes > 1 or launcher else []), str(root / "recipes/train.py"), *options, f"out={folder}"]
+        command = [
+            *(start if processes > 1 or launcher else []),
+            str(root / "recipes/train.py"),
+            *options,
+            f"out={folder}",
+        ]
         env = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", **variables}
         self.folder = folder
-        self.process = subprocess.Popen([sys.executable, *command], env=env, cwd=root,
-                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
+        self.process = subprocess.Popen(
+            [sys.executable, *command], env=env, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
 
     def wait(self, status=0) -> str:
         output, errors = self.process.communicate(timeout=240)
@@ -91,7 +107,11 @@ def test_one_rank_killed_under_a_launcher_that_restarts(root, tmp_path, uninterr
     options = {"processes": 2, "launcher": launcher, "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
     run = Run(root, folder, *RECIPE, "exact=true", **options)
     run.reach(192)
-    ranks = [child for child in psutil.Process(run.process.pid).children() if any("train.py" in word for word in child.cmdline())]
+    ranks = [
+        child
+        for child in psutil.Process(run.process.pid).children()
+        if any("train.py" in word for word in child.cmdline())
+    ]
     ranks[-1].kill()
     assert "going on after" in run.wait()
     assert result(folder) == uninterrupted
@@ -114,7 +134,9 @@ def test_sigterm_saves_and_says_that_it_can_go_on(root, tmp_path, uninterrupted)
     Run(root, folder, *RECIPE, "exact=true").wait()
     weights, log = result(folder)
     assert weights == uninterrupted[0]
-    assert [line for line in log if line["kind"] == "test"] == [line for line in uninterrupted[1] if line["kind"] == "test"]
+    assert [line for line in log if line["kind"] == "test"] == [
+        line for line in uninterrupted[1] if line["kind"] == "test"
+    ]
 
 
 @pytest.mark.slow
@@ -135,8 +157,10 @@ def test_ddp_goes_on_bit_for_bit(root, tmp_path):
 def test_two_hosts_are_one_run(root, tmp_path, uninterrupted):
     # Two launchers that meet on the loopback, as on two machines.
     meet = ["--nnodes=2", "--master-addr=127.0.0.1", f"--master-port={random.randint(20000, 40000)}"]
-    runs = [Run(root, tmp_path / "run", *RECIPE, "exact=true", processes=1, launcher=[*meet, f"--node-rank={node}"])
-            for node in (0, 1)]  # fmt: skip
+    runs = [
+        Run(root, tmp_path / "run", *RECIPE, "exact=true", processes=1, launcher=[*meet, f"--node-rank={node}"])
+        for node in (0, 1)
+    ]
     outputs = [run.wait() for run in runs]
     assert "equal on 2 of 2 processes" in outputs[0] and "equal on" not in outputs[1]
     assert result(tmp_path / "run") == uninterrupted

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from recipes.core.run import checkpoint
 from recipes.core.config import Train
-from recipes.core.run.run_folder import MARKER, open_run_folder
 from recipes.core.errors import UserError
+from recipes.core.run import checkpoint
+from recipes.core.run.run_folder import MARKER, open_run_folder
 
 
 def contents(folder):
@@ -27,7 +27,13 @@ def opened(out, config=Train(), name="digits"):
 
 def users(folder):
     """A folder of somebody's own, with names that a run has, too."""
-    for name in ("README.md", "config.json", "model.safetensors", "checkpoints/best.ckpt", "checkpoints/0010/weights.bin"):
+    for name in (
+        "README.md",
+        "config.json",
+        "model.safetensors",
+        "checkpoints/best.ckpt",
+        "checkpoints/0010/weights.bin",
+    ):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(f"mine: {name}")
     return folder
@@ -36,7 +42,10 @@ def users(folder):
 def test_a_users_folder_is_left_alone(tmp_path):
     mine = users(tmp_path / "mine")
     before = contents(mine)
-    with pytest.raises(UserError, match=r"is not empty \(README.md\), and no run has made it: .*overwrite=true"), opened(str(mine)):
+    with (
+        pytest.raises(UserError, match=r"is not empty \(README.md\), and no run has made it: .*overwrite=true"),
+        opened(str(mine)),
+    ):
         pass
     assert contents(mine) == before
 
@@ -94,8 +103,16 @@ with contextlib.ExitStack() as held:
 @contextlib.contextmanager
 def holding(root, *outs):
     """Processes that open a folder each, at the same instant, and hold it."""
-    runs = [subprocess.Popen([sys.executable, "-c", HOLD, out], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                             env=_environment(root)) for out in outs]  # fmt: skip
+    runs = [
+        subprocess.Popen(
+            [sys.executable, "-c", HOLD, out],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=_environment(root),
+        )
+        for out in outs
+    ]
     try:
         assert [run.stdout.readline() for run in runs] == ["ready\n"] * len(runs)
         Path("go").touch()

@@ -53,8 +53,11 @@ def write_cifar(folder, hundred):
     base.mkdir()
 
     def batch(name, rows):
-        labels = {"fine_labels": RNG.permutation(rows) % 100, "coarse_labels": RNG.permutation(rows) % 20} if hundred else {
-            "labels": RNG.permutation(rows) % 10}  # fmt: skip
+        labels = (
+            {"fine_labels": RNG.permutation(rows) % 100, "coarse_labels": RNG.permutation(rows) % 20}
+            if hundred
+            else {"labels": RNG.permutation(rows) % 10}
+        )
         content = {key: value.tolist() for key, value in labels.items()}
         content["data"] = RNG.integers(0, 256, (rows, 3072), np.uint8)
         (base / name).write_bytes(pickle.dumps(content, protocol=2))
@@ -143,8 +146,12 @@ def test_stl10(tmp_path, assert_as_on_card):
         (base / f"{split}_X.bin").write_bytes(RNG.bytes(rows * 3 * 96 * 96))
         if split != "unlabeled":
             (base / f"{split}_y.bin").write_bytes(bytes((RNG.permutation(rows) % 10 + 1).tolist()))
-    (base / "class_names.txt").write_text("\n".join("airplane bird car cat deer dog horse monkey ship truck".split()) + "\n")
-    (base / "fold_indices.txt").write_text("\n".join(" ".join(map(str, RNG.permutation(20)[:5])) for _ in range(10)) + "\n")
+    (base / "class_names.txt").write_text(
+        "\n".join("airplane bird car cat deer dog horse monkey ship truck".split()) + "\n"
+    )
+    (base / "fold_indices.txt").write_text(
+        "\n".join(" ".join(map(str, RNG.permutation(20)[:5])) for _ in range(10)) + "\n"
+    )
     sets = load_dataset("stl10", data_dir=str(tmp_path))
     for split in ("train", "test", "unlabeled"):
         expected = unchecked(torchvision.datasets.STL10)(tmp_path, split=split)
@@ -207,7 +214,9 @@ def test_flowers102(tmp_path, save_image, assert_as_on_card):
         save_image(base / "jpg" / f"image_{number:05}.jpg", (20 + number, 15))
     order = RNG.permutation(12) + 1
     scipy.io.savemat(base / "imagelabels.mat", {"labels": RNG.integers(1, 103, (1, 12)).astype(np.uint8)})
-    scipy.io.savemat(base / "setid.mat", {"trnid": order[None, :3], "valid": order[None, 3:6], "tstid": order[None, 6:]})
+    scipy.io.savemat(
+        base / "setid.mat", {"trnid": order[None, :3], "valid": order[None, 3:6], "tstid": order[None, 6:]}
+    )
     packed = tmp_path / "packed"
     packed.mkdir()
     with tarfile.open(packed / "102flowers.tgz", "w:gz") as archive:
@@ -272,7 +281,9 @@ def test_downloaded_verified_and_read(tmp_path, streaming):
             assert_equal(list(rows), list(unchecked(torchvision.datasets.CIFAR10)(tmp_path)))
         assert len(requests) == 1
         (tmp_path / "local.py").write_text(SCRIPT.format(url=url, size=len(content), digest="0" * 64))
-        with pytest.raises(DataError, match=r"cifar-10-python.tar.gz could not be downloaded .*its sha256 is .*pass data_dir="):
+        with pytest.raises(
+            DataError, match=r"cifar-10-python.tar.gz could not be downloaded .*its sha256 is .*pass data_dir="
+        ):
             load_dataset(str(tmp_path / "local.py"), cache_dir=str(tmp_path / "other"))
     finally:
         server.shutdown()

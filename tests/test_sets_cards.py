@@ -12,10 +12,10 @@ from datasets.info import DatasetInfosDict
 from huggingface_hub import DatasetCard
 
 from dataset_scripts import load_dataset
-from dataset_scripts.core.card.write import new_card, refresh_card
-from dataset_scripts.core.card.check import check_card
-from dataset_scripts.core.load.loading import make_builder
 from dataset_scripts.core.builders.published import PublishedSet
+from dataset_scripts.core.card.check import check_card
+from dataset_scripts.core.card.write import new_card, refresh_card
+from dataset_scripts.core.load.loading import make_builder
 from dataset_scripts.core.load.script import PACKAGE, bundled_names, find_script
 
 RNG = np.random.default_rng(29)
@@ -78,7 +78,9 @@ def write_runes(folder, **rows):
         labels = bytes((RNG.permutation(count) % 3).tolist())
         images = struct.pack(">HBBIII", 0, 8, 3, count, 8, 8) + RNG.bytes(count * 64)
         (folder / f"{split}-images-idx3-ubyte.gz").write_bytes(gzip.compress(images))
-        (folder / f"{split}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(struct.pack(">HBBI", 0, 8, 1, count) + labels))
+        (folder / f"{split}-labels-idx1-ubyte.gz").write_bytes(
+            gzip.compress(struct.pack(">HBBI", 0, 8, 1, count) + labels)
+        )
     return str(folder)
 
 
@@ -120,7 +122,11 @@ def test_without_data_the_rows_are_the_published_ones(tmp_path):
     for old, new, fault in [
         ("num_examples: 7", "num_examples: 8", "dataset_info[0].splits: train 8, but train 7 in the script"),
         ("num_examples: 12", "num_examples: 13", "dataset_info[1].splits: train 30, test 13, but train 30, test 12"),
-        ("config_name: short", "config_name: tall", "dataset_info[0]: the script has no configuration tall: leave it out"),
+        (
+            "config_name: short",
+            "config_name: tall",
+            "dataset_info[0]: the script has no configuration tall: leave it out",
+        ),
     ]:
         (found,) = check_card(text.replace(old, new), str(folder))
         assert re.sub(r"^line \d+: ", "", found).startswith(fault)
@@ -139,7 +145,9 @@ def test_a_part_of_the_data_tells_columns_and_all_of_it_bytes(tmp_path):
     assert refresh_card(str(folder)) == text and check_card(text, str(folder)) == []  # the columns stay without data
     whole = write_runes(tmp_path / "whole", train=30, t10k=12)
     full = refresh_card(str(folder), whole)
-    sizes = {split: rows.data.nbytes for split, rows in load_dataset(str(folder), data_dir=whole, transform=None).items()}
+    sizes = {
+        split: rows.data.nbytes for split, rows in load_dataset(str(folder), data_dir=whole, transform=None).items()
+    }
     said = {split: part.num_bytes for split, part in infos_of(full)["long"].splits.items()}
     assert all(abs(said[split] - size) < 0.1 * size for split, size in sizes.items())
     assert infos_of(full)["long"].dataset_size == sum(said.values())
@@ -169,16 +177,28 @@ def test_a_first_card_needs_no_data_where_the_script_tells_the_columns(tmp_path)
 @pytest.mark.parametrize(
     "old, new, fault",
     [
-        ("| test | 10,000 |", "| test | 1,000 |", "train 60,000, test 1,000, but train 60,000, test 10,000 in the script"),
+        (
+            "| test | 10,000 |",
+            "| test | 1,000 |",
+            "train 60,000, test 1,000, but train 60,000, test 10,000 in the script",
+        ),
         ("- 10K<n<100K", "- 1K<n<10K", "size_categories: '1K<n<10K' does not fit the 70,000 rows of dataset_info"),
         ("license: mit", "license: cc0-1.0", "license: 'cc0-1.0', but 'mit' in the script"),
         ("'0': '0'", "'0': zero", "dataset_info.features: label: its classes are not as in the script"),
         ("| `image` |", "| `photo` |", "the columns are photo, label, but image, label in the script"),
-        ("num_examples: 10000", "num_examples: 9999", "dataset_info.splits: train 60,000, test 9,999, but train 60,000"),
+        (
+            "num_examples: 10000",
+            "num_examples: 9999",
+            "dataset_info.splits: train 60,000, test 9,999, but train 60,000",
+        ),
         ("- digits\n- handwriting\n", "", "tags: None is not text"),
         ("tags:\n- digits\n- handwriting\n", "", "there is no list of tags: add some, such as '- faces'"),
         ("tags:\n- digits\n- handwriting\n", "tags: digits\n", "tags: there is no list of tags"),
-        ("- handwriting\n", "- Hand Writing\n", "tags[1]: 'Hand Writing' is not a short word of small letters, digits and -"),
+        (
+            "- handwriting\n",
+            "- Hand Writing\n",
+            "tags[1]: 'Hand Writing' is not a short word of small letters, digits and -",
+        ),
         ("- handwriting\n", f"- {'a' * 40}\n", f"tags[1]: '{'a' * 40}' is not a short word"),
     ],
 )

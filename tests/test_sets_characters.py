@@ -97,7 +97,9 @@ def test_emnist(emnist, assert_as_on_card, name):
 
 def test_emnist_says_what_is_missing(emnist, tmp_path):
     assert len(load_dataset("emnist", data_dir=str(emnist / "packed"))["test"]) == 47  # balanced
-    (tmp_path / "emnist-digits-train-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(np.zeros((1, 28, 28), np.uint8))))
+    (tmp_path / "emnist-digits-train-images-idx3-ubyte.gz").write_bytes(
+        gzip.compress(idx(np.zeros((1, 28, 28), np.uint8)))
+    )
     with pytest.raises(
         DataError, match="holds no emnist-digits-train-labels-idx1-ubyte.gz, neither as a file nor in an archive"
     ):
@@ -113,9 +115,11 @@ def qmnist(tmp_path_factory):
     top = tmp_path_factory.mktemp("qmnist")
     for folder in ("packed", "QMNIST/raw"):
         (top / folder).mkdir(parents=True)
-    for prefix, rows, side, compress, suffix in (("qmnist-train", 60, 28, gzip.compress, "gz"),
-                                                 ("qmnist-test", 10_030, 3, gzip.compress, "gz"),
-                                                 ("xnist", 45, 28, lzma.compress, "xz")):  # fmt: skip
+    for prefix, rows, side, compress, suffix in (
+        ("qmnist-train", 60, 28, gzip.compress, "gz"),
+        ("qmnist-test", 10_030, 3, gzip.compress, "gz"),
+        ("xnist", 45, 28, lzma.compress, "xz"),
+    ):
         labels = RNG.integers(0, 400_000, (rows, 8)).astype(">i4")
         labels[:, 0] = RNG.permutation(rows) % 10
         images = RNG.integers(0, 256, (rows, side, side), np.uint8)
@@ -125,8 +129,15 @@ def qmnist(tmp_path_factory):
     return top
 
 
-@pytest.mark.parametrize("name, folders", [("qmnist", ["packed"]), ("test10k", ["QMNIST"]), ("test50k", ["packed", "QMNIST"]),
-                                           ("nist", ["packed", "QMNIST"])])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, folders",
+    [
+        ("qmnist", ["packed"]),
+        ("test10k", ["QMNIST"]),
+        ("test50k", ["packed", "QMNIST"]),
+        ("nist", ["packed", "QMNIST"]),
+    ],
+)
 def test_qmnist(qmnist, assert_as_on_card, name, folders):
     whats = {"qmnist": {"train": "train", "test": "test"}, "nist": {"train": "nist"}}.get(name, {"test": name})
     for folder in folders:
@@ -178,8 +189,10 @@ def write_usps(folder):
     for name, rows in (("usps", 40), ("usps.t", 25)):
         values = RNG.integers(-1000, 1001, (rows, 256)) / 1000
         labels = RNG.permutation(rows) % 10 + 1
-        lines = [f"{label} " + " ".join(f"{n}:{value:g}" for n, value in enumerate(row, 1)) + " \n"
-                 for label, row in zip(labels, values)]  # fmt: skip
+        lines = [
+            f"{label} " + " ".join(f"{n}:{value:g}" for n, value in enumerate(row, 1)) + " \n"
+            for label, row in zip(labels, values)
+        ]
         (folder / f"{name}.bz2").write_bytes(bz2.compress("".join(lines).encode()))
 
 
@@ -199,14 +212,17 @@ def test_usps(tmp_path, assert_as_on_card):
     assert [sets["test"].features["label"].names[n] for n in sets["test"]["label"]] == [str(int(n) - 1) for n in labels]
 
 
-@pytest.mark.parametrize("line, message", [
-    ("3 " + " ".join(f"{n}:0" for n in range(1, 256)), "line 2 is not a label and the pixels"),
-    ("3 " + " ".join(f"{n}:0" for n in range(2, 258)), "line 2 is not a label and the pixels"),
-    ("3 " + " ".join(f"{n}:nan" for n in range(1, 257)), "line 2 has values from nan"),
-    ("3 " + " ".join(f"{n}:1.5" for n in range(1, 257)), "line 2 has values from 1.5 to 1.5, not -1..1"),
-    ("11 " + " ".join(f"{n}:0" for n in range(1, 257)), "label 11 of image 1 is none of the 10 classes, 1..10"),
-    ("3" * 40_000, "line 2 is not a label"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "line, message",
+    [
+        ("3 " + " ".join(f"{n}:0" for n in range(1, 256)), "line 2 is not a label and the pixels"),
+        ("3 " + " ".join(f"{n}:0" for n in range(2, 258)), "line 2 is not a label and the pixels"),
+        ("3 " + " ".join(f"{n}:nan" for n in range(1, 257)), "line 2 has values from nan"),
+        ("3 " + " ".join(f"{n}:1.5" for n in range(1, 257)), "line 2 has values from 1.5 to 1.5, not -1..1"),
+        ("11 " + " ".join(f"{n}:0" for n in range(1, 257)), "label 11 of image 1 is none of the 10 classes, 1..10"),
+        ("3" * 40_000, "line 2 is not a label"),
+    ],
+)
 def test_usps_names_the_line(tmp_path, line, message):
     good = "1 " + " ".join(f"{n}:-1" for n in range(1, 257))
     (tmp_path / "usps").write_text(f"{good}\n{line}\n")
@@ -233,7 +249,8 @@ def test_omniglot(tmp_path, assert_as_on_card):
             names, alphabets = rows.features["label"].names, rows.features["alphabet"].names
             theirs = unchecked(theirs_of.Omniglot)(tmp_path, background=split == "background")  # in no order
             found = {
-                (theirs._characters[label], file): row for row, (file, label) in enumerate(theirs._flat_character_images)
+                (theirs._characters[label], file): row
+                for row, (file, label) in enumerate(theirs._flat_character_images)
             }
             assert len(rows) == len(theirs) == 9 * len(images[split])
             for row, ((character, file), place) in zip(rows, sorted(found.items())):
@@ -251,8 +268,14 @@ def test_omniglot(tmp_path, assert_as_on_card):
 
 def test_omniglot_has_the_published_number_of_characters():
     builder = builder_of("omniglot", None)
-    counts = [sum(builder.ROWS.values()), len(set(builder.CLASSES)), len({name.split("/")[0] for name in builder.CLASSES})]
-    assert counts == [32_460, 1_623, 50] and builder.ROWS["background"] == 20 * builder.CLASSES.index("Angelic/character01")
+    counts = [
+        sum(builder.ROWS.values()),
+        len(set(builder.CLASSES)),
+        len({name.split("/")[0] for name in builder.CLASSES}),
+    ]
+    assert counts == [32_460, 1_623, 50] and builder.ROWS["background"] == 20 * builder.CLASSES.index(
+        "Angelic/character01"
+    )
 
 
 def write_signs(base, training):
@@ -272,15 +295,22 @@ def write_signs(base, training):
         (folder / f"GT-{kind:05}.csv").write_text("\r\n".join([f"{head};ClassId", *lines]) + "\r\n")
     lines = [sign(base / f"GTSRB/Final_Test/Images/{image:05}.ppm") for image in range(50)]
     kinds = RNG.permutation(50) % 43
-    (base / "GTSRB/Final_Test/Images/GT-final_test.test.csv").write_text("\n".join([head, *lines]) + "\n")  # has no classes
+    (base / "GTSRB/Final_Test/Images/GT-final_test.test.csv").write_text(
+        "\n".join([head, *lines]) + "\n"
+    )  # has no classes
     lines = [f"{line};{kind}" for line, kind in zip(lines, kinds)]
     (base / "GT-final_test.csv").write_text("\n".join([f"{head};ClassId", *lines]) + "\n")
     (base / "GTSRB/Readme-Images.txt").write_text("about the images\n")
     return boxes
 
 
-@pytest.mark.parametrize("name, training, archive", [("final", "Final_Training/Images", "GTSRB_Final_Training_Images"),
-                                                     ("ijcnn2011", "Training", "GTSRB-Training_fixed")])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, training, archive",
+    [
+        ("final", "Final_Training/Images", "GTSRB_Final_Training_Images"),
+        ("ijcnn2011", "Training", "GTSRB-Training_fixed"),
+    ],
+)
 def test_gtsrb(tmp_path, assert_as_on_card, name, training, archive):
     base = tmp_path / "gtsrb"
     boxes = write_signs(base, training)
@@ -339,8 +369,10 @@ def pcam(tmp_path_factory):
     for folder in ("packed", "pcam"):
         (top / folder).mkdir()
     for split, rows in (("train", 18), ("valid", 6), ("test", 8)):
-        arrays = {"x": RNG.integers(0, 256, (rows, 96, 96, 3), np.uint8),
-                  "y": (RNG.permutation(rows) % 2).astype(np.uint8).reshape(rows, 1, 1, 1)}  # fmt: skip
+        arrays = {
+            "x": RNG.integers(0, 256, (rows, 96, 96, 3), np.uint8),
+            "y": (RNG.permutation(rows) % 2).astype(np.uint8).reshape(rows, 1, 1, 1),
+        }
         for key, array in arrays.items():
             path = top / f"pcam/camelyonpatch_level_2_split_{split}_{key}.h5"
             with h5py.File(path, "w") as file:
@@ -360,7 +392,9 @@ def test_pcam(pcam, tmp_path, assert_as_on_card):
             assert_equal(rows, theirs_of.PCAM(pcam, {"validation": "val"}.get(split, split)))
             assert rows.features["label"].names == ["normal", "tumor"]
     assert_as_on_card("pcam", sets["train"])
-    two = load_dataset("pcam", data_dir=str(pcam / "packed"), cache_dir=str(tmp_path / "other"), split="train", num_proc=2)
+    two = load_dataset(
+        "pcam", data_dir=str(pcam / "packed"), cache_dir=str(tmp_path / "other"), split="train", num_proc=2
+    )
     assert two["label"] == load_dataset("pcam", data_dir=str(pcam / "pcam"), split="train")["label"]
 
 
@@ -414,7 +448,9 @@ def test_cats_vs_dogs(tmp_path, save_image, assert_as_on_card):
     for name in ("readme[1].txt", "MSR-LA - 3467.docx"):
         (tmp_path / name).write_bytes(RNG.bytes(50))
     packed = pack(tmp_path, "kagglecatsanddogs_5340", "PetImages")
-    filled = theirs_of.ImageFolder(base, is_valid_file=lambda path: path.endswith(".jpg") and bool(open(path, "rb").read(1)))
+    filled = theirs_of.ImageFolder(
+        base, is_valid_file=lambda path: path.endswith(".jpg") and bool(open(path, "rb").read(1))
+    )
     theirs = list(filled)
     for folder in (base, tmp_path, packed):
         rows = load_dataset("cats_vs_dogs", data_dir=str(folder), split="train")

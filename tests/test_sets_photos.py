@@ -147,7 +147,12 @@ def test_dtd(tmp_path, save_image, assert_as_on_card):
     write(base / "labels/labels_joint_anno.txt", "".join(f"{name} banded lined \n" for name in names))
     write(base / "imdb/imdb.mat", "…")
     pack(base, tmp_path / "packed/dtd-r1.0.1.tar.gz")
-    for folder, partition in ((base, None), (tmp_path / "packed", "1"), (tmp_path / "packed", "10"), (base.parent, "7")):
+    for folder, partition in (
+        (base, None),
+        (tmp_path / "packed", "1"),
+        (tmp_path / "packed", "10"),
+        (base.parent, "7"),
+    ):
         sets = load_dataset("dtd", partition, data_dir=str(folder))
         assert_as_on_card("dtd", sets["train"], partition or "1")
         for split, name in (("train", "train"), ("validation", "val"), ("test", "test")):
@@ -286,7 +291,10 @@ def test_celeba_without_some_lists_and_with_damaged_ones(tmp_path, save_image):
     assert [row["Smiling"] for row in again] == [row["Smiling"] for row in rows]
     for damaged, message in [
         (lines[:-1], "lists 5 images, its first line says 6"),
-        ([*lines[:3], "000002.jpg 1 1", *lines[4:]], "line 4: '000002.jpg 1 1' is not the name of an image and numbers"),
+        (
+            [*lines[:3], "000002.jpg 1 1", *lines[4:]],
+            "line 4: '000002.jpg 1 1' is not the name of an image and numbers",
+        ),
         ([*lines[:3], lines[3].replace("-1", " 0").replace(" 1", " 0"), *lines[4:]], "attributes are -1 or 1"),
         ([*lines[:3], lines[3].replace("000002", "000009"), *lines[4:]], "has no line of image 000002.jpg"),
     ]:
@@ -295,7 +303,9 @@ def test_celeba_without_some_lists_and_with_damaged_ones(tmp_path, save_image):
             load_dataset("celeba", data_dir=str(tmp_path))
 
 
-@pytest.mark.parametrize("name, file", [("celeba", "img_align_celeba.zip"), ("imagenet_1k", "ILSVRC2012_img_train.tar")])
+@pytest.mark.parametrize(
+    "name, file", [("celeba", "img_align_celeba.zip"), ("imagenet_1k", "ILSVRC2012_img_train.tar")]
+)
 def test_what_has_to_be_fetched_by_hand(tmp_path, name, file):
     with pytest.raises(DataError, match=f"{file} has to be fetched by hand.*data_dir="):
         load_dataset(name, cache_dir=str(tmp_path))
@@ -361,9 +371,22 @@ def write_imagenet(root):
         for number in range(1, 13):
             add(archive, f"ILSVRC2012_val_{number:08}.JPEG", jpeg())
     truth = RNG.permutation(np.tile(ids, 3))
-    kinds = [(name, object) for name in ("ILSVRC2012_ID", "WNID", "words", "gloss", "num_children", "children",
-                                         "wordnet_height", "num_train_images")]  # fmt: skip
-    rows = [(number, wnid, WORDS[wnid], "what it is", 0, np.zeros(0), 0, 5) for number, wnid in zip(ids.tolist(), WORDS)]
+    kinds = [
+        (name, object)
+        for name in (
+            "ILSVRC2012_ID",
+            "WNID",
+            "words",
+            "gloss",
+            "num_children",
+            "children",
+            "wordnet_height",
+            "num_train_images",
+        )
+    ]
+    rows = [
+        (number, wnid, WORDS[wnid], "what it is", 0, np.zeros(0), 0, 5) for number, wnid in zip(ids.tolist(), WORDS)
+    ]
     rows.insert(2, (5, "n00001740", "entity", "all", 4, np.array([1, 2, 3, 4]), 3, 0))
     synsets = np.array(rows, kinds)[:, None]
     folder = root / "kit/ILSVRC2012_devkit_t12"
@@ -422,7 +445,9 @@ def test_imagenet_as_on_kaggle(tmp_path, monkeypatch):
     lines = []
     for path, label in theirs["val"].samples:
         shutil.copy(path, data / "val")
-        lines.append(f"{Path(path).stem},{theirs['val'].wnids[label]} 85 1 499 272 {theirs['val'].wnids[label]} 3 4 5 6 \n")
+        lines.append(
+            f"{Path(path).stem},{theirs['val'].wnids[label]} 85 1 499 272 {theirs['val'].wnids[label]} 3 4 5 6 \n"
+        )
     (data / "test").mkdir()
     for number in range(1, 4):
         (data / f"test/ILSVRC2012_test_{number:08}.JPEG").write_bytes(jpeg())
@@ -476,9 +501,15 @@ def test_imagenet_that_cannot_be_right(tmp_path):
 
 
 ROWS = {  # of all splits, as the papers state them
-    "food101": 101_000, "oxford_iiit_pet": 7_349, "dtd": 5_640, "caltech256": 30_607, "fgvc_aircraft": 10_000,
-    "celeba": 202_599, "tiny_imagenet": 120_000, "imagenet_1k": 1_331_167,
-}  # fmt: skip
+    "food101": 101_000,
+    "oxford_iiit_pet": 7_349,
+    "dtd": 5_640,
+    "caltech256": 30_607,
+    "fgvc_aircraft": 10_000,
+    "celeba": 202_599,
+    "tiny_imagenet": 120_000,
+    "imagenet_1k": 1_331_167,
+}
 
 
 @pytest.mark.parametrize("name", ROWS)

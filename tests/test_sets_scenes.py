@@ -16,7 +16,9 @@ from torchvision.transforms.functional import to_tensor
 from dataset_scripts import DataError, load_dataset
 
 RNG = np.random.default_rng(23)
-CATEGORIES = FasterRCNN_MobileNet_V3_Large_FPN_Weights.DEFAULT.meta["categories"]  # of the published ids, with their gaps
+CATEGORIES = FasterRCNN_MobileNet_V3_Large_FPN_Weights.DEFAULT.meta[
+    "categories"
+]  # of the published ids, with their gaps
 COCO_NAMES = {number: name for number, name in enumerate(CATEGORIES) if name not in ("__background__", "N/A")}
 VOC_NAMES = ["aeroplane", "person", "tvmonitor"]
 
@@ -66,8 +68,12 @@ def coco(tmp_path, save_image):
         flat = [5.5, 8.25, 5.5, 8.25, 6.53, 8.25, 6.53, 8.25]  # two objects of the published training set have no area
         boxes[0] |= {"bbox": [5.5, 8.25, 1.03, 0.0], "area": 0.0, "segmentation": [flat]}
         categories = [{"supercategory": "any", "id": number, "name": name} for number, name in COCO_NAMES.items()]
-        for name, found, named in (("instances", boxes, categories), ("captions", captions, None),
-                                   ("person_keypoints", people, categories[:1]), ("stuff", boxes, categories)):  # fmt: skip
+        for name, found, named in (
+            ("instances", boxes, categories),
+            ("captions", captions, None),
+            ("person_keypoints", people, categories[:1]),
+            ("stuff", boxes, categories),
+        ):
             content = {"info": {"year": 2017}, "licenses": [], "images": images, "annotations": found}
             path = base / f"annotations/{name}_{split}2017.json"
             path.parent.mkdir(exist_ok=True)
@@ -84,8 +90,15 @@ def coco_packed(coco, tmp_path):
 
 
 @pytest.mark.parametrize("form", ["coco", "coco_packed"])
-@pytest.mark.parametrize("config, file", [("detection", "instances"), ("instances", "instances"),
-                                          ("keypoints", "person_keypoints"), ("captions", "captions")])  # fmt: skip
+@pytest.mark.parametrize(
+    "config, file",
+    [
+        ("detection", "instances"),
+        ("instances", "instances"),
+        ("keypoints", "person_keypoints"),
+        ("captions", "captions"),
+    ],
+)
 def test_coco_2017(coco, request, assert_as_on_card, form, config, file):
     folder = request.getfixturevalue(form)
     sets = load_dataset("coco_2017", config, data_dir=str(folder))
@@ -105,7 +118,9 @@ def test_coco_2017(coco, request, assert_as_on_card, form, config, file):
             objects = row["objects"]
             names = sets[ours].features["objects"]["category"].feature.names
             assert names == list(COCO_NAMES.values())[: 1 if config == "keypoints" else None]
-            assert [names[place] for place in objects["category"]] == [COCO_NAMES[thing["category_id"]] for thing in told]
+            assert [names[place] for place in objects["category"]] == [
+                COCO_NAMES[thing["category_id"]] for thing in told
+            ]
             boxes = np.reshape([thing["bbox"] for thing in told], (-1, 4))
             assert objects["bbox"].shape == boxes.shape and np.allclose(objects["bbox"], boxes, atol=1e-5)
             assert np.allclose(objects["area"], [thing["area"] for thing in told])
@@ -165,9 +180,11 @@ def write_voc(base, year, splits, first, save_image):
 def voc(tmp_path, save_image):
     """The year 2007 in its two parts and 2012, unpacked into one folder, and the archives."""
     base = tmp_path / "voc"
-    for archive, year, splits, first in (("VOCtrainval_06-Nov-2007", "2007", ("train", "val"), 1),
-                                         ("VOCtest_06-Nov-2007", "2007", ("test",), 20),
-                                         ("VOCtrainval_11-May-2012", "2012", ("train", "val"), 40)):  # fmt: skip
+    for archive, year, splits, first in (
+        ("VOCtrainval_06-Nov-2007", "2007", ("train", "val"), 1),
+        ("VOCtest_06-Nov-2007", "2007", ("test",), 20),
+        ("VOCtrainval_11-May-2012", "2012", ("train", "val"), 40),
+    ):
         write_voc(tmp_path / archive, year, splits, first, save_image)
         pack(tmp_path / f"voc_{year}_packed/{archive}.tar", tmp_path / archive, "VOCdevkit")
         shutil.copytree(tmp_path / archive, base, dirs_exist_ok=True)
@@ -192,7 +209,10 @@ def test_voc(voc, tmp_path, assert_as_on_card, year, packed):
     count = 0
     for ours, split in parts.items():
         for row, (image, told) in zip(boxes[ours], torchvision.datasets.VOCDetection(voc, year, split), strict=True):
-            assert torch.equal(row["image"], to_tensor(image)) and row["image_id"] + ".jpg" == told["annotation"]["filename"]
+            assert (
+                torch.equal(row["image"], to_tensor(image))
+                and row["image_id"] + ".jpg" == told["annotation"]["filename"]
+            )
             things, objects = told["annotation"]["object"], row["objects"]
             for place, thing in enumerate(things):
                 x, y, x2, y2 = (int(thing["bndbox"][side]) for side in ("xmin", "ymin", "xmax", "ymax"))
@@ -231,7 +251,9 @@ def wider(tmp_path, save_image):
             lines.append(name)
             if split == "test":
                 continue
-            faces = [[*map(int, random_box(width, height)), *RNG.integers(0, [3, 2, 2, 2, 3, 2])] for _ in range(number)]
+            faces = [
+                [*map(int, random_box(width, height)), *RNG.integers(0, [3, 2, 2, 2, 3, 2])] for _ in range(number)
+            ]
             if number == 4:
                 faces[0][:4] = [width - 5, -3, 9, 10]
             lines += [str(number), *(" ".join(map(str, face)) + " " for face in faces or [[0] * 10])]
@@ -267,16 +289,23 @@ def test_wider_face(wider, tmp_path, assert_as_on_card):
     assert_as_on_card("wider_face", sets["train"])
 
 
-@pytest.mark.parametrize("old, new, message", [
-    (r"\n4\n", "\nfour\n", r"_gt.txt, line \d+: four is not the number of faces that follow"),
-    (r"\n4\n", "\n40\n", r"line \d+: 40 is not the number of faces that follow"),
-    (r"\n0\n0 ", "\n0\n7 ", "line 2: a count of 0 needs a line of zeros after it"),
-    (r"--Parade/1_", "--Parade/2_", r"line \d+: there is no image 1--Parade/2_Parade_marchingband_1_1.jpg"),
-    (r"\n1\n\d+ ", "\n1\n", r"line 6: '.*' is not x, y, width, height and blur, .*, as whole numbers"),
-    (r"\n1\n(\d+ \d+ \d+ \d+) \d", r"\n1\n\1 3", "line 6: blur is 3, not 0 to 2"),
-    (r"\n1\n\d+ ", "\n1\n900 ", r"line 6: \[900, .*\] \(x, y, width, height\) reaches out of the image"),
-    (r"\n1\n(\d+ \d+) ", r"\n1\n\1 -", r"line 6: \[.*, -\d+, .*\] \(x, y, width, height\) (is not a box in|reaches out of) the"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "old, new, message",
+    [
+        (r"\n4\n", "\nfour\n", r"_gt.txt, line \d+: four is not the number of faces that follow"),
+        (r"\n4\n", "\n40\n", r"line \d+: 40 is not the number of faces that follow"),
+        (r"\n0\n0 ", "\n0\n7 ", "line 2: a count of 0 needs a line of zeros after it"),
+        (r"--Parade/1_", "--Parade/2_", r"line \d+: there is no image 1--Parade/2_Parade_marchingband_1_1.jpg"),
+        (r"\n1\n\d+ ", "\n1\n", r"line 6: '.*' is not x, y, width, height and blur, .*, as whole numbers"),
+        (r"\n1\n(\d+ \d+ \d+ \d+) \d", r"\n1\n\1 3", "line 6: blur is 3, not 0 to 2"),
+        (r"\n1\n\d+ ", "\n1\n900 ", r"line 6: \[900, .*\] \(x, y, width, height\) reaches out of the image"),
+        (
+            r"\n1\n(\d+ \d+) ",
+            r"\n1\n\1 -",
+            r"line 6: \[.*, -\d+, .*\] \(x, y, width, height\) (is not a box in|reaches out of) the",
+        ),
+    ],
+)
 def test_wider_face_that_is_damaged(wider, old, new, message):
     path = wider / "wider_face_split/wider_face_train_bbx_gt.txt"
     text = path.read_text()
@@ -313,8 +342,18 @@ def test_cppe5(tmp_path, save_image, assert_as_on_card):
             save_image(base / f"images/{number}.png", (width, height))
             images.append({"file_name": f"{number}.png", "height": height, "width": width, "id": number})
             for _ in range(2):
-                things.append({"id": len(things), "image_id": number, "bbox": random_box(width, height), "area": 7,
-                               "category_id": len(things) % 5 + 1, "iscrowd": 0, "segmentation": [], "ignore": 0})  # fmt: skip
+                things.append(
+                    {
+                        "id": len(things),
+                        "image_id": number,
+                        "bbox": random_box(width, height),
+                        "area": 7,
+                        "category_id": len(things) % 5 + 1,
+                        "iscrowd": 0,
+                        "segmentation": [],
+                        "ignore": 0,
+                    }
+                )
             if number == first:
                 things[-1]["bbox"] = [width - 4, height - 6, 9, 8]
                 cut[split, number] = [width - 4, height - 6, 4, 6]
@@ -381,11 +420,29 @@ def test_ade20k(ade, tmp_path):
     assert list(load_dataset("ade20k", data_dir=str(ade))) == ["train", "validation"]
 
 
-@pytest.mark.parametrize("name, old, new, message", [
-    ("sceneCategories.txt", "ADE_val_00000002 misc\n", "", "ADE_val_00000002.jpg has no line in sceneCategories.txt"),
-    ("sceneCategories.txt", " misc\n", "\n", "sceneCategories.txt, line 2: 'ADE_train_00000002' is not the name of an"),
-    ("objectInfo150.txt", "\n2\t", "\n3\t", "objectInfo150.txt, line 3: .* is not the class 2 with its name in the"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, old, new, message",
+    [
+        (
+            "sceneCategories.txt",
+            "ADE_val_00000002 misc\n",
+            "",
+            "ADE_val_00000002.jpg has no line in sceneCategories.txt",
+        ),
+        (
+            "sceneCategories.txt",
+            " misc\n",
+            "\n",
+            "sceneCategories.txt, line 2: 'ADE_train_00000002' is not the name of an",
+        ),
+        (
+            "objectInfo150.txt",
+            "\n2\t",
+            "\n3\t",
+            "objectInfo150.txt, line 3: .* is not the class 2 with its name in the",
+        ),
+    ],
+)
 def test_ade20k_that_is_damaged(ade, name, old, new, message):
     text = (ade / name).read_text()
     assert old in text

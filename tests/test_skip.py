@@ -14,15 +14,17 @@ from tfrecord.example_pb2 import BytesList, Example, Feature, Features, FloatLis
 from tfrecord.writer import TFRecordWriter
 
 from dataset_scripts import DataError, load_dataset
-from dataset_scripts.core.formats import json_stream
 from dataset_scripts.core.files.faults import Faults
+from dataset_scripts.core.formats import json_stream
 
 GOOD = 3
 
 
 def png(mode="RGB", size=(40, 30)):
     buffer = io.BytesIO()
-    PIL.Image.fromarray(np.random.default_rng(1).integers(0, 2, (*size[::-1], 3)[: 3 if mode == "RGB" else 2], np.uint8)).save(buffer, "PNG")
+    PIL.Image.fromarray(
+        np.random.default_rng(1).integers(0, 2, (*size[::-1], 3)[: 3 if mode == "RGB" else 2], np.uint8)
+    ).save(buffer, "PNG")
     return buffer.getvalue()
 
 
@@ -32,7 +34,12 @@ def check(tmp_path, caplog, write_data):
 
     def check(layout, files, messages, strip="", **options):
         write_data(files)
-        options = {"data_dir": str(tmp_path / "data"), "split": "train", "cache_dir": str(tmp_path / "cache"), **options}
+        options = {
+            "data_dir": str(tmp_path / "data"),
+            "split": "train",
+            "cache_dir": str(tmp_path / "cache"),
+            **options,
+        }
         with pytest.raises(DataError):
             load_dataset(layout, **options)
         rows = load_dataset(layout, **options, on_error="skip", transform=None)
@@ -79,7 +86,10 @@ COCO = {  # what is wrong with an annotation -> what is said of it
     "no counts": ({"segmentation": {"size": [30, 40], "counts": None}}, "its counts are NoneType"),
     "huge counts": ({"segmentation": {"size": [30, 40], "counts": [10**30]}}, "its counts are not 0 to 1200"),
     "garbage": ({"segmentation": {"size": [30, 40], "counts": "\x01\x02"}}, "not compressed run lengths"),
-    "cut off": ({"segmentation": {"size": [30, 40], "counts": "ooooooooo"}}, "not compressed run lengths, or are cut off"),
+    "cut off": (
+        {"segmentation": {"size": [30, 40], "counts": "ooooooooo"}},
+        "not compressed run lengths, or are cut off",
+    ),
     "compressed too few": ({"segmentation": {"size": [30, 40], "counts": "11"}}, "its counts make 2 pixels"),
     "size": ({"segmentation": {"size": [10**6, 10**6], "counts": [10**12]}}, "its size is"),
     "size of words": ({"segmentation": {"size": "ab", "counts": []}}, "a run-length code has a size"),
@@ -99,7 +109,9 @@ IMAGES = {  # of an image
 
 def test_coco(check):
     files = {f"{good(number)}.png": png() for number in range(GOOD)}
-    images = [{"id": good(number), "file_name": f"{good(number)}.png", "width": 40, "height": 30} for number in range(GOOD)]
+    images = [
+        {"id": good(number), "file_name": f"{good(number)}.png", "width": 40, "height": 30} for number in range(GOOD)
+    ]
     annotations = [{"id": number, "image_id": good(number)} | BOX for number in range(GOOD)]
     for number, (what, (change, _)) in enumerate(COCO.items(), GOOD):
         files[f"{number}.png"] = png()
@@ -110,13 +122,34 @@ def test_coco(check):
         images.append({"id": 1000 + number, "file_name": f"image{number}.png", "width": 40, "height": 30} | change)
     images += [5, None, ["x"], {"id": good(0), "file_name": "good0.png"}]
     annotations += [7, {"id": 5} | BOX, {"image_id": 5.0} | BOX, {"image_id": "nowhere"} | BOX]
-    categories = [{"id": 1, "name": "cat"}, {"id": 2}, {"name": "x"}, {"id": 3, "name": None}, 4, {"id": 1, "name": "dog"}]
+    categories = [
+        {"id": 1, "name": "cat"},
+        {"id": 2},
+        {"name": "x"},
+        {"id": 3, "name": None},
+        4,
+        {"id": 1, "name": "dog"},
+    ]
     files["set.json"] = json.dumps({"images": images, "annotations": annotations, "categories": categories})
     messages = [f"image {what}, annotation .*{message}" for what, (_, message) in COCO.items()]
     messages += [message for _, message in IMAGES.values()]
-    messages += ["an image has no id.*: 5$", "an image has no id.*: None", r"an image has no id.*: \['x'\]", "image id good0 occurs twice"]
-    messages += ["an annotation has no image_id.*: 7$", "an annotation has no image_id.*'id': 5", "an annotation has no image_id.*5.0"]
-    messages += ["annotations of image nowhere, which", "name of category 2 is None", "a category has no id", "name of category 3 is None"]
+    messages += [
+        "an image has no id.*: 5$",
+        "an image has no id.*: None",
+        r"an image has no id.*: \['x'\]",
+        "image id good0 occurs twice",
+    ]
+    messages += [
+        "an annotation has no image_id.*: 7$",
+        "an annotation has no image_id.*'id': 5",
+        "an annotation has no image_id.*5.0",
+    ]
+    messages += [
+        "annotations of image nowhere, which",
+        "name of category 2 is None",
+        "a category has no id",
+        "name of category 3 is None",
+    ]
     lines = check("coco", files, [*messages[:-3], messages[-3], messages[-1]], masks=True)
     assert len(lines) == len(messages) + 2  # a category that is a number, and one of two names
 
@@ -131,10 +164,15 @@ def test_coco_captions(check):
 
 
 ODD_JSON = {  # what json allows and we do not -> what is said of it
-    "deep": ('{"a": ' + "[" * 40 + "]" * 40 + "}", "nested deeper"), "deeper": ('{"a": ' + '[{"]":' * 5000 + "1" + "}]" * 5000 + "}", "nested too deep"),
-    "twice": ('{"a": 1, "a": "]}"}', "'a' occurs twice"), "half": ('{"a": "\\ud800"}', "surrogates"), "digits": ("9" * 5000, "4300 digits"),
-    "large": ('{"a": [1e999, "\\"}]"]}', "too large"), "key": ('{"\\udc00": 1}', "surrogates"), "bytes": ('"\udcff"', "UTF-8"),
-}  # fmt: skip
+    "deep": ('{"a": ' + "[" * 40 + "]" * 40 + "}", "nested deeper"),
+    "deeper": ('{"a": ' + '[{"]":' * 5000 + "1" + "}]" * 5000 + "}", "nested too deep"),
+    "twice": ('{"a": 1, "a": "]}"}', "'a' occurs twice"),
+    "half": ('{"a": "\\ud800"}', "surrogates"),
+    "digits": ("9" * 5000, "4300 digits"),
+    "large": ('{"a": [1e999, "\\"}]"]}', "too large"),
+    "key": ('{"\\udc00": 1}', "surrogates"),
+    "bytes": ('"\udcff"', "UTF-8"),
+}
 
 
 @pytest.mark.parametrize("block", [1, 7, 1 << 20])
@@ -154,7 +192,10 @@ def test_coco_elements_that_are_odd_json(check, monkeypatch, block):
     lines = check("coco", files, [])
     for name, (_, message) in ODD_JSON.items():
         expected = sum(message == other for _, other in ODD_JSON.values()) * 3 + (name == "twice")
-        assert len([line for line in lines if re.search(f"set.json, line \\d+: .*{message}", line)]) == expected, (name, lines)
+        assert len([line for line in lines if re.search(f"set.json, line \\d+: .*{message}", line)]) == expected, (
+            name,
+            lines,
+        )
 
 
 def test_json_lists_of_odd_json(check):
@@ -162,7 +203,11 @@ def test_json_lists_of_odd_json(check):
     files = {f"{good(number)}.png": png() for number in range(GOOD)}
     texts = [text for text, _ in ODD_JSON.values()]
     files["list.json"] = f"[{','.join([*texts, *rows])}]".encode("utf-8", "surrogateescape")
-    assert len(check("csv_list", files, [message for _, message in ODD_JSON.values() if message != "surrogates"], label_column="")) == len(ODD_JSON)
+    assert len(
+        check(
+            "csv_list", files, [message for _, message in ODD_JSON.values() if message != "surrogates"], label_column=""
+        )
+    ) == len(ODD_JSON)
 
 
 def test_json_objects_of_odd_json():
@@ -175,10 +220,16 @@ def test_json_objects_of_odd_json():
 
 def test_yolo(check):
     lines = {
-        "words": ("a cat", "could not convert"), "three": ("0 .1 .1", "3 numbers; a box has 5"), "class": ("1.5 .1 .1 .1 .1", "class 1.5"),
-        "outside": ("0 .9 .9 .5 .5", "reaches out of"), "nan": ("0 nan .1 .1 .1", "is not a box in"), "large": ("123456 .1 .1 .1 .1", "class 123456"),
-        "inf": ("0 inf .1 .1 .1", "reaches out of"), "larger": ("1e300 .1 .1 .1 .1", "class 1000"), "bytes": (b"\xff\xfe\x00", "not UTF-8"),
-    }  # fmt: skip
+        "words": ("a cat", "could not convert"),
+        "three": ("0 .1 .1", "3 numbers; a box has 5"),
+        "class": ("1.5 .1 .1 .1 .1", "class 1.5"),
+        "outside": ("0 .9 .9 .5 .5", "reaches out of"),
+        "nan": ("0 nan .1 .1 .1", "is not a box in"),
+        "large": ("123456 .1 .1 .1 .1", "class 123456"),
+        "inf": ("0 inf .1 .1 .1", "reaches out of"),
+        "larger": ("1e300 .1 .1 .1 .1", "class 1000"),
+        "bytes": (b"\xff\xfe\x00", "not UTF-8"),
+    }
     files, messages = {}, []
     for number in range(GOOD):
         files |= {f"images/{good(number)}.png": png(), f"labels/{good(number)}.txt": "0 .5 .5 .1 .1\n"}
@@ -186,73 +237,144 @@ def test_yolo(check):
         files |= {f"images/{name}.png": png(), f"labels/{name}.txt": line}
         messages.append(f"labels/{name}.txt.*{message}")
     files |= {"images/twice.png": png(), "images/twice.jpg": png()}
-    check("yolo", files, [*messages, "twice.jpg: another image has this stem", "twice.png: another image has this stem"], strip="images/")
+    check(
+        "yolo",
+        files,
+        [*messages, "twice.jpg: another image has this stem", "twice.png: another image has this stem"],
+        strip="images/",
+    )
 
 
 def test_voc(check):
     box = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax></bndbox>"
     text = f"<annotation><object><name>cat</name>{box}</object></annotation>"
     wrong = {
-        "cut": (text[:-5], "cannot be read as xml"), "bytes": (b"\xff\xfe<", "cannot be read as xml"), "root": ("<a/>", "holds <a>"),
-        "deep": ("<annotation>" + "<a>" * 100_000, "cannot be read as xml"), "number": (text.replace("9", "nine"), "xmax is 'nine'"),
-        "nan": (text.replace("9", "nan"), "is not a box in"), "outside": (text.replace("9", "1e9"), "reaches out of"),
-        "name": (text.replace("cat", ""), "object 1 has no name"), "box": (text.replace("bndbox", "box"), "has no bndbox"),
-        "encoding": ('<?xml version="1.0" encoding="klingon"?>' + text, "cannot be read as xml"), "zero": (text + "\0", "cannot be read"),
-        "size": (text.replace("<object>", "<size><width>inf</width><height>nan</height></size><object>"), "size is inf x nan"),
-    }  # fmt: skip
+        "cut": (text[:-5], "cannot be read as xml"),
+        "bytes": (b"\xff\xfe<", "cannot be read as xml"),
+        "root": ("<a/>", "holds <a>"),
+        "deep": ("<annotation>" + "<a>" * 100_000, "cannot be read as xml"),
+        "number": (text.replace("9", "nine"), "xmax is 'nine'"),
+        "nan": (text.replace("9", "nan"), "is not a box in"),
+        "outside": (text.replace("9", "1e9"), "reaches out of"),
+        "name": (text.replace("cat", ""), "object 1 has no name"),
+        "box": (text.replace("bndbox", "box"), "has no bndbox"),
+        "encoding": ('<?xml version="1.0" encoding="klingon"?>' + text, "cannot be read as xml"),
+        "zero": (text + "\0", "cannot be read"),
+        "size": (
+            text.replace("<object>", "<size><width>inf</width><height>nan</height></size><object>"),
+            "size is inf x nan",
+        ),
+    }
     files = {f"JPEGImages/{good(number)}.png": png() for number in range(GOOD)}
     files |= {f"Annotations/{good(number)}.xml": text for number in range(GOOD)}
     for name, (content, _) in wrong.items():
         files |= {f"JPEGImages/{name}.png": png(), f"Annotations/{name}.xml": content}
     files["Annotations/alone.xml"] = text
-    check("voc", files, [*(f"{name}.xml.*{message}" for name, (_, message) in wrong.items()), "there is no image alone"])
+    check(
+        "voc", files, [*(f"{name}.xml.*{message}" for name, (_, message) in wrong.items()), "there is no image alone"]
+    )
 
 
 def test_csv_list(check):
-    faults = ['gone.png,1', '"",1', "good0.png,1", "../good1.png,2", "good0.png", "good1.png,2,3"]
+    faults = ["gone.png,1", '"",1', "good0.png,1", "../good1.png,2", "good0.png", "good1.png,2,3"]
     lines = ["name,image_id", *(f"{good(number)}.png,{good(number)}" for number in range(GOOD)), *faults]
     files = {f"{good(number)}.png": png() for number in range(GOOD)} | {"list.csv": "\n".join(lines) + "\n"}
-    messages = ["there is no image gone.png", "it names no image", "good0.png is listed twice", "leads outside", "1 values, not 2", "3 values, not 2"]
+    messages = [
+        "there is no image gone.png",
+        "it names no image",
+        "good0.png is listed twice",
+        "leads outside",
+        "1 values, not 2",
+        "3 values, not 2",
+    ]
     check("csv_list", files, messages, label_column="")
 
 
 @pytest.mark.parametrize("name", ["list.jsonl", "list.json"])
 def test_json_lists(check, name):
     rows = [{"name": f"{good(number)}.png", "image_id": good(number)} for number in range(GOOD)]
-    texts = [json.dumps(row) for row in rows] + ['{"name": "gone.png"}', "5", '{"name": "good0.png", "image_id": 7}', '{"name": ["x"]}', '{"x": 1}']
+    texts = [json.dumps(row) for row in rows] + [
+        '{"name": "gone.png"}',
+        "5",
+        '{"name": "good0.png", "image_id": 7}',
+        '{"name": ["x"]}',
+        '{"x": 1}',
+    ]
     if name == "list.jsonl":
-        texts += ["{", '{"name": "a", "name": "b"}', '{"x": 1e999}', '{"y": "\\ud800"}', '{"z": ' + "[" * 5000 + "]" * 5000 + "}"]
+        texts += [
+            "{",
+            '{"name": "a", "name": "b"}',
+            '{"x": 1e999}',
+            '{"y": "\\ud800"}',
+            '{"z": ' + "[" * 5000 + "]" * 5000 + "}",
+        ]
     files = {f"{good(number)}.png": png() for number in range(GOOD)}
     files[name] = "\n".join(texts) if name == "list.jsonl" else f"[{', '.join(texts)}]"
-    messages = ["there is no image gone.png", "it is a int, not an object", "the field image_id is 7, and not as in", r"the field name is \['x'\]"]
+    messages = [
+        "there is no image gone.png",
+        "it is a int, not an object",
+        "the field image_id is 7, and not as in",
+        r"the field name is \['x'\]",
+    ]
     messages += ["it names no image"]
     if name == "list.jsonl":
-        messages += ["line 9: .*Expecting property", "line 10: .*'name' occurs twice", "line 11: .*too large", "line 12: .*surrogate", "line 13: .*nested"]
+        messages += [
+            "line 9: .*Expecting property",
+            "line 10: .*'name' occurs twice",
+            "line 11: .*too large",
+            "line 12: .*surrogate",
+            "line 13: .*nested",
+        ]
     check("csv_list", files, messages, label_column="")
 
 
 def test_mask_pairs(check):
     files = {f"{side}/{good(number)}.png": png("L") for side in ("images", "masks") for number in range(GOOD)}
-    files |= {"images/size.png": png("L"), "masks/size.png": png("L", (9, 9)), "images/bytes.png": png("L"), "masks/bytes.png": b"x"}
-    files |= {"images/alone.png": png("L"), "masks/lost.png": png("L"), "images/color.png": png(), "masks/color.png": png()}
-    messages = ["masks/size.png has 9 x 9 pixels", "unreadable image .*masks/bytes.png", "alone.png has no mask", "lost.png has no image"]
+    files |= {
+        "images/size.png": png("L"),
+        "masks/size.png": png("L", (9, 9)),
+        "images/bytes.png": png("L"),
+        "masks/bytes.png": b"x",
+    }
+    files |= {
+        "images/alone.png": png("L"),
+        "masks/lost.png": png("L"),
+        "images/color.png": png(),
+        "masks/color.png": png(),
+    }
+    messages = [
+        "masks/size.png has 9 x 9 pixels",
+        "unreadable image .*masks/bytes.png",
+        "alone.png has no mask",
+        "lost.png has no image",
+    ]
     check("mask_pairs", files, [*messages, "masks/color.png holds colours"])
 
 
 def test_image_pairs(check):
     files = {f"{side}/{good(number)}.png": png() for side in ("low", "high") for number in range(GOOD)}
     files |= {"low/alone.png": png(), "high/lost.png": png(), "low/bytes.png": b"x", "high/bytes.png": png()}
-    check("image_pairs", files, ["alone.png has no target", "lost.png has no input", "unreadable image low/bytes.png|low/bytes.png"])
+    check(
+        "image_pairs",
+        files,
+        ["alone.png has no target", "lost.png has no input", "unreadable image low/bytes.png|low/bytes.png"],
+    )
 
 
 def test_webdataset(check, tmp_path):
     sound = {number: {"png": png(), "cls": b"1", "json": b'{"x": 1}'} for number in range(GOOD)}
     wrong = {
-        "number": ({"cls": b"x"}, "is not the number of a class"), "large": ({"cls": b"999999"}, "class 999999 is not below 10000"),
-        "json": ({"json": b"{"}, "broken json|broken .json"), "list": ({"json": b"[]"}, "list, not an object"), "type": ({"json": b'{"x": "y"}'}, "the field x is 'y'"),
-        "deep": ({"json": b"[" * 5000}, "nested deeper"), "size": ({"json": b'{"x": %d}' % 2**70}, "too large for 64 bits"),
-        "missing": ({"cls": None}, "has no .cls"), "image": ({"png": b"x"}, "unreadable image"), "surrogate": ({"json": b'{"\\udc00": 1}'}, "surrogates"),
-    }  # fmt: skip
+        "number": ({"cls": b"x"}, "is not the number of a class"),
+        "large": ({"cls": b"999999"}, "class 999999 is not below 10000"),
+        "json": ({"json": b"{"}, "broken json|broken .json"),
+        "list": ({"json": b"[]"}, "list, not an object"),
+        "type": ({"json": b'{"x": "y"}'}, "the field x is 'y'"),
+        "deep": ({"json": b"[" * 5000}, "nested deeper"),
+        "size": ({"json": b'{"x": %d}' % 2**70}, "too large for 64 bits"),
+        "missing": ({"cls": None}, "has no .cls"),
+        "image": ({"png": b"x"}, "unreadable image"),
+        "surrogate": ({"json": b'{"\\udc00": 1}'}, "surrogates"),
+    }
     (tmp_path / "data").mkdir()
     with tarfile.open(tmp_path / "data/a.tar", "w") as archive:
         members = {good(number): members for number, members in sound.items()}
@@ -263,7 +385,11 @@ def test_webdataset(check, tmp_path):
                     info = tarfile.TarInfo(f"{name}.{suffix}")
                     info.size = len(content)
                     archive.addfile(info, io.BytesIO(content))
-    check("webdataset", {}, [message if name == "image" else f"sample {name}.*({message})" for name, (_, message) in wrong.items()])
+    check(
+        "webdataset",
+        {},
+        [message if name == "image" else f"sample {name}.*({message})" for name, (_, message) in wrong.items()],
+    )
 
 
 def test_a_yolo_list_that_is_not_utf8(check):
@@ -286,10 +412,14 @@ def test_a_quote_without_an_end(check, row, place):
 
 
 def load(tmp_path, layout, **options):
-    return load_dataset(layout, data_dir=str(tmp_path / "data"), cache_dir=str(tmp_path / "cache"), transform=None, **options)
+    return load_dataset(
+        layout, data_dir=str(tmp_path / "data"), cache_dir=str(tmp_path / "cache"), transform=None, **options
+    )
 
 
-@pytest.mark.parametrize("labels", [np.array([b"a", b"b\xff", b"a", b"\xed\xb0\x80"]), np.array(["a", "\ud800", "a", "\udfff"])])
+@pytest.mark.parametrize(
+    "labels", [np.array([b"a", b"b\xff", b"a", b"\xed\xb0\x80"]), np.array(["a", "\ud800", "a", "\udfff"])]
+)
 def test_array_labels_that_are_no_text(tmp_path, labels):
     (tmp_path / "data").mkdir()
     np.savez(tmp_path / "data/a.npz", x=np.zeros((4, 5, 5), np.uint8), y=labels)
@@ -321,21 +451,32 @@ def test_a_matlab_file_that_is_cut_off(tmp_path, cut, packed, name):
 
 
 def record(**values):
-    kinds = {int: lambda value: Feature(int64_list=Int64List(value=value)), float: lambda value: Feature(float_list=FloatList(value=value))}
+    kinds = {
+        int: lambda value: Feature(int64_list=Int64List(value=value)),
+        float: lambda value: Feature(float_list=FloatList(value=value)),
+    }
     features = {}
     for name, value in values.items():
         value = value if isinstance(value, list) else [value]
-        features[name.replace("__", "/")] = kinds.get(type(value[0]), lambda value: Feature(bytes_list=BytesList(value=value)))(value)
+        features[name.replace("__", "/")] = kinds.get(
+            type(value[0]), lambda value: Feature(bytes_list=BytesList(value=value))
+        )(value)
     return Example(features=Features(feature=features)).SerializeToString()
 
 
 @pytest.mark.parametrize("first", [True, False])
 @pytest.mark.parametrize(
     "change, message",
-    [({"image": 5}, "'image' holds int64, in (most|the) records.* bytes"), ({"image": b"x"}, "has no image: image holds something else"),
-     ({"image": [png(), png()]}, "several images"), ({"label": b"cat"}, "'label' holds bytes"), ({"label": 1.5}, "'label' holds float"),
-     ({"image__source_id": 7}, "'image/source_id' holds int64"), ({"label": 1.5, "odd": 7}, "'label' holds float")],
-)  # fmt: skip
+    [
+        ({"image": 5}, "'image' holds int64, in (most|the) records.* bytes"),
+        ({"image": b"x"}, "has no image: image holds something else"),
+        ({"image": [png(), png()]}, "several images"),
+        ({"label": b"cat"}, "'label' holds bytes"),
+        ({"label": 1.5}, "'label' holds float"),
+        ({"image__source_id": 7}, "'image/source_id' holds int64"),
+        ({"label": 1.5, "odd": 7}, "'label' holds float"),
+    ],
+)
 def test_tfrecord(check, first, change, message):
     sound = [{"image": png(), "label": number, "image__source_id": good(number).encode()} for number in range(GOOD)]
     rows = [sound[0] | {"image__source_id": b"odd"} | change]
@@ -353,10 +494,15 @@ def lists_of(name):
     names = [f"a/{good(number)}" for number in range(GOOD)]
     lines = [*names, "a/gone", names[0], "a/../../../x"]
     if name == "dtd":
-        files = {f"images/{path}.jpg": png() for path in names} | {f"labels/{part}1.txt": "a/good0.jpg\n" for part in ("val", "test")}
+        files = {f"images/{path}.jpg": png() for path in names} | {
+            f"labels/{part}1.txt": "a/good0.jpg\n" for part in ("val", "test")
+        }
         return files | {"labels/train1.txt": "".join(f"{line}.jpg\n" for line in lines)}
     if name == "food101":
-        files = {f"images/{path}.jpg": png() for path in names} | {"meta/classes.txt": "a\nb\n", "meta/test.txt": "a/good0\n"}
+        files = {f"images/{path}.jpg": png() for path in names} | {
+            "meta/classes.txt": "a\nb\n",
+            "meta/test.txt": "a/good0\n",
+        }
         return files | {"meta/train.txt": "\n".join([*lines, "c/good1"])}
     files = {f"data/images/{good(number)}.jpg": png() for number in range(GOOD)} | {"data/variants.txt": "a\n"}
     files |= {f"data/images_variant_{part}.txt": "good0 a\n" for part in ("val", "test")}
@@ -368,7 +514,12 @@ def test_lists_of_named_sets(tmp_path, name):
     for path, content in lists_of(name).items():
         (tmp_path / "data" / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "data" / path).write_bytes(content if isinstance(content, bytes) else content.encode())
-    options = {"data_dir": str(tmp_path / "data"), "split": "train", "cache_dir": str(tmp_path / "cache"), "transform": None}
+    options = {
+        "data_dir": str(tmp_path / "data"),
+        "split": "train",
+        "cache_dir": str(tmp_path / "cache"),
+        "transform": None,
+    }
     with pytest.raises(DataError, match="there is no image|is of no class|is not in"):
         load_dataset(name, **options)
     rows = load_dataset(name, **options, on_error="skip")

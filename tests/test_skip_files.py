@@ -32,7 +32,12 @@ def rows(tmp_path, write_data):
 
     def rows(layout, files, **options):
         write_data(files)
-        options = {"data_dir": str(tmp_path / "data"), "split": "train", "cache_dir": str(tmp_path / "cache"), **options}
+        options = {
+            "data_dir": str(tmp_path / "data"),
+            "split": "train",
+            "cache_dir": str(tmp_path / "cache"),
+            **options,
+        }
         with pytest.raises(DataError):
             load_dataset(layout, **options)
         count = len(load_dataset(layout, **options, on_error="skip", transform=None))
@@ -65,7 +70,15 @@ RECORD = {"file_name": "x.png", "score": 1.5, "tags": ["a"], "inner": {"k": 1}}
 @pytest.mark.parametrize("place", [0, 3, GOOD])
 @pytest.mark.parametrize(
     "change",
-    [{"file_name": 5}, {"score": "a"}, {"score": [1]}, {"score": 2**60 + 1}, {"tags": {"a": 1}}, {"inner": {"k": "a"}}, {"inner": [1]}],
+    [
+        {"file_name": 5},
+        {"score": "a"},
+        {"score": [1]},
+        {"score": 2**60 + 1},
+        {"tags": {"a": 1}},
+        {"inner": {"k": "a"}},
+        {"inner": [1]},
+    ],
     ids=str,
 )
 def test_most_records_decide_on_types(rows, change, place):
@@ -78,8 +91,11 @@ def test_most_records_decide_on_types(rows, change, place):
 
 def test_most_records_decide_in_shards_and_captions(rows, tmp_path):
     samples = {f"g{number}": {"n": number} for number in range(GOOD)}
-    shard = {f"{key}.{kind}": content for key, said in ({"a": {"n": "x"}} | samples).items()
-             for kind, content in (("png", png()), ("json", json.dumps(said).encode()))}  # fmt: skip
+    shard = {
+        f"{key}.{kind}": content
+        for key, said in ({"a": {"n": "x"}} | samples).items()
+        for kind, content in (("png", png()), ("json", json.dumps(said).encode()))
+    }
     count, [line] = rows("webdataset", {"shard-00.tar": packed("tar", shard)})
     assert count == GOOD and "sample a: the field n is 'x'" in line
 
@@ -164,7 +180,9 @@ def test_coco_files_among_others(rows):
     said = [{"id": number, "file_name": f"g{number}.png"} for number in range(GOOD)]
     boxes = [{"id": number, "image_id": number, "category_id": 1, "bbox": [1, 1, 2, 2]} for number in range(GOOD)]
     text = json.dumps({"categories": [{"id": 1, "name": "cat"}], "images": said, "annotations": boxes})
-    count, [line] = rows("coco", images("train/") | images("val/") | {"train.json": text, "val.json": text[:-20]}, split="train")
+    count, [line] = rows(
+        "coco", images("train/") | images("val/") | {"train.json": text, "val.json": text[:-20]}, split="train"
+    )
     assert count == GOOD and "val.json" in line
 
 
@@ -189,11 +207,16 @@ def datum(label):
 
 
 @pytest.mark.parametrize("key", [b"a", b"z"])
-@pytest.mark.parametrize("value", [datum(struct.pack("5B", 0x80, 0xE4, 0x97, 0xD0, 0x12)), b"junk", b""], ids=["label", "junk", "empty"])
+@pytest.mark.parametrize(
+    "value", [datum(struct.pack("5B", 0x80, 0xE4, 0x97, 0xD0, 0x12)), b"junk", b""], ids=["label", "junk", "empty"]
+)
 def test_datums(rows, tmp_path, key, value):
     lmdb = pytest.importorskip("lmdb")
     (tmp_path / "data").mkdir()
-    with lmdb.open(str(tmp_path / "data/x.lmdb"), map_size=1 << 20) as environment, environment.begin(write=True) as write:
+    with (
+        lmdb.open(str(tmp_path / "data/x.lmdb"), map_size=1 << 20) as environment,
+        environment.begin(write=True) as write,
+    ):
         for number in range(GOOD):
             write.put(b"g%d" % number, datum(b"\1"))
         write.put(key, value)

@@ -14,12 +14,12 @@ import safetensors.torch
 
 from dataset_scripts import DataError, load_dataset
 from dataset_scripts.core.image.decode import Frame, decode_image
-from recipes.core.data import splits
 from recipes.core.config import Data
+from recipes.core.data import splits
 from recipes.core.data.data import find_data
 from recipes.core.data.fingerprint import difference, fingerprint
-from recipes.core.errors import UserError
 from recipes.core.data.splits import choose_parts, choose_test
+from recipes.core.errors import UserError
 
 TINY = ["model.name=resnet8", "model.width=8", "data.size=8", "batch=8", "optim.lr=0.01"]
 
@@ -66,7 +66,9 @@ def test_without_splits_a_part_of_each_class_is_held_out(make):
     labels = np.array(load_dataset(str(folder), split="train", transform=None)["label"])
     assert (labels[test.indices] == test.labels).all() and (np.array(test.rows["label"]) == test.labels).all()
     assert test.indices.tolist() != sorted(test.indices[:8].tolist()) + [40, 41, 51]  # not the first of each class
-    assert any("11 of 54 images of split train, 20% of each class, are held out to test on" in note for note in parts.notes)
+    assert any(
+        "11 of 54 images of split train, 20% of each class, are held out to test on" in note for note in parts.notes
+    )
     assert any("holdout has no images of class dog" in note for note in parts.notes)
     again = choose_parts(Data(path=str(folder)))
     assert again.test.indices.tolist() == test.indices.tolist() and parts.data.holdout == 0.2
@@ -86,7 +88,9 @@ def test_validation_steers_and_test_judges(make):
     assert (held.validation.split, len(held.validation), len(held.train), held.test.split) == ("holdout", 2, 6, "test")
     only = choose_parts(Data(path=str(make({"train": tree, "validation": tree}, "only"))))
     assert only.validation is None and only.test.split == "validation" and only.data.test_split == "validation"
-    with pytest.raises(UserError, match="data.holdout=0.2 has no effect: split validation steers the training and test tests it"):
+    with pytest.raises(
+        UserError, match="data.holdout=0.2 has no effect: split validation steers the training and test tests it"
+    ):
         choose_parts(Data(path=str(make({"train": tree, "validation": tree, "test": tree})), holdout=0.2))
 
 
@@ -105,12 +109,17 @@ def test_a_run_with_validation_scores_the_test_once(run_processes, root, make, t
     metrics = json.loads((out / "metrics.json").read_text())
     accuracies = [line["accuracy"] for line in steering]
     best = max(range(len(steering)), key=lambda look: (accuracies[look], -steering[look]["loss"]))
-    assert metrics["validation"]["accuracy"] == max(accuracies) and metrics["validation"]["samples"] == steering[best]["samples"]
+    assert (
+        metrics["validation"]["accuracy"] == max(accuracies)
+        and metrics["validation"]["samples"] == steering[best]["samples"]
+    )
     assert metrics["validation"]["loss"] == steering[best]["loss"]
     ends = [line["samples"] for line in steering if line["samples"] - steering[best]["samples"] >= 2 * 20]
     assert metrics["samples"] == (ends[0] if ends else 120)
     # The weights are those of the best look, not the last: evaluated by themselves, they have its result.
-    run_processes(1, root / "recipes/evaluate.py", str(out), "data.test_split=validation", f"out={tmp_path / 'validation'}")
+    run_processes(
+        1, root / "recipes/evaluate.py", str(out), "data.test_split=validation", f"out={tmp_path / 'validation'}"
+    )
     assert json.loads((tmp_path / "validation/metrics.json").read_text())["accuracy"] == max(accuracies)
     run_processes(1, root / "recipes/evaluate.py", str(out), f"out={tmp_path / 'test'}")
     assert json.loads((tmp_path / "test/metrics.json").read_text())["accuracy"] == metrics["accuracy"]
@@ -132,7 +141,10 @@ def test_the_held_out_rows_are_those_that_evaluation_takes(run_processes, root, 
     assert pq.read_table(tmp_path / "same/predictions.parquet").to_pydict()["row"] == held.indices.tolist()
     shutil.copytree(folder, tmp_path / "copy")
     other = run_processes(1, evaluate, str(out), f"data.path={tmp_path / 'copy'}", f"out={tmp_path / 'all'}")
-    assert "images that the model was trained on: 32 of 32 of its training images that were looked for are in split train" in other.stdout
+    assert (
+        "images that the model was trained on: 32 of 32 of its training images that were looked for are in split train"
+        in other.stdout
+    )
     shutil.copy(folder / "ant/000.png", folder / "ant/999.png")
     changed = run_processes(1, evaluate, str(out), check=False)
     assert changed.returncode == 1 and "has changed since the training (the images)" in changed.stderr
@@ -141,13 +153,19 @@ def test_the_held_out_rows_are_those_that_evaluation_takes(run_processes, root, 
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"train_split": "train[:66%]", "test_split": "train[66%:]"}, "split train[:66%] has no images of class cow, which train[66%:] tests"),
+        (
+            {"train_split": "train[:66%]", "test_split": "train[66%:]"},
+            "split train[:66%] has no images of class cow, which train[66%:] tests",
+        ),
         ({"train_split": "train[:60%]", "test_split": "train[50%:]"}, "share 3 images, rows 15 to 17 of split train"),
         ({"train_split": "train", "test_split": "train"}, "train and train share 30 images"),
         ({"train_split": "train[:20]+train[15:]"}, "train[:20]+train[15:] and train[:20]+train[15:] share 5 images"),
         ({"train_split": "train[30:]"}, "split train[30:] holds no images"),
         ({"train_split": "train[:20]", "test_split": "train[40:50]"}, "split train[40:50] holds no images"),
-        ({"train_split": "train[:50%]", "validation_split": "train[:1]", "test_split": "train[50%:]"}, "share 1 images, rows 0 to 0"),
+        (
+            {"train_split": "train[:50%]", "validation_split": "train[:1]", "test_split": "train[50%:]"},
+            "share 1 images, rows 0 to 0",
+        ),
         ({"validation_split": "train[:50%]"}, "leaves nothing to test on"),
         ({"test_split": "tset"}, 'Unknown split "tset"'),
     ],
@@ -182,7 +200,9 @@ def test_hidden_labels(table):
     parts = choose_parts(Data(path=str(folder)))
     assert parts.classes == ["0", "1", "2"] and parts.test.split == "validation"
     assert "the images of split test have no labels, and are not used" in parts.notes
-    with pytest.raises(UserError, match="labels of split test are hidden or missing; set data.test_split .* or data.holdout=0.2"):
+    with pytest.raises(
+        UserError, match="labels of split test are hidden or missing; set data.test_split .* or data.holdout=0.2"
+    ):
         choose_parts(Data(path=str(folder), test_split="test"))
     with pytest.raises(UserError, match="labels of split test are hidden or missing"):
         choose_test(Data(path=str(folder), test_split="test"), parts.classes)
@@ -190,7 +210,9 @@ def test_hidden_labels(table):
 
 
 def test_a_label_that_is_missing_is_named(table):
-    with pytest.raises(UserError, match=r"split train: row 3 has no label in column label \(1 of 6 have none; -1 counts as hidden\)"):
+    with pytest.raises(
+        UserError, match=r"split train: row 3 has no label in column label \(1 of 6 have none; -1 counts as hidden\)"
+    ):
         choose_parts(Data(path=str(table({"train": ["0", "1", "0", "-1", "1", "1"]}))))
 
 
@@ -205,7 +227,9 @@ def test_the_same_images_in_both_splits(make):
     folder = make({"train": {"ant": 10, "bee": 10}, "test": {"ant": 6, "bee": 6}})
     shutil.copy(folder / "train/bee/004.png", folder / "test/bee/001.png")
     note = next(note for note in find_data(Data(path=str(folder))).notes if "byte for byte" in note)
-    assert note == ("1 of 12 test images that were looked at are training images too, byte for byte (row 7 is row 14 of train)")
+    assert note == (
+        "1 of 12 test images that were looked at are training images too, byte for byte (row 7 is row 14 of train)"
+    )
     for path in (folder / "test").rglob("*.png"):
         shutil.copy(folder / "train" / path.relative_to(folder / "test"), path)
     with pytest.raises(UserError, match="12 of 12 test images .* are training images too"):
@@ -268,7 +292,9 @@ def test_hidden_labels_that_are_empty(tmp_path):
     (tmp_path / "d").mkdir()
     for split, labels in (("train", ["cat", "dog"]), ("test", ["", ""])):
         images = [PIL.Image.new("L", (8, 8), 20 * number) for number in range(2)]
-        datasets.Dataset.from_dict({"image": images, "label": labels}, features).to_parquet(tmp_path / f"d/{split}.parquet")
+        datasets.Dataset.from_dict({"image": images, "label": labels}, features).to_parquet(
+            tmp_path / f"d/{split}.parquet"
+        )
     with pytest.raises(UserError, match="split test has the class '', which is none"):
         choose_parts(Data(path=str(tmp_path / "d")))
 
@@ -278,7 +304,9 @@ def test_held_out_rows_of_data_that_have_a_test_split_now(make):
     parts = choose_parts(Data(path=str(folder)))
     shutil.rmtree(folder)
     make({"train": {"ant": 10, "bee": 10}, "test": {"ant": 2, "bee": 2}})
-    with pytest.raises(UserError, match="has a split test now, which it had not at the training: set data.test_split=test"):
+    with pytest.raises(
+        UserError, match="has a split test now, which it had not at the training: set data.test_split=test"
+    ):
         choose_test(parts.data, parts.classes)
 
 
@@ -288,13 +316,21 @@ def test_class_names_that_differ_between_tables(tmp_path):
         features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=names)})
         images = [PIL.Image.new("L", (8, 8), 20 * number) for number in range(4)]
         (tmp_path / "data").mkdir(exist_ok=True)
-        datasets.Dataset.from_dict({"image": images, "label": ["cat", "dog"] * 2}, features).to_parquet(tmp_path / f"data/{split}.parquet")
-    with pytest.raises(DataError, match="test.parquet: the classes of column label are dog, cat, and those of .*train.parquet are cat, dog"):
+        datasets.Dataset.from_dict({"image": images, "label": ["cat", "dog"] * 2}, features).to_parquet(
+            tmp_path / f"data/{split}.parquet"
+        )
+    with pytest.raises(
+        DataError,
+        match="test.parquet: the classes of column label are dog, cat, and those of .*train.parquet are cat, dog",
+    ):
         load_dataset(str(tmp_path / "data"))
     files = {split: str(tmp_path / f"data/{split}.parquet") for split in ("train", "test")}
     with pytest.raises(DataError, match="the classes of column label are dog, cat"):
         load_dataset("parquet", data_files=files)
-    assert load_dataset("parquet", data_files={"test": files["test"]}, split="test").features["label"].names == ["dog", "cat"]
+    assert load_dataset("parquet", data_files={"test": files["test"]}, split="test").features["label"].names == [
+        "dog",
+        "cat",
+    ]
 
 
 def test_a_fingerprint_sees_every_change(make, save_image):
@@ -314,7 +350,10 @@ def test_a_fingerprint_sees_every_change(make, save_image):
     save_image(folder / "test/cow/0.png")
     (folder / "train/cow").mkdir()
     save_image(folder / "train/cow/0.png")
-    assert difference(before, found())[0] in ("the number of images of the training images", "the names of the classes of the training images")
+    assert difference(before, found())[0] in (
+        "the number of images of the training images",
+        "the names of the classes of the training images",
+    )
 
 
 def test_a_fingerprint_sees_images_that_it_does_not_read(make, save_image):
@@ -348,9 +387,11 @@ def test_ranks_with_different_data_stop(run_processes, root, make, tmp_path):
 def test_data_that_changed_since_a_run_began(run_processes, root, make, tmp_path):
     folder = make({"train": {"ant": 16, "bee": 16}, "test": {"ant": 4, "bee": 4}})
     options = [f"data.path={folder}", *TINY, "epochs=2", "save_every=8", f"out={tmp_path / 'run'}"]
-    killed = "import os\nimport recipes.core.run.checkpoint as c\nsave = c.save\n" \
-             "def once(*args, **kwargs):\n    save(*args, **kwargs)\n    os._exit(9)\nc.save = once\n" \
-             f"import runpy\nrunpy.run_path({str(root / 'recipes/train.py')!r}, run_name='__main__')\n"  # fmt: skip
+    killed = (
+        "import os\nimport recipes.core.run.checkpoint as c\nsave = c.save\n"
+        "def once(*args, **kwargs):\n    save(*args, **kwargs)\n    os._exit(9)\nc.save = once\n"
+        f"import runpy\nrunpy.run_path({str(root / 'recipes/train.py')!r}, run_name='__main__')\n"
+    )
     (tmp_path / "killed.py").write_text(killed)
     assert run_processes(1, tmp_path / "killed.py", *options, check=False).returncode == 9
     first, other = folder / "train/ant/000.png", folder / "train/bee/000.png"
@@ -374,7 +415,9 @@ def test_images_without_labels_train_a_generator(run_processes, root, make, tmp_
     assert json.loads((out / "config.json").read_text())["labels"] == ["image"]
     assert json.loads((out / "metrics.json").read_text())["test_images"] == 8
     assert safetensors.torch.load_file(out / "model.safetensors")
-    refused = run_processes(1, root / "recipes/generate.py", *options[:-1], "flow.guidance=3", f"out={tmp_path / 'no'}", check=False)
+    refused = run_processes(
+        1, root / "recipes/generate.py", *options[:-1], "flow.guidance=3", f"out={tmp_path / 'no'}", check=False
+    )
     assert "flow.guidance=3.0 has no effect: the images are of one class" in refused.stderr
 
 

@@ -75,9 +75,12 @@ def test_processes_streams_and_archives(tmp_path):
     images, labels = made["test"]
     two = load_dataset(str(tmp_path / "data"), split="test", num_proc=2)
     assert len(two.cache_files) == 2
-    for rows in (two, load_dataset(str(tmp_path / "data"), split="test", streaming=True),
-                 load_dataset(str(tmp_path / "packed.zip"), split="test"),
-                 load_dataset(str(tmp_path / "data/stl10_binary.tar.gz"), split="test")):  # fmt: skip
+    for rows in (
+        two,
+        load_dataset(str(tmp_path / "data"), split="test", streaming=True),
+        load_dataset(str(tmp_path / "packed.zip"), split="test"),
+        load_dataset(str(tmp_path / "data/stl10_binary.tar.gz"), split="test"),
+    ):
         for row, image, label in zip(rows, images, labels.tolist(), strict=True):
             assert torch.equal(row["image"], ToTensor()(image.transpose(2, 1, 0))) and row["label"] == label - 1
 

@@ -12,7 +12,15 @@ import pytest
 
 from recipes.core.run import checkpoint
 
-RECIPE = ["model.name=resnet8", "model.width=8", "data.memory_gb=0", "batch=48", "epochs=40", "evaluate_every=40", "save_every=1000000"]  # with data workers
+RECIPE = [
+    "model.name=resnet8",
+    "model.width=8",
+    "data.memory_gb=0",
+    "batch=48",
+    "epochs=40",
+    "evaluate_every=40",
+    "save_every=1000000",
+]  # with data workers
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
 ACCELERATE = ["-m", "accelerate.commands.launch"]
 TWO = ["--config_file", "accelerate_configs/cpu_2.yaml"]
@@ -25,8 +33,15 @@ def start(root):
 
     def run(*command, **variables):
         env = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1", **variables}
-        process = subprocess.Popen([sys.executable, *map(str, command)], env=env, cwd=root, start_new_session=True,
-                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
+        process = subprocess.Popen(
+            [sys.executable, *map(str, command)],
+            env=env,
+            cwd=root,
+            start_new_session=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         started.append(process)
         return process
 
@@ -63,7 +78,11 @@ def at_work(folder, process):
 
 def lines(errors):
     """What is on stderr besides progress bars."""
-    return [line for line in re.split(r"[\r\n]+", errors) if line.strip() and not re.search(r"\d+%\||it/s|image/s|examples/s", line)]
+    return [
+        line
+        for line in re.split(r"[\r\n]+", errors)
+        if line.strip() and not re.search(r"\d+%\||it/s|image/s|examples/s", line)
+    ]
 
 
 # ---- a process that listens

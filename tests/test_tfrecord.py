@@ -13,15 +13,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
-from tfrecord.example_pb2 import (
-    BytesList,
-    Example,
-    Feature,
-    Features,
-    FloatList,
-    Int64List,
-    SequenceExample,
-)
+from tfrecord.example_pb2 import BytesList, Example, Feature, Features, FloatList, Int64List, SequenceExample
 from tfrecord.reader import tfrecord_loader
 from tfrecord.writer import TFRecordWriter
 
@@ -46,7 +38,9 @@ def feature(values):
         return Feature(float_list=FloatList(value=values))
     if values and isinstance(values[0], int):
         return Feature(int64_list=Int64List(value=values))
-    return Feature(bytes_list=BytesList(value=[value.encode() if isinstance(value, str) else value for value in values]))
+    return Feature(
+        bytes_list=BytesList(value=[value.encode() if isinstance(value, str) else value for value in values])
+    )
 
 
 def serialize(row):
@@ -72,9 +66,15 @@ def slim(split, number):
     """A row of TF-slim: labels from 1, 0 is the background."""
     label = number % 4 + 1
     pixels = pixels_of(len(split), number, size=(5 + number % 3, 8))
-    row = {"image/encoded": encode(pixels, "BMP" if number % 2 else "PNG"), "image/class/label": label,
-           "image/class/text": NAMES[label - 1], "image/filename": f"{split}_{number}.JPEG", "image/height": 8,
-           "image/width": 5 + number % 3, "image/object/bbox/xmin": []}  # fmt: skip
+    row = {
+        "image/encoded": encode(pixels, "BMP" if number % 2 else "PNG"),
+        "image/class/label": label,
+        "image/class/text": NAMES[label - 1],
+        "image/filename": f"{split}_{number}.JPEG",
+        "image/height": 8,
+        "image/width": 5 + number % 3,
+        "image/object/bbox/xmin": [],
+    }
     return row, pixels
 
 
@@ -103,8 +103,11 @@ def test_classification_as_of_tf_slim(tmp_path, caplog):
         check_slim(rows, made[split])
         assert rows.features["label"].names == ["background", "tench", "crane (2)", "gold fish", "crane (4)"]
         assert "image_class_text" not in rows.features and rows.features["image_height"] == datasets.Value("int64")
-    theirs = tfrecord_loader(str(tmp_path / "validation-00000-of-00001"), None,
-                             {"image/encoded": "byte", "image/class/label": "int", "image/filename": "byte"})  # fmt: skip
+    theirs = tfrecord_loader(
+        str(tmp_path / "validation-00000-of-00001"),
+        None,
+        {"image/encoded": "byte", "image/class/label": "int", "image/filename": "byte"},
+    )
     ours = sets["validation"].with_format(None).cast_column("image", datasets.Image(decode=False))
     for row, other in zip(ours, theirs, strict=True):
         assert row["image"]["bytes"] == bytes(other["image/encoded"]) and row["label"] == other["image/class/label"][0]
@@ -146,7 +149,9 @@ def test_a_record_that_starts_like_gzip(tmp_path):
     row = serialize({"image": b"\xff\xd8\xff" + b"x" * (500_000 + rest)})
     write(tmp_path / "a.tfrecord", [row])
     assert (tmp_path / "a.tfrecord").read_bytes()[:3] == gzip.compress(b"")[:3]
-    rows = load_dataset(str(tmp_path), split="train").with_format(None).cast_column("image", datasets.Image(decode=False))
+    rows = (
+        load_dataset(str(tmp_path), split="train").with_format(None).cast_column("image", datasets.Image(decode=False))
+    )
     assert len(rows[0]["image"]["bytes"]) == 500_003 + rest
 
 
@@ -174,17 +179,23 @@ def detection(number, orientation=1):
         boxes.append((x, y, rng.randint(1, width - x), rng.randint(1, height - y)))
     labels = [rng.choice([7, 90]) for _ in boxes]
     row = {
-        "image/encoded": encode(pixels, "PNG", exif=exif), "image/width": width, "image/height": height,
-        "image/source_id": str(number), "image/filename": f"{number}.png",
+        "image/encoded": encode(pixels, "PNG", exif=exif),
+        "image/width": width,
+        "image/height": height,
+        "image/source_id": str(number),
+        "image/filename": f"{number}.png",
         "image/object/bbox/xmin": [x / width for x, _, _, _ in boxes],
         "image/object/bbox/ymin": [y / height for _, y, _, _ in boxes],
         "image/object/bbox/xmax": [(x + w) / width for x, _, w, _ in boxes],
         "image/object/bbox/ymax": [(y + h) / height for _, y, _, h in boxes],
-        "image/object/class/label": labels, "image/object/class/text": [{7: "dog", 90: "cat"}[label] for label in labels],
-        "image/object/difficult": [rng.randrange(2) for _ in boxes], "image/object/is_crowd": [rng.randrange(2) for _ in boxes],
-        "image/object/area": [float(w * h) for _, _, w, h in boxes], "image/object/view": ["left"] * len(boxes),
+        "image/object/class/label": labels,
+        "image/object/class/text": [{7: "dog", 90: "cat"}[label] for label in labels],
+        "image/object/difficult": [rng.randrange(2) for _ in boxes],
+        "image/object/is_crowd": [rng.randrange(2) for _ in boxes],
+        "image/object/area": [float(w * h) for _, _, w, h in boxes],
+        "image/object/view": ["left"] * len(boxes),
         "image/object/weights": [0.5] * (len(boxes) + 1),
-    }  # fmt: skip
+    }
     return row, pixels, boxes
 
 
@@ -209,7 +220,9 @@ def test_boxes_as_of_the_object_detection_api(tmp_path, with_map):
         assert ours["image_id"] == str(number) and ours["image_filename"] == f"{number}.png"
         expected = torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
         assert torch.allclose(ours["objects"]["bbox"].as_subclass(torch.Tensor), expected, atol=1e-4)
-        assert ours["objects"]["category"].tolist() == [{7: 0, 90: 1}[label] for label in row["image/object/class/label"]]
+        assert ours["objects"]["category"].tolist() == [
+            {7: 0, 90: 1}[label] for label in row["image/object/class/label"]
+        ]
         for item, key in {"difficult": "difficult", "iscrowd": "is_crowd"}.items():
             assert ours["objects"][item].tolist() == [bool(flag) for flag in row[f"image/object/{key}"]]
         assert ours["objects"]["area"].tolist() == row["image/object/area"]
@@ -229,9 +242,19 @@ def test_boxes_are_turned_with_the_image(tmp_path, orientation):
 
 def test_tensorflow_datasets(tmp_path, caplog):
     folder = tmp_path / "things" / "1.0.0"
-    rows = {split: [{"image": encode(pixels_of(len(split), n)), "label": n % 3 if split != "unlabelled" else -1,
-                     "objects/bbox": [0.0, 1 / 3, 6 / 7, 2 / 3, 1 / 7, 0.0, 2 / 7, 1.0], "objects/label": [1, 0], "id": n}
-                    for n in range(4)] for split in ("train", "test", "unlabelled")}  # fmt: skip
+    rows = {
+        split: [
+            {
+                "image": encode(pixels_of(len(split), n)),
+                "label": n % 3 if split != "unlabelled" else -1,
+                "objects/bbox": [0.0, 1 / 3, 6 / 7, 2 / 3, 1 / 7, 0.0, 2 / 7, 1.0],
+                "objects/label": [1, 0],
+                "id": n,
+            }
+            for n in range(4)
+        ]
+        for split in ("train", "test", "unlabelled")
+    }
     for split, part in rows.items():
         write(folder / f"things-{split}.tfrecord-00000-of-00001", part)
     (folder / "features.json").write_text("{}")
@@ -255,14 +278,34 @@ def test_tensorflow_datasets(tmp_path, caplog):
 def test_any_feature_keeps_its_type(tmp_path):
     photo = [encode(pixels_of(n)) for n in range(4)]
     extreme = [-(2**63), 2**63 - 1, -1, 0]
-    rows = [{"photo": photo[n], "image/class/label": [n, 3], "number": extreme[n], "numbers": extreme[: n + 1], "float": n / 8,
-             "floats": [n / 8] * n, "text": f"größe {n}", "texts": ["ä"] * n, "raw": bytes([200, n]), "raws": [b"\xff"] * n,
-             "a/b": n, "a_b": -n, "image_id": f"x{n}", "image/filename": f"f{n}"} for n in range(4)]  # fmt: skip
+    rows = [
+        {
+            "photo": photo[n],
+            "image/class/label": [n, 3],
+            "number": extreme[n],
+            "numbers": extreme[: n + 1],
+            "float": n / 8,
+            "floats": [n / 8] * n,
+            "text": f"größe {n}",
+            "texts": ["ä"] * n,
+            "raw": bytes([200, n]),
+            "raws": [b"\xff"] * n,
+            "a/b": n,
+            "a_b": -n,
+            "image_id": f"x{n}",
+            "image/filename": f"f{n}",
+        }
+        for n in range(4)
+    ]
     del rows[2]["number"], rows[1]["text"], rows[0]["raw"]
     write(tmp_path / "x.tfrecords", rows)
     loaded = load_dataset(str(tmp_path), split="train")
-    kinds = {"number": datasets.Value("int64"), "float": datasets.Value("float32"), "text": datasets.Value("string"),
-             "raw": datasets.Value("binary")}  # fmt: skip
+    kinds = {
+        "number": datasets.Value("int64"),
+        "float": datasets.Value("float32"),
+        "text": datasets.Value("string"),
+        "raw": datasets.Value("binary"),
+    }
     for name, kind in kinds.items():
         assert loaded.features[name] == kind and loaded.features[f"{name}s"] == datasets.List(kind)
     assert loaded.features["label"] == datasets.List(datasets.ClassLabel(names=["0", "1", "2", "3"]))
@@ -276,7 +319,10 @@ def test_any_feature_keeps_its_type(tmp_path):
 
 
 def test_options_and_labels_of_text(tmp_path):
-    rows = [{"left": encode(pixels_of(n, 0)), "right": encode(pixels_of(n, 1)), "kind": "bc"[n % 2], "label": n} for n in range(5)]
+    rows = [
+        {"left": encode(pixels_of(n, 0)), "right": encode(pixels_of(n, 1)), "kind": "bc"[n % 2], "label": n}
+        for n in range(5)
+    ]
     write(tmp_path / "pairs.tfrec", rows)
     with pytest.raises(DataError, match="left, right hold images: choose one by image="):
         load_dataset(str(tmp_path))
@@ -284,7 +330,9 @@ def test_options_and_labels_of_text(tmp_path):
     assert loaded.features["label"].names == ["b", "c"] and loaded["label"][:] == [0, 1, 0, 1, 0]
     assert list(loaded.features) == ["image", "label", "label_", "left"]
     for n, row in enumerate(loaded):
-        assert torch.equal(row["image"], ToTensor()(pixels_of(n, 1))) and torch.equal(row["left"], ToTensor()(pixels_of(n, 0)))
+        assert torch.equal(row["image"], ToTensor()(pixels_of(n, 1))) and torch.equal(
+            row["left"], ToTensor()(pixels_of(n, 0))
+        )
     with pytest.raises(DataError, match="label='size' is not a feature; there are kind, label, left, right"):
         load_dataset("tfrecord", data_dir=str(tmp_path), label="size")
     with pytest.raises(DataError, match="image='label' holds int64, not encoded images"):
@@ -292,10 +340,14 @@ def test_options_and_labels_of_text(tmp_path):
 
 
 def test_labels_that_texts_do_not_name(tmp_path, caplog):
-    rows = [{"image": encode(pixels_of(n)), "image/class/label": n % 2, "image/class/text": f"no {n}"} for n in range(4)]
+    rows = [
+        {"image": encode(pixels_of(n)), "image/class/label": n % 2, "image/class/text": f"no {n}"} for n in range(4)
+    ]
     write(tmp_path / "a" / "x.tfrecord", rows)
     loaded = load_dataset(str(tmp_path / "a"), split="train")
-    assert loaded.features["label"].names == ["0", "1"] and loaded["image_class_text"][:] == [f"no {n}" for n in range(4)]
+    assert loaded.features["label"].names == ["0", "1"] and loaded["image_class_text"][:] == [
+        f"no {n}" for n in range(4)
+    ]
     assert "image/class/label 0 is called no 0 and no 2" in caplog.text
     (tmp_path / "a" / "labels.txt").write_text("0:roses\n1:tulips\n")
     assert load_dataset(str(tmp_path / "a"), split="train").features["label"].names == ["roses", "tulips"]
@@ -318,7 +370,9 @@ def test_masks(tmp_path, orientation):
         palette.putpalette(random.Random(n).randbytes(768))
         buffer = io.BytesIO()
         palette.save(buffer, "PNG")
-        rows.append({"image/encoded": encode(pixels_of(n), exif=exif), "image/segmentation/class/encoded": buffer.getvalue()})
+        rows.append(
+            {"image/encoded": encode(pixels_of(n), exif=exif), "image/segmentation/class/encoded": buffer.getvalue()}
+        )
     write(tmp_path / "train.tfrecord", rows)
     loaded = load_dataset(str(tmp_path), split="train")
     assert list(loaded.features) == ["image", "mask"]
@@ -326,7 +380,10 @@ def test_masks(tmp_path, orientation):
         turn = (lambda array: np.rot90(array, -1)) if orientation == 6 else (lambda array: array)
         assert torch.equal(row["image"].as_subclass(torch.Tensor), ToTensor()(np.ascontiguousarray(turn(pixels_of(n)))))
         assert np.array_equal(row["mask"].numpy(), turn(masks[n]))
-    write(tmp_path / "train.tfrecord", [{"image": encode(pixels_of(1)), "mask": encode(pixels_of(1, size=(4, 4), channels=1))}])
+    write(
+        tmp_path / "train.tfrecord",
+        [{"image": encode(pixels_of(1)), "mask": encode(pixels_of(1, size=(4, 4), channels=1))}],
+    )
     with pytest.raises(DataError, match="train.tfrecord, record 1: its mask has 4 x 4 pixels, its image has 9 x 7"):
         load_dataset(str(tmp_path))
     write(tmp_path / "train.tfrecord", [{"image": encode(pixels_of(1)), "mask": encode(pixels_of(2))}])
@@ -350,7 +407,9 @@ def test_what_is_no_tfrecord(tmp_path, save_image, caplog):
 
 
 GOOD = {"image": encode(pixels_of(1)), "label": 1}
-BOX = {f"image/object/bbox/{side}": [value] for side, value in {"xmin": 0.1, "ymin": 0.1, "xmax": 0.5, "ymax": 0.5}.items()}
+BOX = {
+    f"image/object/bbox/{side}": [value] for side, value in {"xmin": 0.1, "ymin": 0.1, "xmax": 0.5, "ymax": 0.5}.items()
+}
 
 
 @pytest.mark.parametrize(
@@ -360,21 +419,39 @@ BOX = {f"image/object/bbox/{side}": [value] for side, value in {"xmin": 0.1, "ym
         ({**GOOD, "image": []}, "record 2 has no image: image is not there"),
         ({**GOOD, "image": b"no image"}, "record 2 has no image: image holds something else"),
         ({**GOOD, "label": 1.5}, "record 2: feature 'label' holds float, in the records before it int64"),
-        (SequenceExample(context=Features(feature={}), feature_lists={"feature_list": {"a": {}}}).SerializeToString(),
-         "record 2 is not a tf.train.Example: it is a SequenceExample"),
+        (
+            SequenceExample(
+                context=Features(feature={}), feature_lists={"feature_list": {"a": {}}}
+            ).SerializeToString(),
+            "record 2 is not a tf.train.Example: it is a SequenceExample",
+        ),
         (b"hello", "record 2 is not a tf.train.Example: "),
         (b"\x0a\x0c\x0a\x0a\x0a\x01x\x12\x05\x0a\x03\x12\x01a", "record 2: feature 'x' is not a list of bytes"),
-        (b"\x0a\x0a\x0a\x08\x0a\x01x\x12\x03\x22\x01\x00", "feature 'x' is of kind 4, which is not bytes, float or int64"),
-        ({**GOOD, **BOX, "image/object/bbox/xmax": [0.5, 0.6]}, "record 2: .* don't agree: 1 xmin, 1 ymin, 2 xmax, 1 ymax"),
-        ({**GOOD, **BOX, "image/object/bbox/xmax": [1.5]}, "record 2, object 1: .* reaches out of the image of 9 x 7 pixels"),
+        (
+            b"\x0a\x0a\x0a\x08\x0a\x01x\x12\x03\x22\x01\x00",
+            "feature 'x' is of kind 4, which is not bytes, float or int64",
+        ),
+        (
+            {**GOOD, **BOX, "image/object/bbox/xmax": [0.5, 0.6]},
+            "record 2: .* don't agree: 1 xmin, 1 ymin, 2 xmax, 1 ymax",
+        ),
+        (
+            {**GOOD, **BOX, "image/object/bbox/xmax": [1.5]},
+            "record 2, object 1: .* reaches out of the image of 9 x 7 pixels",
+        ),
         ({**GOOD, **BOX, "image/object/bbox/xmax": [0.0]}, "record 2, object 1: .* is not a box"),
         ({**GOOD, "objects/bbox": [0.1, 0.2, 0.3]}, "record 2: objects/bbox holds 3 numbers, not four a box"),
-        ({**GOOD, **BOX, "image/object/class/label": [1, 2]}, "record 2: it has 1 boxes, but 2 of image/object/class/label"),
+        (
+            {**GOOD, **BOX, "image/object/class/label": [1, 2]},
+            "record 2: it has 1 boxes, but 2 of image/object/class/label",
+        ),
     ],
-)  # fmt: skip
+)
 def test_faulty_records_are_named_and_skipped(tmp_path, caplog, row, message):
     write(tmp_path / "a.tfrecord", [GOOD, row, GOOD])
-    with pytest.raises(DataError, match=f"a.tfrecord, {message}" if message.startswith("record") else message) as caught:
+    with pytest.raises(
+        DataError, match=f"a.tfrecord, {message}" if message.startswith("record") else message
+    ) as caught:
         load_dataset(str(tmp_path))
     assert str(caught.value).count("record 2") == 1
     rows = load_dataset(str(tmp_path), split="train", on_error="skip")
@@ -402,7 +479,9 @@ def test_damaged_files_are_named(tmp_path, packer):
         assert len(load(bytes(changed), split="train", on_error="skip")) == 2
     changed = bytearray(whole)
     changed[size + 1] ^= 64
-    with pytest.raises(DataError, match="record 2: the checksum of its length is wrong: no record after it can be found"):
+    with pytest.raises(
+        DataError, match="record 2: the checksum of its length is wrong: no record after it can be found"
+    ):
         load(bytes(changed))
     assert len(load(bytes(changed), split="train", on_error="skip")) == 1
     for cut in (size + 5, size + 12, 2 * size - 30, 2 * size - 2):
@@ -429,11 +508,16 @@ def test_gzip_that_is_cut_off(tmp_path):
 def test_messages_against_protobuf():
     """Random messages, and each of them damaged: the same features, or a ValueError."""
     rng = random.Random(0)
-    makers = [lambda: rng.randbytes(rng.choice([0, 3, 200])), lambda: struct.unpack("<f", struct.pack("<f", rng.gauss(0, 9)))[0],
-              lambda: rng.choice([0, 1, -1, 127, 128, 2**63 - 1, -(2**63), rng.randrange(10**12)])]  # fmt: skip
+    makers = [
+        lambda: rng.randbytes(rng.choice([0, 3, 200])),
+        lambda: struct.unpack("<f", struct.pack("<f", rng.gauss(0, 9)))[0],
+        lambda: rng.choice([0, 1, -1, 127, 128, 2**63 - 1, -(2**63), rng.randrange(10**12)]),
+    ]
     refused = 0
     for _ in range(300):
-        row = {f"k{n}é" * n: [make() for _ in range(rng.randrange(5))] for n in range(5) for make in [rng.choice(makers)]}
+        row = {
+            f"k{n}é" * n: [make() for _ in range(rng.randrange(5))] for n in range(5) for make in [rng.choice(makers)]
+        }
         data = serialize(row)
         features = parse_example(memoryview(data))
         for name, values in row.items():
@@ -455,8 +539,10 @@ def test_lists_that_are_not_packed():
     loose = b"\x08\x01\x08" + ints[5:15] + b"\x08" + ints[15:]
     floats = b"".join(b"\x0d" + struct.pack("<f", value) for value in (0.5, -2.0))
     entries = {"i": b"\x1a" + bytes([len(loose)]) + loose, "f": b"\x12" + bytes([len(floats)]) + floats}
-    data = b"".join(b"\x0a" + bytes([len(value) + 5]) + b"\x0a\x01" + name.encode() + b"\x12" + bytes([len(value)]) + value
-                    for name, value in entries.items())  # fmt: skip
+    data = b"".join(
+        b"\x0a" + bytes([len(value) + 5]) + b"\x0a\x01" + name.encode() + b"\x12" + bytes([len(value)]) + value
+        for name, value in entries.items()
+    )
     data = b"\x0a" + bytes([len(data)]) + data
     theirs = Example.FromString(data).features.feature
     ours = parse_example(memoryview(data))
@@ -470,7 +556,9 @@ def test_the_card(tmp_path, root, monkeypatch):
     rows = [{"photo": encode(pixels_of(n)), "depth": encode(pixels_of(n, 1)), "kind": "ab"[n]} for n in range(2)]
     write(tmp_path / "path/to/mine/all.tfrecord", rows)
     monkeypatch.chdir(tmp_path)
-    code = re.search(r"```python\n(.*?)```", (root / "dataset_scripts/layouts/tfrecord/README.md").read_text(), re.DOTALL)[1]
+    code = re.search(
+        r"```python\n(.*?)```", (root / "dataset_scripts/layouts/tfrecord/README.md").read_text(), re.DOTALL
+    )[1]
     exec(code, scope := {})
     assert scope["ds"]["train"].features["label"].names == ["a", "b"]
 

@@ -81,14 +81,23 @@ def test_the_run_folder_says_all(train, tmp_path):
     for name in ("curves.png", "confusion.png", "mistakes.png"):
         assert PIL.Image.open(tmp_path / "run" / name).size[0] > 400
     card = (tmp_path / "run" / "README.md").read_text()
-    assert f"out={tmp_path / 'run'}" in card and yaml.safe_load(card.split("---")[1])["pipeline_tag"] == "image-classification"
+    assert (
+        f"out={tmp_path / 'run'}" in card
+        and yaml.safe_load(card.split("---")[1])["pipeline_tag"] == "image-classification"
+    )
     again = train(*SHORT, f"out={tmp_path / 'run'}", check=False)
     assert again.returncode == 1 and "holds a finished run" in again.stderr
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_photos_of_different_size_with_a_torchvision_model(train, photos, tmp_path, workers):
-    options = [f"data.path={photos}", f"data.workers={workers}", "model.name=mobilenet_v3_small", "data.size=32", "batch=8"]
+    options = [
+        f"data.path={photos}",
+        f"data.workers={workers}",
+        "model.name=mobilenet_v3_small",
+        "data.size=32",
+        "batch=8",
+    ]
     train(*options, "augment.flip=0.5", "epochs=2", f"out={tmp_path / 'run'}")
     config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["data"]
     assert (config["size"], config["channels"], config["resize"], config["label"]) == (32, 3, "crop", "label")
@@ -115,7 +124,13 @@ def test_a_script_with_other_columns(train, tmp_path):
         "        for i in ids:\n"
         "            yield i, {'img': np.full((8, 8), i, np.uint8), 'kind': 'ab'[i % 2]}\n"
     )
-    options = [f"data.path={script}", "data.train_split=train[:30]", "data.test_split=train[30:]", "epochs=1", "batch=10"]
+    options = [
+        f"data.path={script}",
+        "data.train_split=train[:30]",
+        "data.test_split=train[30:]",
+        "epochs=1",
+        "batch=10",
+    ]
     missing = train(*options, check=False)
     assert missing.returncode == 1 and "no label column (only img, kind): set data.label" in missing.stderr
     train(*options, "data.label=kind", f"out={tmp_path / 'run'}")
@@ -163,7 +178,9 @@ def test_data_without_images_labels_or_sound_files(train, tmp_path, save_image, 
     broken = photos / "train" / "light" / "5.png"
     broken.write_bytes(broken.read_bytes()[:200])
     for workers in (0, 2):
-        result = train(f"data.path={photos}", f"data.workers={workers}", "batch=8", f"out={tmp_path / 'run'}", check=False)
+        result = train(
+            f"data.path={photos}", f"data.workers={workers}", "batch=8", f"out={tmp_path / 'run'}", check=False
+        )
         assert "(train/light/5.png)" in one_line(result)
 
 
@@ -188,7 +205,7 @@ def test_an_error_on_one_of_two_processes_ends_both(train, photos, tmp_path):
     options = [f"data.path={photos}", "data.size=16", "batch=8", "model.name=resnet8", "data.workers=0", "epochs=1"]
     result = train(*options, f"out={tmp_path / 'run'}", processes=2, check=False)
     assert str(broken.relative_to(photos)) in one_line(result) and "[rank " in one_line(result)
-    assert "recipes/train.py\", line" not in result.stderr  # no traceback of ours; the launcher adds its own
+    assert 'recipes/train.py", line' not in result.stderr  # no traceback of ours; the launcher adds its own
 
 
 def test_every_option_is_read_somewhere(root):

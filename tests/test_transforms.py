@@ -28,7 +28,9 @@ def image(mode: str) -> PIL.Image.Image:
         picture = PIL.Image.new("PA", (7, 5))
         picture.putdata([(int(a), int(b)) for a, b in RNG.integers(0, 256, (35, 2))])
         return picture
-    return rgba.convert("RGB").convert(mode) if mode in ("P", "CMYK", "1", "YCbCr", "HSV", "LAB") else rgba.convert(mode)
+    return (
+        rgba.convert("RGB").convert(mode) if mode in ("P", "CMYK", "1", "YCbCr", "HSV", "LAB") else rgba.convert(mode)
+    )
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "I;16", "I", "F"])
@@ -68,7 +70,9 @@ def test_exif_rotation_is_applied():
     assert tensor.shape == (3, 7, 5) and torch.equal(tensor, tv.ToTensor()(upright))
 
 
-@pytest.mark.parametrize("bad", ["a string", 3, [1, 2], np.zeros(4), np.zeros((1, 2, 3, 4)), np.array([["a"]]), torch.zeros(3, 2, 2)])
+@pytest.mark.parametrize(
+    "bad", ["a string", 3, [1, 2], np.zeros(4), np.zeros((1, 2, 3, 4)), np.array([["a"]]), torch.zeros(3, 2, 2)]
+)
 def test_what_is_no_image_is_refused(bad):
     with pytest.raises(TypeError, match="ToTensor takes"):
         ToTensor()(bad)
@@ -122,7 +126,9 @@ def test_double_transformation_is_refused_and_the_advice_works(digits, operation
     with pytest.raises(TypeError, match=r"no longer an Image.*with_format\(None\)"):
         operation(digits)[3]
     plain = digits.with_format(None)
-    assert torch.equal(operation(plain).with_transform(ToTensor())[3]["image"], ToTensor()(operation(plain)[3]["image"]))
+    assert torch.equal(
+        operation(plain).with_transform(ToTensor())[3]["image"], ToTensor()(operation(plain)[3]["image"])
+    )
 
 
 def test_undecoded_and_twice_transformed_columns_are_refused(digits):
@@ -149,7 +155,9 @@ def test_an_image_edited_in_place_needs_a_copy(tmp_path):
         picture = picture.copy() if copy else picture
         picture.paste(0, (0, 0, 8, 8))
         features = datasets.Features({"image": datasets.Image()})
-        return datasets.Dataset.from_dict({"image": [picture]}, features=features).with_transform(ToTensor())[0]["image"]
+        return datasets.Dataset.from_dict({"image": [picture]}, features=features).with_transform(ToTensor())[0][
+            "image"
+        ]
 
     assert edited(copy=False).max() > 0  # the trap, as it is
     assert edited(copy=True).max() == 0

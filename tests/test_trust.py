@@ -68,7 +68,9 @@ def test_a_script_in_a_folder_of_data_is_not_run(tmp_path, trap, name, content):
     assert Script(path) == find_script(str(path)) == find_script(str(path.parent), trust_script=True)
 
 
-@pytest.mark.parametrize("kind", ["link", "broken link", "link to a folder", "pipe", "the script is a link", "__pycache__ link"])
+@pytest.mark.parametrize(
+    "kind", ["link", "broken link", "link to a folder", "pipe", "the script is a link", "__pycache__ link"]
+)
 def test_what_is_no_plain_file_counts_as_data(tmp_path, trap, kind):
     path = trap(tmp_path / "set" / "set.py")
     code = trap(tmp_path / "elsewhere" / "code.py")
@@ -178,7 +180,11 @@ def test_a_folder_with_the_longest_name_is_data(tmp_path):
 
 def test_errors_of_the_running_script_are_its_own(tmp_path):
     path = tmp_path / "failing.py"
-    for line, error in (("1 / 0", ZeroDivisionError), ("import no_such_module", ModuleNotFoundError), ("open('')", OSError)):
+    for line, error in (
+        ("1 / 0", ZeroDivisionError),
+        ("import no_such_module", ModuleNotFoundError),
+        ("open('')", OSError),
+    ):
         path.write_text(line)
         with pytest.raises(error) as raised:
             load_dataset(str(path))
@@ -187,12 +193,20 @@ def test_errors_of_the_running_script_are_its_own(tmp_path):
 
 def test_the_identity_follows_code_and_data_beside_the_script(tmp_path):
     path = tmp_path / "code" / "reader.py"
-    put(path, b"from .helper import x\nfrom dataset_scripts.layouts.voc import voc\nimport dataset_scripts.layouts.coco.coco\n")
+    put(
+        path,
+        b"from .helper import x\nfrom dataset_scripts.layouts.voc import voc\nimport dataset_scripts.layouts.coco.coco\n",
+    )
     put(path.with_name("helper.py"), b"x = 1\n")
     followed = {source.name for source in sources_of(path)}
     assert {"reader.py", "helper.py", "voc.py", "annotation.py", "coco.py"} <= followed
     states = [find_script(str(path)).identity(None)]
-    for name, content in (("helper.py", b"x = 2\n"), ("images-idx3-ubyte", b"1"), ("images-idx3-ubyte", b"22"), ("a.txt", b"")):
+    for name, content in (
+        ("helper.py", b"x = 2\n"),
+        ("images-idx3-ubyte", b"1"),
+        ("images-idx3-ubyte", b"22"),
+        ("a.txt", b""),
+    ):
         put(path.with_name(name), content)
         states.append(find_script(str(path)).identity(None))
     assert len(set(states)) == len(states)

@@ -19,14 +19,14 @@ from dataset_scripts.core.builders import download as module
 from dataset_scripts.core.builders.source import Source
 from dataset_scripts.core.look.verify import MEMORY, _state, verify
 
-SCRIPT = '''
+SCRIPT = """
 from dataset_scripts.core.builders.published import PublishedSet, Source
 from dataset_scripts.layouts.idx.idx import Idx
 
 class Small(PublishedSet, Idx):
     SOURCES = ({sources})
     ROWS = {{"train": 20}}
-'''
+"""
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -44,7 +44,9 @@ def small(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "PAUSE", 0.01)
     served = tmp_path / "served"
     served.mkdir()
-    pixels = np.random.default_rng(os.getpid()).integers(0, 256, (20, 6, 5), np.uint8)  # of this run: the cache is shared
+    pixels = np.random.default_rng(os.getpid()).integers(
+        0, 256, (20, 6, 5), np.uint8
+    )  # of this run: the cache is shared
     for name, array, magic in (("images-idx3", pixels, 3), ("labels-idx1", np.arange(20, dtype=np.uint8) % 10, 1)):
         header = bytes([0, 0, 8, magic]) + b"".join(size.to_bytes(4, "big") for size in array.shape)
         (served / f"train-{name}-ubyte.gz").write_bytes(gzip.compress(header + array.tobytes()))
@@ -81,7 +83,9 @@ def test_downloads_are_read(small):
     path = downloaded("train-images-idx3-ubyte.gz")
     flip(path)
     report = verify(script)  # the rows come from the cache, and are right
-    assert not report["ok"] and "its sha256 is" in report["files"][path.name] and str(path) in report["files"][path.name]
+    assert (
+        not report["ok"] and "its sha256 is" in report["files"][path.name] and str(path) in report["files"][path.name]
+    )
     assert report["files"]["train-labels-idx1-ubyte.gz"] == "ok"
     path.unlink()
     report = verify(script)

@@ -46,7 +46,13 @@ def voc(tmp_path, save_image):
     """VOCdevkit/VOC2012 with lists for both tasks."""
     rng = np.random.default_rng(14)
     root = tmp_path / "VOCdevkit/VOC2012"
-    for folder in ("Annotations", "SegmentationClass", "SegmentationObject", "ImageSets/Main", "ImageSets/Segmentation"):
+    for folder in (
+        "Annotations",
+        "SegmentationClass",
+        "SegmentationObject",
+        "ImageSets/Main",
+        "ImageSets/Segmentation",
+    ):
         (root / folder).mkdir(parents=True)
     names = [f"2007_{number:06}" for number in range(12)]
     for number, name in enumerate(names):
@@ -63,13 +69,18 @@ def voc(tmp_path, save_image):
             (root / f"ImageSets/{task}/{split}.txt").write_text("".join(f"{name}\n" for name in part))
     for split in ("train", "val"):
         lines = (root / f"ImageSets/Main/{split}.txt").read_text().split()
-        (root / f"ImageSets/Main/aeroplane_{split}.txt").write_text("".join(f"{name} {(-1) ** k: d}\n" for k, name in enumerate(lines)))
+        (root / f"ImageSets/Main/aeroplane_{split}.txt").write_text(
+            "".join(f"{name} {(-1) ** k: d}\n" for k, name in enumerate(lines))
+        )
     return root
 
 
 def test_detection_equals_torchvision(voc, tmp_path, caplog):
     sets = load_dataset(str(voc))
-    assert "read as voc (12 image files, 12 xml files, 6 mask files, 6 instance mask files, with JPEGImages)" in caplog.text
+    assert (
+        "read as voc (12 image files, 12 xml files, 6 mask files, 6 instance mask files, with JPEGImages)"
+        in caplog.text
+    )
     assert list(sets) == ["train", "validation"]
     names = sets["train"].features["objects"]["category"].feature.names
     assert names == CLASSES
@@ -79,11 +90,16 @@ def test_detection_equals_torchvision(voc, tmp_path, caplog):
         for row, (image, told) in zip(sets[ours], expected, strict=True):
             assert torch.equal(row["image"], torchvision.transforms.functional.to_tensor(image))
             objects = told["annotation"].get("object", [])
-            assert row["image_id"] + ".jpg" == told["annotation"]["filename"] and len(row["objects"]["bbox"]) == len(objects)
+            assert row["image_id"] + ".jpg" == told["annotation"]["filename"] and len(row["objects"]["bbox"]) == len(
+                objects
+            )
             for place, thing in enumerate(objects):
                 x, y, x2, y2 = (int(thing["bndbox"][side]) for side in ("xmin", "ymin", "xmax", "ymax"))
                 assert row["objects"]["bbox"][place].tolist() == [x - 1, y - 1, x2 - x + 1, y2 - y + 1]
-                assert names[row["objects"]["category"][place]] == thing["name"] and row["objects"]["pose"][place] == "Left"
+                assert (
+                    names[row["objects"]["category"][place]] == thing["name"]
+                    and row["objects"]["pose"][place] == "Left"
+                )
                 for mark in ("difficult", "truncated"):
                     assert row["objects"][mark][place] == bool(int(thing[mark]))
                 told_parts = thing.get("part", [])
@@ -118,7 +134,9 @@ def test_years_and_the_prefix_of_2011(voc, tmp_path):
     whole = load_dataset(str(voc))
     voc.parent.rename(tmp_path / "TrainVal/VOCdevkit")
     again = load_dataset(str(tmp_path / "TrainVal"))
-    assert {split: rows["image_id"][:] for split, rows in whole.items()} == {split: rows["image_id"][:] for split, rows in again.items()}
+    assert {split: rows["image_id"][:] for split, rows in whole.items()} == {
+        split: rows["image_id"][:] for split, rows in again.items()
+    }
 
 
 def test_without_lists(tmp_path, save_image):
@@ -126,7 +144,9 @@ def test_without_lists(tmp_path, save_image):
     for split in ("train", "valid"):
         for number in range(3):
             save_image(tmp_path / split / f"{number}.png", (30, 20))
-            text = annotation(rng, str(number), 30, 20).replace("</annotation>", f"<object><name>robot</name>{BOX.format(1, 1, 9, 9)}</object></annotation>")
+            text = annotation(rng, str(number), 30, 20).replace(
+                "</annotation>", f"<object><name>robot</name>{BOX.format(1, 1, 9, 9)}</object></annotation>"
+            )
             (tmp_path / split / f"{number}.xml").write_text(text)
     sets = load_dataset(str(tmp_path))
     assert {split: len(rows) for split, rows in sets.items()} == {"train": 3, "validation": 3}
@@ -158,7 +178,9 @@ def test_boxes_turn_with_the_image(tmp_path, orientation):
     PIL.Image.fromarray(stored).save(tmp_path / "JPEGImages/1.png", exif=exif)
     (tmp_path / "Annotations").mkdir()
     size = "<size><width>36</width><height>20</height></size>"
-    (tmp_path / "Annotations/1.xml").write_text(f"<annotation>{size}<object><name>x</name>{BOX.format(6, 4, 16, 9)}</object></annotation>")
+    (tmp_path / "Annotations/1.xml").write_text(
+        f"<annotation>{size}<object><name>x</name>{BOX.format(6, 4, 16, 9)}</object></annotation>"
+    )
     row = load_dataset(str(tmp_path), split="train")[0]
     x, y, width, height = row["objects"]["bbox"][0].int().tolist()
     inside = torch.zeros(36, 20, dtype=torch.bool)
@@ -169,7 +191,9 @@ def test_boxes_turn_with_the_image(tmp_path, orientation):
 def test_masks_turn_with_the_image(tmp_path):
     rng = np.random.default_rng(8)
     stored = np.arange(20 * 36, dtype=np.uint16)
-    stored = np.stack([stored // 256, stored % 256, 0 * stored], -1).reshape(20, 36, 3).astype(np.uint8)  # no two pixels alike
+    stored = (
+        np.stack([stored // 256, stored % 256, 0 * stored], -1).reshape(20, 36, 3).astype(np.uint8)
+    )  # no two pixels alike
     ids = rng.integers(0, 21, (20, 36), np.uint8)
     exif = PIL.Image.Exif()
     exif[0x0112] = 6
@@ -200,8 +224,12 @@ def test_images_without_objects_have_lists_of_the_same_types(voc):
         if isinstance(values, torch.Tensor):
             assert bare[name].dtype == values.dtype and bare[name].shape[1:] == values.shape[1:], name
     assert {name: values.dtype for name, values in bare.items() if isinstance(values, torch.Tensor)} == {
-        "bbox": torch.float32, "category": torch.int64, "difficult": torch.bool, "truncated": torch.bool, "occluded": torch.bool,
-    }  # fmt: skip
+        "bbox": torch.float32,
+        "category": torch.int64,
+        "difficult": torch.bool,
+        "truncated": torch.bool,
+        "occluded": torch.bool,
+    }
     assert bare["pose"] == bare["parts"] == []
 
 
@@ -214,8 +242,9 @@ def test_lists_of_other_tools(voc, caplog):
     (voc / "Annotations/2007_000003.xml").unlink()
     sets = load_dataset(str(voc))
     assert {split: rows["image_id"][:] for split, rows in sets.items()} == {
-        "train": ["2007_000001", "2007_000002"], "test": ["2007_000003"],
-    }  # fmt: skip
+        "train": ["2007_000001", "2007_000002"],
+        "test": ["2007_000003"],
+    }
     assert sets["test"][0]["objects"] is None and "no image of test has an annotation: theirs are None" in caplog.text
     assert "9 images are listed nowhere or have no annotation, and are left out" in caplog.text
     (main / "trainval.txt").write_text("2007_000001\n")
@@ -242,19 +271,43 @@ FIRST = "2007_000001"
 OBJECT = f"<object><name>cat</name>{BOX.format(1, 1, 5, 5)}</object></annotation>"
 CHANGES = {
     "cut off": (lambda root, xml: xml.write_text(xml.read_text()[:-9]), rf"{FIRST}.xml cannot be read as xml"),
-    "entities": (lambda root, xml: xml.write_text('<!DOCTYPE x [<!ENTITY a "b">]><annotation>&a;</annotation>'), rf"{FIRST}.xml cannot be read as xml"),
+    "entities": (
+        lambda root, xml: xml.write_text('<!DOCTYPE x [<!ENTITY a "b">]><annotation>&a;</annotation>'),
+        rf"{FIRST}.xml cannot be read as xml",
+    ),
     "empty": (lambda root, xml: xml.write_text(""), rf"^\S+/Annotations/{FIRST}.xml is empty$"),
     "other root": (lambda root, xml: xml.write_text("<html></html>"), rf"{FIRST}.xml holds <html>"),
-    "no box": (lambda root, xml: replace(xml, "</annotation>", "<object><name>cat</name></object></annotation>"), r"object \d+ \(cat\) has no bndbox"),
-    "no number": (lambda root, xml: replace(xml, "</annotation>", OBJECT.replace("<xmin>1", "<xmin>one")), "xmin is 'one', not a number"),
-    "outside": (lambda root, xml: replace(xml, "</annotation>", OBJECT.replace("<xmax>5", "<xmax>500")), "reaches out of the image"),
+    "no box": (
+        lambda root, xml: replace(xml, "</annotation>", "<object><name>cat</name></object></annotation>"),
+        r"object \d+ \(cat\) has no bndbox",
+    ),
+    "no number": (
+        lambda root, xml: replace(xml, "</annotation>", OBJECT.replace("<xmin>1", "<xmin>one")),
+        "xmin is 'one', not a number",
+    ),
+    "outside": (
+        lambda root, xml: replace(xml, "</annotation>", OBJECT.replace("<xmax>5", "<xmax>500")),
+        "reaches out of the image",
+    ),
     "size": (lambda root, xml: replace(xml, "<width>", "<width>9"), "but the image has"),
-    "mark": (lambda root, xml: replace(xml, "</annotation>", OBJECT.replace("<bndbox>", "<difficult>7</difficult><bndbox>")), "difficult is '7'"),
-    "no image": (lambda root, xml: (root / f"JPEGImages/{FIRST}.jpg").unlink(), rf"train.txt, line 2: there is no image {FIRST}"),
+    "mark": (
+        lambda root, xml: replace(xml, "</annotation>", OBJECT.replace("<bndbox>", "<difficult>7</difficult><bndbox>")),
+        "difficult is '7'",
+    ),
+    "no image": (
+        lambda root, xml: (root / f"JPEGImages/{FIRST}.jpg").unlink(),
+        rf"train.txt, line 2: there is no image {FIRST}",
+    ),
     "no xml": (lambda root, xml: xml.unlink(), rf"train.txt, line 2: {FIRST} has no xml file"),
-    "twice": (lambda root, xml: replace(root / "ImageSets/Main/train.txt", f"{FIRST}\n", f"{FIRST}\n2007_000000\n"), "train.txt, line 3: 2007_000000 is listed twice"),
-    "two stems": (lambda root, xml: shutil.copy(root / f"JPEGImages/{FIRST}.jpg", root / f"JPEGImages/{FIRST}.png"), rf"{FIRST} may be JPEGImages/{FIRST}.jpg or"),
-}  # fmt: skip
+    "twice": (
+        lambda root, xml: replace(root / "ImageSets/Main/train.txt", f"{FIRST}\n", f"{FIRST}\n2007_000000\n"),
+        "train.txt, line 3: 2007_000000 is listed twice",
+    ),
+    "two stems": (
+        lambda root, xml: shutil.copy(root / f"JPEGImages/{FIRST}.jpg", root / f"JPEGImages/{FIRST}.png"),
+        rf"{FIRST} may be JPEGImages/{FIRST}.jpg or",
+    ),
+}
 
 
 @pytest.mark.parametrize("what", CHANGES)
@@ -272,20 +325,37 @@ def test_faults(voc, what, caplog):
 def test_given_classes(voc):
     with pytest.raises(DataError, match=r"object \d+ \(\w+\): it is none of the classes cat, dog"):
         load_dataset("voc", data_dir=str(voc), classes=["cat", "dog"])
-    assert load_dataset("voc", data_dir=str(voc), classes=CLASSES[::-1], split="train").features["objects"]["category"].feature.names == CLASSES[::-1]
+    assert (
+        load_dataset("voc", data_dir=str(voc), classes=CLASSES[::-1], split="train")
+        .features["objects"]["category"]
+        .feature.names
+        == CLASSES[::-1]
+    )
 
 
 def test_the_example_of_the_card(voc, root):
-    example = re.findall(r"```python\n(.*?)```", (root / "dataset_scripts/layouts/voc/README.md").read_text(), re.DOTALL)[1]
+    example = re.findall(
+        r"```python\n(.*?)```", (root / "dataset_scripts/layouts/voc/README.md").read_text(), re.DOTALL
+    )[1]
     scope = {}
-    exec(example.replace("path/to/VOC2012", str(voc)).replace("ds[0]", "next(row for row in ds if len(row['objects']['bbox']))"), scope)
-    assert scope["picture"].shape == scope["row"]["image"].shape and not torch.equal(scope["picture"], scope["row"]["image"])
+    exec(
+        example.replace("path/to/VOC2012", str(voc)).replace(
+            "ds[0]", "next(row for row in ds if len(row['objects']['bbox']))"
+        ),
+        scope,
+    )
+    assert scope["picture"].shape == scope["row"]["image"].shape and not torch.equal(
+        scope["picture"], scope["row"]["image"]
+    )
 
 
 HOSTILE = {  # what some 10 MB of an xml hold -> what is said of them
     "nested": (b"<annotation>" + b"<a>" * 3_300_000, "nested deeper than 32"),
     "elements": (b"<annotation>" + b"<a/>" * 2_500_000 + b"</annotation>", "more than 200,000 elements"),
-    "attributes": (b"<annotation " + b" ".join(b'a%d=""' % n for n in range(900_000)) + b"/>", "more than 200,000 attributes"),
+    "attributes": (
+        b"<annotation " + b" ".join(b'a%d=""' % n for n in range(900_000)) + b"/>",
+        "more than 200,000 attributes",
+    ),
     "utf-16": (("<annotation>" + "<a/>" * 1_300_000 + "</annotation>").encode("utf-16"), "more than 200,000 elements"),
 }
 
@@ -306,5 +376,7 @@ try:
 except DataError as error:
     print(error, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, sep="|")
 """
-    said, memory = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split("|")
+    said, memory = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split("|")
     assert re.search(f"a.xml cannot be read as xml: .*{message}", said) and int(memory) < 150 << 10

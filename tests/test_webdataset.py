@@ -36,9 +36,11 @@ def write_shard(path, members):
 def sample(rng, number, key=None):
     key = key or f"{number:04}"
     return {
-        f"{key}.png": png(rng, (5 + number % 4, 6)), f"{key}.cls": str(number * 3 % 7).encode(), f"{key}.txt": f"« {number} »\n".encode(),
+        f"{key}.png": png(rng, (5 + number % 4, 6)),
+        f"{key}.cls": str(number * 3 % 7).encode(),
+        f"{key}.txt": f"« {number} »\n".encode(),
         f"{key}.json": json.dumps({"width": number, "tags": ["a", "b"][: number % 3], "ok": number % 2 == 0}).encode(),
-    }  # fmt: skip
+    }
 
 
 @pytest.fixture
@@ -112,7 +114,9 @@ def test_several_images_and_names_of_classes(tmp_path):
 
 def test_class_folders_in_a_tar_are_class_folders(tmp_path, caplog):
     rng = np.random.default_rng(3)
-    write_shard(tmp_path / "photos.tar", {f"{name}/{number}.png": png(rng) for name in ("cat", "dog") for number in range(2)})
+    write_shard(
+        tmp_path / "photos.tar", {f"{name}/{number}.png": png(rng) for name in ("cat", "dog") for number in range(2)}
+    )
     rows = load_dataset(str(tmp_path / "photos.tar"), split="train")
     assert rows.features["label"].names == ["cat", "dog"] and "read as image_folder" in caplog.text
 
@@ -137,12 +141,18 @@ def test_class_folders_in_a_tar_are_class_folders(tmp_path, caplog):
 @pytest.mark.parametrize("kind", ["tar", "tar.gz"])
 def test_faults(tmp_path, kind, change, message, caplog):
     rng = np.random.default_rng(4)
-    members = {name: content for number in range(3) for name, content in (sample(rng, number) | change).items()
-               if name.startswith(f"{number:04}")}  # fmt: skip
+    members = {
+        name: content
+        for number in range(3)
+        for name, content in (sample(rng, number) | change).items()
+        if name.startswith(f"{number:04}")
+    }
     write_shard(tmp_path / f"a.{kind}", {name: content for name, content in members.items() if content is not None})
     if kind == "tar":
         message = message.replace("0001.png and 0001.jpg", "0001.jpg and 0001.png")  # sorted
-    with pytest.raises(DataError, match=re.escape(f"a.{kind}: sample 0001{' ' if message.startswith('has') else ': '}{message}")):
+    with pytest.raises(
+        DataError, match=re.escape(f"a.{kind}: sample 0001{' ' if message.startswith('has') else ': '}{message}")
+    ):
         load_dataset(str(tmp_path))
     rows = load_dataset(str(tmp_path), split="train", on_error="skip")
     assert message in caplog.text and "1 skipped, such as:" in caplog.text
@@ -154,11 +164,15 @@ def test_fields_of_different_types(tmp_path, value):
     rng = np.random.default_rng(4)
     first, second = sample(rng, 0), sample(rng, 1) | {"0001.json": value}
     write_shard(tmp_path / "one/a.tar", first | second)
-    with pytest.raises(DataError, match=r"one/a.tar: sample 0001: the field width is .*, and not as in .*a.tar: sample 0000"):
+    with pytest.raises(
+        DataError, match=r"one/a.tar: sample 0001: the field width is .*, and not as in .*a.tar: sample 0000"
+    ):
         load_dataset(str(tmp_path / "one"))
     write_shard(tmp_path / "two/a.tar", first)
     write_shard(tmp_path / "two/b.tar", second)
-    with pytest.raises(DataError, match="two/b.tar: sample 0001: the field width is .*, and not as in .*two/a.tar: sample 0000"):
+    with pytest.raises(
+        DataError, match="two/b.tar: sample 0001: the field width is .*, and not as in .*two/a.tar: sample 0000"
+    ):
         load_dataset(str(tmp_path / "two"))
 
 
@@ -190,7 +204,10 @@ def test_shards_without_sidecars(tmp_path, caplog):
     assert list(rows.features) == ["image", "image_id"] and rows["image_id"][:] == ["00", "01", "02", "10", "11", "12"]
     rows = load_dataset(str(tmp_path / "classes"), split="train")  # a tar a class, as ImageNet has it
     assert rows.features["label"].names == ["n00", "n01"] and rows["label"][:] == [0] * 3 + [1] * 3
-    write_shard(tmp_path / "pairs/a.tar", {f"{number}.{side}.png": png(rng) for number in range(3) for side in ("input", "label")})
+    write_shard(
+        tmp_path / "pairs/a.tar",
+        {f"{number}.{side}.png": png(rng) for number in range(3) for side in ("input", "label")},
+    )
     rows = load_dataset(str(tmp_path / "pairs"), split="train")
     assert "read as webdataset (1 tar shards of 3 samples, with input, label_image images each)" in caplog.text
     assert list(rows.features) == ["input", "label_image", "image_id"]
@@ -211,8 +228,11 @@ def test_texts_that_are_boxes_and_texts_that_are_captions(tmp_path, caplog):
     captions = [b"3 cats, 0.5 dogs", b"", "« 1 0.5 0.25 »".encode()]
     for kind, texts in (("boxes", labels), ("captions", captions)):
         for name in ("a.tar", "b-000.tar.gz"):
-            members = {f"{number}.{suffix}": content for number, text in enumerate(texts)
-                       for suffix, content in (("png", png(rng, (20, 16))), ("txt", text))}  # fmt: skip
+            members = {
+                f"{number}.{suffix}": content
+                for number, text in enumerate(texts)
+                for suffix, content in (("png", png(rng, (20, 16))), ("txt", text))
+            }
             write_shard(tmp_path / f"{kind}-{name[0]}/{name}", members)
     for name in ("boxes-a", "boxes-b"):
         rows = load_dataset(str(tmp_path / name), split="train")
@@ -227,16 +247,33 @@ def test_texts_that_are_boxes_and_texts_that_are_captions(tmp_path, caplog):
 def test_labels_and_captions_as_they_are(tmp_path):
     """Labels with gaps stay what they are, a caption may be empty, a label in json is one, too."""
     rng = np.random.default_rng(7)
-    write_shard(tmp_path / "a/a.tar", {name: content for number in range(3) for name, content in
-                {f"{number}.png": png(rng), f"{number}.cls": b" %d\n" % (number * 4), f"{number}.txt": b"x" * number}.items()})  # fmt: skip
+    write_shard(
+        tmp_path / "a/a.tar",
+        {
+            name: content
+            for number in range(3)
+            for name, content in {
+                f"{number}.png": png(rng),
+                f"{number}.cls": b" %d\n" % (number * 4),
+                f"{number}.txt": b"x" * number,
+            }.items()
+        },
+    )
     (tmp_path / "a/classes.txt").write_text("too\nfew\n")
     rows = load_dataset(str(tmp_path / "a"), split="train")
     assert rows["label"][:] == [0, 4, 8] and rows.features["label"].names == list("012345678")
     assert rows["caption"][:] == ["", "x", "xx"]
     for shard, name in enumerate(("cat", "ant")):
-        write_shard(tmp_path / f"b/{shard}.tar", {"x/0.png": png(rng), "x/0.json": json.dumps({"label": name, "image": 5}).encode()})
+        write_shard(
+            tmp_path / f"b/{shard}.tar",
+            {"x/0.png": png(rng), "x/0.json": json.dumps({"label": name, "image": 5}).encode()},
+        )
     rows = load_dataset(str(tmp_path / "b"), split="train")
-    assert rows.features["label"].names == ["ant", "cat"] and rows["label"][:] == [1, 0] and rows["json_image"][:] == [5, 5]
+    assert (
+        rows.features["label"].names == ["ant", "cat"]
+        and rows["label"][:] == [1, 0]
+        and rows["json_image"][:] == [5, 5]
+    )
     assert rows["image_id"][:] == ["x/0"] * 2
 
 
@@ -255,7 +292,9 @@ def test_a_shard_that_is_cut_off(shards):
 
 
 def test_the_example_of_the_card(shards, tmp_path, monkeypatch, root):
-    code = re.search(r"```python\n(.*?)```", (root / "dataset_scripts/layouts/webdataset/README.md").read_text(), re.DOTALL).group(1)
+    code = re.search(
+        r"```python\n(.*?)```", (root / "dataset_scripts/layouts/webdataset/README.md").read_text(), re.DOTALL
+    ).group(1)
     (tmp_path / "path/to").mkdir(parents=True)
     shards.rename(tmp_path / "path/to/shards")
     monkeypatch.chdir(tmp_path)

@@ -23,7 +23,9 @@ def write_scene(rng, save_image, image, label, count=3):
         (x, x2), (y, y2) = np.sort(rng.uniform(0, width, 2)), np.sort(rng.uniform(0, height, 2))
         category = int(rng.integers(0, 3))
         boxes.append([category, x, y, x2 - x, y2 - y])
-        lines.append(f"{category} {(x + x2) / 2 / width:.7f} {(y + y2) / 2 / height:.7f} {(x2 - x) / width:.7f} {(y2 - y) / height:.7f}")
+        lines.append(
+            f"{category} {(x + x2) / 2 / width:.7f} {(y + y2) / 2 / height:.7f} {(x2 - x) / width:.7f} {(y2 - y) / height:.7f}"
+        )
     if count:
         label.write_text("\n".join(lines) + "\n")
     return boxes
@@ -38,9 +40,13 @@ def scenes(tmp_path, save_image):
         for number in numbers:
             image = tmp_path / "set/images" / split / f"{number:02}.jpg"
             label = tmp_path / "set/labels" / split / f"{number:02}.txt"
-            found[f"{number:02}"] = write_scene(rng, save_image, image, label, count=0 if number in (2, 5) else number % 3 + 1)
+            found[f"{number:02}"] = write_scene(
+                rng, save_image, image, label, count=0 if number in (2, 5) else number % 3 + 1
+            )
     (tmp_path / "set/labels/train/02.txt").write_text("")
-    (tmp_path / "set/data.yaml").write_text(f"path: /content/datasets/set\ntrain: images/train\nval: images/val\nnc: 3\nnames: {NAMES}\n")
+    (tmp_path / "set/data.yaml").write_text(
+        f"path: /content/datasets/set\ntrain: images/train\nval: images/val\nnc: 3\nnames: {NAMES}\n"
+    )
     return found
 
 
@@ -70,7 +76,9 @@ def test_folders_of_roboflow_lists_and_names_with_ids(scenes, tmp_path):
             (root / kind / split).rename(root / folder / kind)
     shutil.rmtree(root / "images")
     shutil.rmtree(root / "labels")
-    (root / "data.yaml").write_text("train: ../train/images\nval: ../valid/images\nnames:\n  0: person\n  1: bicycle\n  2: car\n")
+    (root / "data.yaml").write_text(
+        "train: ../train/images\nval: ../valid/images\nnames:\n  0: person\n  1: bicycle\n  2: car\n"
+    )
     sets = load_dataset(str(root))
     assert {split: len(rows) for split, rows in sets.items()} == {"train": 8, "validation": 4}
     for rows in sets.values():
@@ -95,7 +103,11 @@ def test_darknet(scenes, tmp_path):
 def test_without_a_yaml(scenes, tmp_path):
     (tmp_path / "set/data.yaml").unlink()
     sets = load_dataset(str(tmp_path / "set"))
-    assert list(sets) == ["train", "validation"] and sets["train"].features["objects"]["category"].feature.names == ["0", "1", "2"]
+    assert list(sets) == ["train", "validation"] and sets["train"].features["objects"]["category"].feature.names == [
+        "0",
+        "1",
+        "2",
+    ]
     (tmp_path / "set/classes.txt").write_text("\n".join(NAMES))
     sets = load_dataset(str(tmp_path / "set"))
     assert sets["train"].features["objects"]["category"].feature.names == NAMES
@@ -141,7 +153,9 @@ def test_fractions_are_of_the_image_as_shown(tmp_path, orientation):
     shown = np.asarray(PIL.ImageOps.exif_transpose(PIL.Image.open(tmp_path / "1.png")))[..., 0] > 0
     (y, x), (bottom, right) = np.argwhere(shown).min(0), np.argwhere(shown).max(0) + 1
     height, width = shown.shape
-    (tmp_path / "1.txt").write_text(f"0 {(x + right) / 2 / width} {(y + bottom) / 2 / height} {(right - x) / width} {(bottom - y) / height}\n")
+    (tmp_path / "1.txt").write_text(
+        f"0 {(x + right) / 2 / width} {(y + bottom) / 2 / height} {(right - x) / width} {(bottom - y) / height}\n"
+    )
     row = load_dataset("yolo", data_dir=str(tmp_path), split="train")[0]
     assert np.allclose(row["objects"]["bbox"], [[x, y, right - x, bottom - y]], atol=1e-4)
 
@@ -177,7 +191,9 @@ def test_faults_of_a_line(tmp_path, save_image, line, message, caplog):
     with pytest.raises(DataError, match=message):
         load_dataset(folder)
     rows = load_dataset(folder, split="train", on_error="skip")
-    assert rows["image_id"][:] == ["images/2"] and "1 skipped, such as:" in caplog.text and re.search(message, caplog.text)
+    assert (
+        rows["image_id"][:] == ["images/2"] and "1 skipped, such as:" in caplog.text and re.search(message, caplog.text)
+    )
 
 
 @pytest.mark.parametrize(
@@ -194,7 +210,10 @@ def test_faults_of_a_line(tmp_path, save_image, line, message, caplog):
         ("train: images\nnames: [a, 2024-13-45]\n", "data.yaml, line 2: month must be in 1..12"),
         ("train: images\nnames: " + "[" * 10_000, "data.yaml, line 2: it is nested more than 100 levels deep"),
         ("train: images\nnames: [a]\nkpt_shape: [0, 3]\n", r"data.yaml: kpt_shape is not \[how many, 2 or 3\]"),
-        ("train: images\nnames: !!python/object/apply:os.getcwd []\n", "data.yaml, line 2: the tag .* is not read here"),
+        (
+            "train: images\nnames: !!python/object/apply:os.getcwd []\n",
+            "data.yaml, line 2: the tag .* is not read here",
+        ),
     ],
 )
 def test_faults_of_the_description(tmp_path, save_image, yaml, message):
@@ -235,7 +254,9 @@ def test_two_images_of_one_stem(tmp_path, save_image):
 
 
 def test_the_example_of_the_card(scenes, tmp_path, root):
-    example = re.findall(r"```python\n(.*?)```", (root / "dataset_scripts/layouts/yolo/README.md").read_text(), re.DOTALL)[1]
+    example = re.findall(
+        r"```python\n(.*?)```", (root / "dataset_scripts/layouts/yolo/README.md").read_text(), re.DOTALL
+    )[1]
     scope = {}
     exec(example.replace("path/to/set", str(tmp_path / "set")), scope)
     assert all(torch.isfinite(loss) for loss in scope["losses"].values())

@@ -47,13 +47,21 @@ def lead(launch: dict) -> str | None:
     ranks = {}
     for rank in map(str, range(launch["processes"])):
         if (pid := os.fork()) == 0:
-            os.environ.update(RANK=rank, LOCAL_RANK=rank, WORLD_SIZE=world, LOCAL_WORLD_SIZE=world, MASTER_ADDR="127.0.0.1",
-                              MASTER_PORT=str(meeting.getsockname()[1]), TORCHELASTIC_RUN_ID="none",
-                              TORCHELASTIC_USE_AGENT_STORE="True")
+            os.environ.update(
+                RANK=rank,
+                LOCAL_RANK=rank,
+                WORLD_SIZE=world,
+                LOCAL_WORLD_SIZE=world,
+                MASTER_ADDR="127.0.0.1",
+                MASTER_PORT=str(meeting.getsockname()[1]),
+                TORCHELASTIC_RUN_ID="none",
+                TORCHELASTIC_USE_AGENT_STORE="True",
+            )
             return sys.argv[0]
         ranks[pid] = rank
-    store = torch.distributed.TCPStore("127.0.0.1", meeting.getsockname()[1], is_master=True, wait_for_workers=False,
-                                       master_listen_fd=meeting.detach())
+    store = torch.distributed.TCPStore(
+        "127.0.0.1", meeting.getsockname()[1], is_master=True, wait_for_workers=False, master_listen_fd=meeting.detach()
+    )
     failed = False
     while ranks:
         pid, status = os.wait()

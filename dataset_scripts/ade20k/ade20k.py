@@ -5,11 +5,11 @@ from dataclasses import replace
 import datasets
 import pyarrow as pa
 
-from dataset_scripts.core.errors import DataError
-from dataset_scripts.core.formats.fields import brief
-from dataset_scripts.core.files.listing import Files, folder_of, name_of, stem_of
 from dataset_scripts.core.builders.layout import Rows
 from dataset_scripts.core.builders.published import PublishedSet, Source
+from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.files.listing import Files, folder_of, name_of, stem_of
+from dataset_scripts.core.formats.fields import brief
 from dataset_scripts.layouts.mask_pairs.mask_pairs import MaskPairs
 
 published = Source.at("http://data.csail.mit.edu/places/ADEchallenge/")
@@ -28,7 +28,9 @@ class Ade20k(PublishedSet, MaskPairs):
     doi       = {10.1109/CVPR.2017.544}
 }"""
     SOURCES = (
-        published("ADEChallengeData2016.zip", 967382037, "7ff1be44964418441f542a7cc1e1a650e7dc0fc275f5d23252bc9bbdbc977b29"),
+        published(
+            "ADEChallengeData2016.zip", 967382037, "7ff1be44964418441f542a7cc1e1a650e7dc0fc275f5d23252bc9bbdbc977b29"
+        ),
         published("release_test.zip", 211820497, "1878d23b4586e8724adfa5bf2b6a225aea99ec4eaa395aec2e1b47a79be67ee0"),
     )
     ROWS = {"train": 20_210, "validation": 2_000, "test": 3_352}
@@ -80,6 +82,8 @@ class Ade20k(PublishedSet, MaskPairs):
         for where, line in self._table(files, "objectInfo150.txt")[1:]:
             cells = line.split("\t")
             if len(cells) < 5 or cells[0].strip() != str(len(names) + 1):
-                raise DataError(f"{where}: {brief(line)} is not the class {len(names) + 1} with its name in the last cell")
+                raise DataError(
+                    f"{where}: {brief(line)} is not the class {len(names) + 1} with its name in the last cell"
+                )
             names.append(f"{len(names) + 1} {cells[-1].split(',')[0].strip()}")
         return names

@@ -1,12 +1,11 @@
 """Beans: 1,295 photos of bean leaves in fields of Uganda, healthy or with one of two diseases, 500 x 500 pixels."""
 
-from dataset_scripts.core.image.features import labelled
 from dataset_scripts.core.builders.published import PublishedSet, Source
+from dataset_scripts.core.image.features import labelled
 from dataset_scripts.layouts.image_folder.image_folder import ImageFolder
 
 published = Source.at(
-    "https://storage.googleapis.com/ibeans/",
-    "https://huggingface.co/datasets/beans/resolve/main/data/",
+    "https://storage.googleapis.com/ibeans/", "https://huggingface.co/datasets/beans/resolve/main/data/"
 )
 
 

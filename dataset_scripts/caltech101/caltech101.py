@@ -3,8 +3,8 @@
 import re
 from dataclasses import replace
 
-from dataset_scripts.core.files.listing import Files, name_of
 from dataset_scripts.core.builders.published import PublishedSet, Source
+from dataset_scripts.core.files.listing import Files, name_of
 from dataset_scripts.core.files.replace import write_file
 from dataset_scripts.layouts.image_folder.image_folder import ImageFolder
 
@@ -25,7 +25,9 @@ class Caltech101(PublishedSet, ImageFolder):
     year      = {2022},
     doi       = {10.22002/D1.20086}
 }"""
-    SOURCES = (published("caltech-101.zip", 137414764, "331234750fc7f77520e50d9565e8b6907b03565e30320da1401130db08c61f91"),)
+    SOURCES = (
+        published("caltech-101.zip", 137414764, "331234750fc7f77520e50d9565e8b6907b03565e30320da1401130db08c61f91"),
+    )
     ROWS = {"train": 8_677}
 
     def _list(self):

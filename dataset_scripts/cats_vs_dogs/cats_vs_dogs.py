@@ -2,9 +2,9 @@
 
 import pyarrow as pa
 
-from dataset_scripts.core.image.features import labelled
 from dataset_scripts.core.builders.layout import Rows
 from dataset_scripts.core.builders.published import PublishedSet, Source
+from dataset_scripts.core.image.features import labelled
 from dataset_scripts.layouts.image_folder.image_folder import ImageFolder
 
 EMPTY = ("/Cat/666.jpg", "/Dog/11702.jpg")  # published with no bytes in them

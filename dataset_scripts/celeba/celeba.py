@@ -6,12 +6,12 @@ import datasets
 import numpy as np
 import pyarrow as pa
 
-from dataset_scripts.core.errors import DataError, reading
-from dataset_scripts.core.image.features import List
-from dataset_scripts.core.files.listing import Files, folder_of, name_of
 from dataset_scripts.core.builders.layout import LayoutBuilder, Rows
 from dataset_scripts.core.builders.published import PublishedSet, Source
 from dataset_scripts.core.builders.tables import resolve_names
+from dataset_scripts.core.errors import DataError, reading
+from dataset_scripts.core.files.listing import Files, folder_of, name_of
+from dataset_scripts.core.image.features import List
 
 IMAGES = "img_align_celeba"
 SPLITS = "list_eval_partition.txt"
@@ -66,12 +66,18 @@ class Celeba(PublishedSet, LayoutBuilder):
             listed, values, _ = read_list(files, places[LANDMARKS], header=True)
             features["landmarks"] = List(List(datasets.Value("int64"), length=2), length=5)
             if values.shape[1] != 10:
-                raise DataError(f"{files.root}/{places[LANDMARKS]}: a line has {values.shape[1]} numbers, not x and y of five points")
+                raise DataError(
+                    f"{files.root}/{places[LANDMARKS]}: a line has {values.shape[1]} numbers, not x and y of five points"
+                )
             points = in_order_of(names, listed, values, f"{files.root}/{places[LANDMARKS]}").reshape(-1)
-            known["landmarks"] = pa.FixedSizeListArray.from_arrays(pa.FixedSizeListArray.from_arrays(pa.array(points), 2), 5)
+            known["landmarks"] = pa.FixedSizeListArray.from_arrays(
+                pa.FixedSizeListArray.from_arrays(pa.array(points), 2), 5
+            )
         rows = {}
         for number, split in enumerate(("train", "validation", "test")):
-            chosen = pa.array(np.flatnonzero((parts[:, 0] == number) & images.is_valid().to_numpy(zero_copy_only=False)))
+            chosen = pa.array(
+                np.flatnonzero((parts[:, 0] == number) & images.is_valid().to_numpy(zero_copy_only=False))
+            )
             rows[split] = Rows(
                 images.take(chosen).to_pylist(), {name: column.take(chosen) for name, column in known.items()}
             )

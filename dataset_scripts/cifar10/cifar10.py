@@ -1,8 +1,8 @@
 """CIFAR-10: 60,000 colour photos of 32 x 32 pixels in ten classes, from the 80 Million Tiny Images."""
 
-from dataset_scripts.layouts.cifar.cifar import Cifar
-from dataset_scripts.core.image.features import labelled
 from dataset_scripts.core.builders.published import PublishedSet, Source
+from dataset_scripts.core.image.features import labelled
+from dataset_scripts.layouts.cifar.cifar import Cifar
 
 published = Source.at("https://www.cs.toronto.edu/~kriz/")
 
@@ -18,7 +18,9 @@ class Cifar10(PublishedSet, Cifar):
     year        = {2009}
 }"""
     SOURCES = (
-        published("cifar-10-python.tar.gz", 170498071, "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"),
+        published(
+            "cifar-10-python.tar.gz", 170498071, "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"
+        ),
     )
     ROWS = {"train": 50_000, "test": 10_000}
     CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]

@@ -1,7 +1,7 @@
 """CIFAR-100: 60,000 colour photos of 32 x 32 pixels in 100 classes and 20 groups, from the 80 Million Tiny Images."""
 
-from dataset_scripts.layouts.cifar.cifar import Cifar
 from dataset_scripts.core.builders.published import PublishedSet, Source
+from dataset_scripts.layouts.cifar.cifar import Cifar
 
 published = Source.at("https://www.cs.toronto.edu/~kriz/")
 
@@ -19,6 +19,8 @@ class Cifar100(PublishedSet, Cifar):
     year        = {2009}
 }"""
     SOURCES = (
-        published("cifar-100-python.tar.gz", 169001437, "85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7"),
+        published(
+            "cifar-100-python.tar.gz", 169001437, "85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7"
+        ),
     )
     ROWS = {"train": 50_000, "test": 10_000}

@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from dataset_scripts.layouts.coco.coco import Coco, CocoConfig
+from dataset_scripts.core.builders.published import PublishedSet, Source
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.files.listing import folder_of, name_of
-from dataset_scripts.core.builders.published import PublishedSet, Source
+from dataset_scripts.layouts.coco.coco import Coco, CocoConfig
 
 FOLDERS = ("train2017", "val2017")
 ANNOTATIONS = {
@@ -44,7 +44,9 @@ class Coco2017(PublishedSet, Coco):
         published("train2017.zip", 19336861798, "69a8bb58ea5f8f99d24875f21416de2e9ded3178e903f1f7603e283b9e06d929"),
         published("val2017.zip", 815585330, "4f7e2ccb2866ec5041993c9cf2a952bbed69647b115d0f74da7ce8f4bef82f05"),
         annotations(
-            "annotations_trainval2017.zip", 252907541, "113a836d90195ee1f884e704da6304dfaaecff1f023f49b6ca93c4aaae470268"
+            "annotations_trainval2017.zip",
+            252907541,
+            "113a836d90195ee1f884e704da6304dfaaecff1f023f49b6ca93c4aaae470268",
         ),
     )
     ROWS = {"train": 118_287, "validation": 5_000}
@@ -56,4 +58,6 @@ class Coco2017(PublishedSet, Coco):
         if not there:
             raise DataError(f"{files.root} holds no images in {' or '.join(FOLDERS)}")
         wanted = {f"{ANNOTATIONS[self.config.task]}_{folder}.json" for folder in there}
-        return replace(files, paths=[path for path in files.paths if not path.endswith(".json") or name_of(path) in wanted])
+        return replace(
+            files, paths=[path for path in files.paths if not path.endswith(".json") or name_of(path) in wanted]
+        )

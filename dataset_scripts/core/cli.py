@@ -10,20 +10,20 @@ from typing import Any
 import datasets
 
 from dataset_scripts import __version__
-from dataset_scripts.core.card.write import new_card, refresh_card
-from dataset_scripts.core.card.check import check_card
-from dataset_scripts.core.files.disk import disk_fault, flush_output
-from dataset_scripts.core.errors import DataError, TrustError, printable
-from dataset_scripts.core.publish.export import export
-from dataset_scripts.core.load.loading import make_builder
-from dataset_scripts.core.new import new_script
-from dataset_scripts.core.look.preview import preview
 from dataset_scripts.core.builders.published import PublishedSet
-from dataset_scripts.core.publish.push import push
+from dataset_scripts.core.card.check import check_card
+from dataset_scripts.core.card.write import new_card, refresh_card
+from dataset_scripts.core.errors import DataError, TrustError, printable
+from dataset_scripts.core.files.disk import disk_fault, flush_output
 from dataset_scripts.core.files.replace import write_file
-from dataset_scripts.core.load.script import bundled, bundled_names, find_script
 from dataset_scripts.core.files.system import print_every_character
+from dataset_scripts.core.load.loading import make_builder
+from dataset_scripts.core.load.script import bundled, bundled_names, find_script
+from dataset_scripts.core.look.preview import preview
 from dataset_scripts.core.look.verify import verify
+from dataset_scripts.core.new import new_script
+from dataset_scripts.core.publish.export import export
+from dataset_scripts.core.publish.push import push
 
 EXAMPLES = """\
 examples:
@@ -58,7 +58,9 @@ def main(arguments: list[str] | None = None) -> int:
         full = disk_fault(error, datasets.config.HF_DATASETS_CACHE)  # what names no file of its own was written there
         if full is None and not isinstance(error, (DataError, TrustError, OSError, datasets.exceptions.DatasetsError)):
             raise
-        cause = error.__cause__ if isinstance(error, datasets.exceptions.DatasetsError) else None  # what a script raised
+        cause = (
+            error.__cause__ if isinstance(error, datasets.exceptions.DatasetsError) else None
+        )  # what a script raised
         said = f"{error}: {type(cause).__name__}: {cause}" if cause else error
         print(f"dataset-scripts: {printable(full or said)}", file=sys.stderr)
         return 2
@@ -66,53 +68,81 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser(added_commands: EntryPoints) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        "dataset-scripts", description="Image datasets on disk, and what to do with them.", epilog=EXAMPLES,
+        "dataset-scripts",
+        description="Image datasets on disk, and what to do with them.",
+        epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name: str, run: Any, text: str, example: str) -> argparse.ArgumentParser:
         added = commands.add_parser(
-            name, help=text, description=text[0].upper() + text[1:] + ".", epilog=f"example:\n  {example}",
+            name,
+            help=text,
+            description=text[0].upper() + text[1:] + ".",
+            epilog=f"example:\n  {example}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
-        )  # fmt: skip
+        )
         added.set_defaults(run=run)
         return added
 
     added = command("list", run_list, "the scripts that come with the package", "dataset-scripts list --json")
     added.add_argument("--json", action="store_true")
 
-    added = command("info", run_info, "what a set is, its splits and where its files come from", "dataset-scripts info mnist")
+    added = command(
+        "info", run_info, "what a set is, its splits and where its files come from", "dataset-scripts info mnist"
+    )
     added.add_argument("name")
     added.add_argument("--json", action="store_true")
 
-    added = command("new", run_new, "a script, a card and a test for your own data",
-                    "dataset-scripts new my_set --data path/to/photos")  # fmt: skip
+    added = command(
+        "new",
+        run_new,
+        "a script, a card and a test for your own data",
+        "dataset-scripts new my_set --data path/to/photos",
+    )
     added.add_argument("folder", type=Path, metavar="my_set", help="the folder to write; its name is the script's")
     added.add_argument("--data", type=Path, required=True, help="the folder, archive or file of images")
 
-    added = command("preview", run_preview, "a contact sheet, class balance, sizes, duplicates and overlaps of splits",
-                    "dataset-scripts preview path/to/photos -o sheet.png")  # fmt: skip
+    added = command(
+        "preview",
+        run_preview,
+        "a contact sheet, class balance, sizes, duplicates and overlaps of splits",
+        "dataset-scripts preview path/to/photos -o sheet.png",
+    )
     added.add_argument("path", metavar="NAME_OR_PATH")
-    added.add_argument("-o", "--out", type=Path, default=Path("preview"),
-                       help="sheet.png, report.html, or a folder for both and report.json (default: %(default)s)")  # fmt: skip
+    added.add_argument(
+        "-o",
+        "--out",
+        type=Path,
+        default=Path("preview"),
+        help="sheet.png, report.html, or a folder for both and report.json (default: %(default)s)",
+    )
     added.add_argument("--name", help="the configuration, if there are several")
     added.add_argument("--data-dir")
     added.add_argument("--rows", type=int, default=6, help="of the sheet")
     added.add_argument("--seed", type=int, default=0, help="which rows are shown")
     added.add_argument("--num-proc", type=int)
 
-    added = command("verify", run_verify, "digests, row counts, class balance and every image of a set",
-                    "dataset-scripts verify fashion_mnist --data-dir downloads --num-proc 4")  # fmt: skip
+    added = command(
+        "verify",
+        run_verify,
+        "digests, row counts, class balance and every image of a set",
+        "dataset-scripts verify fashion_mnist --data-dir downloads --num-proc 4",
+    )
     added.add_argument("path", metavar="NAME_OR_PATH")
     added.add_argument("--name", help="the configuration, if there are several")
     added.add_argument("--data-dir")
     added.add_argument("--num-proc", type=int)
     added.add_argument("--json", action="store_true")
 
-    added = command("export", run_export, "Parquet files with embedded images, and a card",
-                    "dataset-scripts export digits out && python -c 'import datasets; print(datasets.load_dataset(\"out\"))'")  # fmt: skip
+    added = command(
+        "export",
+        run_export,
+        "Parquet files with embedded images, and a card",
+        "dataset-scripts export digits out && python -c 'import datasets; print(datasets.load_dataset(\"out\"))'",
+    )
     added.add_argument("path", metavar="NAME_OR_PATH")
     added.add_argument("out", type=Path, help="the folder to write")
     added.add_argument("--name", help="the configuration, if there are several")
@@ -122,15 +152,21 @@ def _parser(added_commands: EntryPoints) -> argparse.ArgumentParser:
     added.add_argument("--max-shard-size", default="500MB", help="default: %(default)s")
     added.add_argument("--overwrite", action="store_true", help="replace an earlier export")
 
-    added = command("push", run_push, "an exported folder, or what can be exported, as a dataset on the Hub",
-                    "dataset-scripts push out ann/photos")  # fmt: skip
+    added = command(
+        "push",
+        run_push,
+        "an exported folder, or what can be exported, as a dataset on the Hub",
+        "dataset-scripts push out ann/photos",
+    )
     added.add_argument("path", metavar="FOLDER_OR_NAME_OR_PATH")
     added.add_argument("repo_id", metavar="user/name")
     added.add_argument("--public", action="store_true", help="a new repository is private without it")
     added.add_argument("--revision", help="the branch")
     added.add_argument("--num-proc", type=int)
 
-    added = command("card", run_card, "rewrites the machine part of a card: features, splits, size", "dataset-scripts card my_set")
+    added = command(
+        "card", run_card, "rewrites the machine part of a card: features, splits, size", "dataset-scripts card my_set"
+    )
     added.add_argument("path", metavar="NAME_OR_PATH", help="a script; its card is README.md beside it")
     added.add_argument("--name", help="the configuration, if there are several")
     added.add_argument("--data-dir", help="the data, if the script does not know where they are")
@@ -166,7 +202,11 @@ def describe(name: str) -> dict[str, Any]:
 def run_list(options: argparse.Namespace) -> int:
     described = [describe(name) for name in bundled_names()]
     if options.json:
-        print(json.dumps([{key: item[key] for key in ("name", "kind", "description", "rows")} for item in described], indent=2))
+        print(
+            json.dumps(
+                [{key: item[key] for key in ("name", "kind", "description", "rows")} for item in described], indent=2
+            )
+        )
         return 0
     for kind, title in (("set", "Sets"), ("layout", "Layouts of your own data")):
         print(f"{title}:")
@@ -220,25 +260,48 @@ def run_verify(options: argparse.Namespace) -> int:
         print(f"{printable(split):12} {rows['found']:,} rows{expected}")
         counts = report["classes"].get(split)
         if counts:
-            ends = [f"{counts[name]:,} ({printable(name)})" for name in (min(counts, key=counts.get), max(counts, key=counts.get))]
+            ends = [
+                f"{counts[name]:,} ({printable(name)})"
+                for name in (min(counts, key=counts.get), max(counts, key=counts.get))
+            ]
             print(f"{'':12} {len(counts)} classes of {' to '.join(ends)} rows")
     for line in report["unreadable"]:
         print(printable(line))
-    print("everything is as published" if report["ok"] and report["files"] else "sound" if report["ok"] else "not as it should be")
+    print(
+        "everything is as published"
+        if report["ok"] and report["files"]
+        else "sound"
+        if report["ok"]
+        else "not as it should be"
+    )
     return 0 if report["ok"] else 1
 
 
 def run_export(options: argparse.Namespace) -> int:
     out = export(
-        options.path, options.out, name=options.name, split=options.split, data_dir=options.data_dir,
-        num_proc=options.num_proc, max_shard_size=options.max_shard_size, overwrite=options.overwrite,
-    )  # fmt: skip
+        options.path,
+        options.out,
+        name=options.name,
+        split=options.split,
+        data_dir=options.data_dir,
+        num_proc=options.num_proc,
+        max_shard_size=options.max_shard_size,
+        overwrite=options.overwrite,
+    )
     print(printable(out))
     return 0
 
 
 def run_push(options: argparse.Namespace) -> int:
-    print(push(options.path, options.repo_id, private=not options.public, revision=options.revision, num_proc=options.num_proc))
+    print(
+        push(
+            options.path,
+            options.repo_id,
+            private=not options.public,
+            revision=options.revision,
+            num_proc=options.num_proc,
+        )
+    )
     return 0
 
 
@@ -247,8 +310,11 @@ def run_card(options: argparse.Namespace) -> int:
     if script is None:
         raise DataError(f"there is no script {options.path}")
     card = script.path.with_name("README.md")
-    text = refresh_card(options.path, options.data_dir, options.name) if card.exists() else new_card(
-        options.path, options.data_dir, options.name)  # fmt: skip
+    text = (
+        refresh_card(options.path, options.data_dir, options.name)
+        if card.exists()
+        else new_card(options.path, options.data_dir, options.name)
+    )
     write_file(card, text)
     print(printable(card))
     return 0

@@ -7,11 +7,11 @@ from pathlib import Path
 from dataset_scripts.core.card.write import new_card
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.files.listing import Files
+from dataset_scripts.core.files.replace import new_folder, scratch, write_file
+from dataset_scripts.core.files.system import relative_path
 from dataset_scripts.core.load.detect import detect
 from dataset_scripts.core.load.loading import load_dataset
-from dataset_scripts.core.files.replace import new_folder, scratch, write_file
 from dataset_scripts.core.load.script import bundled_names
-from dataset_scripts.core.files.system import relative_path
 
 SCRIPT = '''\
 """{title}: say in a sentence what the images show and where they come from."""
@@ -69,7 +69,9 @@ def new_script(folder: Path, data: Path) -> Path:
     """
     name = folder.name
     if not name.isidentifier() or keyword.iskeyword(name) or name in bundled_names():
-        raise DataError(f"{name!r} cannot name a script: take letters, digits and _, and no name that comes with the package")
+        raise DataError(
+            f"{name!r} cannot name a script: take letters, digits and _, and no name that comes with the package"
+        )
     _refuse(folder)
     if not data.exists():
         raise DataError(f"there is no {data}")

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from dataset_scripts.layouts.coco.coco import Coco, CocoConfig
-from dataset_scripts.core.image.objects import is_number
 from dataset_scripts.core.builders.published import PublishedSet, Source
+from dataset_scripts.core.image.objects import is_number
+from dataset_scripts.layouts.coco.coco import Coco, CocoConfig
 
 published = Source.at("https://storage.googleapis.com/cppe-5/")
 
@@ -21,7 +21,9 @@ class Cppe5(PublishedSet, Coco):
     eprint        = {2112.09569},
     archivePrefix = {arXiv}
 }"""
-    SOURCES = (published("dataset.tar.gz", 238482705, "1151086e59fcb87825ecf4d362847a3f023ba69e7ace0f513d5aadc0e3dd3094"),)
+    SOURCES = (
+        published("dataset.tar.gz", 238482705, "1151086e59fcb87825ecf4d362847a3f023ba69e7ace0f513d5aadc0e3dd3094"),
+    )
     ROWS = {"train": 1_000, "test": 29}
 
     def _objects(self, annotations, frame, annotated, where):

@@ -26,10 +26,7 @@ class Digits(datasets.GeneratorBasedBuilder):
         return datasets.DatasetInfo(
             description="Handwritten digits of 13 people, scanned and reduced to 8x8 pixels.",
             features=datasets.Features(
-                {
-                    "image": datasets.Image(),
-                    "label": datasets.ClassLabel(names=[str(digit) for digit in range(10)]),
-                }
+                {"image": datasets.Image(), "label": datasets.ClassLabel(names=[str(digit) for digit in range(10)])}
             ),
             homepage="https://archive.ics.uci.edu/dataset/80",
             license="cc-by-4.0",

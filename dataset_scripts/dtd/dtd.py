@@ -47,7 +47,9 @@ class Dtd(PublishedSet, LayoutBuilder):
         label = datasets.ClassLabel(names=sorted({name.split("/")[0] for split in names.values() for name in split}))
         rows = {}
         for split, path in lists.items():
-            images = resolve_names(files, path, pa.array(names[split], pa.string()), "image", f"{top}images", self.faults)
+            images = resolve_names(
+                files, path, pa.array(names[split], pa.string()), "image", f"{top}images", self.faults
+            )
             labels = label.str2int([name.split("/")[0] for name in names[split]])
             rows[split] = rows_of(images, {"label": pa.array(labels, pa.int64())})
         return datasets.Features(image=datasets.Image(), label=label), rows

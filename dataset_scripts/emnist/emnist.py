@@ -3,20 +3,28 @@
 import string
 
 from dataset_scripts.core.builders.arrays import find_file
-from dataset_scripts.core.image.features import labelled
 from dataset_scripts.core.builders.published import PublishedSet, Source
+from dataset_scripts.core.image.features import labelled
 from dataset_scripts.layouts.idx.idx import Idx, IdxConfig, open_images_and_labels
 
 DIGITS, LETTERS = list(string.digits), list(string.ascii_uppercase)
 MERGED = DIGITS + LETTERS + list("abdefghnqrt")  # the other small letters look like their capitals
 CLASSES = {
-    "balanced": MERGED, "byclass": DIGITS + LETTERS + list(string.ascii_lowercase), "bymerge": MERGED,
-    "letters": LETTERS, "digits": DIGITS, "mnist": DIGITS,
-}  # fmt: skip
+    "balanced": MERGED,
+    "byclass": DIGITS + LETTERS + list(string.ascii_lowercase),
+    "bymerge": MERGED,
+    "letters": LETTERS,
+    "digits": DIGITS,
+    "mnist": DIGITS,
+}
 ROWS = {  # train, test
-    "balanced": (112_800, 18_800), "byclass": (697_932, 116_323), "bymerge": (697_932, 116_323),
-    "letters": (124_800, 20_800), "digits": (240_000, 40_000), "mnist": (60_000, 10_000),
-}  # fmt: skip
+    "balanced": (112_800, 18_800),
+    "byclass": (697_932, 116_323),
+    "bymerge": (697_932, 116_323),
+    "letters": (124_800, 20_800),
+    "digits": (240_000, 40_000),
+    "mnist": (60_000, 10_000),
+}
 FIRST = {"letters": 1}  # what the files call the first class, where that is not 0
 
 published = Source.at("https://biometrics.nist.gov/cs_links/EMNIST/")

@@ -1,7 +1,7 @@
 """EuroSAT: 27,000 satellite images of Europe from Sentinel-2, 64 x 64 pixels in RGB, in ten kinds of land use."""
 
-from dataset_scripts.core.image.features import labelled
 from dataset_scripts.core.builders.published import PublishedSet, Source
+from dataset_scripts.core.image.features import labelled
 from dataset_scripts.layouts.image_folder.image_folder import ImageFolder
 
 published = Source.at(
@@ -27,7 +27,15 @@ class Eurosat(PublishedSet, ImageFolder):
     SOURCES = (published("EuroSAT.zip", 94280567, "8ebea626349354c5328b142b96d0430e647051f26efc2dc974c843f25ecf70bd"),)
     ROWS = {"train": 27_000}
     CLASSES = [
-        "AnnualCrop", "Forest", "HerbaceousVegetation", "Highway", "Industrial", "Pasture", "PermanentCrop", "Residential",
-        "River", "SeaLake",
-    ]  # fmt: skip
+        "AnnualCrop",
+        "Forest",
+        "HerbaceousVegetation",
+        "Highway",
+        "Industrial",
+        "Pasture",
+        "PermanentCrop",
+        "Residential",
+        "River",
+        "SeaLake",
+    ]
     FEATURES = labelled(CLASSES)

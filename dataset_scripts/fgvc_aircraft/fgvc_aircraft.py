@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import datasets
 import pyarrow as pa
 
-from dataset_scripts.core.errors import DataError
-from dataset_scripts.core.formats.fields import brief, short
-from dataset_scripts.core.files.listing import name_of
 from dataset_scripts.core.builders.layout import LayoutBuilder, LayoutConfig
 from dataset_scripts.core.builders.published import PublishedSet, Source
 from dataset_scripts.core.builders.tables import resolve_names, rows_of
+from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.files.listing import name_of
+from dataset_scripts.core.formats.fields import brief, short
 
 published = Source.at("https://www.robots.ox.ac.uk/~vgg/data/fgvc-aircraft/archives/")
 CLASS_LISTS = {"variant": "variants.txt", "family": "families.txt", "manufacturer": "manufacturers.txt"}
@@ -58,11 +58,15 @@ class FgvcAircraft(PublishedSet, LayoutBuilder):
         for split, name in LISTS.items():
             path = f"{data}images_{self.config.name}_{name}.txt"
             text = files.read(path).decode("utf-8", "replace")
-            lines = [line.strip().partition(" ") for line in text.splitlines() if line.strip()]  # a class has spaces too
+            lines = [
+                line.strip().partition(" ") for line in text.splitlines() if line.strip()
+            ]  # a class has spaces too
             for row, (image, _, said) in enumerate(lines):
                 with self.faults:
                     if said not in numbers:
-                        raise DataError(f"{files.root}/{path}, row {row + 1}: {brief(said)} of image {short(image)} is not in {class_list}")
+                        raise DataError(
+                            f"{files.root}/{path}, row {row + 1}: {brief(said)} of image {short(image)} is not in {class_list}"
+                        )
             names = pa.array([f"{image}.jpg" for image, *_ in lines], pa.string())
             images = resolve_names(files, path, names, "image", f"{data}images", self.faults)
             rows[split] = rows_of(images, {"label": pa.array([numbers.get(said) for *_, said in lines], pa.int64())})

@@ -1,7 +1,7 @@
 """Oxford Flowers 102: 8,189 colour photos of flowers that are common in Britain, in 102 kinds."""
 
-from dataset_scripts.core.image.features import labelled
 from dataset_scripts.core.builders.published import PublishedSet, Source
+from dataset_scripts.core.image.features import labelled
 from dataset_scripts.layouts.mat.mat import Mat
 
 published = Source.at("https://www.robots.ox.ac.uk/~vgg/data/flowers/102/")

@@ -4,11 +4,11 @@ import datasets
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dataset_scripts.core.errors import DataError
-from dataset_scripts.core.formats.fields import short
 from dataset_scripts.core.builders.layout import LayoutBuilder
 from dataset_scripts.core.builders.published import PublishedSet, Source
 from dataset_scripts.core.builders.tables import resolve_names, rows_of
+from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.formats.fields import short
 
 published = Source.at("http://data.vision.ee.ethz.ch/cvl/")
 CLASS_LIST = "meta/classes.txt"
@@ -28,7 +28,9 @@ class Food101(PublishedSet, LayoutBuilder):
     year      = {2014},
     doi       = {10.1007/978-3-319-10599-4_29}
 }"""
-    SOURCES = (published("food-101.tar.gz", 4996278331, "d97d15e438b7f4498f96086a4f7e2fa42a32f2712e87d3295441b2b6314053a4"),)
+    SOURCES = (
+        published("food-101.tar.gz", 4996278331, "d97d15e438b7f4498f96086a4f7e2fa42a32f2712e87d3295441b2b6314053a4"),
+    )
     ROWS = {"train": 75_750, "test": 25_250}
 
     def index(self, files):
@@ -42,7 +44,9 @@ class Food101(PublishedSet, LayoutBuilder):
             names = pa.array(files.read(path).decode("utf-8", "replace").split(), pa.string())
             paths = pc.binary_join_element_wise(names, "jpg", ".")
             images = resolve_names(files, path, paths, "image", f"{top}images", self.faults)
-            labels = pc.index_in(pc.replace_substring_regex(names, "(?s)/.*", ""), pa.array(classes, pa.string())).cast(pa.int64())
+            labels = pc.index_in(pc.replace_substring_regex(names, "(?s)/.*", ""), pa.array(classes, pa.string())).cast(
+                pa.int64()
+            )
             for stray in names.filter(pc.is_null(labels)).to_pylist():
                 with self.faults:
                     raise DataError(f"{files.root}/{path}: {short(stray)} is of no class in {top}{CLASS_LIST}")

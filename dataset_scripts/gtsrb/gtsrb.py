@@ -7,32 +7,38 @@ from collections import Counter
 import datasets
 import pyarrow as pa
 
-from dataset_scripts.core.image.decode import Frame
-from dataset_scripts.core.errors import DataError, reading
-from dataset_scripts.core.image.features import List, labelled
-from dataset_scripts.core.files.listing import Files, folder_of, name_of
 from dataset_scripts.core.builders.layout import LayoutBuilder, LayoutConfig, Rows
-from dataset_scripts.core.image.objects import fit_boxes
 from dataset_scripts.core.builders.published import PublishedSet, Source
+from dataset_scripts.core.errors import DataError, reading
+from dataset_scripts.core.files.listing import Files, folder_of, name_of
+from dataset_scripts.core.image.decode import Frame
+from dataset_scripts.core.image.features import List, labelled
+from dataset_scripts.core.image.objects import fit_boxes
 
-TRAINING = {"final": "Final_Training/Images", "ijcnn2011": "Training"}  # configuration -> the folder of its training part
+TRAINING = {
+    "final": "Final_Training/Images",
+    "ijcnn2011": "Training",
+}  # configuration -> the folder of its training part
 ROWS = {"final": {"train": 39_209, "test": 12_630}, "ijcnn2011": {"train": 26_640, "test": 12_630}}
 TEST_FOLDER = re.compile(r"(?:.*/)?Final_Test/Images")
 TEST_TABLE = "GT-final_test.csv"
 published = Source.at("https://sid.erda.dk/public/archives/daaeac0d7ce1152aea9b61d9f1e19370/")
 
 TEST = (
-    published("GTSRB_Final_Test_Images.zip", 88978620, "48ba6fab7e877eb64eaf8de99035b0aaecfbc279bee23e35deca4ac1d0a837fa"),
+    published(
+        "GTSRB_Final_Test_Images.zip", 88978620, "48ba6fab7e877eb64eaf8de99035b0aaecfbc279bee23e35deca4ac1d0a837fa"
+    ),
     published("GTSRB_Final_Test_GT.zip", 99620, "f94e5a7614d75845c74c04ddb26b8796b9e483f43541dd95dd5b726504e16d6d"),
 )
 FILES = {
     "final": (published("GTSRB_Final_Training_Images.zip", 276294756, "f33fd80ac59bff73c82d25ab499e03a3"), *TEST),
     "ijcnn2011": (
-        published("GTSRB-Training_fixed.zip", 187490228,
-                  "df4144942083645bd60b594de348aa6930126c3e0e5de09e39611630abf8455a"),
+        published(
+            "GTSRB-Training_fixed.zip", 187490228, "df4144942083645bd60b594de348aa6930126c3e0e5de09e39611630abf8455a"
+        ),
         *TEST,
     ),
-}  # fmt: skip
+}
 
 
 class Gtsrb(PublishedSet, LayoutBuilder):
@@ -54,14 +60,45 @@ class Gtsrb(PublishedSet, LayoutBuilder):
     SOURCES = tuple(dict.fromkeys(source for sources in FILES.values() for source in sources))
     ROWS = ROWS["final"]
     CLASSES = [
-        *(f"speed limit {limit}" for limit in (20, 30, 50, 60, 70, 80)), "end of speed limit 80", "speed limit 100",
-        "speed limit 120", "no passing", "no passing for trucks", "right of way at the next intersection", "priority road",
-        "yield", "stop", "no vehicles", "no trucks", "no entry", "danger", "curve to the left", "curve to the right",
-        "double curve", "bumpy road", "slippery road", "road narrows on the right", "road work", "traffic signals",
-        "pedestrians", "children", "bicycles", "ice or snow", "wild animals", "end of all limits", "turn right ahead",
-        "turn left ahead", "ahead only", "ahead or right", "ahead or left", "keep right", "keep left", "roundabout",
-        "end of no passing", "end of no passing for trucks",
-    ]  # fmt: skip
+        *(f"speed limit {limit}" for limit in (20, 30, 50, 60, 70, 80)),
+        "end of speed limit 80",
+        "speed limit 100",
+        "speed limit 120",
+        "no passing",
+        "no passing for trucks",
+        "right of way at the next intersection",
+        "priority road",
+        "yield",
+        "stop",
+        "no vehicles",
+        "no trucks",
+        "no entry",
+        "danger",
+        "curve to the left",
+        "curve to the right",
+        "double curve",
+        "bumpy road",
+        "slippery road",
+        "road narrows on the right",
+        "road work",
+        "traffic signals",
+        "pedestrians",
+        "children",
+        "bicycles",
+        "ice or snow",
+        "wild animals",
+        "end of all limits",
+        "turn right ahead",
+        "turn left ahead",
+        "ahead only",
+        "ahead or right",
+        "ahead or left",
+        "keep right",
+        "keep left",
+        "roundabout",
+        "end of no passing",
+        "end of no passing for trucks",
+    ]
     FEATURES = labelled(CLASSES, bbox=List(datasets.Value("float32"), length=4), track=datasets.Value("string"))
 
     def __init__(self, *args, **kwargs):
@@ -98,8 +135,10 @@ class Gtsrb(PublishedSet, LayoutBuilder):
         if not folders:
             return []
         if len(folders) > 1 or len(tables) != 1:
-            raise DataError(f"{files.root} holds {len(folders)} folders Final_Test/Images and {len(tables)} files {TEST_TABLE},"
-                            " not one each; the table is in GTSRB_Final_Test_GT.zip")  # fmt: skip
+            raise DataError(
+                f"{files.root} holds {len(folders)} folders Final_Test/Images and {len(tables)} files {TEST_TABLE},"
+                " not one each; the table is in GTSRB_Final_Test_GT.zip"
+            )
         return self._rows(files, tables[0], folders[0])
 
     def _rows(self, files: Files, path: str, folder: str, kind: int | None = None) -> list[tuple]:

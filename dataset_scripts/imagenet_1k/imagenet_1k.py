@@ -8,16 +8,11 @@ from pathlib import Path
 import datasets
 import pyarrow as pa
 
-from dataset_scripts.core.files.archives import (
-    TarReader,
-    archive_stem,
-    is_archive,
-    open_archive,
-)
-from dataset_scripts.core.errors import DataError
-from dataset_scripts.core.files.listing import Files, folder_of, name_of
 from dataset_scripts.core.builders.layout import LayoutBuilder, Rows
 from dataset_scripts.core.builders.published import PublishedSet, Source
+from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.files.archives import TarReader, archive_stem, is_archive, open_archive
+from dataset_scripts.core.files.listing import Files, folder_of, name_of
 from dataset_scripts.imagenet_1k.devkit import DEVKIT, read_devkit, read_kaggle
 from dataset_scripts.imagenet_1k.tar_of_tars import TarOfTars
 
@@ -61,7 +56,9 @@ class Imagenet1k(PublishedSet, LayoutBuilder):
         by_hand(
             "ILSVRC2012_img_train.tar", 147897477120, "b08200a27a8e34218a0e58fde36b0fe8f73bc377f4acea2d91602057c3ca45bb"
         ),
-        by_hand("ILSVRC2012_img_val.tar", 6744924160, "c7e06a6c0baccf06d8dbeb6577d71efff84673a5dbdd50633ab44f8ea0456ae0"),
+        by_hand(
+            "ILSVRC2012_img_val.tar", 6744924160, "c7e06a6c0baccf06d8dbeb6577d71efff84673a5dbdd50633ab44f8ea0456ae0"
+        ),
     )
     ROWS = {"train": 1_281_167, "validation": 50_000}
 
@@ -72,7 +69,11 @@ class Imagenet1k(PublishedSet, LayoutBuilder):
             if name_of(path) == DEVKIT:  # packed beside unpacked images
                 mounts[f"{archive_stem(path)}/"] = open_archive(Path(files.root, path), self.downloads / "inflated")
         for prefix, archive in files.mounts.items():
-            if isinstance(archive, TarReader) and archive.names and all(name.endswith(".tar") for name in archive.names):
+            if (
+                isinstance(archive, TarReader)
+                and archive.names
+                and all(name.endswith(".tar") for name in archive.names)
+            ):
                 mounts[prefix] = TarOfTars(archive.path)
         paths = [path for path in files.paths if files.locate(path)[0] is None]
         paths += [prefix + name for prefix, archive in mounts.items() for name in archive.names]
@@ -97,8 +98,12 @@ class Imagenet1k(PublishedSet, LayoutBuilder):
                 )
             found[split][name] = (path, wnid)
         if strange:
-            logger.warning("%s: %d images have no name of ImageNet and are left out, such as %s",
-                           files.root, len(strange), strange[0])  # fmt: skip
+            logger.warning(
+                "%s: %d images have no name of ImageNet and are left out, such as %s",
+                files.root,
+                len(strange),
+                strange[0],
+            )
         for path in filter(is_archive, files.paths):
             split = SPLITS.get("test" if "_test" in path else "val" if "_val" in path else None)
             if name_of(path).startswith("ILSVRC2012_img_") and not found[split]:
@@ -114,7 +119,9 @@ class Imagenet1k(PublishedSet, LayoutBuilder):
         words = words or {wnid: wnid for wnid in wnids}
         numbers = {wnid: number for number, wnid in enumerate(sorted(words))} | {None: None}
         rows = {
-            split: Rows([path for path, _ in listed], {"label": pa.array([numbers[wnid] for _, wnid in listed], pa.int64())})
+            split: Rows(
+                [path for path, _ in listed], {"label": pa.array([numbers[wnid] for _, wnid in listed], pa.int64())}
+            )
             for split, listed in splits.items()
         }
         return datasets.Features(image=datasets.Image(), label=datasets.ClassLabel(names=class_names(words))), rows

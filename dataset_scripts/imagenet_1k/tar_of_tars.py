@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from dataset_scripts.core.files.archives import TarReader
 from dataset_scripts.core.errors import DataError, reading
+from dataset_scripts.core.files.archives import TarReader
 from dataset_scripts.core.files.tar_headers import tar_members
 
 

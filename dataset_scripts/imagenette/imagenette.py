@@ -4,23 +4,36 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from dataset_scripts.core.builders.published import PublishedSet, Source
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.image.features import labelled
-from dataset_scripts.core.builders.published import PublishedSet, Source
 from dataset_scripts.layouts.image_folder.image_folder import ImageFolder, ImageFolderConfig
 
 NAMES = {
-    "n01440764": "tench", "n02102040": "English springer", "n02979186": "cassette player", "n03000684": "chain saw",
-    "n03028079": "church", "n03394916": "French horn", "n03417042": "garbage truck", "n03425413": "gas pump",
-    "n03445777": "golf ball", "n03888257": "parachute",
-}  # fmt: skip
+    "n01440764": "tench",
+    "n02102040": "English springer",
+    "n02979186": "cassette player",
+    "n03000684": "chain saw",
+    "n03028079": "church",
+    "n03394916": "French horn",
+    "n03417042": "garbage truck",
+    "n03425413": "gas pump",
+    "n03445777": "golf ball",
+    "n03888257": "parachute",
+}
 
 published = Source.at("https://s3.amazonaws.com/fast-ai-imageclas/")
 
 FILES = {
-    "160px": published("imagenette2-160.tgz", 99003388, "64d0c4859f35a461889e0147755a999a48b49bf38a7e0f9bd27003f10db02fe5"),
-    "320px": published("imagenette2-320.tgz", 341663724, "569b4497c98db6dd29f335d1f109cf315fe127053cedf69010d047f0188e158c"),
-    "full": published("imagenette2.tgz", 1557161267, "6cbfac238434d89fe99e651496f0812ebc7a10fa62bd42d6874042bf01de4efd"),
+    "160px": published(
+        "imagenette2-160.tgz", 99003388, "64d0c4859f35a461889e0147755a999a48b49bf38a7e0f9bd27003f10db02fe5"
+    ),
+    "320px": published(
+        "imagenette2-320.tgz", 341663724, "569b4497c98db6dd29f335d1f109cf315fe127053cedf69010d047f0188e158c"
+    ),
+    "full": published(
+        "imagenette2.tgz", 1557161267, "6cbfac238434d89fe99e651496f0812ebc7a10fa62bd42d6874042bf01de4efd"
+    ),
 }
 
 
@@ -58,7 +71,9 @@ class Imagenette(PublishedSet, ImageFolder):
         strange = [name for name in features["label"].names if name not in self.NAMES]
         if strange:
             raise DataError(f"{files.root}: {strange[0]} is not a folder of {type(self).__name__}")
-        places = pa.array([list(self.NAMES).index(name) for name in features["label"].names])  # also where some are missing
+        places = pa.array(
+            [list(self.NAMES).index(name) for name in features["label"].names]
+        )  # also where some are missing
         for split in rows.values():
             split.columns["label"] = places.take(split.columns["label"])
         return self.FEATURES, rows

@@ -1,14 +1,21 @@
 """Imagewoof: ten breeds of dogs of ImageNet, which are hard to tell apart; 12,954 colour photos, in three sizes."""
 
-from dataset_scripts.core.image.features import labelled
 from dataset_scripts.core.builders.published import Source
+from dataset_scripts.core.image.features import labelled
 from dataset_scripts.imagenette.imagenette import Imagenette, ImagenetteConfig
 
 NAMES = {
-    "n02086240": "Shih-Tzu", "n02087394": "Rhodesian ridgeback", "n02088364": "beagle", "n02089973": "English foxhound",
-    "n02093754": "Border terrier", "n02096294": "Australian terrier", "n02099601": "golden retriever",
-    "n02105641": "Old English sheepdog", "n02111889": "Samoyed", "n02115641": "dingo",
-}  # fmt: skip
+    "n02086240": "Shih-Tzu",
+    "n02087394": "Rhodesian ridgeback",
+    "n02088364": "beagle",
+    "n02089973": "English foxhound",
+    "n02093754": "Border terrier",
+    "n02096294": "Australian terrier",
+    "n02099601": "golden retriever",
+    "n02105641": "Old English sheepdog",
+    "n02111889": "Samoyed",
+    "n02115641": "dingo",
+}
 published = Source.at("https://s3.amazonaws.com/fast-ai-imageclas/")
 
 FILES = {

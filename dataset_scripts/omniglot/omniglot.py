@@ -5,30 +5,69 @@ import re
 import datasets
 import pyarrow as pa
 
-from dataset_scripts.core.errors import DataError
-from dataset_scripts.core.image.features import labelled
 from dataset_scripts.core.builders.layout import LayoutBuilder, Rows
 from dataset_scripts.core.builders.published import PublishedSet, Source
+from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.image.features import labelled
 
 PATH = re.compile(r"(?:.*/)?([^/]+)/(character\d\d)/\d+_(\d\d)\.png")
 SMALL = re.compile(r"(.*/)?images_background_small[12]/.*")  # parts of the background set, published once more
 ALPHABETS = {  # split -> alphabet -> its number of characters
     "background": {
-        "Alphabet_of_the_Magi": 20, "Anglo-Saxon_Futhorc": 29, "Arcadian": 26, "Armenian": 41, "Asomtavruli_(Georgian)": 40,
-        "Balinese": 24, "Bengali": 46, "Blackfoot_(Canadian_Aboriginal_Syllabics)": 14, "Braille": 26,
-        "Burmese_(Myanmar)": 34, "Cyrillic": 33, "Early_Aramaic": 22, "Futurama": 26, "Grantha": 43, "Greek": 24,
-        "Gujarati": 48, "Hebrew": 22, "Inuktitut_(Canadian_Aboriginal_Syllabics)": 16, "Japanese_(hiragana)": 52,
-        "Japanese_(katakana)": 47, "Korean": 40, "Latin": 26, "Malay_(Jawi_-_Arabic)": 40, "Mkhedruli_(Georgian)": 41,
-        "N_Ko": 33, "Ojibwe_(Canadian_Aboriginal_Syllabics)": 14, "Sanskrit": 42, "Syriac_(Estrangelo)": 23, "Tagalog": 17,
+        "Alphabet_of_the_Magi": 20,
+        "Anglo-Saxon_Futhorc": 29,
+        "Arcadian": 26,
+        "Armenian": 41,
+        "Asomtavruli_(Georgian)": 40,
+        "Balinese": 24,
+        "Bengali": 46,
+        "Blackfoot_(Canadian_Aboriginal_Syllabics)": 14,
+        "Braille": 26,
+        "Burmese_(Myanmar)": 34,
+        "Cyrillic": 33,
+        "Early_Aramaic": 22,
+        "Futurama": 26,
+        "Grantha": 43,
+        "Greek": 24,
+        "Gujarati": 48,
+        "Hebrew": 22,
+        "Inuktitut_(Canadian_Aboriginal_Syllabics)": 16,
+        "Japanese_(hiragana)": 52,
+        "Japanese_(katakana)": 47,
+        "Korean": 40,
+        "Latin": 26,
+        "Malay_(Jawi_-_Arabic)": 40,
+        "Mkhedruli_(Georgian)": 41,
+        "N_Ko": 33,
+        "Ojibwe_(Canadian_Aboriginal_Syllabics)": 14,
+        "Sanskrit": 42,
+        "Syriac_(Estrangelo)": 23,
+        "Tagalog": 17,
         "Tifinagh": 55,
     },
     "evaluation": {
-        "Angelic": 20, "Atemayar_Qelisayer": 26, "Atlantean": 26, "Aurek-Besh": 26, "Avesta": 26, "Ge_ez": 26,
-        "Glagolitic": 45, "Gurmukhi": 45, "Kannada": 41, "Keble": 26, "Malayalam": 47, "Manipuri": 40, "Mongolian": 30,
-        "Old_Church_Slavonic_(Cyrillic)": 45, "Oriya": 46, "Sylheti": 28, "Syriac_(Serto)": 23, "Tengwar": 25,
-        "Tibetan": 42, "ULOG": 26,
+        "Angelic": 20,
+        "Atemayar_Qelisayer": 26,
+        "Atlantean": 26,
+        "Aurek-Besh": 26,
+        "Avesta": 26,
+        "Ge_ez": 26,
+        "Glagolitic": 45,
+        "Gurmukhi": 45,
+        "Kannada": 41,
+        "Keble": 26,
+        "Malayalam": 47,
+        "Manipuri": 40,
+        "Mongolian": 30,
+        "Old_Church_Slavonic_(Cyrillic)": 45,
+        "Oriya": 46,
+        "Sylheti": 28,
+        "Syriac_(Serto)": 23,
+        "Tengwar": 25,
+        "Tibetan": 42,
+        "ULOG": 26,
     },
-}  # fmt: skip
+}
 SPLIT = {alphabet: split for split, alphabets in ALPHABETS.items() for alphabet in alphabets}
 published = Source.at(
     "https://github.com/brendenlake/omniglot/raw/master/python/",
@@ -57,8 +96,10 @@ class Omniglot(PublishedSet, LayoutBuilder):
     ROWS = {"background": 19_280, "evaluation": 13_180}
     CLASSES = [
         f"{alphabet}/character{number:02}"
-        for alphabets in ALPHABETS.values() for alphabet, count in alphabets.items() for number in range(1, count + 1)
-    ]  # fmt: skip
+        for alphabets in ALPHABETS.values()
+        for alphabet, count in alphabets.items()
+        for number in range(1, count + 1)
+    ]
     FEATURES = labelled(CLASSES, alphabet=datasets.ClassLabel(names=list(SPLIT)), drawer=datasets.Value("int32"))
 
     def index(self, files):
@@ -76,7 +117,9 @@ class Omniglot(PublishedSet, LayoutBuilder):
             characters = [f"{alphabet}/{character}" for _, alphabet, character, _ in images]
             strange = next((row for row, name in enumerate(characters) if name not in labels), None)
             if strange is not None:
-                raise DataError(f"{files.root}/{images[strange][0]}: {characters[strange]} is not a character of Omniglot")
+                raise DataError(
+                    f"{files.root}/{images[strange][0]}: {characters[strange]} is not a character of Omniglot"
+                )
             if images:
                 columns = {
                     "label": pa.array([labels[name] for name in characters]),

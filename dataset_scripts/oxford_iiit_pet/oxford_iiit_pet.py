@@ -4,15 +4,17 @@ import datasets
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dataset_scripts.core.image.decode import Frame
-from dataset_scripts.core.errors import DataError
-from dataset_scripts.core.files.listing import Files
 from dataset_scripts.core.builders.layout import LayoutBuilder, Rows
-from dataset_scripts.core.image.masks import fit_mask
 from dataset_scripts.core.builders.published import PublishedSet, Source
 from dataset_scripts.core.builders.tables import resolve_names
+from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.files.listing import Files
+from dataset_scripts.core.image.decode import Frame
+from dataset_scripts.core.image.masks import fit_mask
 
-published = Source.at("https://thor.robots.ox.ac.uk/~vgg/data/pets/", "https://www.robots.ox.ac.uk/~vgg/data/pets/data/")
+published = Source.at(
+    "https://thor.robots.ox.ac.uk/~vgg/data/pets/", "https://www.robots.ox.ac.uk/~vgg/data/pets/data/"
+)
 LISTS = {"train": "trainval.txt", "test": "test.txt"}
 
 
@@ -83,7 +85,9 @@ def read_list(files: Files, path: str, breeds: dict[int, str]) -> tuple[pa.Array
             raise DataError(f"{where} is not a name and three numbers") from None
         breed = name.rpartition("_")[0]
         if breeds.setdefault(label, breed) != breed or kind not in (0, 1):
-            raise DataError(f"{where}: class {label + 1} is {breeds[label]} elsewhere, or the species is neither 1 nor 2")
+            raise DataError(
+                f"{where}: class {label + 1} is {breeds[label]} elsewhere, or the species is neither 1 nor 2"
+            )
         names.append(name)
         labels.append(label)
         species.append(kind)

@@ -3,14 +3,14 @@
 import gzip
 from pathlib import Path
 
-from dataset_scripts.core.files.archives import MAX_RATIO, MAX_SMALL
 from dataset_scripts.core.builders.arrays import Part, check_count, find_file
-from dataset_scripts.core.errors import reading
-from dataset_scripts.core.image.features import labelled
-from dataset_scripts.core.files.listing import Files, Reader
-from dataset_scripts.core.files.inflate import inflate
 from dataset_scripts.core.builders.published import PublishedSet, Source
+from dataset_scripts.core.errors import reading
+from dataset_scripts.core.files.archives import MAX_RATIO, MAX_SMALL
+from dataset_scripts.core.files.inflate import inflate
+from dataset_scripts.core.files.listing import Files, Reader
 from dataset_scripts.core.formats.rows_on_disk import Images
+from dataset_scripts.core.image.features import labelled
 from dataset_scripts.layouts.hdf5.hdf5 import Blocks, Hdf5
 
 NAMES = {"train": "train", "validation": "valid", "test": "test"}
@@ -77,7 +77,10 @@ class Pcam(PublishedSet, Hdf5):
             with reading(f"{files.root}/{labels[0]}"):
                 numbers = Blocks(*labels[1:], "y")
                 check_count(files, part, labels[0], numbers.shape[0])
-                part.labels, part.labels_in = {"label": numbers.all().reshape(-1)}, labels[0]  # published as (N, 1, 1, 1)
+                part.labels, part.labels_in = (
+                    {"label": numbers.all().reshape(-1)},
+                    labels[0],
+                )  # published as (N, 1, 1, 1)
             splits[split] = [part]
         return self.assemble(files, splits, {"label": self.config.classes})
 

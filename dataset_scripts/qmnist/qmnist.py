@@ -5,9 +5,9 @@ import numpy as np
 import pyarrow as pa
 
 from dataset_scripts.core.builders.arrays import find_file
+from dataset_scripts.core.builders.published import PublishedSet, Source
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.image.features import labelled
-from dataset_scripts.core.builders.published import PublishedSet, Source
 from dataset_scripts.layouts.idx.idx import Idx, IdxConfig, open_images_and_labels
 
 CONFIGS = {  # name -> split -> the files, first and last row
@@ -45,13 +45,19 @@ class Qmnist(PublishedSet, Idx):
 }"""
     SOURCES = (
         published(
-            "qmnist-train-images-idx3-ubyte.gz", 9704059, "9e26a7bf1683614e065d7b76460ccd52807165b3f22561fb782bd9f38c52b51d"
+            "qmnist-train-images-idx3-ubyte.gz",
+            9704059,
+            "9e26a7bf1683614e065d7b76460ccd52807165b3f22561fb782bd9f38c52b51d",
         ),
         published(
-            "qmnist-train-labels-idx2-int.gz", 463024, "2c05dc77f6b916b38e455e97ab129a42a444f3dbef09b278a366f82904e0dd9f"
+            "qmnist-train-labels-idx2-int.gz",
+            463024,
+            "2c05dc77f6b916b38e455e97ab129a42a444f3dbef09b278a366f82904e0dd9f",
         ),
         published(
-            "qmnist-test-images-idx3-ubyte.gz", 9742279, "43fc22bf7498b8fc98de98369d72f752d0deabc280a43a7bcc364ab19e57b375"
+            "qmnist-test-images-idx3-ubyte.gz",
+            9742279,
+            "43fc22bf7498b8fc98de98369d72f752d0deabc280a43a7bcc364ab19e57b375",
         ),
         published(
             "qmnist-test-labels-idx2-int.gz", 526800, "9fbcbe594c3766fdf4f0b15c5165dc0d1e57ac604e01422608bb72c906030d06"
@@ -59,7 +65,9 @@ class Qmnist(PublishedSet, Idx):
         published(
             "xnist-images-idx3-ubyte.xz", 51325860, "f075553993026d4359ded42208eff77a1941d3963c1eff49d6015814f15f0984"
         ),
-        published("xnist-labels-idx2-int.xz", 958144, "db042968723ec2b7aed5f1beac25d2b6e983b9286d4f4bf725f1086e5ae55c4f"),
+        published(
+            "xnist-labels-idx2-int.xz", 958144, "db042968723ec2b7aed5f1beac25d2b6e983b9286d4f4bf725f1086e5ae55c4f"
+        ),
     )
     ROWS = ROWS["qmnist"]
     CLASSES = [str(digit) for digit in range(10)]

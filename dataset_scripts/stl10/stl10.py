@@ -1,7 +1,7 @@
 """STL-10: 13,000 labelled and 100,000 unlabelled colour photos of 96 x 96 pixels, from ImageNet, in ten classes."""
 
-from dataset_scripts.core.image.features import labelled
 from dataset_scripts.core.builders.published import PublishedSet, Source
+from dataset_scripts.core.image.features import labelled
 from dataset_scripts.layouts.stl.stl import Stl
 
 published = Source.at("http://ai.stanford.edu/~acoates/stl10/")
@@ -19,7 +19,9 @@ class Stl10(PublishedSet, Stl):
     year      = {2011}
 }"""
     SOURCES = (
-        published("stl10_binary.tar.gz", 2640397119, "f31fd99273a1acb8609c8db427cebb1de3f71de77758cdc0e22956e1289b9866"),
+        published(
+            "stl10_binary.tar.gz", 2640397119, "f31fd99273a1acb8609c8db427cebb1de3f71de77758cdc0e22956e1289b9866"
+        ),
     )
     ROWS = {"train": 5_000, "test": 8_000, "unlabeled": 100_000}
     CLASSES = ["airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck"]

@@ -1,7 +1,7 @@
 """Street View House Numbers, cropped: 630,420 digits of house numbers, colour images of 32 x 32 pixels."""
 
-from dataset_scripts.core.image.features import labelled
 from dataset_scripts.core.builders.published import PublishedSet, Source
+from dataset_scripts.core.image.features import labelled
 from dataset_scripts.layouts.mat.mat import Mat
 
 published = Source.at("http://ufldl.stanford.edu/housenumbers/")

@@ -3,11 +3,11 @@
 import datasets
 import pyarrow as pa
 
-from dataset_scripts.core.errors import DataError
-from dataset_scripts.core.files.listing import Files
 from dataset_scripts.core.builders.layout import LayoutBuilder, Rows
 from dataset_scripts.core.builders.published import PublishedSet, Source
 from dataset_scripts.core.builders.tables import resolve_names
+from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.files.listing import Files
 from dataset_scripts.imagenet_1k.imagenet_1k import class_names
 
 published = Source.at("http://cs231n.stanford.edu/")
@@ -45,7 +45,9 @@ class TinyImagenet(PublishedSet, LayoutBuilder):
             if stray is not None:
                 raise DataError(f"{files.root}: the class {stray} of {split} images is not in {top}wnids.txt")
             labels[split] = pa.array([numbers[wnid] for wnid in classes], pa.int64())
-        labels["validation"], validation = (column.filter(validation.is_valid()) for column in (labels["validation"], validation))
+        labels["validation"], validation = (
+            column.filter(validation.is_valid()) for column in (labels["validation"], validation)
+        )
         images = {"train": train, "validation": validation.to_pylist(), "test": test}
         label = datasets.ClassLabel(names=class_names({wnid: words.get(wnid, wnid) for wnid in wnids}))
         rows = {split: Rows(paths, {"label": labels[split]}) for split, paths in images.items()}
@@ -61,7 +63,9 @@ def lines_of(files: Files, path: str, count: int) -> list[list[str]]:
     Raises:
         DataError: a line has less.
     """
-    lines = [line.split("\t")[:count] for line in files.read(path).decode("utf-8", "replace").splitlines() if line.strip()]
+    lines = [
+        line.split("\t")[:count] for line in files.read(path).decode("utf-8", "replace").splitlines() if line.strip()
+    ]
     short = next((line for line in lines if len(line) < count), None)
     if short is not None:
         raise DataError(f"{files.root}/{path}: the line {short[0][:60]!r} has no tab")

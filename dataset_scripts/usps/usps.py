@@ -5,13 +5,13 @@ import os
 
 import numpy as np
 
-from dataset_scripts.core.files.archives import MAX_RATIO, MAX_SMALL
 from dataset_scripts.core.builders.arrays import ArrayBuilder, Part, find_file
-from dataset_scripts.core.errors import reading
-from dataset_scripts.core.image.features import labelled
-from dataset_scripts.core.files.listing import Reader
 from dataset_scripts.core.builders.published import PublishedSet, Source
+from dataset_scripts.core.errors import reading
+from dataset_scripts.core.files.archives import MAX_RATIO, MAX_SMALL
+from dataset_scripts.core.files.listing import Reader
 from dataset_scripts.core.formats.rows_on_disk import Images
+from dataset_scripts.core.image.features import labelled
 
 PIXELS = [str(pixel).encode() for pixel in range(1, 257)]
 MAX_LINE = 1 << 14  # bytes; the longest published has 3,000

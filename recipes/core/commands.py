@@ -50,7 +50,9 @@ def configs(words: list[str]) -> int:
     """writes the launch configs and the SLURM script into a folder"""
     from recipes.core.ranks.launch import CONFIGS
 
-    parser = argparse.ArgumentParser("dataset-scripts configs", description="Writes the launch configs and the SLURM script.")
+    parser = argparse.ArgumentParser(
+        "dataset-scripts configs", description="Writes the launch configs and the SLURM script."
+    )
     parser.add_argument("folder", nargs="?", type=Path, default=Path(CONFIGS.name), help="default: %(default)s")
     folder = parser.parse_args(words).folder
     sources = sorted(path for path in CONFIGS.iterdir() if path.is_file())

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from recipes.core.options import flat, merge, opt, split_words
 from recipes.core.errors import UserError
+from recipes.core.options import flat, merge, opt, split_words
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 LARGEST_SIDE = 16_384  # pixels
@@ -18,19 +18,39 @@ class Data:
     name: str | None = opt(None, "the configuration of the dataset")
     data_dir: str | None = opt(None, "the folder of the data, for a script or a bundled name", is_path=True)
     train_split: str = opt("train", "the split to train on, also a part of one: train[:80%]")
-    validation_split: str | None = opt(None, "the split that steers the training; null: validation, if there is one besides test")
+    validation_split: str | None = opt(
+        None, "the split that steers the training; null: validation, if there is one besides test"
+    )
     test_split: str | None = opt(None, "the split to test on; null: test, else validation, else the hold-out")
-    holdout: float | None = opt(None, "share of the training images, of each class, to hold out: to test on, or, if there is a test "
-                                "split, to steer the training; null: 0.2 if there is nothing else to test on", above=0, below=1)  # fmt: skip
+    holdout: float | None = opt(
+        None,
+        "share of the training images, of each class, to hold out: to test on, or, if there is a test "
+        "split, to steer the training; null: 0.2 if there is nothing else to test on",
+        above=0,
+        below=1,
+    )
     image: str | None = opt(None, "the image column; null: the only one, or `image`")
     label: str | None = opt(None, "the label column; null: the only ClassLabel, or `label`")
-    size: int | None = opt(None, "side of the square input in pixels; null: that of published weights, else of the images, if "
-                           "all agree", low=1, high=LARGEST_SIDE)  # fmt: skip
-    resize: str | None = opt(None, "whole: scale the image; crop: cut a square; null: whole if all are square and alike",
-                             choices=("whole", "crop"))  # fmt: skip
-    channels: int | None = opt(None, "1 or 3; null: 3 for published weights, else 1 if all images are grey", low=1, high=3)
-    mean: list[float] | None = opt(None, "per channel, of values in 0..1; null: that of published weights, else measured on the "
-                                   "training images", low=0, high=1)  # fmt: skip
+    size: int | None = opt(
+        None,
+        "side of the square input in pixels; null: that of published weights, else of the images, if all agree",
+        low=1,
+        high=LARGEST_SIDE,
+    )
+    resize: str | None = opt(
+        None,
+        "whole: scale the image; crop: cut a square; null: whole if all are square and alike",
+        choices=("whole", "crop"),
+    )
+    channels: int | None = opt(
+        None, "1 or 3; null: 3 for published weights, else 1 if all images are grey", low=1, high=3
+    )
+    mean: list[float] | None = opt(
+        None,
+        "per channel, of values in 0..1; null: that of published weights, else measured on the training images",
+        low=0,
+        high=1,
+    )
     std: list[float] | None = opt(None, "per channel, of values in 0..1; null: likewise", above=0, high=1)
     workers: int = opt(2, "processes that decode, if the images do not fit in memory", low=0, high=1024)
     memory_gb: float = opt(2.0, "decoded once and kept in memory up to this size, per process", low=0)
@@ -42,7 +62,9 @@ class Views:
 
     flip: float = opt(0.0, "probability of a horizontal flip", low=0, high=1)
     alternate: bool = opt(False, "flip every second epoch instead, half of the images first (airbench)")
-    pad: int = opt(0, "images of the input's own size: shift by up to so many pixels, zeros come in", low=0, high=LARGEST_SIDE)
+    pad: int = opt(
+        0, "images of the input's own size: shift by up to so many pixels, zeros come in", low=0, high=LARGEST_SIDE
+    )
     scale: float = opt(0.25, "other images: the smallest share of the area that a random crop takes", above=0, high=1)
 
 
@@ -60,8 +82,12 @@ class Augment(Views):
 class Model:
     name: str = opt("resnet20", "resnet8, resnet14, resnet20, …, cifarnet, a classifier of torchvision, or timm/NAME")
     width: int = opt(16, "channels of the first stage, of our ResNets", low=1)
-    weights: str | None = opt(None, "what to start from: DEFAULT, another name that torchvision or timm publishes, or a local "
-                              "file; a head of other classes is made new", is_path=True)  # fmt: skip
+    weights: str | None = opt(
+        None,
+        "what to start from: DEFAULT, another name that torchvision or timm publishes, or a local "
+        "file; a head of other classes is made new",
+        is_path=True,
+    )
     pretrained: bool | None = opt(None, "true: the same as weights=DEFAULT; false: none")
     weights_sha256: str | None = opt(None, "how the sha256 of that file has to begin; null: any")
     train: str = opt("all", "all, or head: the rest stays as it is (linear probe)", choices=("all", "head"))
@@ -77,21 +103,31 @@ class Unet:
 
 @dataclass(frozen=True)
 class Flow:
-    label_dropout: float = opt(0.1, "share of the training images whose class is hidden, which guidance needs", low=0, high=1)
-    guidance: float = opt(1.5, "how far to go from the velocity without the class to that with it; 1: the latter", low=-100, high=100)
+    label_dropout: float = opt(
+        0.1, "share of the training images whose class is hidden, which guidance needs", low=0, high=1
+    )
+    guidance: float = opt(
+        1.5, "how far to go from the velocity without the class to that with it; 1: the latter", low=-100, high=100
+    )
     steps: int = opt(20, "from noise to image, of two evaluations each", low=1)
 
 
 @dataclass(frozen=True)
 class Init:
-    method: str = opt("seed", "seed: every rank draws the same weights; broadcast: rank 0 draws, the others receive",
-                      choices=("seed", "broadcast"))  # fmt: skip
+    method: str = opt(
+        "seed",
+        "seed: every rank draws the same weights; broadcast: rank 0 draws, the others receive",
+        choices=("seed", "broadcast"),
+    )
 
 
 @dataclass(frozen=True)
 class Optimizer:
-    name: str = opt("adamw", "adamw, sgd (Nesterov), or muon (of filters and matrices; AdamW of the rest)",
-                    choices=("adamw", "sgd", "muon"))  # fmt: skip
+    name: str = opt(
+        "adamw",
+        "adamw, sgd (Nesterov), or muon (of filters and matrices; AdamW of the rest)",
+        choices=("adamw", "sgd", "muon"),
+    )
     lr: float = opt(2e-3, "the learning rate at its highest, for the global batch", above=0)
     muon_lr: float = opt(0.02, "the same, of what muon updates", above=0)
     momentum: float = opt(0.9, "of sgd and muon", low=0, below=1)
@@ -135,23 +171,35 @@ class Training:
     accumulate: int = opt(1, "parts that each process cuts its share of a batch into", low=1)
     exact: bool = opt(False, "the same bits on every number of processes that divides `shards`")
     shards: int = opt(8, "parts of a batch whose images exact=true and mixing keep together", low=1)
-    precision: str | None = opt(None, "of the arithmetic; null: what the launch config says", choices=("no", "bf16", "fp16"))
+    precision: str | None = opt(
+        None, "of the arithmetic; null: what the launch config says", choices=("no", "bf16", "fp16")
+    )
     channels_last: bool = opt(False, "the order of pixels in memory that convolutions on GPUs like")
     compile: bool = opt(False, "torch.compile")
     deterministic: bool = opt(False, "the same bits in every run on the same number of processes")
-    evaluate_every: float = opt(1.0, "epochs between looks at the validation images, or at the test images if there are none", above=0)
-    keep_best: bool = opt(False, "end with the weights that were best on the validation images (by accuracy, then loss), not with the last")
-    patience: float | None = opt(None, "end early if so many epochs bring nothing better on the validation images, likewise", above=0)
+    evaluate_every: float = opt(
+        1.0, "epochs between looks at the validation images, or at the test images if there are none", above=0
+    )
+    keep_best: bool = opt(
+        False,
+        "end with the weights that were best on the validation images (by accuracy, then loss), not with the last",
+    )
+    patience: float | None = opt(
+        None, "end early if so many epochs bring nothing better on the validation images, likewise", above=0
+    )
     save_every: int | None = opt(None, "samples between checkpoints; null: an epoch", low=1)
     keep: int = opt(2, "checkpoints that stay", low=1)
     log_with: list[str] = opt([], "trackers of accelerate: tensorboard, trackio, wandb, …")
     seed: int = opt(0, "of all random numbers", low=0, high=2**32 - 1)
     processes: int | None = opt(None, "refuse to run on another number of processes", low=1)
-    threads: int | None = opt(None, "CPU threads of a process; null: the cores of the machine, shared out", low=1, high=4096)
+    threads: int | None = opt(
+        None, "CPU threads of a process; null: the cores of the machine, shared out", low=1, high=4096
+    )
     cpu: bool = opt(False, "do not use an accelerator")
     out: str | None = opt(None, "the run folder; null: the next free runs/NAME-1, runs/NAME-2, …", is_path=True)
-    overwrite: bool = opt(False, "let `out` be a folder with other files in it; those with the names of a run's are replaced")
-
+    overwrite: bool = opt(
+        False, "let `out` be a folder with other files in it; those with the names of a run's are replaced"
+    )
 
     @property
     def is_steered(self) -> bool:

@@ -91,7 +91,10 @@ def read_tensors(path: Path, where: str | None = None) -> Any:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 parts = archive.infolist()
-                if any(part.compress_type for part in parts) or sum(part.file_size for part in parts) > path.stat().st_size:
+                if (
+                    any(part.compress_type for part in parts)
+                    or sum(part.file_size for part in parts) > path.stat().st_size
+                ):
                     raise UserError(f"{where} (its parts are packed, which torch.save does not do)")
                 for part in parts:
                     if part.filename.endswith("data.pkl"):

@@ -24,8 +24,8 @@ import yaml
 
 from dataset_scripts import DataError
 from dataset_scripts.core.formats.safe_yaml import LineError, compose_yaml
-from recipes.core.foreign import read_text
 from recipes.core.errors import UserError
+from recipes.core.foreign import read_text
 
 MISSING = "???"  # of an option that the user has to give
 WORD = re.compile(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)*=", re.IGNORECASE)

@@ -27,10 +27,16 @@ os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "HF_DATASETS_DISAB
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--executions", type=int, default=10_000, help="of all targets together")
-    parser.add_argument("--target", action="append", help="a target, or the beginning of several names; may be given again")
+    parser.add_argument(
+        "--target", action="append", help="a target, or the beginning of several names; may be given again"
+    )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--execution", type=int, help="run this one here, with its traceback; -1 is the example as it is")
-    parser.add_argument("--replay", type=Path, nargs="*", help="run findings that were kept, by default all, and nothing else")
+    parser.add_argument(
+        "--execution", type=int, help="run this one here, with its traceback; -1 is the example as it is"
+    )
+    parser.add_argument(
+        "--replay", type=Path, nargs="*", help="run findings that were kept, by default all, and nothing else"
+    )
     parser.add_argument("--write", type=Path, help="with --execution: leave its files in this folder, unread")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--results", type=Path, default=HERE / "results/fuzz.json")
@@ -80,8 +86,12 @@ def run(args: argparse.Namespace, work: Path) -> int:
         for target in targets:
             size = BATCH * (20 if target in PARSERS else 1)
             starts = range(EXAMPLE, share, size)
-            parts += [(turn, Batch(target, list(range(start, min(share, start + size))))) for turn, start in enumerate(starts)]
-        batches = [batch for _, batch in sorted(parts, key=lambda part: part[0])]  # in turns: what is printed is about all
+            parts += [
+                (turn, Batch(target, list(range(start, min(share, start + size))))) for turn, start in enumerate(starts)
+            ]
+        batches = [
+            batch for _, batch in sorted(parts, key=lambda part: part[0])
+        ]  # in turns: what is printed is about all
     with listen() as server:
         earlier = json.loads(args.results.read_text()) if args.add and args.results.exists() else None
         report = Report(targets, sum(len(batch.numbers) for batch in batches), args.seed, server, earlier)

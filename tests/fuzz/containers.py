@@ -34,7 +34,9 @@ def zip_members(content: bytes, rng: random.Random, inner: Inner) -> bytes:
         case 0 | 1 | 2:
             members[number] = info, inner(member, rng)
         case 3:
-            info.filename = rng.choice([*PATHS, members[0][0].filename, f"{info.filename}/", info.filename.upper(), ".x"])
+            info.filename = rng.choice(
+                [*PATHS, members[0][0].filename, f"{info.filename}/", info.filename.upper(), ".x"]
+            )
         case 4:
             info.external_attr = rng.choice((0o120777 << 16, 0o020666 << 16, 0x10, 0))
             members[number] = info, rng.choice([member, rng.choice(PATHS).encode()])
@@ -68,7 +70,9 @@ def tar_members(content: bytes, rng: random.Random, inner: Inner) -> bytes:
     """A member, its name, size or kind; checksums are right again."""
     try:
         with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
-            members = [(info, archive.extractfile(info).read() if info.isreg() else b"") for info in archive.getmembers()]
+            members = [
+                (info, archive.extractfile(info).read() if info.isreg() else b"") for info in archive.getmembers()
+            ]
     except Exception:  # damaged before
         return content[: rng.randrange(len(content) + 1)]
     if not members:
@@ -81,7 +85,9 @@ def tar_members(content: bytes, rng: random.Random, inner: Inner) -> bytes:
         case 2:
             info.name = rng.choice([*PATHS, members[0][0].name, f"{info.name}/", info.name.upper(), ".x"])
         case 3:
-            info.type = rng.choice((tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE, tarfile.DIRTYPE, b"S"))
+            info.type = rng.choice(
+                (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE, tarfile.DIRTYPE, b"S")
+            )
             info.linkname = rng.choice([*PATHS, members[0][0].name])
         case 4:
             members[number], members[0] = members[0], members[number]
@@ -108,7 +114,9 @@ def tar_members(content: bytes, rng: random.Random, inner: Inner) -> bytes:
     return bytes(whole)
 
 
-def packed(unpack: Callable[[bytes], bytes], pack: Callable[[bytes], bytes]) -> Callable[[bytes, random.Random, Inner], bytes]:
+def packed(
+    unpack: Callable[[bytes], bytes], pack: Callable[[bytes], bytes]
+) -> Callable[[bytes, random.Random, Inner], bytes]:
     def mutate(content: bytes, rng: random.Random, inner: Inner) -> bytes:
         try:
             plain = unpack(content)
@@ -184,7 +192,9 @@ def png_chunk(content: bytes, rng: random.Random, inner: Inner) -> bytes:
             chunks.insert(number + 1, (kind, rng.choice([body, zlib.compress(bytes(1 << 20)), rng.randbytes(13)])))
         case _:
             chunks.insert(rng.randrange(len(chunks)), chunks.pop(number))
-    parts = [len(body).to_bytes(4, "big") + kind + body + zlib.crc32(kind + body).to_bytes(4, "big") for kind, body in chunks]
+    parts = [
+        len(body).to_bytes(4, "big") + kind + body + zlib.crc32(kind + body).to_bytes(4, "big") for kind, body in chunks
+    ]
     return content[:8] + b"".join(parts)
 
 

@@ -15,11 +15,52 @@ SECRET = b"SECRET-5b1f0c3e9a"
 PORT = 47653  # of this machine; nothing may ever ask for it
 
 _URL = f"http://127.0.0.1:{PORT}/secret.png"
-PATHS = [str(OUTSIDE / "secret.png"), str(OUTSIDE / "secret.txt"), "../secret.png", "../secret.txt", "../../etc/passwd", "..",
-         f"file://{OUTSIDE}/secret.png", _URL, f"s3://127.0.0.1:{PORT}/a", "~/secret.png", "C:\\secret.png", "..\\secret.png",
-         f"zip://a.png::{_URL}", "/dev/zero", "/", ".", "", "a" * 5000, "\\\\127.0.0.1\\a\\b.png"]  # fmt: skip
-INTEGERS = [0, -1, 1, 2, 127, 128, 255, 256, 65535, 65536, 2**31 - 1, 2**31, -(2**31), 2**32 - 1, 2**32, 2**53 + 1, 2**63 - 1,
-            2**63, -(2**63), 2**64 - 1, 10**6, 10**9, 10**30]  # fmt: skip
+PATHS = [
+    str(OUTSIDE / "secret.png"),
+    str(OUTSIDE / "secret.txt"),
+    "../secret.png",
+    "../secret.txt",
+    "../../etc/passwd",
+    "..",
+    f"file://{OUTSIDE}/secret.png",
+    _URL,
+    f"s3://127.0.0.1:{PORT}/a",
+    "~/secret.png",
+    "C:\\secret.png",
+    "..\\secret.png",
+    f"zip://a.png::{_URL}",
+    "/dev/zero",
+    "/",
+    ".",
+    "",
+    "a" * 5000,
+    "\\\\127.0.0.1\\a\\b.png",
+]
+INTEGERS = [
+    0,
+    -1,
+    1,
+    2,
+    127,
+    128,
+    255,
+    256,
+    65535,
+    65536,
+    2**31 - 1,
+    2**31,
+    -(2**31),
+    2**32 - 1,
+    2**32,
+    2**53 + 1,
+    2**63 - 1,
+    2**63,
+    -(2**63),
+    2**64 - 1,
+    10**6,
+    10**9,
+    10**30,
+]
 FLOATS = [0.5, -0.0, 1e-320, 1e308, -1e39, float("nan"), float("inf"), -float("inf")]
 STRINGS = [
     *PATHS,
@@ -71,22 +112,67 @@ PICKLES = [
 ]
 _BOMB = '<!DOCTYPE a [<!ENTITY a "aaaaaaaaaa">' + "".join(
     f'<!ENTITY {y} "{f"&{x};" * 10}">' for x, y in zip("abcdefgh", "bcdefghi")
-)  # fmt: skip
+)
 SNIPPETS = [  # of formats of text
-    f'<!DOCTYPE a [<!ENTITY x SYSTEM "{OUTSIDE}/secret.txt">]>', f'<!DOCTYPE a SYSTEM "{_URL}">', f"{_BOMB}]>", "&x;", "&i;",
-    "!!python/object/apply:os.getcwd []", "!!binary x", "&a [*a, *a]", "*b", "<<: *c", "2020-99-99", "!!float x", "- - - -",
-    "[" * 3000, "{" * 3000, "[" * 100_000, '{"a":' * 20_000, "<a>" * 5000, '"', "'", "---\n", "\t", "\r", "\0", "\ufeff", "NaN",
-    "-Infinity", "1e400", "#", ":", ",,", ";", "|", "\\u0000", "\\ud800",
-    "".join(f"{y}: &{y} [{', '.join([f'*{x}'] * 9)}]\n" if x else f"{y}: &{y} [x]\n" for x, y in zip(["", *"abcdefgh"], "abcdefghi")),
-]  # fmt: skip
+    f'<!DOCTYPE a [<!ENTITY x SYSTEM "{OUTSIDE}/secret.txt">]>',
+    f'<!DOCTYPE a SYSTEM "{_URL}">',
+    f"{_BOMB}]>",
+    "&x;",
+    "&i;",
+    "!!python/object/apply:os.getcwd []",
+    "!!binary x",
+    "&a [*a, *a]",
+    "*b",
+    "<<: *c",
+    "2020-99-99",
+    "!!float x",
+    "- - - -",
+    "[" * 3000,
+    "{" * 3000,
+    "[" * 100_000,
+    '{"a":' * 20_000,
+    "<a>" * 5000,
+    '"',
+    "'",
+    "---\n",
+    "\t",
+    "\r",
+    "\0",
+    "\ufeff",
+    "NaN",
+    "-Infinity",
+    "1e400",
+    "#",
+    ":",
+    ",,",
+    ";",
+    "|",
+    "\\u0000",
+    "\\ud800",
+    "".join(
+        f"{y}: &{y} [{', '.join([f'*{x}'] * 9)}]\n" if x else f"{y}: &{y} [x]\n"
+        for x, y in zip(["", *"abcdefgh"], "abcdefghi")
+    ),
+]
 _IMAGE = encode(pixels(99))
 _HUGE = _IMAGE[:16] + struct.pack(">II", 60_000, 60_000) + _IMAGE[24:]
 TOKENS = [
-    *(token.encode("utf-8", "surrogatepass") for token in (*SNIPPETS, *STRINGS)), *PICKLES, _IMAGE, _HUGE,
+    *(token.encode("utf-8", "surrogatepass") for token in (*SNIPPETS, *STRINGS)),
+    *PICKLES,
+    _IMAGE,
+    _HUGE,
     *(struct.pack(code, value) for code in ("<f", "<d") for value in (float("nan"), float("inf"), 1e30)),
     *(value.to_bytes(8, order) for value in (0, 1, 2**31, 2**32, 2**63, 2**64 - 1) for order in ("little", "big")),
-    bytes(64), b"\xff" * 64, b"PK\3\4", b"\x1f\x8b\x08", b"\x93NUMPY\1\0", b"\x89HDF\r\n\x1a\n", b"MZ", b"\x80\4", b"PAR1",
-]  # fmt: skip
+    bytes(64),
+    b"\xff" * 64,
+    b"PK\3\4",
+    b"\x1f\x8b\x08",
+    b"\x93NUMPY\1\0",
+    b"\x89HDF\r\n\x1a\n",
+    b"MZ",
+    b"\x80\4",
+    b"PAR1",
+]
 
 
 def plant(*folders: Path) -> None:

@@ -67,7 +67,9 @@ def on_disk(write: Callable[[Path], None]) -> Folder:
     """The files that a library writes into a folder."""
     with tempfile.TemporaryDirectory() as folder:
         write(Path(folder))
-        found = {path.relative_to(folder).as_posix(): path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
+        found = {
+            path.relative_to(folder).as_posix(): path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()
+        }
     return dict(sorted(found.items()))
 
 
@@ -91,7 +93,8 @@ def metadata_csv() -> Folder:
 @example("metadata_jsonl", "image_folder")
 def metadata_jsonl() -> Folder:
     rows = [
-        {"file_name": f"{n}.png", "label": "ab"[n % 2], "box": [n, 2.5, None], "more": {"x": n, "y": "é"}} for n in range(3)
+        {"file_name": f"{n}.png", "label": "ab"[n % 2], "box": [n, 2.5, None], "more": {"x": n, "y": "é"}}
+        for n in range(3)
     ]
     table = "".join(json.dumps(row) + "\n" for row in rows)
     return {"train/metadata.jsonl": table.encode()} | {f"train/{n}.png": image(n) for n in range(3)}
@@ -113,7 +116,14 @@ CATEGORIES = [{"id": 3, "name": "ant"}, {"id": 7, "name": "bee", "supercategory"
 def coco(**fields) -> Folder:
     images = [{"id": n, "file_name": f"{n}.jpg", "width": 8, "height": 6} for n in range(3)]
     things = [
-        {"id": n, "image_id": n // 2, "category_id": 3 + 4 * (n % 2), "bbox": [1, 1.5, 4, 3], "area": 12.0, "iscrowd": 0}
+        {
+            "id": n,
+            "image_id": n // 2,
+            "category_id": 3 + 4 * (n % 2),
+            "bbox": [1, 1.5, 4, 3],
+            "area": 12.0,
+            "iscrowd": 0,
+        }
         | {name: values[n % len(values)] for name, values in fields.items()}
         for n in range(4)
     ]
@@ -165,7 +175,10 @@ def voc_detection() -> Folder:
         )
         size = "<size><width>8</width><height>6</height><depth>3</depth></size>"
         xml = f"<annotation><folder>x</folder><filename>{n}.jpg</filename>{size}<segmented>0</segmented>{things}</annotation>"
-        files |= {f"JPEGImages/{n}.jpg": turned(n) if n == 2 else image(n, "JPEG"), f"Annotations/{n}.xml": xml.encode()}
+        files |= {
+            f"JPEGImages/{n}.jpg": turned(n) if n == 2 else image(n, "JPEG"),
+            f"Annotations/{n}.xml": xml.encode(),
+        }
     return files
 
 
@@ -187,7 +200,9 @@ def voc_segmentation() -> Folder:
 
 
 def yolo(lines: str, more: str = "") -> Folder:
-    files = {"data.yaml": f"path: ../set\ntrain: images/train\nval: images/val\nnc: 2\nnames: [ant, bee]\n{more}".encode()}
+    files = {
+        "data.yaml": f"path: ../set\ntrain: images/train\nval: images/val\nnc: 2\nnames: [ant, bee]\n{more}".encode()
+    }
     for split in ("train", "val"):
         for n in (1, 2):
             files[f"images/{split}/{n}.jpg"] = turned(n) if n == 2 else image(n, "JPEG")
@@ -214,7 +229,9 @@ def yolo_pose() -> Folder:
 def yolo_darknet() -> Folder:
     files = yolo("1 0.5 0.5 0.25 0.5\n")
     del files["data.yaml"]
-    files["obj.data"] = b"classes = 2\ntrain = data/train.txt\nvalid = data/val.txt\nnames = data/obj.names\nbackup = backup/\n"
+    files["obj.data"] = (
+        b"classes = 2\ntrain = data/train.txt\nvalid = data/val.txt\nnames = data/obj.names\nbackup = backup/\n"
+    )
     for split in ("train", "val"):
         files[f"{split}.txt"] = f"images/{split}/1.jpg\nimages/{split}/2.jpg\n".encode()
     return files | {"obj.names": b"ant\nbee\n"}
@@ -235,7 +252,9 @@ def mask_pairs_colors() -> Folder:
 
 @example("image_pairs")
 def image_pairs() -> Folder:
-    return {f"{split}/{side}/{n}.png": image(n) for split in ("train", "test") for side in ("low", "high") for n in range(2)}
+    return {
+        f"{split}/{side}/{n}.png": image(n) for split in ("train", "test") for side in ("low", "high") for n in range(2)
+    }
 
 
 @example("captions_txt", "captions")
@@ -247,4 +266,6 @@ def captions_txt() -> Folder:
 @example("captions_json", "captions")
 def captions_json() -> Folder:
     said = {"caption": "a photo", "score": 0.5, "id": 12, "tags": ["x", "y"], "nsfw": None}
-    return {f"{n}.png": image(n) for n in range(3)} | {f"{n}.json": json.dumps(said | {"id": n}).encode() for n in range(3)}
+    return {f"{n}.png": image(n) for n in range(3)} | {
+        f"{n}.json": json.dumps(said | {"id": n}).encode() for n in range(3)
+    }

@@ -48,8 +48,12 @@ def gzip_of(content: bytes) -> bytes:
 
 PACKERS = {".gz": gzip_of, ".xz": lzma.compress, ".bz2": bz2.compress, ".zst": zstandard.compress}
 
-for suffix, method in (("stored", zipfile.ZIP_STORED), ("deflate", zipfile.ZIP_DEFLATED), ("bzip2", zipfile.ZIP_BZIP2),
-                       ("lzma", zipfile.ZIP_LZMA)):  # fmt: skip
+for suffix, method in (
+    ("stored", zipfile.ZIP_STORED),
+    ("deflate", zipfile.ZIP_DEFLATED),
+    ("bzip2", zipfile.ZIP_BZIP2),
+    ("lzma", zipfile.ZIP_LZMA),
+):
     example(f"zip_{suffix}", "image_folder")(lambda method=method: {"photos.zip": zip_of(class_folders(), method)})
 example("tar", "image_folder")(lambda: {"photos.tar": tar_of(class_folders())})
 for suffix, pack in PACKERS.items():
@@ -78,9 +82,12 @@ def idx_of(array: np.ndarray) -> bytes:
 
 @example("idx")
 def idx() -> Folder:
-    return {"train-images-idx3-ubyte": idx_of(arrays(3, 5, 4)), "train-labels-idx1-ubyte": idx_of(LABELS),
-            "t10k-images-idx3-ubyte.gz": gzip_of(idx_of(arrays(3, 5, 4))),
-            "t10k-labels-idx1-ubyte.gz": gzip_of(idx_of(LABELS))}  # fmt: skip
+    return {
+        "train-images-idx3-ubyte": idx_of(arrays(3, 5, 4)),
+        "train-labels-idx1-ubyte": idx_of(LABELS),
+        "t10k-images-idx3-ubyte.gz": gzip_of(idx_of(arrays(3, 5, 4))),
+        "t10k-labels-idx1-ubyte.gz": gzip_of(idx_of(LABELS)),
+    }
 
 
 @example("cifar_pickle", "cifar")
@@ -99,8 +106,12 @@ def cifar_binary() -> Folder:
 
 @example("stl")
 def stl() -> Folder:
-    return {"train_X.bin": arrays(3, 3 * 96 * 96).tobytes(), "train_y.bin": bytes([1, 2, 1]),
-            "class_names.txt": b"ant\nbee\n", "fold_indices.txt": b"0 2\n1 2\n" * 5}  # fmt: skip
+    return {
+        "train_X.bin": arrays(3, 3 * 96 * 96).tobytes(),
+        "train_y.bin": bytes([1, 2, 1]),
+        "class_names.txt": b"ant\nbee\n",
+        "fold_indices.txt": b"0 2\n1 2\n" * 5,
+    }
 
 
 @example("npz", "arrays")
@@ -188,12 +199,18 @@ def tfrecord() -> Folder:
             feature("image/encoded", 1, message(1, image(n, "JPEG"))),
             feature("image/class/label", 3, message(1, varint(n))),
             feature("image/class/text", 1, message(1, b"ant")),
-            *(feature(f"image/object/bbox/{side}", 2, message(1, floats if side[1:] == "min" else floats + floats[:0]))
-              for side in ("xmin", "ymin")),
-            *(feature(f"image/object/bbox/{side}", 2, message(1, np.array([0.75, 1], "<f4").tobytes()))
-              for side in ("xmax", "ymax")),
+            *(
+                feature(
+                    f"image/object/bbox/{side}", 2, message(1, floats if side[1:] == "min" else floats + floats[:0])
+                )
+                for side in ("xmin", "ymin")
+            ),
+            *(
+                feature(f"image/object/bbox/{side}", 2, message(1, np.array([0.75, 1], "<f4").tobytes()))
+                for side in ("xmax", "ymax")
+            ),
             feature("image/object/class/label", 3, message(1, varint(1) + varint(2))),
-        ]  # fmt: skip
+        ]
         return record(message(1, b"".join(features)))
 
     shard = row(0) + row(1) + row(2)

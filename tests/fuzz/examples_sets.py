@@ -34,9 +34,11 @@ def celeba() -> Folder:
         "list_eval_partition.txt": "".join(f"{name} {n}\n" for n, name in enumerate(names)),
         "list_attr_celeba.txt": "3\nBald Male \n" + "".join(f"{name} -1  1\n" for name in names),
         "identity_CelebA.txt": "".join(f"{name} 7\n" for name in names),
-        "list_landmarks_align_celeba.txt": "3\n" + " ".join("abcdefghij") + "\n"
+        "list_landmarks_align_celeba.txt": "3\n"
+        + " ".join("abcdefghij")
+        + "\n"
         + "".join(f"{name} {' 1 2' * 5}\n" for name in names),
-    }  # fmt: skip
+    }
     images = {f"img_align_celeba/{name}": image(n, "JPEG") for n, name in enumerate(names)}
     return images | {name: text.encode() for name, text in lists.items()}
 
@@ -68,12 +70,17 @@ def imagenet_1k() -> Folder:
     words = {"n01440764": "tench, Tinca tinca", "n02012849": "crane"}
     kinds = [(name, object) for name in ("ILSVRC2012_ID", "WNID", "words", "gloss", "num_children")]
     synsets = np.array([(n, *item, "what it is", 0) for n, item in enumerate(words.items(), 1)], kinds)[:, None]
-    kit = {"ILSVRC2012_devkit_t12/data/meta.mat": mat_of({"synsets": synsets}),
-           "ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt": b"2\n1\n"}  # fmt: skip
+    kit = {
+        "ILSVRC2012_devkit_t12/data/meta.mat": mat_of({"synsets": synsets}),
+        "ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt": b"2\n1\n",
+    }
     train = {f"{wnid}.tar": tar_of({f"{wnid}_{n}.JPEG": image(n, "JPEG") for n in (1, 2)}) for wnid in words}
     val = {f"ILSVRC2012_val_{n:08}.JPEG": image(n, "JPEG") for n in (1, 2)}
-    return {"ILSVRC2012_devkit_t12.tar.gz": gzip_of(tar_of(kit)), "ILSVRC2012_img_train.tar": tar_of(train),
-            "ILSVRC2012_img_val.tar": tar_of(val)}  # fmt: skip
+    return {
+        "ILSVRC2012_devkit_t12.tar.gz": gzip_of(tar_of(kit)),
+        "ILSVRC2012_img_train.tar": tar_of(train),
+        "ILSVRC2012_img_val.tar": tar_of(val),
+    }
 
 
 @example("imagenet_kaggle", "imagenet_1k")
@@ -92,23 +99,33 @@ def imagenet_kaggle() -> Folder:
 def tiny_imagenet() -> Folder:
     wnids = ("n01443537", "n02012849")
     return {f"train/{wnid}/images/{wnid}_0.JPEG": image(n, "JPEG") for n, wnid in enumerate(wnids)} | {
-        "val/images/val_0.JPEG": image(7, "JPEG"), "test/images/test_0.JPEG": image(8, "JPEG"),
-        "val/val_annotations.txt": b"val_0.JPEG\tn02012849\t0\t32\t44\t62\n", "wnids.txt": "\n".join(wnids).encode(),
+        "val/images/val_0.JPEG": image(7, "JPEG"),
+        "test/images/test_0.JPEG": image(8, "JPEG"),
+        "val/val_annotations.txt": b"val_0.JPEG\tn02012849\t0\t32\t44\t62\n",
+        "wnids.txt": "\n".join(wnids).encode(),
         "words.txt": b"n01443537\tgoldfish, Carassius auratus\nn02012849\tcrane\n",
-    }  # fmt: skip
+    }
 
 
 @example("food101")
 def food101() -> Folder:
     names = ["apple_pie/1", "hot_dog/2"]
     lists = {f"meta/{split}.txt": f"{name}\n".encode() for split, name in zip(("train", "test"), names)}
-    return {f"images/{name}.jpg": image(1, "JPEG") for name in names} | {"meta/classes.txt": b"apple_pie\nhot_dog\n"} | lists
+    return (
+        {f"images/{name}.jpg": image(1, "JPEG") for name in names}
+        | {"meta/classes.txt": b"apple_pie\nhot_dog\n"}
+        | lists
+    )
 
 
 @example("fgvc_aircraft")
 def fgvc_aircraft() -> Folder:
-    files = {f"data/images/{n:07}.jpg": image(n, "JPEG") for n in range(3)} | {"data/variants.txt": b"707-320\nF/A-18\n"}
-    lists = {f"data/images_variant_{split}.txt": b"%07d F/A-18\n" % n for n, split in enumerate(("train", "val", "test"))}
+    files = {f"data/images/{n:07}.jpg": image(n, "JPEG") for n in range(3)} | {
+        "data/variants.txt": b"707-320\nF/A-18\n"
+    }
+    lists = {
+        f"data/images_variant_{split}.txt": b"%07d F/A-18\n" % n for n, split in enumerate(("train", "val", "test"))
+    }
     return files | lists
 
 
@@ -172,24 +189,40 @@ def stock_parquet() -> Folder:
     buffer = io.BytesIO()
     datasets.Dataset.from_dict(rows, features).to_parquet(buffer)
     configs = "configs:\n- config_name: default\n  data_files:\n  - split: train\n    path: data/train-*\n"
-    return {"data/train-00000-of-00001.parquet": buffer.getvalue(), "README.md": f"---\n{configs}---\n\n# Set\n".encode()}
+    return {
+        "data/train-00000-of-00001.parquet": buffer.getvalue(),
+        "README.md": f"---\n{configs}---\n\n# Set\n".encode(),
+    }
 
 
 @example("recipe_config", "config")
 def recipe_config() -> Folder:
-    config = "data:\n  path: digits\n  mean: [0.5]\naugment:\n  flip: 0.5\noptim:\n  lr: 2e-3\n  clip: null\nepochs: 1.5\n"
-    return {"run.yaml": config.encode(), "options.txt": b"batch=32\noptim.lr=1e-3\ndata.std=[0.1]\nmodel.name=resnet8\n"}
+    config = (
+        "data:\n  path: digits\n  mean: [0.5]\naugment:\n  flip: 0.5\noptim:\n  lr: 2e-3\n  clip: null\nepochs: 1.5\n"
+    )
+    return {
+        "run.yaml": config.encode(),
+        "options.txt": b"batch=32\noptim.lr=1e-3\ndata.std=[0.1]\nmodel.name=resnet8\n",
+    }
 
 
 @example("model_folder", "model")
 def model_folder() -> Folder:
     from recipes.core.config import Model
-    from recipes.core.models.saved import weights_of
     from recipes.core.models.models import build_model
+    from recipes.core.models.saved import weights_of
 
     torch.manual_seed(0)
-    info = {"architecture": "resnet8", "width": 1, "labels": ["ant", "bee"], "channels": 1, "size": 8, "resize": "whole",
-            "mean": [0.5], "std": [0.25]}  # fmt: skip
+    info = {
+        "architecture": "resnet8",
+        "width": 1,
+        "labels": ["ant", "bee"],
+        "channels": 1,
+        "size": 8,
+        "resize": "whole",
+        "mean": [0.5],
+        "std": [0.25],
+    }
     weights = weights_of(build_model(Model("resnet8", 1), 1, 2))
     return {"config.json": json.dumps(info).encode(), "model.safetensors": weights}
 
@@ -203,15 +236,20 @@ def checkpoint() -> Folder:
     files = {"state.pt": state.getvalue(), "progress.json": progress}
     manifest = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     folder = "checkpoints/000000000064"
-    return {f"{folder}/{name}": content for name, content in (files | {"manifest.json": json.dumps(manifest).encode()}).items()}
+    return {
+        f"{folder}/{name}": content
+        for name, content in (files | {"manifest.json": json.dumps(manifest).encode()}).items()
+    }
 
 
 @example("features")
 def features() -> Folder:
     values = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
-    return {"a.npz": zip_of({"2048.npy": npy_of(values)}, zipfile.ZIP_STORED),
-            "b.npz": zip_of({"mu.npy": npy_of(values.mean(0)), "sigma.npy": npy_of(np.cov(values.T))}),
-            "c.safetensors": safetensors.torch.save({"2048": torch.from_numpy(values)})}  # fmt: skip
+    return {
+        "a.npz": zip_of({"2048.npy": npy_of(values)}, zipfile.ZIP_STORED),
+        "b.npz": zip_of({"mu.npy": npy_of(values.mean(0)), "sigma.npy": npy_of(np.cov(values.T))}),
+        "c.safetensors": safetensors.torch.save({"2048": torch.from_numpy(values)}),
+    }
 
 
 @example("images")

@@ -16,19 +16,20 @@ import examples_binary  # noqa: F401  (the examples that are taken from)
 from examples import EXAMPLES, Folder, example, image
 
 from dataset_scripts import DataError
-from dataset_scripts.layouts.cifar import batch
-from dataset_scripts.core.formats import json_stream, json_text, protobuf as wire, safe_yaml, text_table
-from dataset_scripts.core.image import rle
-from dataset_scripts.core.formats.front_matter import first_table, split_card
-from dataset_scripts.core.image.decode import Frame
 from dataset_scripts.core.errors import reading
 from dataset_scripts.core.files.faults import Faults
 from dataset_scripts.core.files.listing import Reader
-from dataset_scripts.core.formats.markdown import code, markdown
 from dataset_scripts.core.files.pairs import folder_parser
-from dataset_scripts.core.formats.parquet import read_parquet
 from dataset_scripts.core.files.tar_headers import tar_members
 from dataset_scripts.core.files.unpack import unpack
+from dataset_scripts.core.formats import json_stream, json_text, safe_yaml, text_table
+from dataset_scripts.core.formats import protobuf as wire
+from dataset_scripts.core.formats.front_matter import first_table, split_card
+from dataset_scripts.core.formats.markdown import code, markdown
+from dataset_scripts.core.formats.parquet import read_parquet
+from dataset_scripts.core.image import rle
+from dataset_scripts.core.image.decode import Frame
+from dataset_scripts.layouts.cifar import batch
 from dataset_scripts.layouts.mask_pairs.colors import Colors, read_colors
 from dataset_scripts.layouts.tfrecord.columns import names_beside
 from dataset_scripts.layouts.voc.annotation import read_objects as read_voc
@@ -85,7 +86,10 @@ def _(content: bytes) -> int:
     return len(list(json_stream.elements(io.BytesIO(content), "a.json", Faults.gathered())))
 
 
-@parser("json_records", lambda: json.dumps([{"file_name": f"{n}.png", "label": n, "more": [1.5, None]} for n in range(4)]).encode())
+@parser(
+    "json_records",
+    lambda: json.dumps([{"file_name": f"{n}.png", "label": n, "more": [1.5, None]} for n in range(4)]).encode(),
+)
 def _(content: bytes) -> int:
     return len(list(json_stream.records(io.BytesIO(content), "a.json", Faults.gathered())))
 
@@ -160,7 +164,9 @@ def _(content: bytes) -> int:
 
 @parser("voc", taken("voc_detection", ".xml"))
 def _(content: bytes) -> int:
-    return len(read_voc(Memory("a.xml", content), "a.xml", FRAME, dict.fromkeys(["ant", "bee", "cat", "dog"], 0), 1)["bbox"])
+    return len(
+        read_voc(Memory("a.xml", content), "a.xml", FRAME, dict.fromkeys(["ant", "bee", "cat", "dog"], 0), 1)["bbox"]
+    )
 
 
 @parser("yolo", lambda: b"0 0.2 0.2 0.5 0.2 0.5 0.7\n1 0.1 0.1 0.9 0.1 0.5 0.9\n")
@@ -174,7 +180,10 @@ def _(content: bytes) -> int:
     return len(Colors(colors, "colors.txt").names) if colors else 0
 
 
-@parser("labels.pbtxt", lambda: b"item {\n  id: 1\n  name: 'cat'\n}\nitem {\n  id: 2\n  display_name: \"dog\"\n  name: 'd'\n}\n")
+@parser(
+    "labels.pbtxt",
+    lambda: b"item {\n  id: 1\n  name: 'cat'\n}\nitem {\n  id: 2\n  display_name: \"dog\"\n  name: 'd'\n}\n",
+)
 def _(content: bytes) -> int:
     return len(names_beside(Memory("labels.pbtxt", content), "label"))
 
@@ -243,7 +252,7 @@ def _(content: bytes) -> int:
     return 1
 
 
-@parser("names.txt", lambda: "train_images\nmy train\nflickr-val\nmasks-test\nclass <b>|`name`\n".encode())
+@parser("names.txt", lambda: b"train_images\nmy train\nflickr-val\nmasks-test\nclass <b>|`name`\n")
 def _(content: bytes) -> int:
     parse = folder_parser({"images": 0, "masks": 1})
     lines = content.decode("utf-8", "surrogateescape").splitlines()
@@ -252,4 +261,3 @@ def _(content: bytes) -> int:
         if "\n" in markdown(line) or "\n" in code(line):
             raise AssertionError("a name ends its line")
     return len(lines)
-

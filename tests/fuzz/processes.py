@@ -77,7 +77,9 @@ class Batch:
             rng = random.Random(f"{kept['seed']} {self.target} {kept['execution']}")
             files = {name: zlib.decompress(base64.b64decode(content)) for name, content in kept["files"].items()}
         else:
-            files = example if number == EXAMPLE else mutate(example, random.Random(f"{seed} {self.target} {number} files"))
+            files = (
+                example if number == EXAMPLE else mutate(example, random.Random(f"{seed} {self.target} {number} files"))
+            )
         return files, rng
 
 
@@ -148,7 +150,13 @@ def read_findings(slot: Slot, exitcode: int) -> Iterator[dict]:
     if exitcode == BROKEN:
         raise RuntimeError(f"fuzzing itself is wrong:\n{fault}")
     if exitcode:
-        kind = "TooSlow" if "Timeout (" in fault else signal.Signals(-exitcode).name if exitcode < 0 else f"exit {exitcode}"
+        kind = (
+            "TooSlow"
+            if "Timeout (" in fault
+            else signal.Signals(-exitcode).name
+            if exitcode < 0
+            else f"exit {exitcode}"
+        )
         frames = [match.groups() for match in FRAME.finditer(fault) if match[1].startswith(OURS)]
         file, line, function = frames[0] if frames else (slot.batch.target, 0, "?")
         slot.counts[FOUND] += 1
@@ -158,7 +166,15 @@ def read_findings(slot: Slot, exitcode: int) -> Iterator[dict]:
 
 def finding(target: str, number: int, kind: str, file: str, line: int, function: str, text: str) -> dict[str, Any]:
     file = os.path.relpath(file, ROOT) if file.startswith(OURS) else file
-    return {"target": target, "execution": number, "type": kind, "file": file, "line": line, "function": function, "text": text}
+    return {
+        "target": target,
+        "execution": number,
+        "type": kind,
+        "file": file,
+        "line": line,
+        "function": function,
+        "text": text,
+    }
 
 
 def child(seed: int, slot: Slot, example: Folder) -> None:
@@ -229,7 +245,8 @@ def check_message(error: BaseException) -> BaseException | None:
     """A message is one line that says something, and that a terminal shows as it is."""
     text = str(error)
     odd = any(
-        unicodedata.category(sign) in ("Cc", "Cs", "Zl", "Zp") or unicodedata.bidirectional(sign) in TURNS for sign in text
+        unicodedata.category(sign) in ("Cc", "Cs", "Zl", "Zp") or unicodedata.bidirectional(sign) in TURNS
+        for sign in text
     )
     return Unsound(f"the message is {text[:200]!r}") if odd or not text.strip() else None
 
@@ -241,7 +258,9 @@ def record(path: Path, target: str, number: int, wrong: BaseException, error: Ba
     file, line, function = (frames[-1].filename, frames[-1].lineno, frames[-1].name) if frames else (target, 0, "?")
     text = f"{type(wrong).__name__}: {wrong}"[:500]
     with open(path, "a") as file_of_findings:
-        file_of_findings.write(json.dumps(finding(target, number, type(wrong).__name__, file, line, function, text)) + "\n")
+        file_of_findings.write(
+            json.dumps(finding(target, number, type(wrong).__name__, file, line, function, text)) + "\n"
+        )
 
 
 def watch(folder: Path) -> list[str]:

@@ -48,7 +48,9 @@ class Report:
     def _add(self, found: dict) -> None:
         key = found["type"], found["file"], found["function"], found["line"]
         if key not in self.findings:
-            tqdm.write(f"{found['file']}:{found['line']}: {' '.join(found['text'].split())[:200]}\n  {self.command(found)}")
+            tqdm.write(
+                f"{found['file']}:{found['line']}: {' '.join(found['text'].split())[:200]}\n  {self.command(found)}"
+            )
         known = self.findings.setdefault(key, found | {"count": 0})
         known["count"] += 1
 
@@ -59,8 +61,17 @@ class Report:
             self.server.accept()
         except BlockingIOError:
             return
-        self._add({"target": "?", "execution": 0, "type": "Unsound", "file": "?", "line": 0, "function": "?",
-                   "text": "something called the server of this machine"})  # fmt: skip
+        self._add(
+            {
+                "target": "?",
+                "execution": 0,
+                "type": "Unsound",
+                "file": "?",
+                "line": 0,
+                "function": "?",
+                "text": "something called the server of this machine",
+            }
+        )
 
     @property
     def seeds(self) -> list[int]:
@@ -71,9 +82,13 @@ class Report:
         rows = [
             (
                 target,
-                *(number + self.before.get(target, {}).get(name, 0)
-                  for name, number in zip(NAMES[1:5], (count[DONE], count[ROWS], count[ERRORS], found[target]))),
-                round(1e6 * count[DONE] / count[MICROSECONDS]) if count[DONE] else self.before.get(target, {}).get("per_second", 0),
+                *(
+                    number + self.before.get(target, {}).get(name, 0)
+                    for name, number in zip(NAMES[1:5], (count[DONE], count[ROWS], count[ERRORS], found[target]))
+                ),
+                round(1e6 * count[DONE] / count[MICROSECONDS])
+                if count[DONE]
+                else self.before.get(target, {}).get("per_second", 0),
             )
             for target, count in self.counts.items()
         ]
@@ -84,7 +99,8 @@ class Report:
         head = ("target", "executions", "rows", "errors in one line", "findings", "executions/s")
         lines = ["| " + " | ".join(head) + " |", "|---" + "|---:" * (len(head) - 1) + "|"]
         lines += [
-            "| " + " | ".join(f"{cell:,}" if isinstance(cell, int) else cell for cell in row) + " |" for row in self.rows()
+            "| " + " | ".join(f"{cell:,}" if isinstance(cell, int) else cell for cell in row) + " |"
+            for row in self.rows()
         ]
         for key, found in sorted(self.findings.items(), key=lambda item: (item[0][1], item[0][3])):
             text = " ".join(found["text"].split())[:300]
@@ -101,8 +117,14 @@ class Report:
         path.parent.mkdir(parents=True, exist_ok=True)
         findings = [found | {"command": self.command(found)} for found in self.findings.values()]
         seconds = round(self.seconds + self.earlier["seconds"], 1)
-        content = {"seeds": self.seeds, "seconds": seconds, "processor": os.uname().machine, "cores": os.cpu_count(),
-                   "targets": [dict(zip(NAMES, row)) for row in self.rows()], "findings": findings}  # fmt: skip
+        content = {
+            "seeds": self.seeds,
+            "seconds": seconds,
+            "processor": os.uname().machine,
+            "cores": os.cpu_count(),
+            "targets": [dict(zip(NAMES, row)) for row in self.rows()],
+            "findings": findings,
+        }
         path.write_text(json.dumps(content, indent=1) + "\n")
 
     def write_docs(self) -> None:
@@ -111,7 +133,10 @@ class Report:
         said = f"Seeds {seeds}, {self.seconds + self.earlier['seconds']:,.0f} s on {os.cpu_count()} cores:\n\n{table}"
         text = DOCS.read_text("utf-8")
         new = re.sub(
-            r"(<!-- executions -->\n).*?(<!-- /executions -->)", lambda m: f"{m[1]}\n{said}\n\n{m[2]}", text, flags=re.DOTALL
+            r"(<!-- executions -->\n).*?(<!-- /executions -->)",
+            lambda m: f"{m[1]}\n{said}\n\n{m[2]}",
+            text,
+            flags=re.DOTALL,
         )
         DOCS.write_text(new, "utf-8")
 
@@ -125,5 +150,10 @@ class Report:
             path = KEPT / target / f"{kind}-{Path(file).stem}-{re.sub(r'[^a-z_]', '', function)}-{line}.json"
             path.parent.mkdir(parents=True, exist_ok=True)
             packed = {name: base64.b64encode(zlib.compress(content, 9)).decode() for name, content in files.items()}
-            said = {"target": target, "seed": self.seed, "execution": number, "said": f"{file}: {found['text']}".replace(f"{HERE.parents[1]}/", "")}
+            said = {
+                "target": target,
+                "seed": self.seed,
+                "execution": number,
+                "said": f"{file}: {found['text']}".replace(f"{HERE.parents[1]}/", ""),
+            }
             path.write_text(json.dumps(said | {"files": packed}, indent=1) + "\n")

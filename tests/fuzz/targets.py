@@ -23,26 +23,28 @@ from examples import EXAMPLES
 from parsers import PARSERS
 
 from dataset_scripts import DataError, ToTensor, TrustError
-from dataset_scripts.core.load import detect as layouts
 from dataset_scripts.core.card.check import check_card
-from dataset_scripts.core.image.decode import Frame, decode_image
 from dataset_scripts.core.card.standalone import card_header
 from dataset_scripts.core.files.listing import Files
+from dataset_scripts.core.image.decode import Frame, decode_image
+from dataset_scripts.core.load import detect as layouts
 from dataset_scripts.core.load.detect import detect
 from dataset_scripts.core.load.script import find_script
 from recipes.core import config
-from recipes.core.run import checkpoint
-from recipes.core.models.saved import load_generator, load_model
-from recipes.core.options import to_yaml
 from recipes.core.errors import UserError
 from recipes.core.fidelity import precomputed
+from recipes.core.models.saved import load_generator, load_model
+from recipes.core.options import to_yaml
+from recipes.core.run import checkpoint
 
 ALLOWED = (DataError, TrustError, UserError)
 FILLED = (examples_binary, examples_sets, examples_tables)  # which add to EXAMPLES
 TARGETS = tuple(EXAMPLES)
 LARGE = 1 << 20  # pixels, of what is not decoded any further
 SAMPLE = 4  # tables of a split whose rows are decoded; what a table of many holds is read in any case
-layouts.declared, layouts.find_script = map(functools.cache, (layouts.declared, find_script))  # which do not change meanwhile
+layouts.declared, layouts.find_script = map(
+    functools.cache, (layouts.declared, find_script)
+)  # which do not change meanwhile
 
 
 class Unsound(AssertionError):
@@ -113,7 +115,9 @@ def check_inside(table: pa.Table) -> None:
 
 def check_rows(table: pa.Table, features: datasets.Features, on_error: str) -> None:
     """Rows are what the features say, down to the tensors."""
-    transform = ToTensor(columns=tuple(name for name, feature in features.items() if isinstance(feature, datasets.Image)))
+    transform = ToTensor(
+        columns=tuple(name for name, feature in features.items() if isinstance(feature, datasets.Image))
+    )
     raw = datasets.Features(features | dict.fromkeys(transform.columns, datasets.Image(decode=False)))
     for row in table.slice(0, 8).to_pylist():
         row = raw.decode_example(row)
@@ -150,7 +154,9 @@ def read_stock(folder: Path) -> int:
 
 
 def read_config(folder: Path) -> int:
-    options = (folder / "options.txt").read_text("utf-8", "replace").split() if (folder / "options.txt").is_file() else []
+    options = (
+        (folder / "options.txt").read_text("utf-8", "replace").split() if (folder / "options.txt").is_file() else []
+    )
     for path in folder.glob("*.yaml"):
         options = [option for option in options if "=" in option]
         read, *_ = config.read_config(config.Train, [str(path), *options], "digits")
@@ -212,6 +218,11 @@ def files_in(folder: Path) -> Iterator[Path]:
 
 
 OTHERS: dict[str, Callable[[Path], Any]] = {
-    "card": read_card, "stock": read_stock, "config": read_config, "model": read_model, "checkpoint": read_checkpoint,
-    "features": read_features, "images": read_images,
-}  # fmt: skip
+    "card": read_card,
+    "stock": read_stock,
+    "config": read_config,
+    "model": read_model,
+    "checkpoint": read_checkpoint,
+    "features": read_features,
+    "images": read_images,
+}

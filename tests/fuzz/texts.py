@@ -91,9 +91,13 @@ def tweak(value: Any, rng: random.Random) -> Any:
     if isinstance(value, bool) or value is None:
         return not value
     if isinstance(value, (int, float)):
-        return rng.choice([value + 1, value - 1, -value, value * 1000, value / 3, float(value), str(value), value + 0.5])
+        return rng.choice(
+            [value + 1, value - 1, -value, value * 1000, value / 3, float(value), str(value), value + 0.5]
+        )
     if isinstance(value, str):
-        return rng.choice([value.upper(), value + rng.choice(STRINGS), value[:-1], f" {value} ", f"../{value}", value * 2])
+        return rng.choice(
+            [value.upper(), value + rng.choice(STRINGS), value[:-1], f" {value} ", f"../{value}", value * 2]
+        )
     return value[::-1] if isinstance(value, list) else value
 
 
@@ -139,8 +143,19 @@ def mutate_tags(content: bytes, rng: random.Random) -> bytes:
         return mutate_words(content, rng)
     one, two = rng.choice(tags), rng.choice(tags)
     name = one[1] or "a"
-    new = rng.choice(["", two[0], one[0] * 2, f"<{name}>{rng.choice(SCALARS)}</{name}>", f"<{name}>{one[0]}</{name}>",
-                      f"<{name}/>", f"<{name}>" * 3000, f"{rng.choice(SNIPPETS)}{one[0]}", f"<{name}>&x;</{name}>"])  # fmt: skip
+    new = rng.choice(
+        [
+            "",
+            two[0],
+            one[0] * 2,
+            f"<{name}>{rng.choice(SCALARS)}</{name}>",
+            f"<{name}>{one[0]}</{name}>",
+            f"<{name}/>",
+            f"<{name}>" * 3000,
+            f"{rng.choice(SNIPPETS)}{one[0]}",
+            f"<{name}>&x;</{name}>",
+        ]
+    )
     if rng.random() < 0.1:
         return (rng.choice(SNIPPETS) + text).encode("utf-8", "surrogatepass")
     return (text[: one.start()] + new + text[one.end() :]).encode("utf-8", "surrogatepass")
@@ -153,8 +168,12 @@ def mutate_words(content: bytes, rng: random.Random) -> bytes:
     if not words:
         return mutate_lines(content, rng)
     word, other = rng.choice(words), rng.choice(words)
-    near = str(int(word[0]) + rng.choice((-1, 1, 1000))) if word[0].isdecimal() and len(word[0]) < 20 else word[0].upper()
-    new = rng.choice([str(rng.choice(INTEGERS)), str(rng.choice(SCALARS)), other[0], near, "", f'"{word[0]}', f"-{word[0]}"])
+    near = (
+        str(int(word[0]) + rng.choice((-1, 1, 1000))) if word[0].isdecimal() and len(word[0]) < 20 else word[0].upper()
+    )
+    new = rng.choice(
+        [str(rng.choice(INTEGERS)), str(rng.choice(SCALARS)), other[0], near, "", f'"{word[0]}', f"-{word[0]}"]
+    )
     return (text[: word.start()] + new + text[word.end() :]).encode("utf-8", "surrogatepass")
 
 

@@ -23,12 +23,15 @@ LACKING = {
     "macos": {"os": "sched_getaffinity sched_setaffinity memfd_create posix_fadvise O_TMPFILE"},
     "windows": {
         "os": "sched_getaffinity sched_setaffinity memfd_create posix_fadvise O_TMPFILE O_NOFOLLOW O_DIRECTORY O_CLOEXEC "
-              "getuid geteuid getgid getegid getpgid getpgrp setpgid killpg setsid statvfs fstatvfs fork forkpty "
-              "register_at_fork pread pwrite preadv fchmod fchown chown lchown mkfifo sysconf getloadavg",
+        "getuid geteuid getgid getegid getpgid getpgrp setpgid killpg setsid statvfs fstatvfs fork forkpty "
+        "register_at_fork pread pwrite preadv fchmod fchown chown lchown mkfifo sysconf getloadavg",
         "signal": "SIGKILL SIGHUP SIGUSR1 SIGUSR2 SIGXCPU SIGALRM SIGQUIT SIGCHLD alarm setitimer pthread_sigmask",
-        "fcntl": None, "resource": None, "grp": None, "pwd": None,
+        "fcntl": None,
+        "resource": None,
+        "grp": None,
+        "pwd": None,
     },
-}  # fmt: skip
+}
 ADDED = {}  # modules that our modules find besides
 
 

@@ -11,16 +11,16 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from recipes.core.data.augment import Prepare
 from recipes.core.config import Model
-from recipes.core.tasks.evaluation import evaluate
+from recipes.core.data.augment import Prepare
 from recipes.core.data.images import Images
-from recipes.core.ranks.initialization import initialize, verify_equal
-from recipes.core.models.models import build_model
-from recipes.core.ranks.reduce import average_buffers, reduce_value
 from recipes.core.errors import UserError
+from recipes.core.models.models import build_model
+from recipes.core.ranks.initialization import initialize, verify_equal
+from recipes.core.ranks.reduce import average_buffers, reduce_value
 from recipes.core.ranks.runtime import finish
 from recipes.core.ranks.sampler import StreamSampler
+from recipes.core.tasks.evaluation import evaluate
 
 accelerator = Accelerator(cpu=True)
 rank, world = accelerator.process_index, accelerator.num_processes
@@ -32,9 +32,11 @@ assert float(reduce_value(rank + 1.0)) == (world + 1) / 2
 assert float(reduce_value(rank + 1.0, average=False)) == world * (world + 1) / 2
 assert reduce_value(torch.tensor([rank, 1]), average=False).tolist() == [world * (world - 1) / 2, world]
 
+
 # initial weights: both methods agree over ranks; broadcast also where each rank draws its own
 def build():
     return nn.Sequential(build_model(Model("resnet8", 8), 1, 10), nn.BatchNorm1d(10))
+
 
 for method in ("seed", "broadcast"):
     report[method] = verify_equal(model=initialize(build, method, seed=3))

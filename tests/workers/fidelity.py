@@ -19,8 +19,8 @@ from torch.utils.data import Dataset
 from torchvision.transforms.functional import pil_to_tensor
 
 from recipes import fidelity
-from recipes.core.ranks.runtime import finish
 from recipes.core.fidelity import extraction
+from recipes.core.ranks.runtime import finish
 
 
 def drawn(module: nn.Module, seed: int) -> nn.Module:

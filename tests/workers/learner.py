@@ -11,15 +11,15 @@ from pathlib import Path
 import torch
 from torch.utils.data import BatchSampler, DataLoader
 
-from recipes.core.tasks.classifier import Classifier
 from recipes.core.config import Train
 from recipes.core.data.data import find_data, load_splits
+from recipes.core.errors import UserError
 from recipes.core.options import merge
 from recipes.core.ranks.reduce import gather_tensors
-from recipes.core.errors import UserError
 from recipes.core.ranks.runtime import finish, start
 from recipes.core.ranks.sampler import StreamSampler
 from recipes.core.run.gradient import ddp_options
+from recipes.core.tasks.classifier import Classifier
 from recipes.train import test
 
 cases = [json.loads(argument) for argument in sys.argv[1:]]
@@ -55,17 +55,21 @@ for case in cases:
     order = list(StreamSampler(splits[key].train, 1, 0, config.seed, stop=total))[: config.batch]
     tested = test(learner, splits[key].test, Path(), 0).numbers() if case.get("test") else None
     hook.remove()
-    report.append({
-        "losses": losses,
-        "tested": tested,
-        "sizes": {mode: max(size for training, size in sizes if training == (mode == "training"))
-                  for mode in ("training", "test")[: 1 + bool(tested)]},
-        "changes": {name: (state[name] - tensor).double().norm().item() for name, tensor in before.items()},
-        "weights": learner.verify(),
-        "dtypes": sorted({str(tensor.dtype) for tensor in state.values()}),
-        "labels": labels[order].tolist(),
-        "counts": torch.bincount(labels).tolist(),
-    })  # fmt: skip
+    report.append(
+        {
+            "losses": losses,
+            "tested": tested,
+            "sizes": {
+                mode: max(size for training, size in sizes if training == (mode == "training"))
+                for mode in ("training", "test")[: 1 + bool(tested)]
+            },
+            "changes": {name: (state[name] - tensor).double().norm().item() for name, tensor in before.items()},
+            "weights": learner.verify(),
+            "dtypes": sorted({str(tensor.dtype) for tensor in state.values()}),
+            "labels": labels[order].tolist(),
+            "counts": torch.bincount(labels).tolist(),
+        }
+    )
     learner.model = learner.gradient = learner.optimizer = None
     accelerator.free_memory()
 if rank == 0:

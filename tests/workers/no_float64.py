@@ -41,7 +41,9 @@ class NoFloat64(TorchFunctionMode):
         moves = any(map(is_device, given))
         away = name == "cpu" or name == "to" and any(str(value) == "cpu" for value in given)
         if name == "numpy" and lies_there(arguments[0]):
-            raise TypeError("can't convert mps:0 device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory first.")
+            raise TypeError(
+                "can't convert mps:0 device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory first."
+            )
         cpu = lambda value: torch.device("cpu") if is_device(value) else value
         result = function(*tree_map(cpu, tuple(arguments)), **tree_map(cpu, options))
         if not (moves or any(map(lies_there, given))):

@@ -11,12 +11,12 @@ import PIL.Image
 import scipy.io
 
 from dataset_scripts import DataError, load_dataset
-from dataset_scripts.core.formats import isolated
 from dataset_scripts.core.files.disk import _state
-from dataset_scripts.core.publish.export import export
 from dataset_scripts.core.files.hold import alone
 from dataset_scripts.core.files.replace import new_folder, recover, write_file
 from dataset_scripts.core.files.system import peak_memory, usable_cores
+from dataset_scripts.core.formats import isolated
+from dataset_scripts.core.publish.export import export
 
 
 def main(folder: Path) -> None:
@@ -28,16 +28,22 @@ def main(folder: Path) -> None:
     for name in ("a", "b"):
         (folder / "photos" / name).mkdir(parents=True)
         for number in range(3):
-            PIL.Image.fromarray(rng.integers(0, 256, (6, 5, 3), np.uint8)).save(folder / "photos" / name / f"{number}.png")
+            PIL.Image.fromarray(rng.integers(0, 256, (6, 5, 3), np.uint8)).save(
+                folder / "photos" / name / f"{number}.png"
+            )
     (folder / "packed").mkdir()
     with tarfile.open(folder / "packed/photos.tar", "w") as archive:
         archive.add(folder / "photos", "photos")
     rows = load_dataset(str(folder / "photos"), split="train")
     images = [row["image"] for row in rows]
-    assert all((one == other["image"]).all() for one, other in zip(images, load_dataset(str(folder / "packed"), split="train")))
+    assert all(
+        (one == other["image"]).all() for one, other in zip(images, load_dataset(str(folder / "packed"), split="train"))
+    )
     for _ in range(2):
         export(rows, str(folder / "out"), overwrite=True)
-    assert all((one == other["image"]).all() for one, other in zip(images, load_dataset(str(folder / "out"), split="train")))
+    assert all(
+        (one == other["image"]).all() for one, other in zip(images, load_dataset(str(folder / "out"), split="train"))
+    )
     (folder / "photos/a/0.png").write_bytes(b"damaged")
     (folder / "photos/a/1.png").unlink()
     assert len(load_dataset("image_folder", data_dir=str(folder / "photos"), split="train", on_error="skip")) >= 4
@@ -54,7 +60,9 @@ def main(folder: Path) -> None:
         read = load_dataset(name, data_dir=str(folder / name), split="train", transform=None)
         assert all((np.asarray(row["image"]) == array).all() for row, array in zip(read, pixels)) and len(read) == 12
     worker = folder / "worker.py"
-    write_file(worker, "import os, time\ndef crash(): os._exit(3)\ndef wait(): time.sleep(99)\ndef echo(value): return value\n")
+    write_file(
+        worker, "import os, time\ndef crash(): os._exit(3)\ndef wait(): time.sleep(99)\ndef echo(value): return value\n"
+    )
     isolated.SECONDS, isolated.WAIT = 1, 2
     for function, message in (("crash", "crash"), ("wait", "no answer in 2 seconds")):
         try:
@@ -69,7 +77,11 @@ def main(folder: Path) -> None:
         write_file(folder / "file.txt", text)
         with new_folder(folder / "whole") as made:
             write_file(made / "file.txt", text)
-        assert (folder / "whole/file.txt").read_text(encoding="utf-8") == (folder / "file.txt").read_text(encoding="utf-8") == text
+        assert (
+            (folder / "whole/file.txt").read_text(encoding="utf-8")
+            == (folder / "file.txt").read_text(encoding="utf-8")
+            == text
+        )
     recover(folder / "whole")
     assert not [path for path in folder.iterdir() if path.name.startswith(".") and not path.name.endswith(".lock")]
     with alone(folder / "held"):

@@ -11,17 +11,16 @@ import numpy as np
 import pyarrow as pa
 
 from dataset_scripts.core.builders.classes import most_classes, named_classes, numbered_classes
-from dataset_scripts.core.image.decode import encode_image
+from dataset_scripts.core.builders.layout import LayoutBuilder, LayoutConfig, Rows
+from dataset_scripts.core.builders.tables import as_class_label
 from dataset_scripts.core.errors import DataError, reading, reason
 from dataset_scripts.core.files.faults import readable
-from dataset_scripts.core.image.features import List
 from dataset_scripts.core.files.listing import Files, Reader, name_of
-from dataset_scripts.core.builders.layout import LayoutBuilder, LayoutConfig, Rows
 from dataset_scripts.core.formats.rows_on_disk import Images
-from dataset_scripts.core.builders.tables import as_class_label
+from dataset_scripts.core.image.decode import encode_image
+from dataset_scripts.core.image.features import List
 
 logger = logging.getLogger(__name__)
-
 
 
 @dataclass
@@ -84,7 +83,10 @@ class ArrayBuilder(LayoutBuilder):
         """
         said = [(split, part) for split, split_parts in splits.items() for part in split_parts]
         said = self.readable(said, lambda both: self._counted(files, *both))
-        splits = {split: [part for other, part in said if other == split] for split in dict.fromkeys(split for split, _ in said)}
+        splits = {
+            split: [part for other, part in said if other == split]
+            for split in dict.fromkeys(split for split, _ in said)
+        }
         parts = [part for _, part in said]
         for part in parts:
             self._read_texts(files, part)
@@ -144,8 +146,10 @@ class ArrayBuilder(LayoutBuilder):
             for row in np.flatnonzero(kept & ((values < first) | (values > last))).tolist():
                 kept[row] = False
                 with self.faults:
-                    raise DataError(f"{files.root}/{part.labels_in}: {column} {values[row]} of image {row} is none of the "
-                                    f"{len(names[column])} classes, {first}..{last}")  # fmt: skip
+                    raise DataError(
+                        f"{files.root}/{part.labels_in}: {column} {values[row]} of image {row} is none of the "
+                        f"{len(names[column])} classes, {first}..{last}"
+                    )
 
     def read(self, files, sample):
         number, row = map(int, sample)
@@ -165,7 +169,9 @@ class ArrayBuilder(LayoutBuilder):
 def check_count(files: Files, part: Part, labels_in: str, count: int, column: str = "label") -> None:
     """Raises a DataError unless there is a label for each image; to be asked before labels are read."""
     if count != part.count:
-        raise DataError(f"{files.root}: {part.source[0]} holds {part.count} images, but {labels_in} {count} values of {column}")
+        raise DataError(
+            f"{files.root}: {part.source[0]} holds {part.count} images, but {labels_in} {count} values of {column}"
+        )
 
 
 def label_column(
@@ -181,8 +187,10 @@ def label_column(
     known = [value for value in values if value is not None]
     arrays = [value.reshape(len(value), *(size for size in value.shape[1:] if size > 1)) for value in known]
     if len({array.shape[1:] for array in arrays}) > 1 or arrays[0].ndim > 2:
-        raise DataError(f"{where}: labels are (N,) or (N, K), the same K in all splits, not "
-                        f"{' and '.join(str(array.shape) for array in arrays)}")  # fmt: skip
+        raise DataError(
+            f"{where}: labels are (N,) or (N, K), the same K in all splits, not "
+            f"{' and '.join(str(array.shape) for array in arrays)}"
+        )
     whole = np.concatenate(arrays)
     if whole.ndim == 1 and whole.dtype.kind in "iub":
         low, high = (int(whole.min()), int(whole.max())) if len(whole) else (first, first)
@@ -214,8 +222,10 @@ def choose(files: Files, sets: dict[str, Any], name: str, script: str) -> Any:
         return sets.get(name) or next(iter(sets.values()))
     if not sets:
         raise DataError(f"{files.root} holds no data of the layout {script}")
-    raise DataError(f"{files.root} holds {len(sets)} data sets, {', '.join(sorted(sets))}: choose one, "
-                    f"load_dataset({script!r}, {min(sets)!r}, data_dir=…)")  # fmt: skip
+    raise DataError(
+        f"{files.root} holds {len(sets)} data sets, {', '.join(sorted(sets))}: choose one, "
+        f"load_dataset({script!r}, {min(sets)!r}, data_dir=…)"
+    )
 
 
 def unpacked(files: Files, paths: list[str]) -> list[str]:

@@ -21,8 +21,8 @@ import datasets
 from filelock import FileLock
 from tqdm import tqdm
 
-from dataset_scripts.core.errors import DataError, is_disk_fault, reading, reason
 from dataset_scripts.core.builders.source import Source
+from dataset_scripts.core.errors import DataError, is_disk_fault, reading, reason
 
 __all__ = ["Source", "download", "download_all", "downloads_folder"]
 
@@ -71,7 +71,9 @@ def download(source: Source, folder: Path, by_hand: str = BY_HAND) -> Path:
     if _is_good(path, source):
         return path
     if not source.urls:
-        raise DataError(f"{source.name} has to be fetched by hand, as its card says: then pass data_dir='folder/with/it'")
+        raise DataError(
+            f"{source.name} has to be fetched by hand, as its card says: then pass data_dir='folder/with/it'"
+        )
     partial, faults = folder / f"{source.name}.incomplete", []
     with contextlib.ExitStack() as stack:
         with reading(f"{source.name} cannot be kept in {folder}"):
@@ -210,7 +212,12 @@ def _begins_at(response: http.client.HTTPResponse, url: str, source: Source, sta
         return 0
     told = response.headers.get("Content-Range", "")
     match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", told.strip())
-    if response.status != 206 or not match or int(match[1]) != start or match[2] not in ("*", str(source.size or match[2])):
+    if (
+        response.status != 206
+        or not match
+        or int(match[1]) != start
+        or match[2] not in ("*", str(source.size or match[2]))
+    ):
         partial.unlink(missing_ok=True)  # the next try asks for all of it
         raise DataError(f"{url}: asked for what follows byte {start:,}, the server answered {response.status} {told}")
     return start

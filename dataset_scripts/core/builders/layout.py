@@ -12,12 +12,12 @@ from typing import Any, ClassVar
 import datasets
 import pyarrow as pa
 
-from dataset_scripts.core.image.decode import decode_image
 from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.files.faults import Faults
 from dataset_scripts.core.files.listing import Files, Reader, is_hidden
-from dataset_scripts.core.image.columns import Origin, check_paths, stored_images
 from dataset_scripts.core.files.splits import in_order
+from dataset_scripts.core.image.columns import Origin, check_paths, stored_images
+from dataset_scripts.core.image.decode import decode_image
 
 TABLE = 256 << 20  # bytes of images a table; Arrow counts those of a column in 31 bits
 SINGLE = 1 << 20  # bytes up to which `datasets` may collect tables of one row
@@ -93,7 +93,9 @@ class LayoutBuilder(datasets.ArrowBasedBuilder):
     def named_files(self) -> dict[str, list[str]]:
         """The `data_files` that the caller named: split -> paths of the listing, sorted."""
         return {
-            str(split): sorted(Path(path).relative_to(self._root).as_posix() for path in paths if not is_hidden(Path(path).name))
+            str(split): sorted(
+                Path(path).relative_to(self._root).as_posix() for path in paths if not is_hidden(Path(path).name)
+            )
             for split, paths in (self.config.data_files or {}).items()
         }
 
@@ -154,7 +156,10 @@ class LayoutBuilder(datasets.ArrowBasedBuilder):
         count = len(rows.samples)
         size = min(self.CHUNK, max(1, count // 64))
         parts = [
-            Rows(rows.samples[start : start + size], {name: column.slice(start, size) for name, column in rows.columns.items()})
+            Rows(
+                rows.samples[start : start + size],
+                {name: column.slice(start, size) for name, column in rows.columns.items()},
+            )
             for start in range(0, count, size)
         ]
         return [parts] if sequential else [[part] for part in parts]
@@ -165,7 +170,9 @@ class LayoutBuilder(datasets.ArrowBasedBuilder):
     def _generate_tables(self, chunks, reader):
         """Reads table by table: a shuffled stream does so in several threads, which share open files."""
         tables = self._tables(chunks, reader)
-        lock = self.__dict__.setdefault("_locks", {}).setdefault(os.getpid(), threading.Lock())  # none that a fork inherits
+        lock = self.__dict__.setdefault("_locks", {}).setdefault(
+            os.getpid(), threading.Lock()
+        )  # none that a fork inherits
         while True:
             with lock:
                 table = next(tables, None)
@@ -192,11 +199,16 @@ class LayoutBuilder(datasets.ArrowBasedBuilder):
                     for table in self._convert(reader, rows, kept, read, schema):
                         yield number, table
                         if len(table) == 1 and table.nbytes > SINGLE:
-                            yield number, table.slice(1)  # an empty one, for which `datasets` writes what it has collected
+                            yield (
+                                number,
+                                table.slice(1),
+                            )  # an empty one, for which `datasets` writes what it has collected
                         number += 1
                     kept, read, size = [], [], 0
 
-    def _convert(self, reader: Reader, rows: Rows, kept: list[int], read: list[dict], schema: pa.Schema) -> Iterator[pa.Table]:
+    def _convert(
+        self, reader: Reader, rows: Rows, kept: list[int], read: list[dict], schema: pa.Schema
+    ) -> Iterator[pa.Table]:
         """The rows at the places `kept` as a table; if Arrow cannot take them all, one by one, to name the one at fault."""
         try:
             tables = [_table(rows, kept, read, schema)]
@@ -213,7 +225,9 @@ def _table(rows: Rows, kept: list[int], read: list[dict], schema: pa.Schema) -> 
     columns = {
         name: pa.array([row[name] for row in read], schema.field(name).type)
         if name not in rows.columns
-        else rows.columns[name] if whole else rows.columns[name].take(pa.array(kept))
+        else rows.columns[name]
+        if whole
+        else rows.columns[name].take(pa.array(kept))
         for name in schema.names
     }
     return pa.table(columns, schema=schema)

@@ -7,17 +7,11 @@ from functools import partial
 
 import numpy as np
 
-from dataset_scripts.core.builders.arrays import (
-    ArrayBuilder,
-    ArrayConfig,
-    Part,
-    check_count,
-    keep_only,
-)
+from dataset_scripts.core.builders.arrays import ArrayBuilder, ArrayConfig, Part, check_count, keep_only
 from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.files.listing import Files, stem_of
-from dataset_scripts.core.formats.rows_on_disk import Records
 from dataset_scripts.core.files.splits import SPLITS, split_in
+from dataset_scripts.core.formats.rows_on_disk import Records
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +88,7 @@ class Named:
 
     @property
     def role(self) -> str | None:
-        """"images" or "labels", if the last word of the name, splits and numbers aside, is one for them."""
+        """ "images" or "labels", if the last word of the name, splits and numbers aside, is one for them."""
         if self.key == "arr_1":
             return "labels"
         if self.key in ("", "arr_0"):
@@ -140,7 +134,9 @@ def pair(files: Files, arrays: list[Named], config: NamedArrayConfig) -> dict[st
     pairs = {}
     for split, images in found["images"].items():
         labels = found["labels"].pop(split, [])
-        odd = next((array for array in images if re.sub(r"\d+", "", str(array)) != re.sub(r"\d+", "", str(images[0]))), None)
+        odd = next(
+            (array for array in images if re.sub(r"\d+", "", str(array)) != re.sub(r"\d+", "", str(images[0]))), None
+        )
         if odd:
             raise DataError(
                 f"{files.root}: {images[0]} and {odd} both hold images of the split {split}: give the path of one file"
@@ -177,7 +173,9 @@ class NamedArrayBuilder(ArrayBuilder):
 
     def index(self, files):
         splits = {}
-        arrays = [array for part in self.readable(self.paths(files), partial(self.list_arrays, files)) for array in part]
+        arrays = [
+            array for part in self.readable(self.paths(files), partial(self.list_arrays, files)) for array in part
+        ]
         pairs = [(split, *both) for split, found in pair(files, arrays, self.config).items() for both in found]
         used = {array.path for _, *both in pairs for array in both if array}
         for split, part in self.readable(pairs, lambda each: (each[0], self._part(files, *each[1:]))):

@@ -67,7 +67,9 @@ class PublishedSet:
             if hasattr(self.config, option) and getattr(self.config, option) is None:
                 setattr(self.config, option, value)
         if self.config.data_files:
-            raise DataError(f"{self.dataset_name} knows its files: pass data_dir=…, the folder that holds them, not data_files")
+            raise DataError(
+                f"{self.dataset_name} knows its files: pass data_dir=…, the folder that holds them, not data_files"
+            )
         if self.config.data_dir:
             folder = Path(self.config.data_dir)
         else:

@@ -11,11 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dataset_scripts.core.builders.layout import Rows
 from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.files.faults import Faults, readable
-from dataset_scripts.core.formats.fields import short, table_of
 from dataset_scripts.core.files.listing import Files, Reader
-from dataset_scripts.core.builders.layout import Rows
+from dataset_scripts.core.formats.fields import short, table_of
 from dataset_scripts.core.formats.parquet import IMAGE, read_parquet
 from dataset_scripts.core.formats.text_table import json_lines, read_csv
 
@@ -141,14 +141,19 @@ def read_metadata(files: Files, tables: list[str], faults: Faults | None = None)
     Raises:
         DataError: no `file_name` column, columns that don't agree, or a row that `resolve_names` refuses.
     """
+
     def read(path: str) -> pa.Table:
         table = read_table(files, path, ["file_name"], faults)
         if "file_name" not in table.column_names:
-            raise DataError(f"{files.root}/{path} has no column file_name (it has {short(', '.join(table.column_names))})")
+            raise DataError(
+                f"{files.root}/{path} has no column file_name (it has {short(', '.join(table.column_names))})"
+            )
         names = resolve_names(files, path, table["file_name"], "file_name", faults=faults)
         table = table.set_column(table.column_names.index("file_name"), "file_name", names).filter(names.is_valid())
         taken = set(table.column_names)
-        return table.rename_columns([free_name(name, taken) if name == "image" else name for name in table.column_names])
+        return table.rename_columns(
+            [free_name(name, taken) if name == "image" else name for name in table.column_names]
+        )
 
     parts = readable(faults, tables, read) if faults else [read(path) for path in tables]
     with reading(f"{files.root}: the columns of {', '.join(tables)} do not agree"):
@@ -173,7 +178,12 @@ def as_class_label(column: pa.ChunkedArray) -> tuple[datasets.ClassLabel, pa.Arr
         The ClassLabel, its names in sorted order of the values, and the column as class indices (int64).
     """
     kind = column.type
-    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
+    if not (
+        pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_integer(kind)
+        or pa.types.is_boolean(kind)
+    ):
         return None
     values = sorted(value for value in column.unique().to_pylist() if value is not None)
     feature = datasets.ClassLabel(names=[str(value) for value in values])

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import yaml
 
-from dataset_scripts.core.formats.dataset_info import check_info, check_sizes
-from dataset_scripts.core.formats.card_rules import check_configs, check_keys
 from dataset_scripts.core.card.facts import against
-from dataset_scripts.core.formats.front_matter import check_text, plain_lines, read_card, split_card
 from dataset_scripts.core.errors import LONGEST, printable
+from dataset_scripts.core.formats.card_rules import check_configs, check_keys
+from dataset_scripts.core.formats.dataset_info import check_info, check_sizes
+from dataset_scripts.core.formats.front_matter import check_text, plain_lines, read_card, split_card
 from dataset_scripts.core.formats.safe_yaml import LineError, compose_yaml, load_yaml
 
 MOST = 200  # faults that are listed
@@ -67,7 +67,11 @@ def check_card(
     for where, what in [*((path, "occurs twice: keep one") for path in itertools.islice(_twice(root), MOST)), *faults]:
         is_key = where[:1] != ("line",)
         line = _line(root, where) if is_key else where[1]
-        key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in where).lstrip(".") if is_key else ""
+        key = (
+            "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in where).lstrip(".")
+            if is_key
+            else ""
+        )
         said.append((line, printable(f"line {line}: {key}: {what}" if key else f"line {line}: {what}")[:LONGEST]))
     return [line for _, line in sorted(said, key=lambda item: item[0])]
 

@@ -5,14 +5,14 @@ from collections.abc import Iterator
 
 import datasets
 
-from dataset_scripts.core.formats.dataset_info import class_labels, info_entries, read_features, valid_splits
-from dataset_scripts.core.formats.card_rules import Fault, size_category, texts_of
-from dataset_scripts.core.formats.front_matter import first_table
-from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.builders.layout import LayoutBuilder
-from dataset_scripts.core.load.loading import load_dataset, make_builder
-from dataset_scripts.core.formats.markdown import code
 from dataset_scripts.core.builders.published import PublishedSet
+from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.formats.card_rules import Fault, size_category, texts_of
+from dataset_scripts.core.formats.dataset_info import class_labels, info_entries, read_features, valid_splits
+from dataset_scripts.core.formats.front_matter import first_table
+from dataset_scripts.core.formats.markdown import code
+from dataset_scripts.core.load.loading import load_dataset, make_builder
 from dataset_scripts.core.load.script import Script, find_script
 from dataset_scripts.core.load.trust import first_data
 
@@ -37,7 +37,9 @@ def facts_of(script: Script, data_dir: str | None, name: str | None) -> Facts:
     """
     builder = make_builder(script, name, data_dir, None, None, None, None, None, {})
     is_published, folder = isinstance(builder, PublishedSet), script.path.parent
-    has_data = folder.name == script.name and first_data(folder) is not None and not is_published  # those would be downloaded
+    has_data = (
+        folder.name == script.name and first_data(folder) is not None and not is_published
+    )  # those would be downloaded
     info = builder.info
     if builder.config.data_dir is not None or has_data:
         info = next(iter(load_dataset(str(script.path), name, data_dir=data_dir, transform=None).values())).info
@@ -60,7 +62,9 @@ def all_facts(script: Script, data_dir: str | None, name: str | None) -> list[Fa
     return [(builder, info), *(facts_of(script, None, other) for other in others if other != builder.config.name)]
 
 
-def against(script: str, data_dir: str | None, name: str | None, header: dict, body: str, start: int) -> Iterator[Fault]:
+def against(
+    script: str, data_dir: str | None, name: str | None, header: dict, body: str, start: int
+) -> Iterator[Fault]:
     """Where the card and the script disagree; the text begins on line `start`."""
     found = named_script(script)
     facts = all_facts(found, data_dir, name)
@@ -149,7 +153,10 @@ def _tables(info: datasets.DatasetInfo, body: str, start: int) -> Iterator[Fault
     told = {cell if cell in known else cell.replace("`", "").partition(".")[0] for cell in table}
     if info.features and table and told != known:
         listed = ", ".join(info.features)
-        yield ("line", start + line), f"the columns are {', '.join(table)}, but {listed} in the script: change the table"
+        yield (
+            ("line", start + line),
+            f"the columns are {', '.join(table)}, but {listed} in the script: change the table",
+        )
 
 
 def rows_of(info: datasets.DatasetInfo) -> dict[str, int]:

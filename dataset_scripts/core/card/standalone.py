@@ -16,8 +16,13 @@ from dataset_scripts.core.formats.markdown import code, markdown
 from dataset_scripts.core.formats.safe_yaml import load_yaml
 from dataset_scripts.core.load.script import find_script
 
-TASKS = {"label": "image-classification", "objects": "object-detection", "mask": "image-segmentation",
-         "caption": "image-to-text", "captions": "image-to-text"}  # fmt: skip
+TASKS = {
+    "label": "image-classification",
+    "objects": "object-detection",
+    "mask": "image-segmentation",
+    "caption": "image-to-text",
+    "captions": "image-to-text",
+}
 # What a reader without this package can make nothing of.
 PACKAGE_WORDS = re.compile(
     r"dataset[_-]scripts|load_dataset\(|data_dir|comes? with (the|this) package|`(trust_script|on_error)"
@@ -74,8 +79,14 @@ def _own_parts(card: Path) -> tuple[dict[str, Any], str]:
 def pictures(card: str, folder: Path) -> list[Path]:
     """The pictures that the text of a card shows and that lie beside it, in its folder."""
     folder = folder.resolve()
-    paths = [folder / name for name in dict.fromkeys(PICTURE.findall(card)) if len(os.fsencode(name)) < 256 and "\0" not in name]
-    return [path for path in paths if path.resolve().is_relative_to(folder) and path.is_file()]  # a link may lead anywhere
+    paths = [
+        folder / name
+        for name in dict.fromkeys(PICTURE.findall(card))
+        if len(os.fsencode(name)) < 256 and "\0" not in name
+    ]
+    return [
+        path for path in paths if path.resolve().is_relative_to(folder) and path.is_file()
+    ]  # a link may lead anywhere
 
 
 def own_card(
@@ -87,7 +98,9 @@ def own_card(
         return {}, "", None
     script = find_script(os.fspath(source), trust_script)
     cards = [script.path.parent / "README.md"] if script and script.path.parent.name == script.name else []
-    cards += [Path(folder).expanduser() / "README.md" for folder in [data_dir or (None if script else source)] if folder]
+    cards += [
+        Path(folder).expanduser() / "README.md" for folder in [data_dir or (None if script else source)] if folder
+    ]
     for card in cards:
         header, text = _own_parts(card) if card.is_file() else ({}, "")
         if card.is_file() and "layout" not in texts_of(header, "tags"):  # a layout's card is about no data
@@ -102,7 +115,11 @@ def own_card(
 
 
 def write_card(
-    own: tuple[dict, str, Path | None], name: str, features: datasets.Features, infos: datasets.splits.SplitDict, folder: Path
+    own: tuple[dict, str, Path | None],
+    name: str,
+    features: datasets.Features,
+    infos: datasets.splits.SplitDict,
+    folder: Path,
 ) -> None:
     """Writes the card of what is in `folder`, and the pictures that it shows."""
     header, text, beside = own
@@ -124,7 +141,9 @@ def write_card(
     if not text.strip():
         columns = "\n".join(f"| {code(column)} | {_describe(feature)} |" for column, feature in features.items())
         text = f"# {markdown(name)}\n\n{count:,} rows.\n\n| column | content |\n|---|---|\n{columns}"
-    splits = "\n".join(f"| {markdown(str(part))} | {item.num_examples:,} | {item.num_bytes:,} |" for part, item in infos.items())
+    splits = "\n".join(
+        f"| {markdown(str(part))} | {item.num_examples:,} | {item.num_bytes:,} |" for part, item in infos.items()
+    )
     use = USE.format(name=PLACEHOLDER, splits=splits, what="images" if images else "data")
     use += TRANSFORMS.format(image=json.dumps(images[0])) if images else ""
     text = text.partition(USE.partition("ds =")[0])[0]  # of an export that is exported again
@@ -172,7 +191,9 @@ def for_everyone(text: str) -> str:
             kept[-1] = " ".join(re.split(r"(?<=[.!?])\s+", kept[-1])[:-1])
     kept = [block for block in kept if block]
     levels = [len(block) - len(block.lstrip("#")) for block in kept] + [1]
-    filled = [level < 2 or not 0 < following <= level for level, following in zip(levels, levels[1:])]  # else a bare heading
+    filled = [
+        level < 2 or not 0 < following <= level for level, following in zip(levels, levels[1:])
+    ]  # else a bare heading
     return "\n\n".join(block for block, keep in zip(kept, filled) if keep)
 
 

@@ -11,11 +11,11 @@ import yaml
 from datasets.info import DatasetInfosDict
 from huggingface_hub import DatasetCardData
 
-from dataset_scripts.core.formats.dataset_info import info_entries, row_totals, valid_splits
-from dataset_scripts.core.formats.card_rules import hub_names, size_category, task_category, texts_of
 from dataset_scripts.core.card.facts import Facts, all_facts, facts_of, named_script
-from dataset_scripts.core.formats.front_matter import first_table, marked, plain_lines, read_card, split_card
 from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.formats.card_rules import hub_names, size_category, task_category, texts_of
+from dataset_scripts.core.formats.dataset_info import info_entries, row_totals, valid_splits
+from dataset_scripts.core.formats.front_matter import first_table, marked, plain_lines, read_card, split_card
 from dataset_scripts.core.formats.markdown import code, markdown
 from dataset_scripts.core.formats.safe_yaml import compose_yaml, load_yaml
 
@@ -76,7 +76,9 @@ def _refreshed(text: str, card: Path, facts: list[Facts]) -> str:
     where = f"{card}: its header is not YAML"
     old, root = load_yaml(header, where, 2), compose_yaml(header, where, 2)
     if not isinstance(old, dict) or root.flow_style:
-        raise DataError(f"{card} has no header with a key a line: begin it with a line ---, the keys, and another line ---")
+        raise DataError(
+            f"{card} has no header with a key a line: begin it with a line ---, the keys, and another line ---"
+        )
     info = facts[0][1]
     new: dict[str, Any] = {"dataset_info": old.get("dataset_info")}
     for builder, known in facts:
@@ -95,7 +97,9 @@ def _refreshed(text: str, card: Path, facts: list[Facts]) -> str:
     except DataError:
         is_kept = False
     if not is_kept:
-        raise DataError(f"{card}: other keys of its header refer to {' or '.join(new)} by & and *: write them out first")
+        raise DataError(
+            f"{card}: other keys of its header refer to {' or '.join(new)} by & and *: write them out first"
+        )
     body = parts.body
     for part, table in (("columns", _columns_table), ("splits", _splits_table)):
         if lines := marked(body, part):

@@ -69,7 +69,9 @@ class ArchiveReader:
         raw = name.encode("utf-8", "surrogateescape") if isinstance(name, str) else name
         path = shown(raw.replace(b"\\", b"/"))
         if len(path) > MAX_NAME or path.count("/") > MAX_DEPTH:
-            raise DataError(f"{self.path}: member {path[:80]}… has a name of {len(path):,} characters, {path.count('/')} deep")
+            raise DataError(
+                f"{self.path}: member {path[:80]}… has a name of {len(path):,} characters, {path.count('/')} deep"
+            )
         path = posixpath.normpath(path)
         if path.startswith("../") or path == ".." or posixpath.isabs(path) or path[1:2] == ":":
             raise DataError(f"{self.path}: member {shown(raw)} leads outside of the archive")

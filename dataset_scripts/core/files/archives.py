@@ -2,14 +2,25 @@
 
 from pathlib import Path
 
-from dataset_scripts.core.files.archive import MAX_RATIO, MAX_SMALL, ArchiveReader
 from dataset_scripts.core.errors import reading
+from dataset_scripts.core.files.archive import MAX_RATIO, MAX_SMALL, ArchiveReader
 from dataset_scripts.core.files.faults import Faults
 from dataset_scripts.core.files.tar import TarReader, TarStreamReader
 from dataset_scripts.core.files.zip import ZipReader
 
-__all__ = ["MAX_RATIO", "MAX_SMALL", "SUFFIXES", "TAR_STREAMS", "ArchiveReader", "TarReader", "TarStreamReader",
-           "ZipReader", "archive_stem", "is_archive", "open_archive"]  # fmt: skip
+__all__ = [
+    "MAX_RATIO",
+    "MAX_SMALL",
+    "SUFFIXES",
+    "TAR_STREAMS",
+    "ArchiveReader",
+    "TarReader",
+    "TarStreamReader",
+    "ZipReader",
+    "archive_stem",
+    "is_archive",
+    "open_archive",
+]
 
 TAR_STREAMS = {  # suffix -> compression, as pyarrow names it
     ".tar": None,

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
-from dataset_scripts.core.files.disk import writing
 from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.files.disk import writing
 from dataset_scripts.core.files.system import after_fork_in_child
 
 try:
@@ -26,7 +26,9 @@ NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK}  # rais
 def beside(path: Path, kind: str) -> Path:
     """A hidden neighbour of `path` on the same disk."""
     name = f".{path.name}.{kind}"
-    return path.with_name(name if len(os.fsencode(name)) <= LONGEST else f".{sha256(os.fsencode(path.name)).hexdigest()}.{kind}")
+    return path.with_name(
+        name if len(os.fsencode(name)) <= LONGEST else f".{sha256(os.fsencode(path.name)).hexdigest()}.{kind}"
+    )
 
 
 @contextlib.contextmanager
@@ -48,7 +50,9 @@ def alone(path: Path, patience: float = 1, lock: Path | None = None) -> Iterator
     finally:
         if descriptor in _held:  # not in a child of this process, which holds nothing
             _held.discard(descriptor)
-            if fcntl is None:  # Windows deletes no open file: if another process opens it meanwhile, that one deletes it
+            if (
+                fcntl is None
+            ):  # Windows deletes no open file: if another process opens it meanwhile, that one deletes it
                 os.close(descriptor)
             with contextlib.suppress(OSError):
                 lock.unlink()

@@ -38,5 +38,7 @@ def inflate(packed: Path, stream: BinaryIO, folder: Path, suffix: str, limit: in
                     file.write(block)
                     file.check()
                     if limit is not None and file.tell() > limit:
-                        raise ValueError(f"it grows from {stat.st_size:,} to more than {limit:,} bytes, which no image does")
+                        raise ValueError(
+                            f"it grows from {stat.st_size:,} to more than {limit:,} bytes, which no image does"
+                        )
     return path

@@ -12,15 +12,27 @@ from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
-from dataset_scripts.core.files.archives import ArchiveReader, archive_stem, is_archive, open_archive
 from dataset_scripts.core.errors import DataError, reading
+from dataset_scripts.core.files.archives import ArchiveReader, archive_stem, is_archive, open_archive
 from dataset_scripts.core.files.faults import Faults
 from dataset_scripts.core.files.names import is_hidden, shown
 from dataset_scripts.core.files.splits import SPLITS
 from dataset_scripts.core.files.walk import walk
 
-__all__ = ["IMAGE_SUFFIXES", "Files", "Reader", "folder_of", "folder_state", "folders_of", "is_hidden", "is_image", "name_of",
-           "stem_of", "walk", "without_suffix"]  # fmt: skip
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "Files",
+    "Reader",
+    "folder_of",
+    "folder_state",
+    "folders_of",
+    "is_hidden",
+    "is_image",
+    "name_of",
+    "stem_of",
+    "walk",
+    "without_suffix",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -178,7 +190,9 @@ class Files(Reader):
                     archive = archive.below(f"{top}/")
                 return cls(path, {"": archive}, list(archive.names), state.hexdigest(), left_out)
             name = shown(path.name)
-            return cls(path.parent, {}, [name], state.hexdigest(), aliases={name: path.name} if name != path.name else {})
+            return cls(
+                path.parent, {}, [name], state.hexdigest(), aliases={name: path.name} if name != path.name else {}
+            )
         paths, archives, aliases, start = [], [], {}, len(os.path.join(path, ""))
         for entry in walk(path, faults):
             real = entry.path[start:].replace(os.sep, "/")
@@ -190,12 +204,16 @@ class Files(Reader):
             (archives if is_archive(entry.name) else paths).append(relative)
         twice = aliases and next((name for name, count in Counter(paths + archives).items() if count > 1), None)
         if twice:
-            raise DataError(f"{path}: two files are listed as {twice}, for a name is not UTF-8: rename {aliases[twice]!a}")
+            raise DataError(
+                f"{path}: two files are listed as {twice}, for a name is not UTF-8: rename {aliases[twice]!a}"
+            )
         if any(map(is_image, paths)):
             paths, archives = paths + archives, []
         mounts = _mount(Reader(path, aliases=aliases), archives, folders_of(paths), inflate_to, faults)
         in_order = [prefix + name for prefix, archive in mounts.items() if archive.sequential for name in archive.names]
-        paths += [prefix + name for prefix, archive in mounts.items() if not archive.sequential for name in archive.names]
+        paths += [
+            prefix + name for prefix, archive in mounts.items() if not archive.sequential for name in archive.names
+        ]
         return cls(path, mounts, sorted(paths) + in_order, state.hexdigest(), left_out, aliases=aliases)
 
     @cached_property
@@ -244,17 +262,23 @@ def _mount(
     for relative in archives:
         folder = archive_stem(relative)
         if folder in folders:
-            logger.warning("%s/%s is left out: the folder %s/ beside it is read instead", root, relative, name_of(folder))
+            logger.warning(
+                "%s/%s is left out: the folder %s/ beside it is read instead", root, relative, name_of(folder)
+            )
             continue
         with (len(archives) > 1 and faults) or nullcontext():
             archive = open_archive(Path(files.local(relative)), inflate_to, faults)
             if f"{folder}/" in mounts:
-                raise DataError(f"{archive.path} and {mounts[f'{folder}/'].path} would be one folder: rename or remove one")
+                raise DataError(
+                    f"{archive.path} and {mounts[f'{folder}/'].path} would be one folder: rename or remove one"
+                )
             mounts[f"{folder}/"] = archive.below(f"{name_of(folder)}/")  # train.zip may hold train/…
     if archives and not mounts and faults and faults.notes:
         raise DataError(faults.notes[-1])
     for prefix, archive in mounts.items():  # a.tar, and b.tar in a folder a
         outer, folder = Reader(root, mounts).locate(prefix[:-1])
         if outer and any(name.startswith(f"{folder}/") for name in outer.names):
-            raise DataError(f"{outer.path} holds a folder {folder}, and {archive.path} would be it: rename or remove one")
+            raise DataError(
+                f"{outer.path} holds a folder {folder}, and {archive.path} would be it: rename or remove one"
+            )
     return mounts

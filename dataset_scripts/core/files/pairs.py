@@ -27,7 +27,9 @@ def folder_parser(words: Mapping[str, int]) -> Callable[[str], tuple[int | None,
     """
     word = "|".join(map(re.escape, sorted(filter(None, words), key=len, reverse=True)))
     # Looked for where a word may start, without consuming it, so that the last is found in one pass over the name.
-    both = re.compile(rf"(?<![^\W_])(?=(?:({_SPLIT})[\W_]?({word})|({word})[\W_]?({_SPLIT}))(?![^\W_]))") if word else None
+    both = (
+        re.compile(rf"(?<![^\W_])(?=(?:({_SPLIT})[\W_]?({word})|({word})[\W_]?({_SPLIT}))(?![^\W_]))") if word else None
+    )
 
     @lru_cache(maxsize=1 << 16)
     def parse(folder: str) -> tuple[int | None, str, str]:

@@ -14,8 +14,8 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from dataset_scripts.core.files.disk import Output, writing
 from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.files.disk import Output, writing
 from dataset_scripts.core.files.hold import alone, beside
 
 PATIENCE = 30  # seconds that a file may be in the hands of another process
@@ -243,6 +243,8 @@ def _sync_tree(folder: Path) -> None:
     for parent, _, names in os.walk(folder):
         for name in names:
             path = Path(parent, name)
-            with open(path, "r+b" if os.access(path, os.W_OK) else "rb") as file:  # Windows flushes only what it may write
+            with open(
+                path, "r+b" if os.access(path, os.W_OK) else "rb"
+            ) as file:  # Windows flushes only what it may write
                 os.fsync(file.fileno())
         sync(Path(parent))

@@ -9,8 +9,8 @@ from typing import Any, BinaryIO
 
 import pyarrow as pa
 
-from dataset_scripts.core.files.archive import MAX_SMALL, ArchiveReader
 from dataset_scripts.core.errors import DataError, reading
+from dataset_scripts.core.files.archive import MAX_SMALL, ArchiveReader
 from dataset_scripts.core.files.faults import Faults
 from dataset_scripts.core.files.inflate import inflate
 from dataset_scripts.core.files.names import shown
@@ -35,7 +35,9 @@ class Tar(ArchiveReader):
                     return
                 listed += 100 + len(member.name)
                 if listed > max(MAX_SMALL, MAX_LISTED * self.stored):
-                    raise DataError(f"{where} has more members than an archive of {self.stored} bytes can have: it is a bomb")
+                    raise DataError(
+                        f"{where} has more members than an archive of {self.stored} bytes can have: it is a bomb"
+                    )
             except Exception:
                 with (self.members and faults) or nullcontext(), reading(f"{where} cannot be read"):
                     raise
@@ -191,7 +193,6 @@ class TarStreamReader(Tar):
                 way.close()
                 way.begin()
         raise DataError(f"{self.path} has no member {name}")
-
 
     def _is(self, member: Member, name: str) -> bool:
         try:

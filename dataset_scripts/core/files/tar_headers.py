@@ -84,7 +84,9 @@ def _header(file: BinaryIO) -> bytes | None:
     if not header.strip(b"\0"):
         return None
     told, total = _number(header[148:156]), sum(header) - sum(header[148:156]) + 8 * ord(" ")
-    if told != total and told != total - 256 * sum(byte > 127 for byte in header[:148] + header[156:]):  # signed, in some
+    if told != total and told != total - 256 * sum(
+        byte > 127 for byte in header[:148] + header[156:]
+    ):  # signed, in some
         raise ValueError("it is cut off or damaged: bad checksum")
     return header
 

@@ -54,7 +54,13 @@ class _Lzma:
             if length != 5 or packed >= 9 * 5 * 5:
                 raise lzma.LZMAError("its LZMA properties are damaged")
             window = max(4096, min(window, self.size))  # it may claim 4 GB, but looks back no further than its start
-            options = {"id": lzma.FILTER_LZMA1, "dict_size": window, "lc": packed % 9, "lp": packed // 9 % 5, "pb": packed // 45}
+            options = {
+                "id": lzma.FILTER_LZMA1,
+                "dict_size": window,
+                "lc": packed % 9,
+                "lp": packed // 9 % 5,
+                "pb": packed // 45,
+            }
             self.stream = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=[options])
         content = self.stream.decompress(block, most)
         self.eof, self.needs_input = self.stream.eof, self.stream.needs_input
@@ -71,7 +77,9 @@ def unpack(blocks: Iterable[bytes], method: int, size: int) -> bytes:
     """
     makers = {STORED: _Stored, DEFLATED: _Deflate, BZIP2: bz2.BZ2Decompressor, LZMA: lambda: _Lzma(size)}
     if method not in makers:
-        raise ValueError(f"it is compressed in a way that is not read (method {method}): pack it again, as zip does by default")
+        raise ValueError(
+            f"it is compressed in a way that is not read (method {method}): pack it again, as zip does by default"
+        )
     stream, blocks = makers[method](), iter(blocks)
     content, made = io.BytesIO(bytes(size)), 0  # zeros that take no memory before they are written to
     most = size + (method != LZMA)  # where LZMA ends, the size says alone

@@ -27,7 +27,9 @@ def walk(root: Path, faults: AbstractContextManager | None = None) -> Iterator[o
             where it could reach anything on the machine.
     """
     top = os.path.realpath(root)
-    stack = [(_entries(os.fspath(root), root), top, False)]  # folders that are being listed, their real paths, if in a link
+    stack = [
+        (_entries(os.fspath(root), root), top, False)
+    ]  # folders that are being listed, their real paths, if in a link
     nested: dict[str, int] = {}
     others = []
     while stack:
@@ -49,7 +51,9 @@ def walk(root: Path, faults: AbstractContextManager | None = None) -> Iterator[o
                 if stack[-1][2]:
                     nested[real] = nested.get(real, 0) + 1
                     if nested[real] > MAX_NESTED:
-                        raise DataError(f"{entry.path} is one of too many links in linked folders to {real}: remove links")
+                        raise DataError(
+                            f"{entry.path} is one of too many links in linked folders to {real}: remove links"
+                        )
             if is_folder:
                 stack.append((_entries(entry.path, root), real, is_link or stack[-1][2]))
             elif not is_file:

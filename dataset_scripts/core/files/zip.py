@@ -13,8 +13,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from dataset_scripts.core.files.archive import ArchiveReader
 from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.files.archive import ArchiveReader
 from dataset_scripts.core.files.faults import Faults
 from dataset_scripts.core.files.names import shown
 from dataset_scripts.core.files.unpack import PIECE, unpack

@@ -32,8 +32,14 @@ KINDS = {
 }
 KEYS = {key: kind for kind, keys in KINDS.items() for key in keys.split()}
 TYPES = {"a text": str, "a list": list, "a mapping or a list": (dict, list), "true or false": bool, "anything": object}
-TASKS = {"objects": "object-detection", "mask": "image-segmentation", "target": "image-to-image",
-         "caption": "image-to-text", "captions": "image-to-text", "label": "image-classification"}  # fmt: skip
+TASKS = {
+    "objects": "object-detection",
+    "mask": "image-segmentation",
+    "target": "image-to-image",
+    "caption": "image-to-text",
+    "captions": "image-to-text",
+    "label": "image-classification",
+}
 
 Fault = tuple[tuple, str]  # where in the header, or ("line", number), and what
 
@@ -126,7 +132,10 @@ def check_configs(header: dict) -> Iterator[Fault]:
         if "data_files" in config:
             yield from _data_files(config["data_files"], (*where, "data_files"))
     if len(set(defaults)) > 1:
-        yield ("configs",), f"{' and '.join(map(repr, dict.fromkeys(defaults)))} are default, by name or by key: leave one"
+        yield (
+            ("configs",),
+            f"{' and '.join(map(repr, dict.fromkeys(defaults)))} are default, by name or by key: leave one",
+        )
 
 
 def leads_out(path: str) -> bool:

@@ -11,12 +11,12 @@ from datasets.info import DatasetInfosDict
 from datasets.utils.metadata import MetadataConfigs
 from huggingface_hub import DatasetCardData
 
-from dataset_scripts.core.formats.card_rules import SPLIT, Fault, is_known, leads_out, near, size_category, texts_of
-from dataset_scripts.core.formats.front_matter import read_card, split_card
 from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.files.names import is_hidden
-from dataset_scripts.core.formats.safe_yaml import load_yaml
 from dataset_scripts.core.files.walk import check_links
+from dataset_scripts.core.formats.card_rules import SPLIT, Fault, is_known, leads_out, near, size_category, texts_of
+from dataset_scripts.core.formats.front_matter import read_card, split_card
+from dataset_scripts.core.formats.safe_yaml import load_yaml
 
 MOST = 1_000_000  # of what a card may tell a reader, such as rows to skip: pandas lists their numbers
 INFO_KEYS = {field.name for field in dataclasses.fields(datasets.DatasetInfo)}
@@ -35,8 +35,11 @@ def check_info(header: dict) -> Iterator[Fault]:
     if isinstance(value, list) and len(info_entries(header)) < len(value):
         yield ("dataset_info",), "has an item that is not a mapping: each is the info of a configuration"
     configs = header.get("configs")
-    files = {str(config.get("config_name")): config.get("data_files") for config in configs if isinstance(config, dict)} if (
-        isinstance(configs, list)) else {}  # fmt: skip
+    files = (
+        {str(config.get("config_name")): config.get("data_files") for config in configs if isinstance(config, dict)}
+        if (isinstance(configs, list))
+        else {}
+    )
     for where, entry in info_entries(header):
         for key in entry.keys() - INFO_KEYS:
             yield (*where, str(key)), f"datasets knows no such key{near(str(key), INFO_KEYS) or ': leave it out'}"
@@ -88,7 +91,9 @@ def _splits(entry: dict, where: tuple, files: Any) -> Iterator[Fault]:
 def valid_splits(entry: dict) -> list[dict]:
     """The splits that `datasets` takes; `num_bytes` is None if nobody counted, but `datasets` asks for the key."""
     splits = entry.get("splits")
-    named = [split for split in splits if isinstance(split, dict) and "name" in split] if isinstance(splits, list) else []
+    named = (
+        [split for split in splits if isinstance(split, dict) and "name" in split] if isinstance(splits, list) else []
+    )
     return [split for split in named if _is_count(split.get("num_examples")) and _is_bytes(split)]
 
 
@@ -163,7 +168,9 @@ def check_for_datasets(folder: Path) -> None:
     for key, value in _values(header.get("configs")):
         if isinstance(value, (int, float)):
             if not abs(value) <= MOST:
-                raise DataError(f"{card}: its configs say {key}: {value}, more than {MOST:,}: a reader makes so many rows of it")
+                raise DataError(
+                    f"{card}: its configs say {key}: {value}, more than {MOST:,}: a reader makes so many rows of it"
+                )
         elif key in ("data_files", "path", "data_dir") and (leads_out(value) or any(map(_is_hidden, value.split("/")))):
             raise DataError(
                 f"{card}: its configs name {value[:200]!r}, which is hidden or leads out of {folder}: make it relative to the card"

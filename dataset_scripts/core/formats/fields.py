@@ -50,10 +50,19 @@ class Fields:
 
         Else the first object would decide, and one that is wrong there would make all others wrong.
         """
-        named = [(name, value, where) for fields, where, _ in objects if isinstance(fields, dict) for name, value in fields.items()]
+        named = [
+            (name, value, where)
+            for fields, where, _ in objects
+            if isinstance(fields, dict)
+            for name, value in fields.items()
+        ]
         said, disputed = {}, {}
         for name, value, _ in named:
-            if value is not None and said.setdefault(name, type(value)) is not type(value) or type(value) in (dict, list):
+            if (
+                value is not None
+                and said.setdefault(name, type(value)) is not type(value)
+                or type(value) in (dict, list)
+            ):
                 disputed[name] = Counter()
         kinds = [(name, kind, where) for name, value, where in named if name in disputed and (kind := _kind_of(value))]
         for name, kind, _ in kinds:
@@ -87,12 +96,16 @@ class Fields:
                 large += [name] * (kind is _INT and not -EXACT <= value <= EXACT)
             except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
                 other = f", and not as in {self._named_in[name]}" if name in self._named_in else ""
-                raise DataError(f"{where}: the field {short(name)} is {brief(value)}{other}: {reason(error)}") from error
+                raise DataError(
+                    f"{where}: the field {short(name)} is {brief(value)}{other}: {reason(error)}"
+                ) from error
         columns = self.columns
         if new:
             new = {name: kind for name, kind in new.items() if kind != self.kinds.get(name)}
             grown = [(_leaves(kind), _leaves(self.kinds.get(name))) for name, kind in new.items()]
-            columns = [columns[place] + sum(after[place] - before[place] for after, before in grown) for place in (0, 1)]
+            columns = [
+                columns[place] + sum(after[place] - before[place] for after, before in grown) for place in (0, 1)
+            ]
             if new or items > self.items:
                 self.full = self.full or not _is_table(columns, self.rows + 1, items, self.size + size)
                 if self.full:
@@ -110,7 +123,9 @@ class Fields:
         if kind is _INT and not -(1 << 63) <= value < 1 << 63:
             raise OverflowError("it is too large for 64 bits")
         fraction = _SCALARS[float]
-        if (kind is fraction and name in self._large) or (kind is _INT and known == fraction and not -EXACT <= value <= EXACT):
+        if (kind is fraction and name in self._large) or (
+            kind is _INT and known == fraction and not -EXACT <= value <= EXACT
+        ):
             raise OverflowError("no number holds both fractions and whole numbers beyond 2 ** 53")
         if kind is None:
             kind = pa.array([value]).type  # also that its numbers fit
@@ -128,8 +143,10 @@ class Fields:
 
 def _are(values: list, kind: type | None) -> bool:
     """Whether all items of a list are of a type, and its numbers are exact in any column."""
-    return kind is not None and all(type(value) is kind for value in values) and (
-        kind is not int or all(-EXACT <= value <= EXACT for value in values)
+    return (
+        kind is not None
+        and all(type(value) is kind for value in values)
+        and (kind is not int or all(-EXACT <= value <= EXACT for value in values))
     )
 
 
@@ -209,7 +226,9 @@ def _batch(
             columns[name] = pa.array([row.get(name) for row, _ in rows], kind)
         except (pa.ArrowException, ValueError, OverflowError) as error:  # [2**60 + 1] in lists of float64
             if not getattr(faults, "skip", False) or len(rows) == 1:
-                raise DataError(f"{rows[0][1] if len(rows) == 1 else where}: the field {short(name)}: {reason(error)}") from error
+                raise DataError(
+                    f"{rows[0][1] if len(rows) == 1 else where}: the field {short(name)}: {reason(error)}"
+                ) from error
             parts = [_batch([], kinds, where, None)]
             for row in rows:
                 with faults:

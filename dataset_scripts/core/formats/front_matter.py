@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from dataset_scripts.core.formats.card_rules import Fault
 from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.formats.card_rules import Fault
 from dataset_scripts.core.formats.safe_yaml import LineError
 
 LARGEST = 10_000_000  # bytes of a card
@@ -30,7 +30,11 @@ class Card(NamedTuple):
 def split_card(text: str) -> Card | None:
     """The parts of a card, each line as it is, CRLF too; None where no header begins the text, or it does not end."""
     start = text.find("\n") + 1
-    if not start or text[:start].removeprefix("\ufeff").rstrip() != "---" or text[:start].removeprefix("\ufeff")[0] != "-":
+    if (
+        not start
+        or text[:start].removeprefix("\ufeff").rstrip() != "---"
+        or text[:start].removeprefix("\ufeff")[0] != "-"
+    ):
         return None
     close = start - 1
     while (close := text.find("\n---", close)) >= 0:

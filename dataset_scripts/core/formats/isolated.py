@@ -41,9 +41,11 @@ MEMORY = 1 << 30  # bytes that a call has beside what it is given; libraries map
 PIPE = 1 << 20  # bytes
 KINDS = "biufSU"  # of arrays that are passed on
 ENVIRONMENT = {  # memory is not given back between blocks of equal size, which takes longer than to decompress them
-    "MALLOC_MMAP_THRESHOLD_": str(1 << 28), "MALLOC_TRIM_THRESHOLD_": str(1 << 29), "OPENBLAS_NUM_THREADS": "1",
+    "MALLOC_MMAP_THRESHOLD_": str(1 << 28),
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 29),
+    "OPENBLAS_NUM_THREADS": "1",
     "ARROW_DEFAULT_MEMORY_POOL": "system",  # the other ones set a gigabyte aside, which counts as asked for
-}  # fmt: skip
+}
 
 
 class Crash(Exception):
@@ -132,7 +134,13 @@ def call(file: str, function: str, *arguments: Any, size: int = 0) -> Any:
     """
     global _child
     seconds = SECONDS + size / PACE
-    request = {"file": file, "function": function, "arguments": arguments, "seconds": seconds, "memory": MEMORY + 3 * size}
+    request = {
+        "file": file,
+        "function": function,
+        "arguments": arguments,
+        "seconds": seconds,
+        "memory": MEMORY + 3 * size,
+    }
     with _lock:
         if _child is None:
             _child = _Child()

@@ -53,7 +53,9 @@ def check_depth(content: bytes) -> None:
     for start in range(0, len(brackets), _PART):
         part = brackets[start : start + _PART]
         depths = depth + np.cumsum(np.where((part == ord("[")) | (part == ord("{")), 1, -1))
-        depths -= np.minimum.accumulate(np.minimum(depths, 0))  # closing brackets too many make no room for opening ones
+        depths -= np.minimum.accumulate(
+            np.minimum(depths, 0)
+        )  # closing brackets too many make no room for opening ones
         if depths.max() > MAX_DEPTH:
             raise ValueError(f"it is nested deeper than {MAX_DEPTH}")
         depth = depths[-1]

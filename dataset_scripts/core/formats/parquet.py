@@ -5,9 +5,9 @@ import os
 import datasets
 import pyarrow as pa
 
-from dataset_scripts.core.formats import isolated, parquet_native
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.files.listing import Reader
+from dataset_scripts.core.formats import isolated, parquet_native
 
 IMAGE = datasets.Image().pa_type  # struct of bytes and path
 

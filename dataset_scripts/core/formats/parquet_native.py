@@ -51,10 +51,14 @@ def _table(file, most_rows: int | None) -> pa.Table:
             column = table.column(number)
             lost = pc.index(pc.and_(column.is_valid(), pc.is_null(pc.struct_field(column, "bytes"))), True).as_py()
             if lost >= 0:
-                raise ValueError(f"row {lost + 1}: the image in {field.name} has no bytes, and no file elsewhere is opened")
+                raise ValueError(
+                    f"row {lost + 1}: the image in {field.name} has no bytes, and no file elsewhere is opened"
+                )
             names = pc.replace_substring_regex(pc.struct_field(column, "path").cast(pa.string()), r"^.*[/\\]", "")
-            images = [pa.StructArray.from_arrays([*parts], fields=list(IMAGE), mask=parts[0].is_null()) for parts in zip(
-                pc.struct_field(column, "bytes").chunks, names.chunks)]  # fmt: skip
+            images = [
+                pa.StructArray.from_arrays([*parts], fields=list(IMAGE), mask=parts[0].is_null())
+                for parts in zip(pc.struct_field(column, "bytes").chunks, names.chunks)
+            ]
             table = table.set_column(number, field.name, pa.chunked_array(images, IMAGE))
     return table
 
@@ -64,7 +68,11 @@ def _size(array: pa.Array) -> int:
     if isinstance(array, pa.ExtensionArray):
         return _size(array.storage)
     if isinstance(array, pa.DictionaryArray):
-        lengths = pc.binary_length(array.dictionary) if _is_text(array.type.value_type) else pa.array([8] * len(array.dictionary))
+        lengths = (
+            pc.binary_length(array.dictionary)
+            if _is_text(array.type.value_type)
+            else pa.array([8] * len(array.dictionary))
+        )
         lengths = pc.fill_null(lengths.cast(pa.int64()), 0).to_numpy(zero_copy_only=False)
         used = array.indices.drop_null().to_numpy(zero_copy_only=False).astype(np.int64)
         return int(lengths @ np.bincount(used, minlength=len(lengths))) if len(lengths) else 0

@@ -9,7 +9,11 @@ from typing import NamedTuple
 import numpy as np
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # wire types
-MAX_VALUES = {"bytes": 1 << 20, "float": 1 << 26, "int64": 1 << 24}  # of a feature: a byte in the file may become 100 here
+MAX_VALUES = {
+    "bytes": 1 << 20,
+    "float": 1 << 26,
+    "int64": 1 << 24,
+}  # of a feature: a byte in the file may become 100 here
 MAX_FEATURES = 2_000  # of an Example
 KINDS = {1: "bytes", 2: "float", 3: "int64"}  # the fields of tf.train.Feature
 

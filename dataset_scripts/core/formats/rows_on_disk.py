@@ -28,9 +28,13 @@ def check_rows(shape: tuple[int, ...], itemsize: int, packed: int | None = None)
     """
     count, size = shape[0], itemsize * math.prod(shape[1:])
     if min(shape) < 0 or (count and not size):
-        raise ValueError(f"the header tells of {count} rows of shape {shape[1:]}, {itemsize} bytes a value, which hold nothing")
+        raise ValueError(
+            f"the header tells of {count} rows of shape {shape[1:]}, {itemsize} bytes a value, which hold nothing"
+        )
     if packed is not None and (count * size > max(MAX_SMALL, MAX_RATIO * packed) or count > max(MAX_ROWS, packed)):
-        raise ValueError(f"the header tells of {count} rows, {count * size} bytes, in a file of {packed}, which no images do")
+        raise ValueError(
+            f"the header tells of {count} rows, {count * size} bytes, in a file of {packed}, which no images do"
+        )
     return count * size
 
 
@@ -89,8 +93,10 @@ class Records:
         stored = self.file.seek(*((0, os.SEEK_END) if self.packed is None else (self.end,)))
         more = self.packed is not None and len(self.file.read(1))  # what is packed is never read to an end further on
         if stored != self.end or more:
-            raise ValueError(f"the header tells of {self.end} bytes, {self.shape} of {self.dtype}, but there are "
-                             f"{'more' if more else stored}")  # fmt: skip
+            raise ValueError(
+                f"the header tells of {self.end} bytes, {self.shape} of {self.dtype}, but there are "
+                f"{'more' if more else stored}"
+            )
         return self
 
     def loaded(self) -> "Records":

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.csv
 
 from dataset_scripts.core.errors import DataError
-from dataset_scripts.core.formats.fields import brief
 from dataset_scripts.core.files.listing import Reader
+from dataset_scripts.core.formats.fields import brief
 from dataset_scripts.core.formats.json_text import check_depth, decode, parse_json
 
 BLOCK = 1 << 16  # bytes of a csv that are read at once

@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from huggingface_hub.constants import HF_HUB_CACHE
 
-from dataset_scripts.core.image.decode import decode_image
 from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.files.listing import is_hidden
 from dataset_scripts.core.files.system import relative_path
+from dataset_scripts.core.image.decode import decode_image
 
 ARCHIVES = ("zip", "tar", "gzip", "bz2", "xz", "zstd", "lz4")  # protocols of fsspec that open what stands behind "::"
 
@@ -45,7 +45,9 @@ class Origin:
         are_archives = all(wrapper.partition("://")[0] in ARCHIVES for wrapper in wrappers)
         if "://" in place:
             if not (are_archives and place.startswith(self.addresses or ("\0",)) and ".." not in place.split("/")):
-                raise DataError(f"an image is named by the address {path}, and addresses in data are never opened: download it")
+                raise DataError(
+                    f"an image is named by the address {path}, and addresses in data are never opened: download it"
+                )
             return
         for folder in self.folders if os.path.isabs(place) and are_archives and "\0" not in place else ():
             real = os.path.realpath(place)
@@ -65,7 +67,11 @@ class Image(datasets.Image):
     origin = Origin()
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, datasets.Image) and (self.mode, self.decode, self.id) == (other.mode, other.decode, other.id)
+        return isinstance(other, datasets.Image) and (self.mode, self.decode, self.id) == (
+            other.mode,
+            other.decode,
+            other.id,
+        )
 
     __hash__ = None
 

@@ -86,7 +86,9 @@ def is_encoded_image(content: bytes | memoryview) -> bool:
     """Whether bytes start like one of the usual image formats that Pillow decodes."""
     head = bytes(content[:12])
     starts = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP  ")
-    return head.startswith(starts) or (head[:4], head[8:]) == (b"RIFF", b"WEBP") or head[4:] in (b"ftypavif", b"ftypavis")
+    return (
+        head.startswith(starts) or (head[:4], head[8:]) == (b"RIFF", b"WEBP") or head[4:] in (b"ftypavif", b"ftypavis")
+    )
 
 
 def encode_image(array: np.ndarray) -> bytes:
@@ -100,16 +102,22 @@ def encode_image(array: np.ndarray) -> bytes:
     if array.dtype == np.bool_:
         array = array.astype(np.uint8) * 255
     pictures = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (2, 3, 4))
-    if not pictures or 0 in array.shape or array.dtype not in (np.uint8, np.uint16, np.float32) or (
-        array.ndim == 3 and array.dtype != np.uint8
-    ):  # fmt: skip
+    if (
+        not pictures
+        or 0 in array.shape
+        or array.dtype not in (np.uint8, np.uint16, np.float32)
+        or (array.ndim == 3 and array.dtype != np.uint8)
+    ):
         raise DataError(
             f"no image: {array.dtype} of shape {array.shape}; images are uint8 of shape (H, W) or (H, W, 1..4), "
             "or uint16 or float32 of shape (H, W)"
         )
     if array.dtype == np.uint8:
         return encode_png(array)
-    buffer, kind = io.BytesIO(), {"format": "TIFF"} if array.dtype == np.float32 else {"format": "PNG", "compress_level": 1}
+    buffer, kind = (
+        io.BytesIO(),
+        {"format": "TIFF"} if array.dtype == np.float32 else {"format": "PNG", "compress_level": 1},
+    )
     PIL.Image.fromarray(np.ascontiguousarray(array)).save(buffer, **kind)
     return buffer.getvalue()
 
@@ -147,13 +155,18 @@ class Frame:
         Raises:
             DataError: no image, as `decode_image` says it.
         """
-        content, path = value["bytes"].as_buffer() if value.is_valid else None, value["path"].as_py() if value.is_valid else None
+        content, path = (
+            value["bytes"].as_buffer() if value.is_valid else None,
+            value["path"].as_py() if value.is_valid else None,
+        )
         if content is None and path is None:
             raise DataError(f"{name} has no image")
         try:
             if content is not None:
                 _harmless({"bytes": content[:4].to_pybytes()})
-                with contextlib.suppress(Exception):  # for some formats, Pillow asks more of a file than pyarrow's can do
+                with contextlib.suppress(
+                    Exception
+                ):  # for some formats, Pillow asks more of a file than pyarrow's can do
                     return cls._read(pa.BufferReader(content))
                 return cls._read(io.BytesIO(content))
             _harmless({"path": path})
@@ -197,15 +210,27 @@ class Frame:
         x, y = points[..., 0], points[..., 1]
         flipped_x, flipped_y = width - x, height - y
         pair = {
-            1: (x, y), 2: (flipped_x, y), 3: (flipped_x, flipped_y), 4: (x, flipped_y),
-            5: (y, x), 6: (flipped_y, x), 7: (flipped_y, flipped_x), 8: (y, flipped_x),
-        }[self.orientation]  # fmt: skip
+            1: (x, y),
+            2: (flipped_x, y),
+            3: (flipped_x, flipped_y),
+            4: (x, flipped_y),
+            5: (y, x),
+            6: (flipped_y, x),
+            7: (flipped_y, flipped_x),
+            8: (y, flipped_x),
+        }[self.orientation]
         return np.stack(pair, -1)
 
     def turn_mask(self, mask: np.ndarray) -> np.ndarray:
         """Turns an array (H, W) of the stored image as decoding turns the image."""
         turned = {
-            1: mask, 2: mask[:, ::-1], 3: mask[::-1, ::-1], 4: mask[::-1],
-            5: mask.T, 6: mask[::-1].T, 7: mask[::-1, ::-1].T, 8: mask[:, ::-1].T,
-        }[self.orientation]  # fmt: skip
+            1: mask,
+            2: mask[:, ::-1],
+            3: mask[::-1, ::-1],
+            4: mask[::-1],
+            5: mask.T,
+            6: mask[::-1].T,
+            7: mask[::-1, ::-1].T,
+            8: mask[:, ::-1].T,
+        }[self.orientation]
         return np.ascontiguousarray(turned)

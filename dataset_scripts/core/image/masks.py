@@ -6,13 +6,15 @@ from collections.abc import Callable
 import numpy as np
 import PIL.Image
 
-from dataset_scripts.core.image.decode import Frame, decode_image, encode_image
 from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.image.decode import Frame, decode_image, encode_image
 
 MODES = ("1", "L", "P", "I;16", "I;16B", "I")  # of Pillow, with one number a pixel
 
 
-def fit_mask(value: dict, frame: Frame, where: str, colors: Callable[[np.ndarray, str], np.ndarray] | None = None) -> dict:
+def fit_mask(
+    value: dict, frame: Frame, where: str, colors: Callable[[np.ndarray, str], np.ndarray] | None = None
+) -> dict:
     """A mask as it is stored, or encoded again if colours become ids or EXIF turns the image alone.
 
     Args:
@@ -37,7 +39,9 @@ def fit_mask(value: dict, frame: Frame, where: str, colors: Callable[[np.ndarray
     if mode in ("RGB", "RGBA"):
         ids = _ids_of(ids, where, colors)
     elif mode not in MODES or mode == "I":
-        raise DataError(f"{where} is of mode {mode}: a mask holds an id of 8 or 16 bits a pixel, in grey or by a palette")
+        raise DataError(
+            f"{where} is of mode {mode}: a mask holds an id of 8 or 16 bits a pixel, in grey or by a palette"
+        )
     ids = ids.astype(np.uint16 if ids.dtype.itemsize == 2 else np.uint8)
     return value | {"bytes": encode_image(frame.turn_mask(ids) if frame.turns(size) else ids)}
 

@@ -6,8 +6,8 @@ from typing import Any
 import datasets
 import numpy as np
 
-from dataset_scripts.core.image.decode import Frame
 from dataset_scripts.core.errors import DataError, reading
+from dataset_scripts.core.image.decode import Frame
 from dataset_scripts.core.image.features import List
 from dataset_scripts.core.image.rle import mask_tools, polygon_code, sound_code
 
@@ -66,7 +66,9 @@ def fit_boxes(boxes: Any, frame: Frame, annotated: tuple[int, int] | None, where
     for place in np.flatnonzero(~np.isfinite(boxes).all(1) | wrong | outside).tolist():
         box = ", ".join(f"{number:g}" for number in boxes[place])
         fault = "reaches out of" if outside[place] else "is not a box in"
-        raise DataError(f"{where[place]}: [{box}] (x, y, width, height) {fault} the image of {size[0]:g} x {size[1]:g} pixels")
+        raise DataError(
+            f"{where[place]}: [{box}] (x, y, width, height) {fault} the image of {size[0]:g} x {size[1]:g} pixels"
+        )
     low, high = np.clip(low, 0, size), np.clip(high, 0, size)
     return np.concatenate([low, high - low], 1).astype(np.float32)
 

@@ -34,7 +34,11 @@ def sound_code(code: Any, size: tuple[int, int]) -> dict[str, Any]:
         ValueError: it is none, or one of another size.
     """
     height, width = size
-    if not isinstance(code, dict) or not isinstance(code.get("size"), (list, tuple, np.ndarray)) or "counts" not in code:
+    if (
+        not isinstance(code, dict)
+        or not isinstance(code.get("size"), (list, tuple, np.ndarray))
+        or "counts" not in code
+    ):
         raise ValueError("a run-length code has a size and counts")
     said = list(code["size"])
     if said != [height, width]:
@@ -124,8 +128,10 @@ def decode_codes(codes: list[Any], size: tuple[int, int], where: str) -> np.ndar
         DataError: a code is none, or of another size than the image; the masks would have more than MAX_PIXELS.
     """
     if len(codes) * size[0] * size[1] > MAX_PIXELS:
-        raise DataError(f"{where}: {len(codes)} masks of {size[1]} x {size[0]} pixels are more than {MAX_PIXELS:,}: "
-                        "read the codes by transform=None, and decode some")  # fmt: skip
+        raise DataError(
+            f"{where}: {len(codes)} masks of {size[1]} x {size[0]} pixels are more than {MAX_PIXELS:,}: "
+            "read the codes by transform=None, and decode some"
+        )
     masks = np.zeros((len(codes), *size), bool)
     for number, code in enumerate(codes):
         try:

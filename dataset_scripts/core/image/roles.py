@@ -41,16 +41,24 @@ class Roles:
             DataError: a stream, which has no row numbers, or a dataset without images.
         """
         if not isinstance(dataset, datasets.Dataset):
-            raise DataError(f"a look at data takes a datasets.Dataset, not {type(dataset).__name__}: load without streaming")
+            raise DataError(
+                f"a look at data takes a datasets.Dataset, not {type(dataset).__name__}: load without streaming"
+            )
         features = dataset.features
         kinds = {name: item_feature(feature) for name, feature in features.items()}
         pictures = [name for name, kind in kinds.items() if isinstance(kind, datasets.Image)]
         images = [name for name in pictures if name not in MASKS]
         if not images:
             raise DataError(f"there is no column of images, only {', '.join(features)}")
-        labels = [name for name, kind in kinds.items() if isinstance(kind, datasets.ClassLabel) or (
-            name == "label" and getattr(kind, "dtype", "") in ("string", "bool", "int64", "int32", "int16", "int8", "uint8")
-        )]  # fmt: skip
+        labels = [
+            name
+            for name, kind in kinds.items()
+            if isinstance(kind, datasets.ClassLabel)
+            or (
+                name == "label"
+                and getattr(kind, "dtype", "") in ("string", "bool", "int64", "int32", "int16", "int8", "uint8")
+            )
+        ]
         objects = features.get("objects")
         boxes = isinstance(objects, dict) and {"bbox", "category"} <= objects.keys()
         return cls(

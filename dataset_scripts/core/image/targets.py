@@ -11,9 +11,14 @@ from dataset_scripts.core.errors import reading
 from dataset_scripts.core.image.rle import decode_codes
 
 _EMPTY = {  # what a list without items would hold
-    "category": torch.int64, "id": torch.int64, "area": torch.float32, "iscrowd": torch.bool, "difficult": torch.bool,
-    "truncated": torch.bool, "occluded": torch.bool,
-}  # fmt: skip
+    "category": torch.int64,
+    "id": torch.int64,
+    "area": torch.float32,
+    "iscrowd": torch.bool,
+    "difficult": torch.bool,
+    "truncated": torch.bool,
+    "occluded": torch.bool,
+}
 
 
 def mask_tensor(mask: Any) -> tv_tensors.Mask:
@@ -25,7 +30,9 @@ def mask_tensor(mask: Any) -> tv_tensors.Mask:
     array = np.asarray(mask)
     if array.ndim != 2:
         channels = array.shape[-1]
-        raise TypeError(f"a mask holds one id a pixel, not {channels} channels: load it as an image, or map its colours to ids")
+        raise TypeError(
+            f"a mask holds one id a pixel, not {channels} channels: load it as an image, or map its colours to ids"
+        )
     return tv_tensors.Mask(torch.from_numpy(array.astype(np.int64)))
 
 

@@ -71,7 +71,7 @@ class ToTensor:
         result = {name: self._column(name, value) for name, value in row.items() if name not in special}
         images = [name for name in self.columns if isinstance(result.get(name), torch.Tensor) and name not in masks]
         if masks or boxes or len(images) > 1:
-            from dataset_scripts.core.image import targets# here: importing torchvision takes as long as torch
+            from dataset_scripts.core.image import targets  # here: importing torchvision takes as long as torch
 
             result |= {name: targets.image_tensor(result[name]) for name in images}
             result |= {name: targets.mask_tensor(row[name]) for name in masks}

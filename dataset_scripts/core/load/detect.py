@@ -7,10 +7,10 @@ import os
 import re
 from typing import Any
 
-from dataset_scripts.core.formats.dataset_info import check_for_datasets
-from dataset_scripts.core.formats.front_matter import LARGEST, split_card
 from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.files.listing import Files, folder_of, stem_of
+from dataset_scripts.core.formats.dataset_info import check_for_datasets
+from dataset_scripts.core.formats.front_matter import LARGEST, split_card
 from dataset_scripts.core.load.script import Script, bundled_names, find_script
 
 logger = logging.getLogger(__name__)

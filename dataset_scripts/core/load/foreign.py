@@ -9,9 +9,9 @@ import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dataset_scripts.core.formats.dataset_info import class_labels
-from dataset_scripts.core.files.disk import disk_fault
 from dataset_scripts.core.errors import DataError, TrustError, reason
+from dataset_scripts.core.files.disk import disk_fault
+from dataset_scripts.core.formats.dataset_info import class_labels
 from dataset_scripts.core.image.columns import Origin, check_paths, parts_of, stored_images
 
 
@@ -39,7 +39,9 @@ def read_by_datasets(where: str) -> Iterator[None]:
 
 def _file_at(error: BaseException) -> str | None:
     """The file that a reader of `datasets` had open: its messages seldom say so, its readers all call it `file`."""
-    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__) if "packaged_modules" in frame.f_code.co_filename]
+    frames = [
+        frame for frame, _ in traceback.walk_tb(error.__traceback__) if "packaged_modules" in frame.f_code.co_filename
+    ]
     files = [frame.f_locals["file"] for frame in frames if isinstance(frame.f_locals.get("file"), str)]
     return files[-1] if files else None
 
@@ -55,10 +57,16 @@ class Source:
             for key, rows in self.make(**kwargs):
                 if isinstance(rows, pa.Table):
                     present = [name for name in self.features if name in rows.column_names]
-                    check_paths({name: rows[name] for name in present}, {name: self.features[name] for name in present}, self.origin)
+                    check_paths(
+                        {name: rows[name] for name in present},
+                        {name: self.features[name] for name in present},
+                        self.origin,
+                    )
                 else:
                     for image in stored_images(self.features, rows):
-                        path, content = (image, None) if isinstance(image, str) else (image.get("path"), image.get("bytes"))
+                        path, content = (
+                            (image, None) if isinstance(image, str) else (image.get("path"), image.get("bytes"))
+                        )
                         if path is not None and content is None:
                             self.origin.check(path)
                 yield key, rows
@@ -70,7 +78,9 @@ def check_labels(dataset: Any, where: str) -> None:
         for name, feature in (part.features or {}).items():
             for label in class_labels(feature):
                 if wrong := [text for text in label.names if isinstance(text, (list, dict))]:
-                    raise DataError(f"{where}, column {name}: the class name {wrong[0]!r} is no text: write the data anew")
+                    raise DataError(
+                        f"{where}, column {name}: the class name {wrong[0]!r} is no text: write the data anew"
+                    )
 
 
 def check_classes(data_files: Mapping[str, Iterable[str]]) -> None:
@@ -115,7 +125,9 @@ def few(names: list[str]) -> str:
 def check_sources(dataset: Any, where: str, origin: Origin) -> Any:
     """Makes an IterableDataset, or a dict or list of them, check its rows as they are read; others stay as they are."""
     for part in parts_of(dataset):
-        for name in ("generate_tables_fn", "generate_examples_fn") if isinstance(part, datasets.IterableDataset) else ():
+        for name in (
+            ("generate_tables_fn", "generate_examples_fn") if isinstance(part, datasets.IterableDataset) else ()
+        ):
             if make := getattr(part._ex_iterable, name, None):
                 setattr(part._ex_iterable, name, Source(make, where, part.features or datasets.Features(), origin))
     return dataset

@@ -10,19 +10,19 @@ from typing import Any
 
 import datasets
 
-from dataset_scripts.core.formats.dataset_info import check_for_datasets
-from dataset_scripts.core.files.disk import disk_fault
+from dataset_scripts.core.builders.layout import LayoutBuilder
 from dataset_scripts.core.errors import DataError, reading
+from dataset_scripts.core.files.disk import disk_fault
 from dataset_scripts.core.files.faults import Faults
 from dataset_scripts.core.files.listing import Files
-from dataset_scripts.core.load.foreign import check_classes, check_labels, check_sources, read_by_datasets
-from dataset_scripts.core.image.columns import Origin, guard, origin_of
-from dataset_scripts.core.builders.layout import LayoutBuilder
-from dataset_scripts.core.load.detect import detect
 from dataset_scripts.core.files.names import shown
-from dataset_scripts.core.load.script import Script, find_script
-from dataset_scripts.core.image.transforms import ToTensor, attach
 from dataset_scripts.core.files.walk import check_links
+from dataset_scripts.core.formats.dataset_info import check_for_datasets
+from dataset_scripts.core.image.columns import Origin, guard, origin_of
+from dataset_scripts.core.image.transforms import ToTensor, attach
+from dataset_scripts.core.load.detect import detect
+from dataset_scripts.core.load.foreign import check_classes, check_labels, check_sources, read_by_datasets
+from dataset_scripts.core.load.script import Script, find_script
 
 
 def load_dataset(
@@ -110,7 +110,9 @@ def load_dataset(
             check_links(Path(data_dir))
         if is_local or (path == "parquet" and data_files is not None):
             with read_by_datasets(path):
-                found = datasets.load_dataset_builder(path, name, data_dir=data_dir, data_files=data_files, storage_options=storage_options)
+                found = datasets.load_dataset_builder(
+                    path, name, data_dir=data_dir, data_files=data_files, storage_options=storage_options
+                )
             check_classes(found.config.data_files or {})
         with read_by_datasets(path):
             dataset = datasets.load_dataset(
@@ -138,7 +140,9 @@ def load_dataset(
         return attach(guard(check_sources(dataset, path, origin), origin), transform)
 
     if revision is not None:
-        raise DataError(f"revision={revision!r} names a commit on the Hub, but {path} is the local script {script.path}")
+        raise DataError(
+            f"revision={revision!r} names a commit on the Hub, but {path} is the local script {script.path}"
+        )
     config_kwargs.pop("trust_remote_code", None)  # what datasets<4 asked for; a local script was named by the caller
     if on_error != "raise":
         config_kwargs["on_error"] = on_error
@@ -175,7 +179,9 @@ def load_dataset(
 
 def _means_a_path(path: str) -> bool:
     """Whether a path cannot be the name of a set on the Hub, which has one slash at most."""
-    return path.startswith((".", "/", "~")) or (path.count("/") > 1 and "://" not in path and not path.startswith("buckets/"))
+    return path.startswith((".", "/", "~")) or (
+        path.count("/") > 1 and "://" not in path and not path.startswith("buckets/")
+    )
 
 
 def _near(path: str) -> str:
@@ -211,10 +217,14 @@ def make_builder(
             raise DataError(f"{data_dir} is not UTF-8, in which datasets writes it down: rename the folder")
         files = files or Files.of(folder, skip=config_kwargs.get("on_error") == "skip")
     if "on_error" in config_kwargs and not hasattr(builder_class.BUILDER_CONFIG_CLASS, "on_error"):
-        raise DataError(f"{script.path} has no option on_error: the layouts of this package have it, and sets that are read by them")
+        raise DataError(
+            f"{script.path} has no option on_error: the layouts of this package have it, and sets that are read by them"
+        )
     has_names = bool(builder_class.BUILDER_CONFIGS) or getattr(builder_class, "CHOOSES_BY_NAME", False)
     if name not in (None, "default") and script.is_bundled and not has_names:
-        raise DataError(f"name={name!r} has no effect: {script.name} has no configurations to choose from; leave it out")
+        raise DataError(
+            f"name={name!r} has no effect: {script.name} has no configurations to choose from; leave it out"
+        )
     # What relative data_files are relative to: as in datasets, the data or the working folder; the script's files, its own.
     base_path = (data_dir or os.getcwd()) if issubclass(builder_class, LayoutBuilder) else str(script.path.parent)
     make = functools.partial(
@@ -232,7 +242,9 @@ def make_builder(
     )
     state = files.state if files else ""
     builder = make(hash=script.identity(state or None))
-    if builder.config.data_files:  # patterns, which the builder has resolved; `datasets` knows their files by mtime alone
+    if (
+        builder.config.data_files
+    ):  # patterns, which the builder has resolved; `datasets` knows their files by mtime alone
         state += _state_of(path for paths in builder.config.data_files.values() for path in paths)
         builder = make(hash=script.identity(state))
     if isinstance(builder, LayoutBuilder):

@@ -52,7 +52,11 @@ class Finder(MetaPathFinder, Loader):
         return ModuleSpec(name, self) if new_name(name) else None
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        warnings.warn(f"{spec.name} is now {new_name(spec.name)}, and its old name ends with the next release", FutureWarning, stacklevel=2)
+        warnings.warn(
+            f"{spec.name} is now {new_name(spec.name)}, and its old name ends with the next release",
+            FutureWarning,
+            stacklevel=2,
+        )
         module = importlib.import_module(new_name(spec.name))
         spec.loader_state = module.__spec__
         return module

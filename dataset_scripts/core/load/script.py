@@ -11,9 +11,9 @@ from pathlib import Path
 import datasets
 
 import dataset_scripts
-from dataset_scripts.core.load.copies import copied_module
 from dataset_scripts.core.errors import DataError, TrustError, reading
 from dataset_scripts.core.files.listing import folder_state, is_hidden
+from dataset_scripts.core.load.copies import copied_module
 from dataset_scripts.core.load.sources import PACKAGE, digest, sources_of
 from dataset_scripts.core.load.trust import first_data, is_document
 
@@ -76,7 +76,9 @@ class Script:
             if inspect.isclass(value) and issubclass(value, datasets.DatasetBuilder) and not inspect.isabstract(value):
                 if value.__module__ == module.__name__:
                     return value
-        raise DataError(f"{self.path} is not a loading script: it defines no class derived from datasets.GeneratorBasedBuilder")
+        raise DataError(
+            f"{self.path} is not a loading script: it defines no class derived from datasets.GeneratorBasedBuilder"
+        )
 
     def identity(self, data_state: str | None) -> str:
         """What the cached dataset depends on: the code, the versions and the state of the data files.
@@ -95,9 +97,14 @@ class Script:
                 parts.append(folder_state(self.path.parent).encode())
             else:
                 for path in sorted(self.path.parent.iterdir()):
-                    if path.is_file() and not (is_hidden(path.name) or path.suffix in (".py", ".pyc") or is_document(path.name)):
+                    if path.is_file() and not (
+                        is_hidden(path.name) or path.suffix in (".py", ".pyc") or is_document(path.name)
+                    ):
                         status = path.stat()
-                        parts.append(os.fsencode(path.name) + f" {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}".encode())
+                        parts.append(
+                            os.fsencode(path.name)
+                            + f" {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}".encode()
+                        )
         if data_state is not None:
             parts.append(data_state.encode())
         return digest(parts)

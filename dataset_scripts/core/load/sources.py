@@ -44,7 +44,9 @@ def parse(source: bytes, path: Path) -> ast.Module:
     with reading(path):
         try:
             tree = ast.parse(source, filename=str(path))
-            compile(tree, str(path), "exec", dont_inherit=True)  # finds what the parser lets pass: `return` outside a function
+            compile(
+                tree, str(path), "exec", dont_inherit=True
+            )  # finds what the parser lets pass: `return` outside a function
         except MemoryError as error:
             raise RecursionError from error  # the parser's stack is full, not the memory
     return tree
@@ -87,7 +89,9 @@ def _of_name(module: str, name: str) -> Iterator[Path]:
     if path is not None and path.name == "__init__.py":
         for node in ast.parse(path.read_bytes()).body:
             if isinstance(node, ast.ImportFrom) and name in {alias.asname or alias.name for alias in node.names}:
-                yield from _of_name(node.module, next(alias.name for alias in node.names if name == (alias.asname or alias.name)))
+                yield from _of_name(
+                    node.module, next(alias.name for alias in node.names if name == (alias.asname or alias.name))
+                )
                 return
     if path is not None:
         yield path

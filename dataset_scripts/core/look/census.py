@@ -10,35 +10,29 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dataset_scripts.core.image.decode import decode_image
-from dataset_scripts.core.look.drawing import reason
-from dataset_scripts.core.look.duplicates import (
-    DISTANCE,
-    THUMBNAIL,
-    digest,
-    near_groups,
-    perceptual_hash,
-)
 from dataset_scripts.core.errors import DataError
-from dataset_scripts.core.image.roles import (
-    CLASSES,
-    Roles,
-    as_list,
-    item_feature,
-    name_of_class,
-    stored,
-)
+from dataset_scripts.core.image.decode import decode_image
+from dataset_scripts.core.image.roles import CLASSES, Roles, as_list, item_feature, name_of_class, stored
+from dataset_scripts.core.look.drawing import reason
+from dataset_scripts.core.look.duplicates import DISTANCE, THUMBNAIL, digest, near_groups, perceptual_hash
 from dataset_scripts.core.look.sheet import Group
 
 BINS = 24  # of a histogram
 FREQUENT = 50  # sizes that are reported
 BATCH = 128  # rows that a process takes at a time
-MEASURES = datasets.Features({
-    "row": datasets.Value("int64"), "error": datasets.Value("string"),
-    "width": datasets.Value("int32"), "height": datasets.Value("int32"), "mode": datasets.Value("string"),
-    "bytes": datasets.Value("int64"), "digest": datasets.Value("binary"),
-    "hash": datasets.Value("uint64"), "thumbnail": datasets.Value("binary"),
-})  # fmt: skip
+MEASURES = datasets.Features(
+    {
+        "row": datasets.Value("int64"),
+        "error": datasets.Value("string"),
+        "width": datasets.Value("int32"),
+        "height": datasets.Value("int32"),
+        "mode": datasets.Value("string"),
+        "bytes": datasets.Value("int64"),
+        "digest": datasets.Value("binary"),
+        "hash": datasets.Value("uint64"),
+        "thumbnail": datasets.Value("binary"),
+    }
+)
 
 
 def report(
@@ -82,7 +76,9 @@ def report(
     for split, other in roles.items():
         if other.measured != first.measured:
             raise DataError(f"the split {split} has other columns than the first one: {', '.join(other.features)}")
-    measured = {split: measure(dataset, split, first.images[0], num_proc) for split, dataset in datasets_by_split.items()}
+    measured = {
+        split: measure(dataset, split, first.images[0], num_proc) for split, dataset in datasets_by_split.items()
+    }
     good = {split: table.filter(pc.is_null(table["error"])) for split, table in measured.items()}
     images = pa.concat_tables(good.values()).combine_chunks()
     width, height = images["width"].to_numpy(), images["height"].to_numpy()
@@ -98,7 +94,9 @@ def report(
         "unreadable": [
             {"split": split, "row": row, "error": error}
             for split, table in measured.items()
-            for row, error in zip(*table.filter(pc.is_valid(table["error"])).select(["row", "error"]).to_pydict().values())
+            for row, error in zip(
+                *table.filter(pc.is_valid(table["error"])).select(["row", "error"]).to_pydict().values()
+            )
         ],
         "classes": classes,
         "objects": count_objects(datasets_by_split, first),
@@ -121,9 +119,18 @@ def measure(dataset: datasets.Dataset, split: str, column: str, num_proc: int | 
     if not len(dataset):
         return MEASURES.arrow_schema.empty_table()
     return stored(dataset, [column]).map(
-        _measure_batch, batched=True, batch_size=BATCH, with_indices=True, fn_kwargs={"split": split}, features=MEASURES,
-        remove_columns=[column], num_proc=num_proc, keep_in_memory=True, load_from_cache_file=False, desc=f"images of {split}",
-    )[:]  # fmt: skip
+        _measure_batch,
+        batched=True,
+        batch_size=BATCH,
+        with_indices=True,
+        fn_kwargs={"split": split},
+        features=MEASURES,
+        remove_columns=[column],
+        num_proc=num_proc,
+        keep_in_memory=True,
+        load_from_cache_file=False,
+        desc=f"images of {split}",
+    )[:]
 
 
 def _measure_batch(table: pa.Table, indices: list[int], split: str) -> dict[str, list]:
@@ -139,7 +146,13 @@ def _measure_batch(table: pa.Table, indices: list[int], split: str) -> dict[str,
                 continue
             content, path = value.get("bytes"), value.get("path")
             size = len(content) if content is not None else os.path.getsize(path) if os.path.exists(path) else 0
-            found |= {"width": image.width, "height": image.height, "mode": image.mode, "bytes": size, "digest": digest(image)}
+            found |= {
+                "width": image.width,
+                "height": image.height,
+                "mode": image.mode,
+                "bytes": size,
+                "digest": digest(image),
+            }
             found["hash"], found["thumbnail"] = perceptual_hash(image)
     return {name: [row[name] for row in rows] for name in MEASURES}
 
@@ -149,7 +162,9 @@ def find_duplicates(images: pa.Table, distance: int) -> tuple[list[list[int]], l
     same = images["digest"].combine_chunks().dictionary_encode().indices.to_numpy()
     _, first, same = np.unique(same, return_index=True, return_inverse=True)
     known = [place for place in first.tolist() if images["thumbnail"][place].as_py()]  # the others are of a single tone
-    thumbnails = np.frombuffer(b"".join(images["thumbnail"][place].as_py() for place in known), np.uint8).reshape(-1, THUMBNAIL)
+    thumbnails = np.frombuffer(b"".join(images["thumbnail"][place].as_py() for place in known), np.uint8).reshape(
+        -1, THUMBNAIL
+    )
     label = first.copy()
     known = np.array(known, int)
     label[same[known]] = known[near_groups(images["hash"].to_numpy()[known], thumbnails, distance)]
@@ -191,7 +206,13 @@ def spread(values: np.ndarray) -> dict[str, Any]:
         return {"min": None, "median": None, "max": None, "edges": [], "counts": []}
     counts, edges = np.histogram(values, BINS)
     low, high = values.min().item(), values.max().item()
-    return {"min": low, "median": float(np.median(values)), "max": high, "edges": edges.tolist(), "counts": counts.tolist()}
+    return {
+        "min": low,
+        "median": float(np.median(values)),
+        "max": high,
+        "edges": edges.tolist(),
+        "counts": counts.tolist(),
+    }
 
 
 def count_classes(splits: Mapping[str, datasets.Dataset], roles: Roles) -> dict[str, Any] | None:
@@ -200,7 +221,8 @@ def count_classes(splits: Mapping[str, datasets.Dataset], roles: Roles) -> dict[
         return None
     column = roles.labels[0]
     names, counts, unlabelled = _count_values(
-        item_feature(roles.features[column]), {split: stored(dataset, [column])[:][column] for split, dataset in splits.items()}
+        item_feature(roles.features[column]),
+        {split: stored(dataset, [column])[:][column] for split, dataset in splits.items()},
     )
     if len(names) > CLASSES:
         return None
@@ -219,7 +241,9 @@ def count_objects(splits: Mapping[str, datasets.Dataset], roles: Roles) -> dict[
     return {"categories": names, "boxes": boxes, "unlabelled": unlabelled, "images_without": without}
 
 
-def _count_values(feature: Any, columns: dict[str, pa.ChunkedArray]) -> tuple[list[str], dict[str, list[int]], dict[str, int]]:
+def _count_values(
+    feature: Any, columns: dict[str, pa.ChunkedArray]
+) -> tuple[list[str], dict[str, list[int]], dict[str, int]]:
     """Names of classes, and how often each stands in each split; and what has none, as -1 of a ClassLabel."""
     found = {}
     for split, column in columns.items():
@@ -239,6 +263,7 @@ def _conflicts(splits: Mapping[str, datasets.Dataset], groups: list[Group], colu
     """The groups whose rows are of different classes."""
     labels = {split: stored(dataset, [column])[:][column] for split, dataset in splits.items()}
     return [
-        group for group in groups
+        group
+        for group in groups
         if len({str(labels[split][row].as_py()) for split, rows in group.items() for row in rows}) > 1
-    ]  # fmt: skip
+    ]

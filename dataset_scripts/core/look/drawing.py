@@ -13,8 +13,8 @@ import PIL.Image
 import PIL.ImageDraw
 import PIL.ImageFont
 
-from dataset_scripts.core.image.decode import decode_image
 from dataset_scripts.core.errors import DataError, printable
+from dataset_scripts.core.image.decode import decode_image
 from dataset_scripts.core.image.rle import decode_codes
 from dataset_scripts.core.image.roles import Roles, as_list, item_feature, name_of_class
 
@@ -99,7 +99,12 @@ class View:
         """Lays regions (H, W) of ids over the image: translucent colours, their edges opaque; 0 stays clear."""
         ids = np.asarray(PIL.Image.fromarray(ids.astype(np.int32)).resize(self.size, PIL.Image.Resampling.NEAREST))
         around = np.pad(ids, 1, "edge")
-        edge = (around[:-2, 1:-1] != ids) | (around[2:, 1:-1] != ids) | (around[1:-1, :-2] != ids) | (around[1:-1, 2:] != ids)
+        edge = (
+            (around[:-2, 1:-1] != ids)
+            | (around[2:, 1:-1] != ids)
+            | (around[1:-1, :-2] != ids)
+            | (around[1:-1, 2:] != ids)
+        )
         box = (*self.offset, self.offset[0] + self.size[0], self.offset[1] + self.size[1])
         pixels = np.asarray(self.canvas.crop(box)).astype(np.float32)
         for number in np.unique(ids[ids != 0]).tolist():
@@ -108,7 +113,9 @@ class View:
             pixels[region] = pixels[region] * (1 - share) + np.array(palette(number)) * share
         self.canvas.paste(PIL.Image.fromarray(np.round(pixels).astype(np.uint8)), box)
 
-    def chip(self, x: int, y: int, text: str, fill: tuple[int, int, int], taken: list[tuple[int, int, int, int]]) -> None:
+    def chip(
+        self, x: int, y: int, text: str, fill: tuple[int, int, int], taken: list[tuple[int, int, int, int]]
+    ) -> None:
         """Writes a word on its colour above (x, y), or below if there is no room, but never over another one."""
         letters = font(text_size(self.side) - 1)
         text = shorten(text, max(48, self.side * 0.6), letters.size)
@@ -136,7 +143,11 @@ def draw_row(row: dict[str, Any], place: str, roles: Roles, side: int, bilevel: 
     images = [(name, value) for name in roles.images for value in as_list(row[name])]
     width = max(1, len(images)) * (side + GAP) - GAP
     tile = Tile(PIL.Image.new("RGB", (width, side), "white"))
-    names = [name_of_class(item_feature(roles.features[name]), value) for name in roles.labels for value in as_list(row[name])]
+    names = [
+        name_of_class(item_feature(roles.features[name]), value)
+        for name in roles.labels
+        for value in as_list(row[name])
+    ]
     if names:
         tile.lines.append([(None, ", ".join(names))])
     for number, (name, value) in enumerate(images):
@@ -195,7 +206,9 @@ def _draw_masks(view: View, row: dict[str, Any], place: str, roles: Roles, bilev
 
 def _draw_objects(view: View, objects: dict[str, list], roles: Roles) -> list[Text]:
     known = {}  # colours of classes that have no numbers, in the order they come
-    numbers = [value if isinstance(value, int) else known.setdefault(value, len(known)) for value in objects["category"]]
+    numbers = [
+        value if isinstance(value, int) else known.setdefault(value, len(known)) for value in objects["category"]
+    ]
     names = [name_of_class(roles.categories, value) for value in objects["category"]]
     for number, code in zip(numbers, objects.get("segmentation") or []):
         if isinstance(code, dict) and code.get("counts"):
@@ -244,5 +257,7 @@ def shorten(text: str, width: float, size: int) -> str:
     text = printable(text[:400])
     if font(size).getlength(text) <= width:
         return text
-    count = bisect.bisect_right(range(1, len(text) + 1), width, key=lambda count: font(size).getlength(text[:count] + "…"))
+    count = bisect.bisect_right(
+        range(1, len(text) + 1), width, key=lambda count: font(size).getlength(text[:count] + "…")
+    )
     return text[:count].rstrip() + "…"

@@ -79,7 +79,9 @@ def near_groups(hashes: np.ndarray, thumbnails: np.ndarray, distance: int = DIST
         key, left = key[order], np.arange(len(order))
         for step in count(1):
             left = left[left < len(order) - step]
-            left = left[key[left] == key[left + step]]  # in sorted order those that are further apart share it only then
+            left = left[
+                key[left] == key[left + step]
+            ]  # in sorted order those that are further apart share it only then
             if not len(left) or step > NEXT:
                 break
             a, b = order[left], order[left + step]

@@ -57,13 +57,27 @@ def html_page(title: str, numbers: dict[str, Any], sheet: bytes, groups: bytes |
     cards.append((in_bytes(numbers["total_bytes"]), "of encoded images"))
     body = [
         f"<h1>{escape(title)}</h1><p class=faint>a look at the column <code>{escape(numbers['column'])}</code></p>",
-        "<div class=cards>", *(f"<div class=card><b>{number}</b>{escape(what)}</div>" for number, what in cards), "</div>",
+        "<div class=cards>",
+        *(f"<div class=card><b>{number}</b>{escape(what)}</div>" for number, what in cards),
+        "</div>",
         *(f'<div class="finding {kind}">{escape(text)}</div>' for kind, text in findings(numbers)),
-        "<h2>Images</h2>", _picture(sheet, "a sample of rows"),
-        *_classes(numbers), *_sizes(numbers), *_duplicates(numbers, groups), *_unreadable(numbers),
-    ]  # fmt: skip
+        "<h2>Images</h2>",
+        _picture(sheet, "a sample of rows"),
+        *_classes(numbers),
+        *_sizes(numbers),
+        *_duplicates(numbers, groups),
+        *_unreadable(numbers),
+    ]
     head = f"<meta charset=utf-8><meta name=viewport content='width=device-width'><title>{escape(title)}</title>"
-    lines = ["<!doctype html>", "<html lang=en>", f"<head>{head}<style>{STYLE}</style></head>", "<body>", *body, "</body>", "</html>"]
+    lines = [
+        "<!doctype html>",
+        "<html lang=en>",
+        f"<head>{head}<style>{STYLE}</style></head>",
+        "<body>",
+        *body,
+        "</body>",
+        "</html>",
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -82,7 +96,9 @@ def findings(numbers: dict[str, Any]) -> list[tuple[str, str]]:
         found.append(("bad", f"Equal images have different labels: {_many(len(numbers['conflicts']), 'group')}."))
     copies = sum(sum(map(len, group.values())) - 1 for group in numbers["duplicates"]["exact"])
     if copies:
-        found.append(("", f"Equal images stand in several rows: {_many(copies, 'row')} more than there are different images."))
+        found.append(
+            ("", f"Equal images stand in several rows: {_many(copies, 'row')} more than there are different images.")
+        )
     for what, key, names in (("rows", "counts", "names"), ("boxes", "boxes", "categories")):
         table = numbers["classes" if what == "rows" else "objects"]
         for split, counts in (table[key] if table else {}).items():
@@ -91,13 +107,17 @@ def findings(numbers: dict[str, Any]) -> list[tuple[str, str]]:
                 found.append(("", f"{split} has no {what} of {', '.join(empty[:5])}{' …' if len(empty) > 5 else ''}."))
             least, most = min((count for count in counts if count), default=0), max(counts, default=0)
             if most >= UNEVEN * least > 0:
-                found.append(("", f"{split} is uneven: {most:,} {what} of the largest class, {least:,} of the smallest."))
+                found.append(
+                    ("", f"{split} is uneven: {most:,} {what} of the largest class, {least:,} of the smallest.")
+                )
         for split, count in (table["unlabelled"] if table else {}).items():
             if count:
                 found.append(("", f"{split} has {count:,} {what} without a class."))
     if len(numbers["modes"]) > 1:
         found.append(("", f"Images differ in their channels: {', '.join(numbers['modes'])}."))
-    return found or [("well", "Nothing stands out: every image can be read, none is there twice, all have the same channels.")]
+    return found or [
+        ("well", "Nothing stands out: every image can be read, none is there twice, all have the same channels.")
+    ]
 
 
 def _classes(numbers: dict[str, Any]) -> Iterable[str]:
@@ -126,7 +146,9 @@ def _balance(what: str, names: list[str], counts: dict[str, list[int]], unlabell
         return f'<span class=count style="width:{digits}ch">{count:,}</span>{bar}'
 
     def table(shown: list) -> str:
-        return _table([what, *counts], [[escape(name), *map(cell, values, most, cycle(COLOURS))] for name, values in shown])
+        return _table(
+            [what, *counts], [[escape(name), *map(cell, values, most, cycle(COLOURS))] for name, values in shown]
+        )
 
     if len(lines) <= MANY:
         return table(lines)
@@ -139,17 +161,24 @@ def _balance(what: str, names: list[str], counts: dict[str, list[int]], unlabell
 
 def _sizes(numbers: dict[str, Any]) -> Iterable[str]:
     yield "<h2>Sizes</h2>"
-    shown = (("width", "width, pixels", "{:,.0f}"), ("height", "height, pixels", "{:,.0f}"),
-             ("aspect", "width / height", "{:.2f}"), ("bytes", "size of a file, bytes", "{:,.0f}"))  # fmt: skip
+    shown = (
+        ("width", "width, pixels", "{:,.0f}"),
+        ("height", "height, pixels", "{:,.0f}"),
+        ("aspect", "width / height", "{:.2f}"),
+        ("bytes", "size of a file, bytes", "{:,.0f}"),
+    )
     known = [(title, form, numbers[key]) for key, title, form in shown if numbers[key]["min"] is not None]
-    yield _table(["", "least", "median", "greatest"], [
-        [title, *(form.format(values[key]) for key in ("min", "median", "max"))] for title, form, values in known
-    ])  # fmt: skip
+    yield _table(
+        ["", "least", "median", "greatest"],
+        [[title, *(form.format(values[key]) for key in ("min", "median", "max"))] for title, form, values in known],
+    )
     charts = [_histogram(title, form, values) for title, form, values in known if values["min"] < values["max"]]
     yield f"<div class=charts>{''.join(charts)}</div>"
     splits, tables = list(numbers["rows"]), []
     for key, what in (("modes", "mode"), ("sizes", "width x height")):
-        lines = [[escape(name), *(f"{counts.get(split, 0):,}" for split in splits)] for name, counts in numbers[key].items()]
+        lines = [
+            [escape(name), *(f"{counts.get(split, 0):,}" for split in splits)] for name, counts in numbers[key].items()
+        ]
         if key == "sizes" and numbers["different_sizes"] > 10:
             title, lines = f"The most frequent of {numbers['different_sizes']:,} sizes", lines[:10]
         else:
@@ -165,8 +194,9 @@ def _histogram(title: str, form: str, values: dict[str, Any], width: int = 290, 
         f'<rect x="{place * step + 0.5:.1f}" y="{18 + height - height * count / top:.1f}" width="{step - 1:.1f}" '
         f'height="{height * count / top:.1f}" fill="{COLOURS[0]}"><title>{form.format(edges[place])} … '
         f"{form.format(edges[place + 1])}: {count:,}</title></rect>"
-        for place, count in enumerate(counts) if count
-    )  # fmt: skip
+        for place, count in enumerate(counts)
+        if count
+    )
     base = 18 + height
     return (
         f'<div><h3>{title}</h3><svg width="{width}" height="{base + 20}" role="img" aria-label="histogram of {title}">'
@@ -180,18 +210,25 @@ def _histogram(title: str, form: str, values: dict[str, Any], width: int = 290, 
 def _duplicates(numbers: dict[str, Any], groups: bytes | None) -> Iterable[str]:
     yield "<h2>Duplicates</h2>"
     duplicates, overlaps = numbers["duplicates"], numbers["overlaps"]
-    yield _table(["", "groups", "of these between splits"], [
-        [what, f"{len(duplicates[kind]):,}", f"{len(overlaps[kind]):,}"]
-        for kind, what in (("exact", "equal mode, size and pixels"),
-                           ("near", f"alike: hashes of 64 bits that differ in at most {duplicates['distance']}"))
-    ])  # fmt: skip
+    yield _table(
+        ["", "groups", "of these between splits"],
+        [
+            [what, f"{len(duplicates[kind]):,}", f"{len(overlaps[kind]):,}"]
+            for kind, what in (
+                ("exact", "equal mode, size and pixels"),
+                ("near", f"alike: hashes of 64 bits that differ in at most {duplicates['distance']}"),
+            )
+        ],
+    )
     if groups:
         yield f"<h3>The first groups</h3>{_picture(groups, 'groups of duplicates')}"
     lists = (
-        ("Equal images in several splits", overlaps["exact"]), ("Alike images in several splits", overlaps["near"]),
+        ("Equal images in several splits", overlaps["exact"]),
+        ("Alike images in several splits", overlaps["near"]),
         ("Equal images of different classes", numbers["conflicts"]),
-        ("Equal images", duplicates["exact"]), ("Alike images", duplicates["near"]),
-    )  # fmt: skip
+        ("Equal images", duplicates["exact"]),
+        ("Alike images", duplicates["near"]),
+    )
     for title, found in lists:
         if found:
             texts = ["; ".join(f"{split} {_numbers(rows)}" for split, rows in group.items()) for group in found[:SHOWN]]

@@ -10,13 +10,13 @@ from typing import Any
 import datasets
 import PIL.Image
 
-from dataset_scripts.core.look.census import report
-from dataset_scripts.core.files.disk import writing
 from dataset_scripts.core.errors import DataError
-from dataset_scripts.core.load.loading import load_dataset
-from dataset_scripts.core.look.page import html_page
+from dataset_scripts.core.files.disk import writing
 from dataset_scripts.core.files.replace import write_file
 from dataset_scripts.core.image.roles import Roles
+from dataset_scripts.core.load.loading import load_dataset
+from dataset_scripts.core.look.census import report
+from dataset_scripts.core.look.page import html_page
 from dataset_scripts.core.look.sheet import contact_sheet, group_sheet
 
 __all__ = ["contact_sheet", "preview", "report", "write_report"]

@@ -11,6 +11,8 @@ import PIL.ImageOps
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.image.roles import Roles, stored
 from dataset_scripts.core.look.drawing import (
     BORDER,
     FAINT,
@@ -24,9 +26,7 @@ from dataset_scripts.core.look.drawing import (
     mask_ids,
     shorten,
     text_size,
-)  # fmt: skip
-from dataset_scripts.core.errors import DataError
-from dataset_scripts.core.image.roles import Roles, stored
+)
 
 MARGIN, SPACE = 24, 14  # pixels around the sheet, and between its tiles
 WIDTH = 1280  # pixels that the columns of a sheet fill where their number is not given
@@ -130,7 +130,11 @@ def _class_of_rows(dataset: datasets.Dataset, roles: Roles) -> np.ndarray | None
     if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
         column = pc.list_element(pc.if_else(pc.greater(pc.list_value_length(column), 0), column, None), 0)
     encoded = column.combine_chunks().dictionary_encode()
-    rank = np.argsort(np.argsort(np.array(encoded.dictionary.to_pylist()))) if len(encoded.dictionary) else np.zeros(0, int)
+    rank = (
+        np.argsort(np.argsort(np.array(encoded.dictionary.to_pylist())))
+        if len(encoded.dictionary)
+        else np.zeros(0, int)
+    )
     places = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
     return np.append(rank, -1)[places]
 
@@ -143,7 +147,9 @@ def _draw_sample(dataset: datasets.Dataset, roles: Roles, count: int, seed: int,
         for place, number in enumerate(chosen):
             yield f"row {number}", table[place : place + 1].to_pylist()[0]
 
-    bilevel = bool(roles.masks) and all(_is_bilevel(row[name], place) for place, row in rows() for name in roles.masks[:1])
+    bilevel = bool(roles.masks) and all(
+        _is_bilevel(row[name], place) for place, row in rows() for name in roles.masks[:1]
+    )
     return [draw_row(row, place, roles, side, bilevel) for place, row in rows()]
 
 

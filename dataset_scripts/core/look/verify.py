@@ -8,19 +8,21 @@ import datasets
 import pyarrow.compute as pc
 from tqdm import tqdm
 
-from dataset_scripts.core.image.decode import decode_image
 from dataset_scripts.core.builders.download import downloads_folder
+from dataset_scripts.core.builders.published import PublishedSet, Source
 from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.files.listing import name_of, walk
+from dataset_scripts.core.image.decode import decode_image
 from dataset_scripts.core.load.loading import load_dataset, make_builder
-from dataset_scripts.core.builders.published import PublishedSet, Source
 from dataset_scripts.core.load.script import find_script
 
 NOT_HERE = "not here"
 MEMORY = 64 << 20  # bytes of the images that are read at once
 
 
-def verify(path: str, name: str | None = None, data_dir: str | None = None, num_proc: int | None = None) -> dict[str, Any]:
+def verify(
+    path: str, name: str | None = None, data_dir: str | None = None, num_proc: int | None = None
+) -> dict[str, Any]:
     """Checks a set from its files to its pixels.
 
     Returns:
@@ -39,7 +41,11 @@ def verify(path: str, name: str | None = None, data_dir: str | None = None, num_
             if isinstance(builder, PublishedSet):
                 published, sources = builder.ROWS, builder.sources()
                 downloads = Path(builder._cache_downloaded_dir or datasets.config.DOWNLOADED_DATASETS_PATH)
-                folder = Path(data_dir).expanduser() if data_dir else downloads_folder(builder.dataset_name, sources, downloads)
+                folder = (
+                    Path(data_dir).expanduser()
+                    if data_dir
+                    else downloads_folder(builder.dataset_name, sources, downloads)
+                )
                 files = {source.name: _state(source, folder) for source in tqdm(sources, desc="digests")}
         sets = load_dataset(path, name, data_dir=data_dir, num_proc=num_proc, transform=None)
     for source in sources:
@@ -50,10 +56,19 @@ def verify(path: str, name: str | None = None, data_dir: str | None = None, num_
         images = [column for column, feature in rows.features.items() if isinstance(feature, datasets.Image)]
         raw = rows.cast(datasets.Features(rows.features | {column: datasets.Image(decode=False) for column in images}))
         with reading(path):
-            found = raw.map(_faults, with_indices=True, batched=True, batch_size=_batch_size(raw, images), num_proc=num_proc,
-                            fn_kwargs={"columns": images, "split": split}, remove_columns=raw.column_names,
-                            features=datasets.Features({"fault": datasets.Value("string")}), keep_in_memory=True,
-                            load_from_cache_file=False, desc=f"decoding {split}")  # fmt: skip
+            found = raw.map(
+                _faults,
+                with_indices=True,
+                batched=True,
+                batch_size=_batch_size(raw, images),
+                num_proc=num_proc,
+                fn_kwargs={"columns": images, "split": split},
+                remove_columns=raw.column_names,
+                features=datasets.Features({"fault": datasets.Value("string")}),
+                keep_in_memory=True,
+                load_from_cache_file=False,
+                desc=f"decoding {split}",
+            )
         unreadable += [fault for fault in found["fault"] if fault is not None]
         label = rows.features.get("label")
         if isinstance(label, datasets.ClassLabel):

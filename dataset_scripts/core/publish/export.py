@@ -16,13 +16,13 @@ import pyarrow.parquet as pq
 from datasets.table import embed_table_storage
 from tqdm import tqdm
 
-from dataset_scripts.core.formats.card_rules import SPLIT
-from dataset_scripts.core.files.disk import writing
-from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.card.standalone import card_header, own_card, pictures, write_card
+from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.files.disk import writing
+from dataset_scripts.core.files.replace import new_file, new_folder, recover
+from dataset_scripts.core.formats.card_rules import SPLIT
 from dataset_scripts.core.image.columns import Origin, check_paths
 from dataset_scripts.core.load.loading import load_dataset
-from dataset_scripts.core.files.replace import new_file, new_folder, recover
 
 logger = logging.getLogger(__name__)
 
@@ -122,10 +122,14 @@ def _load(source: Any, split: Any, options: dict[str, Any], image_dir: Any) -> d
         if refused:
             raise DataError(f"export() writes rows as they are stored: leave {refused[0]} out")
         if image_dir is not None:
-            raise DataError("image_dir is for a Dataset that you made: data that load_dataset reads name their own files only")
+            raise DataError(
+                "image_dir is for a Dataset that you made: data that load_dataset reads name their own files only"
+            )
         data = load_dataset(os.fspath(source), split=split, transform=None, **options)
     else:
-        given = [name for name, value in (options | {"split": split}).items() if value is not None and name != "num_proc"]
+        given = [
+            name for name, value in (options | {"split": split}).items() if value is not None and name != "num_proc"
+        ]
         if given:
             raise DataError(f"{given[0]} chooses what is loaded, but source is a {type(source).__name__} already")
         data = source
@@ -133,7 +137,9 @@ def _load(source: Any, split: Any, options: dict[str, Any], image_dir: Any) -> d
     for part in data if isinstance(data, list) else [data]:
         named = part if isinstance(part, dict) else {_split_name(getattr(part, "split", None)): part}
         if parts.keys() & named.keys():
-            raise DataError(f"two parts of split={split!r} have the name {next(iter(named))}: export each to its folder")
+            raise DataError(
+                f"two parts of split={split!r} have the name {next(iter(named))}: export each to its folder"
+            )
         parts |= named
     for part, rows in parts.items():
         if not SPLIT.fullmatch(str(part)):  # it becomes the name of a file
@@ -162,23 +168,31 @@ def _features(parts: dict[str, datasets.Dataset]) -> datasets.Features:
     features = parts[first].features
     for part, rows in parts.items():
         if rows.features != features:
-            differing = sorted(name for name in rows.features | features if rows.features.get(name) != features.get(name))
+            differing = sorted(
+                name for name in rows.features | features if rows.features.get(name) != features.get(name)
+            )
             raise DataError(f"{first} and {part} differ in the column {differing[0]}: a card has one set of columns")
     kinds = set(re.findall(r'"_type": "(\w+)"', json.dumps(features.to_dict())))  # quotes within names are escaped
     foreign = sorted(kinds - set(datasets.features.__all__))
     if foreign:
-        raise DataError(f"columns of the type {foreign[0]} can only be read with the code that defines it: cast them first")
+        raise DataError(
+            f"columns of the type {foreign[0]} can only be read with the code that defines it: cast them first"
+        )
     return features
 
 
 def _bytes(size: int | str) -> int:
     match = re.fullmatch(r"(\d+)\s*([kmg]i?)?b?", str(size).lower())
     if match is None or int(match[1]) == 0:
-        raise DataError(f"max_shard_size={size!r}: it is a number of bytes, or one with a unit such as '500MB' or '2GiB'")
+        raise DataError(
+            f"max_shard_size={size!r}: it is a number of bytes, or one with a unit such as '500MB' or '2GiB'"
+        )
     return int(match[1]) * UNITS[match[2] or ""]
 
 
-def _write(rows: datasets.Dataset, split: str, features: datasets.Features, folder: Path, limit: int, threads: int) -> int:
+def _write(
+    rows: datasets.Dataset, split: str, features: datasets.Features, folder: Path, limit: int, threads: int
+) -> int:
     """Writes a split; returns its bytes before compression."""
     rows, schema = rows.with_format("arrow"), features.arrow_schema
 

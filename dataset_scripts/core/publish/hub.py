@@ -18,7 +18,9 @@ def check_can_write(repo_id: str, token: str | None, repo_type: str) -> None:
     try:
         huggingface_hub.utils.validate_repo_id(repo_id)
     except HFValidationError as error:
-        raise DataError(f"repo_id={repo_id!r} is not the name of a {repo_type}, such as 'ann/photos': {error}") from error
+        raise DataError(
+            f"repo_id={repo_id!r} is not the name of a {repo_type}, such as 'ann/photos': {error}"
+        ) from error
     if not (token or huggingface_hub.get_token()):
         raise DataError(f"{repo_id}: writing to the Hub needs a token: `hf auth login`, HF_TOKEN=… or token=…")
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import datasets
 
-from dataset_scripts.core.errors import DataError
-from dataset_scripts.core.publish.export import export
 from dataset_scripts.core.card.standalone import PLACEHOLDER, card_header
+from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.files.listing import walk
-from dataset_scripts.core.publish.hub import check_can_write, upload
 from dataset_scripts.core.files.replace import scratch
+from dataset_scripts.core.publish.export import export
+from dataset_scripts.core.publish.hub import check_can_write, upload
 
 
 def push(

@@ -6,9 +6,9 @@ from typing import BinaryIO
 
 import numpy as np
 
+from dataset_scripts.core.builders.named_arrays import Named, NamedArrayBuilder, image_axes
 from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.files.listing import Files, Reader
-from dataset_scripts.core.builders.named_arrays import Named, NamedArrayBuilder, image_axes
 from dataset_scripts.core.formats.rows_on_disk import Images, Records
 
 PRECEDENCE = 2

@@ -8,13 +8,13 @@ from typing import Any
 import datasets
 import pyarrow as pa
 
-from dataset_scripts.core.errors import DataError
-from dataset_scripts.core.image.features import List
-from dataset_scripts.core.formats.fields import HEAD, Fields
-from dataset_scripts.core.files.listing import Files, Reader, folder_of, is_image, stem_of
-from dataset_scripts.core.formats.json_text import parse_json
 from dataset_scripts.core.builders.layout import LayoutBuilder, LayoutConfig, Rows
+from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.files.listing import Files, Reader, folder_of, is_image, stem_of
 from dataset_scripts.core.files.pairs import folder_parser, join, name_splits
+from dataset_scripts.core.formats.fields import HEAD, Fields
+from dataset_scripts.core.formats.json_text import parse_json
+from dataset_scripts.core.image.features import List
 
 logger = logging.getLogger(__name__)
 
@@ -134,8 +134,12 @@ class Captions(LayoutBuilder):
     def index(self, files):
         images, texts, tables, ignored = find_texts(files)
         if ignored:
-            logger.warning("%s: %d files are neither image nor caption and left out, such as %s",
-                           files.root, len(ignored), ignored[0])  # fmt: skip
+            logger.warning(
+                "%s: %d files are neither image nor caption and left out, such as %s",
+                files.root,
+                len(ignored),
+                ignored[0],
+            )
         split_of, rows = folder_parser({}), {}
         sidecars = {key: texts.get(key) or tables.get(key) for key in texts.keys() | tables.keys()}
         sides = [{("", key): paths for key, paths in side.items()} for side in (images, sidecars)]
@@ -154,7 +158,9 @@ class Captions(LayoutBuilder):
         fields.check(str(files.root))
         self.kinds = fields.kinds
         without = [row for split in rows.values() for row in split if row[1] is None]
-        self.field = next((name for name in FIELDS[: None if without else 1] if self.kinds.get(name) == pa.string()), None)
+        self.field = next(
+            (name for name in FIELDS[: None if without else 1] if self.kinds.get(name) == pa.string()), None
+        )
         if without and not self.field:
             raise DataError(f"{files.root}/{without[0][2]} has no text in a field {', '.join(FIELDS)}")
         self.columns = {name: f"json_{name}" if name in COLUMNS else name for name in self.kinds if name != self.field}

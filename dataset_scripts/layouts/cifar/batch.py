@@ -16,7 +16,28 @@ import numpy as np
 MAX_STEPS = 4_000_000  # a training batch of CIFAR-100 with labels in numpy's numbers has about a million
 NUMBER = re.compile("[biuf][1248]")
 PUSHES = frozenset(
-    ["INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "STRING", "BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8", "UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8", "FLOAT", "BINFLOAT"]
+    [
+        "INT",
+        "BININT",
+        "BININT1",
+        "BININT2",
+        "LONG",
+        "LONG1",
+        "LONG4",
+        "STRING",
+        "BINSTRING",
+        "SHORT_BINSTRING",
+        "BINBYTES",
+        "SHORT_BINBYTES",
+        "BINBYTES8",
+        "BYTEARRAY8",
+        "UNICODE",
+        "SHORT_BINUNICODE",
+        "BINUNICODE",
+        "BINUNICODE8",
+        "FLOAT",
+        "BINFLOAT",
+    ]
 )
 CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 EMPTY = {"EMPTY_LIST": list, "EMPTY_DICT": dict, "EMPTY_TUPLE": tuple}
@@ -173,8 +194,10 @@ class _Machine:
             raise ValueError("it changes an array")
 
     def array(self, data: Any, kind: Made, shape: tuple, order: str) -> np.ndarray:
-        if not isinstance(kind.value, np.dtype) or len(shape) > 8 or not all(
-            type(size) is int and 0 <= size <= len(self.content) for size in shape
+        if (
+            not isinstance(kind.value, np.dtype)
+            or len(shape) > 8
+            or not all(type(size) is int and 0 <= size <= len(self.content) for size in shape)
         ):
             raise ValueError("its array has no dtype, or a shape that no file holds")
         data = self.bytes_of(data)

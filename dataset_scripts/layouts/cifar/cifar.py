@@ -4,11 +4,11 @@ import re
 
 import numpy as np
 
-from dataset_scripts.layouts.cifar.batch import load
 from dataset_scripts.core.builders.arrays import ArrayBuilder, Part, choose, keep_only, unpacked
 from dataset_scripts.core.errors import reading
 from dataset_scripts.core.files.listing import Files, Reader, folder_of, name_of
 from dataset_scripts.core.formats.rows_on_disk import Images, Records
+from dataset_scripts.layouts.cifar.batch import load
 
 PRECEDENCE = 2
 SUFFIXES = ("", ".bin")
@@ -36,7 +36,9 @@ def find_sets(files: Files) -> dict[str, dict[str, str]]:
     found = {}
     for folder, paths in folders.items():
         tens = any(map(BATCH.fullmatch, paths)) and {"test_batch", "test_batch.bin"} & set(paths)
-        hundreds = {"train", "test", "meta"} <= set(paths) or {"train.bin", "test.bin", "fine_label_names.txt"} <= set(paths)
+        hundreds = {"train", "test", "meta"} <= set(paths) or {"train.bin", "test.bin", "fine_label_names.txt"} <= set(
+            paths
+        )
         if tens or hundreds:
             others = {"test_batch", "test_batch.bin"} if tens else {"train", "test", "train.bin", "test.bin"}
             names = [name for name in paths if (tens and BATCH.fullmatch(name)) or name in others]
@@ -103,7 +105,9 @@ class Cifar(ArrayBuilder):
             if path.endswith(".bin"):  # a record is the labels, the coarse one first, and the pixels
                 content, length = np.frombuffer(files.read(path), np.uint8), len(columns) + SIZE
                 if len(content) % length:
-                    raise ValueError(f"{len(content)} bytes are not a whole number of records of {length}: the file is cut off")
+                    raise ValueError(
+                        f"{len(content)} bytes are not a whole number of records of {length}: the file is cut off"
+                    )
                 records = content.reshape(-1, length)
                 values = {column: records[:, len(columns) - 1 - place].copy() for place, column in enumerate(columns)}
                 return Part((path, len(columns)), len(records), values, path)
@@ -116,8 +120,11 @@ class Cifar(ArrayBuilder):
         names, described = {}, []
         for column, key in columns.items():
             key = key.removesuffix("s") + "_names"
-            file = ("batches.meta.txt" if key == "label_names" else key + ".txt") if binary else (
-                "batches.meta" if key == "label_names" else "meta")  # fmt: skip
+            file = (
+                ("batches.meta.txt" if key == "label_names" else key + ".txt")
+                if binary
+                else ("batches.meta" if key == "label_names" else "meta")
+            )
             path = f"{folder}/{file}" if folder else file
             names[column] = None
             if path in files.names:

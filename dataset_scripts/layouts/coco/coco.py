@@ -12,17 +12,17 @@ from urllib.parse import urlparse
 import datasets
 import numpy as np
 
-from dataset_scripts.layouts.coco.sources import annotation_files, by_split, image_folder
-from dataset_scripts.core.image.decode import Frame
+from dataset_scripts.core.builders.layout import LayoutBuilder, LayoutConfig, Rows
 from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.files.faults import readable
-from dataset_scripts.core.image.features import List
-from dataset_scripts.core.formats.fields import short
 from dataset_scripts.core.files.listing import Files
+from dataset_scripts.core.formats.fields import short
 from dataset_scripts.core.formats.json_stream import FAULTY, Element, elements
 from dataset_scripts.core.formats.json_text import parse_json
-from dataset_scripts.core.builders.layout import LayoutBuilder, LayoutConfig, Rows
+from dataset_scripts.core.image.decode import Frame
+from dataset_scripts.core.image.features import List
 from dataset_scripts.core.image.objects import RLE, encode_segmentation, fit_boxes, is_number, object_features
+from dataset_scripts.layouts.coco.sources import annotation_files, by_split, image_folder
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,9 @@ def matches(files):
     """A json file with COCO's lists."""
     tasks = annotation_files(files)
     found = [path for paths in tasks.values() for path in paths]
-    return f"{len(files.images)} images; annotations in {', '.join(found[:6])}{' …' * (len(found) > 6)}" if found else None
+    return (
+        f"{len(files.images)} images; annotations in {', '.join(found[:6])}{' …' * (len(found) > 6)}" if found else None
+    )
 
 
 class Coco(LayoutBuilder):
@@ -66,8 +68,12 @@ class Coco(LayoutBuilder):
         read = {sample[0] for rows in splits.values() for sample in rows.samples}
         if len(read) < len(files.images):
             other = next(path for path in files.images if path not in read)
-            logger.warning("%s: %d images are in no annotation file and left out, such as %s",
-                           files.root, len(files.images) - len(read), other)  # fmt: skip
+            logger.warning(
+                "%s: %d images are in no annotation file and left out, such as %s",
+                files.root,
+                len(files.images) - len(read),
+                other,
+            )
         files.keep(read)
         ids = [sample[1] for rows in splits.values() for sample in rows.samples]
         features = {
@@ -164,7 +170,9 @@ class Coco(LayoutBuilder):
         if type(number) is str or (type(number) is int and -(1 << 63) <= number < 1 << 63):
             return number
         what = {"categories": "a category", "images": "an image", "annotations": "an annotation"}[element.key]
-        raise DataError(f"{where}, line {element.line}: {what} has no {key}, a whole number or text: {short(element.value)}")
+        raise DataError(
+            f"{where}, line {element.line}: {what} has no {key}, a whole number or text: {short(element.value)}"
+        )
 
     def _samples(self, files: Files, source: str, split: str, images: dict, annotations: dict) -> list[tuple]:
         where = f"{files.root}/{source}"
@@ -191,7 +199,9 @@ class Coco(LayoutBuilder):
         frame = Frame.of(content, f"{files.root}/{path}")
         annotated = (width, height) if width and height else None
         if annotated not in (None, frame.size, frame.stored):
-            raise DataError(f"{where}: image {number} is {width} x {height} there, and {frame.size[0]} x {frame.size[1]} in {path}")
+            raise DataError(
+                f"{where}: image {number} is {width} x {height} there, and {frame.size[0]} x {frame.size[1]} in {path}"
+            )
         if annotated:
             annotated = frame.size if annotated == frame.size else frame.stored  # as whole numbers
         place = f"{where}, image {number}"
@@ -205,7 +215,9 @@ class Coco(LayoutBuilder):
     def _caption(annotation: dict, where: str) -> str:
         caption = annotation.get("caption")
         if not isinstance(caption, str):
-            raise DataError(f"{where}, annotation {short(annotation.get('id'))}: its caption is {short(caption)}, not text")
+            raise DataError(
+                f"{where}, annotation {short(annotation.get('id'))}: its caption is {short(caption)}, not text"
+            )
         return caption.strip()
 
     def _objects(self, annotations: list[dict], frame: Frame, annotated: tuple | None, where: str) -> dict[str, list]:
@@ -229,7 +241,8 @@ class Coco(LayoutBuilder):
             ]
         if self.task == "keypoints":
             objects["keypoints"] = [
-                keypoints(annotation.get("keypoints"), frame, annotated, label) for annotation, label in zip(annotations, labels)
+                keypoints(annotation.get("keypoints"), frame, annotated, label)
+                for annotation, label in zip(annotations, labels)
             ]
         return objects
 

@@ -47,7 +47,9 @@ def by_split(paths: list[str]) -> dict[str, list[str]]:
     for split, found in splits.items():
         named = [path for path in found if name_of(path).startswith("instances")]
         if len(found) > len(named) == 1:
-            logger.warning("of %s the first is read for %s", ", ".join(sorted(found, key=lambda path: path not in named)), split)
+            logger.warning(
+                "of %s the first is read for %s", ", ".join(sorted(found, key=lambda path: path not in named)), split
+            )
             splits[split] = named
     return splits
 
@@ -75,5 +77,7 @@ def image_folder(files: Files, source: str, split: str, names: list[str]) -> str
     ):
         best = [folder for folder in best if wanted(folder)] or best
     if len(best) > 1:
-        raise DataError(f"{files.root}: the images of {source} may lie in {', '.join(best)}: leave one of them in the folder")
+        raise DataError(
+            f"{files.root}: the images of {source} may lie in {', '.join(best)}: leave one of them in the folder"
+        )
     return best[0]

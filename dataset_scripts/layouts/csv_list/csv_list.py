@@ -16,18 +16,27 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dataset_scripts.core.builders.layout import LayoutBuilder, LayoutConfig, Rows
+from dataset_scripts.core.builders.tables import as_class_label, free_name
 from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.files.faults import Faults
-from dataset_scripts.core.formats.fields import short
 from dataset_scripts.core.files.listing import Files, folder_of, is_image, name_of, stem_of
+from dataset_scripts.core.files.splits import SPLITS, split_in
+from dataset_scripts.core.formats.fields import short
 from dataset_scripts.core.formats.json_stream import records
 from dataset_scripts.core.formats.json_text import parse_json
-from dataset_scripts.core.builders.layout import LayoutBuilder, LayoutConfig, Rows
-from dataset_scripts.core.files.splits import SPLITS, split_in
-from dataset_scripts.core.builders.tables import as_class_label, free_name
 from dataset_scripts.core.formats.text_table import delimiter, sound_text
 from dataset_scripts.layouts.csv_list.names import Places
-from dataset_scripts.layouts.csv_list.rows import FOLDER, LINE, check_overlap, class_names, is_class, is_multi_label, is_splits, read_rows
+from dataset_scripts.layouts.csv_list.rows import (
+    FOLDER,
+    LINE,
+    check_overlap,
+    class_names,
+    is_class,
+    is_multi_label,
+    is_splits,
+    read_rows,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -35,9 +44,23 @@ PRECEDENCE = 1
 PEEK = 1 << 14  # bytes of a table that tell what it is
 HEAD_ROWS = 200  # rows that do
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".txt")
-OTHERS = re.compile(r"metadata\.(csv|jsonl)|sample_?submission.*|(read.?me|licen[cs]e|requirements).*|dataset_infos?\.json")
+OTHERS = re.compile(
+    r"metadata\.(csv|jsonl)|sample_?submission.*|(read.?me|licen[cs]e|requirements).*|dataset_infos?\.json"
+)
 NAME_LISTS = re.compile(r"(class(es)?(_?names)?|labels?|categories|names|synsets|words)\.txt")
-LABELS = ("label", "class", "target", "category", "labels", "class_name", "class_id", "classid", "breed", "species", "diagnosis")
+LABELS = (
+    "label",
+    "class",
+    "target",
+    "category",
+    "labels",
+    "class_name",
+    "class_id",
+    "classid",
+    "breed",
+    "species",
+    "diagnosis",
+)
 SPLIT_COLUMNS = ("split", "subset", "partition")
 FOLDS = ("fold", "kfold")  # of cross-validation: which part of the training images, no class of theirs
 
@@ -73,10 +96,13 @@ def candidates(files: Files) -> list[str]:
     # Where images have texts of their own (YOLO's boxes, captions), a list beside them only says which are in use.
     texts = any(path.lower().endswith(".txt") and stem_of(path) in stems for path in paths)
     return [
-        path for path in paths
-        if stem_of(path) not in stems and crowd[folder_of(path)] <= 50 and "ImageSets" not in path.split("/")
+        path
+        for path in paths
+        if stem_of(path) not in stems
+        and crowd[folder_of(path)] <= 50
+        and "ImageSets" not in path.split("/")
         and not (texts and path.lower().endswith(".txt"))
-    ]  # fmt: skip
+    ]
 
 
 def head(files: Files, path: str) -> dict[str, list[str]]:
@@ -101,8 +127,12 @@ def _head_rows(files: Files, path: str, text: str, lines: list[str]) -> Iterator
     """The first rows of a table of which the first lines are known: dicts, or something else if it is not a table."""
     suffix = path.lower().rpartition(".")[2]
     if suffix in ("csv", "tsv"):
-        sound = sound_text(io.BytesIO("\n".join(lines).encode()), path, Faults.gathered())  # a quote without an end hides the rest
-        yield from csv.DictReader(sound.read().decode().splitlines(), delimiter=delimiter(path, lines[0] if lines else ""))
+        sound = sound_text(
+            io.BytesIO("\n".join(lines).encode()), path, Faults.gathered()
+        )  # a quote without an end hides the rest
+        yield from csv.DictReader(
+            sound.read().decode().splitlines(), delimiter=delimiter(path, lines[0] if lines else "")
+        )
     elif suffix == "jsonl":
         yield from map(_json_or_none, lines)
     elif suffix == "txt":
@@ -147,10 +177,14 @@ class CsvList(LayoutBuilder):
         if self.config.image_column is None:
             columns = image_columns(places, heads)
         else:
-            columns = {path: self.config.image_column for path, first in heads.items() if self.config.image_column in first}
+            columns = {
+                path: self.config.image_column for path, first in heads.items() if self.config.image_column in first
+            }
         path = next((path for path in named if path not in columns), None)
         if path is not None:
-            raise DataError(f"{files.root}/{path} has no column that names images (it has {short(', '.join(heads[path]))})")
+            raise DataError(
+                f"{files.root}/{path} has no column that names images (it has {short(', '.join(heads[path]))})"
+            )
         if not columns:
             raise DataError(f"{files.root} has no table with a column that names its images: pass image_column=…")
         for path, share in places.shares({path: [name] for path, name in columns.items()}).items():
@@ -192,7 +226,9 @@ class CsvList(LayoutBuilder):
         with reading(f"{where}: the column {short(name)} holds {names.type}, not names of images"):
             names = names.cast(pa.string()).combine_chunks()
         pa.default_memory_pool().release_unused()  # what reading took beside the table is as large
-        by_row = next((each for each in table.column_names if each.lower() in SPLIT_COLUMNS and is_splits(table[each])), None)
+        by_row = next(
+            (each for each in table.column_names if each.lower() in SPLIT_COLUMNS and is_splits(table[each])), None
+        )
         said = split or split_in(name_of(path)) or split_in(folder_of(path))
         if by_row and split is None:
             words = table[by_row].combine_chunks().dictionary_encode()
@@ -203,7 +239,9 @@ class CsvList(LayoutBuilder):
                 raise DataError(f"{where}, row {row + 1}: {message}")
         splits = said if isinstance(said, pa.Array) else pa.repeat(said or "train", len(names))
         columns = {"image": images, "split": splits}
-        for column in sorted(table.column_names, key=lambda column: column in columns):  # else `image` would take `image_`
+        for column in sorted(
+            table.column_names, key=lambda column: column in columns
+        ):  # else `image` would take `image_`
             if column != by_row:
                 columns[free_name(column, columns)] = table[column]
         table = pa.table(columns)
@@ -216,7 +254,9 @@ class CsvList(LayoutBuilder):
 
     def _columns(self, files: Files, table: pa.Table) -> tuple[dict, dict[str, pa.Array], str | None]:
         """Features and columns beside the image, and the list of class names that is used."""
-        if FOLDER in table.column_names and ("label" in table.column_names or pc.count_distinct(table[FOLDER]).as_py() < 2):
+        if FOLDER in table.column_names and (
+            "label" in table.column_names or pc.count_distinct(table[FOLDER]).as_py() < 2
+        ):
             table = table.drop_columns(FOLDER)
         table = table.rename_columns(["label" if name == FOLDER else name for name in table.column_names])
         rest = [name for name in table.column_names if name not in ("image", "split")]
@@ -240,7 +280,10 @@ class CsvList(LayoutBuilder):
                 lists = [path for path in files.having(".txt") if NAME_LISTS.fullmatch(name_of(path).lower())]
                 names, used = class_names(files, lists, column)
                 if used:
-                    features["label"], columns["label"] = datasets.ClassLabel(names=names), column.cast(pa.int64()).combine_chunks()
+                    features["label"], columns["label"] = (
+                        datasets.ClassLabel(names=names),
+                        column.cast(pa.int64()).combine_chunks(),
+                    )
             else:
                 key = f"{name}_" if name == "label" and label not in (None, "", "label") else name
                 features[key], columns[key] = kinds[name], column.combine_chunks()
@@ -265,7 +308,11 @@ class Paths:
         return len(self.numbers)
 
     def __getitem__(self, rows):
-        return Paths(self.images, self.numbers[rows]) if isinstance(rows, slice) else self.images[self.numbers[rows].as_py()]
+        return (
+            Paths(self.images, self.numbers[rows])
+            if isinstance(rows, slice)
+            else self.images[self.numbers[rows].as_py()]
+        )
 
     def __reduce__(self):
         return list, ([self.images[number] for number in self.numbers.to_pylist()],)  # a worker needs no other path

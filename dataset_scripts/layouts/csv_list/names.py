@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dataset_scripts.core.formats.fields import short
+from dataset_scripts.core.builders.tables import path_array
 from dataset_scripts.core.files.listing import Files, folder_of, name_of, stem_of, without_suffix
 from dataset_scripts.core.files.splits import split_in
-from dataset_scripts.core.builders.tables import path_array
+from dataset_scripts.core.formats.fields import short
 
 SUFFIX = r"\.[^./]*$"
 ODD = r"\\|(^|/)\.\.?(/|$)"  # `..\a.png`, `./a.png`
@@ -38,7 +38,10 @@ class Places:
 
     def shares(self, columns: Mapping[Hashable, Sequence[str]]) -> dict[Hashable, float]:
         """The share of some names of each column that are those of images; all in one pass over the paths."""
-        plain = {key: [re.sub(r"^(\.\.?/)+", "", name.replace("\\", "/")) for name in names] for key, names in columns.items()}
+        plain = {
+            key: [re.sub(r"^(\.\.?/)+", "", name.replace("\\", "/")) for name in names]
+            for key, names in columns.items()
+        }
         wanted = {part for names in plain.values() for name in names for part in (name_of(name), stem_of(name))}
         depths = {name.count("/") for names in plain.values() for name in names}
         ends = {
@@ -50,7 +53,9 @@ class Places:
         ends |= set(map(without_suffix, ends))
         return {key: sum(name in ends for name in names) / max(1, len(names)) for key, names in plain.items()}
 
-    def find(self, names: pa.Array, table: str, split: str | pa.Array | None) -> tuple[pa.Array, Iterator[tuple[int, str]]]:
+    def find(
+        self, names: pa.Array, table: str, split: str | pa.Array | None
+    ) -> tuple[pa.Array, Iterator[tuple[int, str]]]:
         """Finds the image that each name means.
 
         A name is looked for below the table's own folder before others, and in folders of its split before folders of
@@ -142,7 +147,9 @@ class Places:
                     place[rows], second[rows] = self._join(asked, numbers, depth, suffix)
         return place, second
 
-    def _join(self, names: pa.Array, numbers: np.ndarray | None, depth: int, suffix: bool) -> tuple[np.ndarray, np.ndarray]:
+    def _join(
+        self, names: pa.Array, numbers: np.ndarray | None, depth: int, suffix: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
         """The first of some images that ends in each name, and the last where that is another; else -1."""
         first, last = np.full((2, len(names)), -1, np.int32)
         count = len(self.images) if numbers is None else len(numbers)
@@ -154,7 +161,9 @@ class Places:
             ends = ends if suffix else pc.replace_substring_regex(ends, SUFFIX, "")
             rows, found = _places(names, ends)
             last[rows] = part[found]
-            if (pc.index_in(ends, ends).to_numpy() != np.arange(len(ends))).any():  # count_distinct takes twice the memory
+            if (
+                pc.index_in(ends, ends).to_numpy() != np.arange(len(ends))
+            ).any():  # count_distinct takes twice the memory
                 last[rows] = part[len(ends) - 1 - _places(names, ends.take(pa.array(np.arange(len(ends))[::-1])))[1]]
             new = first[rows] < 0
             first[rows[new]] = part[found[new]]

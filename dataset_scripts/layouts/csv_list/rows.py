@@ -9,12 +9,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from dataset_scripts.core.errors import DataError, reading
-from dataset_scripts.core.formats.fields import short, table_of
-from dataset_scripts.core.files.listing import IMAGE_SUFFIXES, Files
-from dataset_scripts.core.formats.json_stream import FAULTY, Element, records
-from dataset_scripts.core.files.splits import SPLITS
 from dataset_scripts.core.builders.tables import read_table
+from dataset_scripts.core.errors import DataError, reading
+from dataset_scripts.core.files.listing import IMAGE_SUFFIXES, Files
+from dataset_scripts.core.files.splits import SPLITS
+from dataset_scripts.core.formats.fields import short, table_of
+from dataset_scripts.core.formats.json_stream import FAULTY, Element, records
 from dataset_scripts.core.formats.text_table import MAX_LINE, sound_text
 
 ENDINGS = "|".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))
@@ -42,7 +42,11 @@ def _objects(elements: Iterator[Element], where: str) -> Iterator[tuple[Any, str
     """The objects of a list, and what an object with a name a member says of each name."""
     for row, (key, value, text, line) in enumerate(elements, 1):
         if value is not FAULTY:
-            yield value if key is None else {"file_name": key, "label": value}, f"{where}: line {line}, row {row}", len(text)
+            yield (
+                value if key is None else {"file_name": key, "label": value},
+                f"{where}: line {line}, row {row}",
+                len(text),
+            )
 
 
 def read_list(files: Files, path: str, faults: AbstractContextManager | None = None) -> pa.Table:
@@ -78,7 +82,10 @@ def read_list(files: Files, path: str, faults: AbstractContextManager | None = N
         whole = pc.all(pc.match_substring_regex(labels, r"^-?\d{1,18}$")).as_py()
         return pa.table({"file_name": names, "label": labels.cast(pa.int64()) if whole else labels})
     folders = pc.replace_substring_regex(names, "/?[^/]*$", "").dictionary_encode()
-    said = [[part for part in folder.split("/") if part.lower() not in (*SPLITS, ".")] for folder in folders.dictionary.to_pylist()]
+    said = [
+        [part for part in folder.split("/") if part.lower() not in (*SPLITS, ".")]
+        for folder in folders.dictionary.to_pylist()
+    ]
     classes = pa.array(["/".join(parts) for parts in said], pa.string()).take(folders.indices)
     return pa.table({"file_name": names, FOLDER: classes})
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from dataset_scripts.core.builders.named_arrays import Named, NamedArrayBuilder, image_axes
 from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.files.listing import Files, Reader
 from dataset_scripts.core.formats.isolated import Shared, call, reachable
-from dataset_scripts.core.builders.named_arrays import Named, NamedArrayBuilder, image_axes
 from dataset_scripts.core.formats.rows_on_disk import Images, Records, check_rows
 
 PRECEDENCE = 2
@@ -78,14 +78,18 @@ class Blocks:
         self.file, self.key = File(files, path), key
         about = self.file.ask("describe", key)
         if about["elsewhere"]:
-            raise DataError(f"{files.root}/{path}: {key} keeps its numbers in another file, which is not read: copy them in")
+            raise DataError(
+                f"{files.root}/{path}: {key} keeps its numbers in another file, which is not read: copy them in"
+            )
         self.shape, self.dtype = tuple(about["shape"]), about["dtype"]
         self.bytes = check_rows(self.shape, about["itemsize"], self.file.size)
         row, chunk = self.bytes // max(1, self.shape[0]), about["chunk"]
         self.length = min(max(1, BLOCK // max(1, row) // chunk) * chunk, max(1, self.shape[0]))
         self.size = self.length * row
         self.start, self.block, self.shared = -1, None, None
-        self.plain = about["offset"] is not None and Records(open(self.file.path, "rb"), self.dtype, self.shape, about["offset"])
+        self.plain = about["offset"] is not None and Records(
+            open(self.file.path, "rb"), self.dtype, self.shape, about["offset"]
+        )
 
     def __getitem__(self, row: int) -> np.ndarray:
         """A row; valid until one of another block is asked for."""

@@ -20,11 +20,11 @@ from dataset_scripts.core.builders.arrays import (
     keep_only,
     unpacked,
 )
+from dataset_scripts.core.builders.named_arrays import image_axes
 from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.files.listing import Files, Reader, name_of
-from dataset_scripts.core.builders.named_arrays import image_axes
-from dataset_scripts.core.formats.rows_on_disk import Images, Records
 from dataset_scripts.core.files.splits import SPLITS, in_order, split_in
+from dataset_scripts.core.formats.rows_on_disk import Images, Records
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +70,9 @@ def find_sets(files: Files) -> dict[str, dict[str, dict[str, str]]]:
     sets = {}
     named = [(path, parsed) for path in files.paths if "idx" in path.lower() and (parsed := parse_name(name_of(path)))]
     kept = set(unpacked(files, [path for path, _ in named]))
-    for path, (base, role) in sorted(named, key=lambda item: item[0].lower().endswith(".gz")):  # one beside its .gz goes first
+    for path, (base, role) in sorted(
+        named, key=lambda item: item[0].lower().endswith(".gz")
+    ):  # one beside its .gz goes first
         if path in kept:
             words = re.split(r"[-_.]", base)
             split = "test" if "t10k" in words else split_in(base)
@@ -159,8 +161,14 @@ class Idx(ArrayBuilder):
         splits, used = {}, {path for paths in found.values() for path in paths.values()}
         for split, part in self.readable(found.items(), lambda item: self._part(files, transpose, *item)):
             splits[split] = [part]
-        mapping = next((path for path in files.having("-mapping.txt") if "emnist" in path
-                        and "-".join(path.removesuffix("-mapping.txt").split("/")) == name), None)  # fmt: skip
+        mapping = next(
+            (
+                path
+                for path in files.having("-mapping.txt")
+                if "emnist" in path and "-".join(path.removesuffix("-mapping.txt").split("/")) == name
+            ),
+            None,
+        )
         keep_only(files, used | {mapping})
         names = self.config.classes or (mapping and mapped_names(files, mapping))
         return self.assemble(files, splits, {"label": names})
@@ -170,9 +178,15 @@ class Idx(ArrayBuilder):
             raise DataError(f"{files.root}/{paths['label']} has no file of images beside it")
         part = open_images_and_labels(files, paths["image"], paths.get("label"), transpose)
         labels = part.labels.get("label")
-        if labels is not None and labels.ndim == 2 and labels.shape[1] > 1:  # QMNIST: class, then where the digit is from
-            logger.warning("%s/%s: of %d numbers an image the first is the label, the others are left out",
-                           files.root, paths["label"], labels.shape[1])  # fmt: skip
+        if (
+            labels is not None and labels.ndim == 2 and labels.shape[1] > 1
+        ):  # QMNIST: class, then where the digit is from
+            logger.warning(
+                "%s/%s: of %d numbers an image the first is the label, the others are left out",
+                files.root,
+                paths["label"],
+                labels.shape[1],
+            )
             part.labels["label"] = labels[:, 0]
         return split, part
 

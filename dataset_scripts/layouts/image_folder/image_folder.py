@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import datasets
 import pyarrow as pa
 
+from dataset_scripts.core.builders.layout import LayoutBuilder, LayoutConfig, Rows
+from dataset_scripts.core.builders.tables import as_class_label, read_metadata
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.files.listing import Files, folder_of, is_image, name_of
-from dataset_scripts.core.builders.layout import LayoutBuilder, LayoutConfig, Rows
 from dataset_scripts.core.files.splits import SPLITS, in_order, split_in, split_name
-from dataset_scripts.core.builders.tables import as_class_label, read_metadata
 
 logger = logging.getLogger(__name__)
 
@@ -112,9 +112,15 @@ class ImageFolder(LayoutBuilder):
             order = {path: row for row, path in enumerate(metadata["file_name"].to_pylist())}
             missing = [path for path in images if path not in order]
             if missing:
-                logger.warning("%s: %d images are in no metadata table and left out, such as %s",
-                               files.root, len(missing), missing[0])  # fmt: skip
-            splits = {split: {path: name for path, name in paths.items() if path in order} for split, paths in splits.items()}
+                logger.warning(
+                    "%s: %d images are in no metadata table and left out, such as %s",
+                    files.root,
+                    len(missing),
+                    missing[0],
+                )
+            splits = {
+                split: {path: name for path, name in paths.items() if path in order} for split, paths in splits.items()
+            }
             images = [path for paths in splits.values() for path in paths]
             metadata = metadata.drop_columns("file_name").take([order[path] for path in images])
             kinds = datasets.Features.from_arrow_schema(metadata.schema)
@@ -126,7 +132,9 @@ class ImageFolder(LayoutBuilder):
             if any(names):
                 if not all(names):
                     stray = f"{files.root}/{images[names.index('')]}"
-                    raise DataError(f"{stray} is in no class folder while others are: move it, or pass drop_labels=True")
+                    raise DataError(
+                        f"{stray} is in no class folder while others are: move it, or pass drop_labels=True"
+                    )
                 features["label"], columns["label"] = as_class_label(pa.chunked_array([names]))
         files.keep(images)
         rows, start = {}, 0

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import datasets
 import numpy as np
 
-from dataset_scripts.core.image.decode import decode_image, encode_image
+from dataset_scripts.core.builders.layout import LayoutBuilder, LayoutConfig, Rows
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.files.listing import Files, folder_of, stem_of
-from dataset_scripts.core.builders.layout import LayoutBuilder, LayoutConfig, Rows
 from dataset_scripts.core.files.pairs import Key, folder_parser, folders, join, name_splits
+from dataset_scripts.core.image.decode import decode_image, encode_image
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,9 @@ FOLDERS = (  # names of the folders of inputs, and of those of targets
 STEM = re.compile(
     r"(.+?)[-_]?(?:x\d|[-_](?:A|B|low|high|lr|hr|lq|hq|gt|blur|sharp|noisy|clean|input|target))", re.IGNORECASE
 )
-CAPITAL = re.compile(r"(?:\w*[a-z][\W_]?)?A(?:[\W_].*)?", re.DOTALL)  # a folder A, trainA, train_A or A_train, but not a
+CAPITAL = re.compile(
+    r"(?:\w*[a-z][\W_]?)?A(?:[\W_].*)?", re.DOTALL
+)  # a folder A, trainA, train_A or A_train, but not a
 SCALE = re.compile(r"(?:.*/)?x(\d)/.*|.*x(\d)\.[^./]+", re.IGNORECASE)  # X4/0001.png, 0001x4.png
 
 
@@ -146,11 +148,17 @@ class ImagePairs(LayoutBuilder):
                 "name them by source='…' and target='…', or pass side_by_side=True"
             )
         if ignored:
-            logger.warning("%s: %d images are in neither folder, or of another scale, and left out, such as %s",
-                           files.root, len(ignored), ignored[0])  # fmt: skip
+            logger.warning(
+                "%s: %d images are in neither folder, or of another scale, and left out, such as %s",
+                files.root,
+                len(ignored),
+                ignored[0],
+            )
         scales = {scale_of(path) for key, paths in sides[0].items() if len(paths) > 1 for path in paths} - {None}
         if len(scales) > 1:
-            raise DataError(f"{files.root} holds the scales {', '.join(map(str, sorted(scales)))}: choose one by scale=…")
+            raise DataError(
+                f"{files.root} holds the scales {', '.join(map(str, sorted(scales)))}: choose one by scale=…"
+            )
         self.paired = self.config.paired
         if self.paired is None:
             self.paired = names != AB or share(sides) > 0

@@ -10,13 +10,13 @@ import datasets
 import numpy as np
 
 from dataset_scripts.core.builders.classes import most_classes, numbered_classes
-from dataset_scripts.core.image.decode import encode_image, is_encoded_image
+from dataset_scripts.core.builders.layout import LayoutBuilder, LayoutConfig, Rows
 from dataset_scripts.core.errors import DataError, reading, reason
 from dataset_scripts.core.files.faults import readable
 from dataset_scripts.core.files.listing import Files, Reader, folder_of, name_of
-from dataset_scripts.core.builders.layout import LayoutBuilder, LayoutConfig, Rows
 from dataset_scripts.core.files.splits import SPLITS, split_in
 from dataset_scripts.core.formats.protobuf import fields, signed
+from dataset_scripts.core.image.decode import encode_image, is_encoded_image
 from dataset_scripts.layouts.lmdb.environment import (
     close_environments,
     environments,
@@ -100,7 +100,9 @@ class Lmdb(LayoutBuilder):
                 raise DataError(f"{files.root}/{path}: num-samples is {value[:40]!r}, not a number")
             entries = open_environment(files, path).stat()["entries"]
             if len(value) > 18 or int(value) >= entries:
-                raise DataError(f"{files.root}/{path}: num-samples is {value[:40].decode()}, but it holds only {entries} keys")
+                raise DataError(
+                    f"{files.root}/{path}: num-samples is {value[:40].decode()}, but it holds only {entries} keys"
+                )
             counts.append(int(value))
             others = entries - 1 - counts[-1]
             self.has_texts |= others > 0
@@ -199,7 +201,9 @@ def kind_of(files: Files, path: str, skip: bool = False) -> str:
             parse_datum(value, where)
         except DataError:
             start = bytes(value[:8])
-            fault = fault or DataError(f"{where} holds neither an encoded image nor Caffe's Datum: it starts with {start!r}")
+            fault = fault or DataError(
+                f"{where} holds neither an encoded image nor Caffe's Datum: it starts with {start!r}"
+            )
             if not skip:
                 raise fault from None
             continue

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from dataset_scripts.core.errors import DataError
-from dataset_scripts.core.formats.fields import brief, short
 from dataset_scripts.core.files.listing import Files
+from dataset_scripts.core.formats.fields import brief, short
 from dataset_scripts.core.formats.json_text import parse_json
 
 # Possessive, and the name as long as may be: each run of digits or of blanks is looked at a few times, however long it is.
@@ -32,7 +32,9 @@ class Colors:
 
     def __init__(self, colors: Mapping[str, Any], where: str):
         self.names = list(colors)
-        codes = np.array([color_code(color, f"{where}: the colour of {short(name)}") for name, color in colors.items()], np.uint32)
+        codes = np.array(
+            [color_code(color, f"{where}: the colour of {short(name)}") for name, color in colors.items()], np.uint32
+        )
         order = np.argsort(codes)
         self.codes, self.ids = codes[order], order.astype(np.uint8 if len(order) <= 256 else np.uint16)
         twice = np.flatnonzero(np.diff(self.codes) == 0)
@@ -51,7 +53,9 @@ class Colors:
         unknown = np.argwhere(self.codes[places] != codes)
         if len(unknown):
             y, x = unknown[0].tolist()
-            raise DataError(f"{where}: the pixel x={x}, y={y} has the colour {tuple(pixels[y, x].tolist())} of no class")
+            raise DataError(
+                f"{where}: the pixel x={x}, y={y} has the colour {tuple(pixels[y, x].tolist())} of no class"
+            )
         return self.ids[places]
 
 
@@ -74,7 +78,9 @@ def read_colors(files: Files, path: str) -> dict[str, tuple[int, int, int]]:
     where, content = f"{files.root}/{path}", files.read(path)
     if path.lower().endswith(".json"):
         table = parse_json(content, f"{where}: no json")
-        if isinstance(table, list) and all(isinstance(item, dict) and {"name", "color"} <= item.keys() for item in table):
+        if isinstance(table, list) and all(
+            isinstance(item, dict) and {"name", "color"} <= item.keys() for item in table
+        ):
             table = {str(item["name"]): item["color"] for item in table}
         return table if isinstance(table, dict) and all(isinstance(color, list) for color in table.values()) else {}
     text = content.decode("utf-8-sig", "replace")

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import datasets
 
-from dataset_scripts.core.image.decode import Frame
+from dataset_scripts.core.builders.layout import LayoutBuilder, LayoutConfig, Rows
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.files.listing import Files, folder_of, name_of, stem_of
-from dataset_scripts.core.builders.layout import LayoutBuilder, LayoutConfig, Rows
-from dataset_scripts.core.image.masks import fit_mask
 from dataset_scripts.core.files.pairs import Key, folder_parser, folders, join, name_splits
+from dataset_scripts.core.image.decode import Frame
+from dataset_scripts.core.image.masks import fit_mask
 from dataset_scripts.layouts.mask_pairs.colors import Colors, read_colors
 
 logger = logging.getLogger(__name__)
@@ -29,7 +29,9 @@ MASK_STEM = re.compile(
     re.IGNORECASE,
 )
 NO_CLASSES = re.compile(r"[-_](color|instanceIds)$")  # what Cityscapes has beside its masks of classes
-COLOR_TABLES = re.compile(r"(label_?colou?rs|labelmap|class_dict|classes|colou?rs|palette)\.(txt|csv|json)", re.IGNORECASE)
+COLOR_TABLES = re.compile(
+    r"(label_?colou?rs|labelmap|class_dict|classes|colou?rs|palette)\.(txt|csv|json)", re.IGNORECASE
+)
 
 
 @dataclass
@@ -68,7 +70,9 @@ def matches(files):
     )
 
 
-def find_pairs(files: Files, config: MaskPairsConfig) -> tuple[tuple[dict[Key, list[str]], dict[Key, list[str]]], list[str]]:
+def find_pairs(
+    files: Files, config: MaskPairsConfig
+) -> tuple[tuple[dict[Key, list[str]], dict[Key, list[str]]], list[str]]:
     """Sorts the images by what their names have in common.
 
     Returns:
@@ -119,8 +123,9 @@ class MaskPairs(LayoutBuilder):
     def index(self, files):
         sides, ignored = find_pairs(files, self.config)
         if ignored:
-            logger.warning("%s: %d files are neither image nor mask and left out, such as %s",
-                           files.root, len(ignored), ignored[0])  # fmt: skip
+            logger.warning(
+                "%s: %d files are neither image nor mask and left out, such as %s", files.root, len(ignored), ignored[0]
+            )
         self.colors = self._find_colors(files)
         masked, splits = {split for split, _ in sides[1]}, {}
         for (split, name), image, mask, fault in join(files.root, sides, ("image", "mask")):

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from dataset_scripts.core.builders.arrays import ArrayBuilder, Part, keep_only
+from dataset_scripts.core.builders.named_arrays import CHANNELS, ROLES, Named, NamedArrayConfig, pair
 from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.files.listing import Files, Reader, name_of
 from dataset_scripts.core.formats.isolated import call, reachable
-from dataset_scripts.core.builders.named_arrays import CHANNELS, ROLES, Named, NamedArrayConfig, pair
 from dataset_scripts.core.formats.rows_on_disk import Images, check_rows
 
 PRECEDENCE = 2
@@ -23,8 +23,16 @@ SVHN = re.compile(r"(train|test|extra)_32x32\.mat")
 FLOWER = re.compile(r"image_(\d+)\.jpg")
 FLOWER_SPLITS = {"trnid": "train", "valid": "validation", "tstid": "test"}
 NATIVE = str(Path(__file__).with_name("native.py"))
-SIZES = dict(logical=1, char=4, int8=1, uint8=1, int16=2, uint16=2, int32=4, uint32=4, single=4)  # class -> bytes of a value
-ORDERS = {"HWCN": (3, 2), "NHWC": (0, 3), "NCHW": (0, 1), "HWN": (2, None), "NHW": (0, None)}  # axis of images, of channels
+SIZES = dict(
+    logical=1, char=4, int8=1, uint8=1, int16=2, uint16=2, int32=4, uint32=4, single=4
+)  # class -> bytes of a value
+ORDERS = {
+    "HWCN": (3, 2),
+    "NHWC": (0, 3),
+    "NCHW": (0, 1),
+    "HWN": (2, None),
+    "NHW": (0, None),
+}  # axis of images, of channels
 
 
 def matches(files):
@@ -44,8 +52,12 @@ def matches(files):
 
 def flower_lists(files: Files) -> dict[str, str]:
     """The paths of imagelabels.mat and setid.mat, where both are there and images that they number."""
-    lists = {stem: path for stem in ("imagelabels", "setid") for path in files.having(f"{stem}.mat")
-             if name_of(path) == f"{stem}.mat"}  # fmt: skip
+    lists = {
+        stem: path
+        for stem in ("imagelabels", "setid")
+        for path in files.having(f"{stem}.mat")
+        if name_of(path) == f"{stem}.mat"
+    }
     numbered = any(FLOWER.fullmatch(name_of(path)) for path in files.images)
     return lists if len(lists) == 2 and numbered else {}
 
@@ -125,8 +137,13 @@ def order_of(shape: tuple[int, ...], count: int | None) -> str:
     Raises:
         ValueError: none fits, or several do.
     """
-    fits = [order for order, (axis, channels) in ORDERS.items() if len(order) == len(shape)
-            and count in (None, shape[axis]) and (channels is None or shape[channels] in CHANNELS)]  # fmt: skip
+    fits = [
+        order
+        for order, (axis, channels) in ORDERS.items()
+        if len(order) == len(shape)
+        and count in (None, shape[axis])
+        and (channels is None or shape[channels] in CHANNELS)
+    ]
     if len(fits) != 1:
         labels = "no labels" if count is None else f"{count} labels"
         raise ValueError(f"images of shape {shape} and {labels}: {' and '.join(fits) or 'no'} order of the axes fits")
@@ -150,8 +167,11 @@ class Mat(ArrayBuilder):
         listed = self.readable(files.having(".mat"), lambda path: list_arrays(files, path))
         arrays = self._whole_pairs(files, [array for part in listed for array in part])
         if svhn:  # `extra` is not the name of a split elsewhere
-            pairs = {split: [*pair(files, [array for array in arrays if array.path == path], self.config).values()][0]
-                     for split, path in svhn.items() if any(array.path == path for array in arrays)}  # fmt: skip
+            pairs = {
+                split: [*pair(files, [array for array in arrays if array.path == path], self.config).values()][0]
+                for split, path in svhn.items()
+                if any(array.path == path for array in arrays)
+            }
         else:
             pairs = pair(files, arrays, self.config)
         splits, used = {}, set()
@@ -223,7 +243,9 @@ class Mat(ArrayBuilder):
 
     def _flowers(self, files: Files, lists: dict[str, str]):
         labels = self._labels(files, self._variable(files, lists["imagelabels"], "labels"), False)["label"]
-        ids = {array.key: array.read(files) for array in list_arrays(files, lists["setid"]) if array.key in FLOWER_SPLITS}
+        ids = {
+            array.key: array.read(files) for array in list_arrays(files, lists["setid"]) if array.key in FLOWER_SPLITS
+        }
         paths = {int(match[1]): path for path in files.images if (match := FLOWER.fullmatch(name_of(path)))}
         splits = {}
         for key, split in FLOWER_SPLITS.items():
@@ -234,7 +256,9 @@ class Mat(ArrayBuilder):
                 with self.faults:
                     if number not in paths or not 1 <= number <= len(labels):
                         what = "label" if number in paths else "image"
-                        raise DataError(f"{files.root}/{lists['setid']}: {key} names image {number}, which has no {what}")
+                        raise DataError(
+                            f"{files.root}/{lists['setid']}: {key} names image {number}, which has no {what}"
+                        )
                     numbers.append(int(number))
             if numbers:
                 values = {"label": labels[np.array(numbers) - 1]}

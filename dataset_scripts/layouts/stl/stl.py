@@ -4,14 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dataset_scripts.core.builders.arrays import (
-    ArrayBuilder,
-    ArrayConfig,
-    Part,
-    check_count,
-    keep_only,
-    unpacked,
-)
+from dataset_scripts.core.builders.arrays import ArrayBuilder, ArrayConfig, Part, check_count, keep_only, unpacked
 from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.files.listing import Files, Reader, name_of
 from dataset_scripts.core.formats.rows_on_disk import Images, Records
@@ -37,7 +30,12 @@ class StlConfig(ArrayConfig):
 def matches(files):
     """STL-10's file names, and images of its size."""
     found = {split: path for split in SPLITS if (path := find(files, f"{split}_X.bin"))}
-    if not found.get("train") and not found.get("test") or not find(files, "train_y.bin") and not find(files, "test_y.bin"):
+    if (
+        not found.get("train")
+        and not found.get("test")
+        or not find(files, "train_y.bin")
+        and not find(files, "test_y.bin")
+    ):
         return None
     return f"{', '.join(found.values())} of STL-10"
 
@@ -60,7 +58,9 @@ def open_stl(files: Reader, path: str) -> Records:
     file = files.open(path)
     size = file.seek(0, 2)
     if size % SIZE or not size:
-        raise DataError(f"{files.root}/{path}: {size} bytes are not a whole number of images of {SIZE}: the file is cut off")
+        raise DataError(
+            f"{files.root}/{path}: {size} bytes are not a whole number of images of {SIZE}: the file is cut off"
+        )
     return Records(file, np.uint8, (size // SIZE, *SHAPE))
 
 

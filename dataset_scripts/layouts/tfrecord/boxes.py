@@ -5,10 +5,10 @@ from typing import Any
 import datasets
 import numpy as np
 
-from dataset_scripts.core.image.decode import Frame
 from dataset_scripts.core.errors import DataError
-from dataset_scripts.core.image.objects import fit_boxes, object_features
 from dataset_scripts.core.formats.protobuf import Feature
+from dataset_scripts.core.image.decode import Frame
+from dataset_scripts.core.image.objects import fit_boxes, object_features
 from dataset_scripts.layouts.tfrecord.columns import Classes, Column
 
 PREFIXES = ("image/object/", "objects/")
@@ -87,7 +87,9 @@ class Objects:
         if self.classes is not None:
             objects["category"] = self.classes.of(values(self.category))
             if len(objects["category"]) != len(boxes):
-                raise DataError(f"{where}: it has {len(boxes)} boxes, but {len(objects['category'])} of {self.category}")
+                raise DataError(
+                    f"{where}: it has {len(boxes)} boxes, but {len(objects['category'])} of {self.category}"
+                )
         for name, key in self.items.items():
             objects[name] = [bool(value) for value in values(key)] if name in FLAGS else values(key)
             if len(objects[name]) != len(boxes):

@@ -8,10 +8,10 @@ from typing import Any
 import datasets
 
 from dataset_scripts.core.builders.classes import most_classes
-from dataset_scripts.core.image.decode import is_encoded_image
 from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.files.listing import Files, name_of
 from dataset_scripts.core.formats.protobuf import Feature
+from dataset_scripts.core.image.decode import is_encoded_image
 
 TYPES = {"float": "float32", "int64": "int64"}
 TOKEN = re.compile(r"""\"[^"\n]*"|'[^'\n]*'|-?\w+|[{}:]""")  # of a label map
@@ -61,7 +61,9 @@ class Column:
         if not feature.body:
             return
         if (self.most or self.voted) and self.kind != feature.kind:
-            raise ValueError(f"holds {feature.kind}, in {'the records before it' if self.most else 'most records'} {self.kind}")
+            raise ValueError(
+                f"holds {feature.kind}, in {'the records before it' if self.most else 'most records'} {self.kind}"
+            )
         if self.alone and len(feature.values()) > 1:
             raise ValueError("holds several images, in most records one")
 

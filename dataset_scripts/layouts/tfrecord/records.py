@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from dataset_scripts.core.files.archives import MAX_RATIO, MAX_SMALL
 from dataset_scripts.core.errors import DataError, reading
+from dataset_scripts.core.files.archives import MAX_RATIO, MAX_SMALL
 from dataset_scripts.core.files.listing import Files, Reader, name_of
 
 HEADER = struct.Struct("<QI")  # the length of the data, and the masked checksum of these eight bytes
@@ -172,5 +172,7 @@ class Shards:
             data = file.read(HEADER.unpack(head)[0]) if _is_header(head) else b""
             stored = file.read(4)
         if not _is_header(head) or stored != checksum(data).to_bytes(4, "little"):
-            raise DataError(f"{where}: the checksum of the data is wrong: it was damaged on the way, copy the file again")
+            raise DataError(
+                f"{where}: the checksum of the data is wrong: it was damaged on the way, copy the file again"
+            )
         return data

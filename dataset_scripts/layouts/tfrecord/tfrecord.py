@@ -14,34 +14,17 @@ import datasets
 import numpy as np
 
 from dataset_scripts.core.builders.classes import named_classes
-from dataset_scripts.core.image.decode import Frame, is_encoded_image
-from dataset_scripts.core.errors import DataError, reading
-from dataset_scripts.core.image.features import List
-from dataset_scripts.core.files.listing import Files, Reader, folder_of
 from dataset_scripts.core.builders.layout import LayoutBuilder, LayoutConfig, Rows
-from dataset_scripts.core.image.masks import fit_mask
+from dataset_scripts.core.errors import DataError, reading
+from dataset_scripts.core.files.listing import Files, Reader, folder_of
 from dataset_scripts.core.files.splits import split_in, split_name
 from dataset_scripts.core.formats.protobuf import MAX_FEATURES, Feature, parse_example
-from dataset_scripts.layouts.tfrecord.boxes import (
-    CATEGORIES,
-    CORNERS,
-    LISTS,
-    Objects,
-    count_boxes,
-)
-from dataset_scripts.layouts.tfrecord.columns import (
-    Column,
-    label_classes,
-    names_beside,
-    sorted_classes,
-    vote,
-)
-from dataset_scripts.layouts.tfrecord.records import (
-    Shards,
-    scan,
-    shards_in,
-    starts_like_records,
-)
+from dataset_scripts.core.image.decode import Frame, is_encoded_image
+from dataset_scripts.core.image.features import List
+from dataset_scripts.core.image.masks import fit_mask
+from dataset_scripts.layouts.tfrecord.boxes import CATEGORIES, CORNERS, LISTS, Objects, count_boxes
+from dataset_scripts.layouts.tfrecord.columns import Column, label_classes, names_beside, sorted_classes, vote
+from dataset_scripts.layouts.tfrecord.records import Shards, scan, shards_in, starts_like_records
 
 logger = logging.getLogger(__name__)
 
@@ -122,7 +105,9 @@ class TFRecord(LayoutBuilder):
             series.setdefault((folder_of(path), shard.base, shard.count), []).append(path)
         for (_, _, count), paths in series.items():
             if len(paths) < count:
-                logger.warning("%s: only %d of %d shards are there, such as %s", files.root, len(paths), count, paths[0])
+                logger.warning(
+                    "%s: only %d of %d shards are there, such as %s", files.root, len(paths), count, paths[0]
+                )
         named = {path: split_in(shard.base) or split_in(folder_of(path)) for path, shard in shards.items()}
         splits = {}
         for path, split in named.items():
@@ -164,8 +149,9 @@ class TFRecord(LayoutBuilder):
             objects = count_boxes(example)
             columns = {
                 name: self.columns.get(name) or self.elected.get(name) or Column(feature.kind)
-                for name, feature in example.items() if feature.kind is not None
-            }  # fmt: skip
+                for name, feature in example.items()
+                if feature.kind is not None
+            }
             for name, column in columns.items():
                 column.check(example[name])
             for name, column in columns.items():
@@ -188,11 +174,15 @@ class TFRecord(LayoutBuilder):
         for option in ("image", "label"):
             name = getattr(self.config, option)
             if name is not None and name not in left:
-                raise DataError(f"{files.root}: {option}={name!r} is not a feature; there are {', '.join(sorted(left))}")
+                raise DataError(
+                    f"{files.root}: {option}={name!r} is not a feature; there are {', '.join(sorted(left))}"
+                )
         self.image = self._image(files)
         del left[self.image]
         features, self.sources = {"image": datasets.Image()}, {}  # column -> the feature that it is
-        self.label = next((name for name in ([self.config.label] if self.config.label else LABELS) if name in left), None)
+        self.label = next(
+            (name for name in ([self.config.label] if self.config.label else LABELS) if name in left), None
+        )
         self.label_classes = self.objects = None
         if self.label is not None:
             column, names = left.pop(self.label), self._names(files, self.label)
@@ -203,7 +193,9 @@ class TFRecord(LayoutBuilder):
             if names:
                 left.pop(TEXTS.get(self.label), None)
         if LISTS in left or CORNERS[0] in left:
-            key = next((key for key in CATEGORIES if key in left and (left[key].kind == "int64" or left[key].text)), None)
+            key = next(
+                (key for key in CATEGORIES if key in left and (left[key].kind == "int64" or left[key].text)), None
+            )
             names = self._names(files, key) if key else {}
             if names:
                 left.pop(TEXTS.get(key), None)
@@ -245,13 +237,20 @@ class TFRecord(LayoutBuilder):
         if names:
             nameless = sorted(self.columns[key].seen - names.keys() - {-1, 0})
             if nameless:
-                logger.warning("%s: %d classes of %s have no name, such as %d", files.root, len(nameless), key, nameless[0])
+                logger.warning(
+                    "%s: %d classes of %s have no name, such as %d", files.root, len(nameless), key, nameless[0]
+                )
             return names
         texts = self.texts.get(key, {})
         for number, named in texts.items():
             if len(named) > 1:
-                logger.warning("%s: %s %d is called %s: classes keep their numbers as names",
-                               files.root, key, number, " and ".join(sorted(named)))  # fmt: skip
+                logger.warning(
+                    "%s: %s %d is called %s: classes keep their numbers as names",
+                    files.root,
+                    key,
+                    number,
+                    " and ".join(sorted(named)),
+                )
                 return {}
         return {number: text for number, (text,) in texts.items()}
 
@@ -266,7 +265,9 @@ class TFRecord(LayoutBuilder):
     def _row(self, example: dict[str, Feature], path: str, number: int, where: str) -> dict[str, Any]:
         content = next(iter(example.get(self.image, Feature()).values()), b"")
         if not is_encoded_image(content):
-            raise DataError(f"{where} has no image: {self.image} " + ("holds something else" if content else "is not there"))
+            raise DataError(
+                f"{where} has no image: {self.image} " + ("holds something else" if content else "is not there")
+            )
         row = {"image": {"bytes": bytes(content), "path": f"{path}#{number}"}}
         frame = Frame.of(bytes(content), where) if self.objects or "mask" in self.sources else None
         for column, name in self.sources.items():

@@ -8,10 +8,10 @@ from xml.etree.ElementTree import Element, TreeBuilder
 import defusedxml.ElementTree
 import numpy as np
 
-from dataset_scripts.core.image.decode import Frame
 from dataset_scripts.core.errors import DataError, reading
-from dataset_scripts.core.formats.fields import short
 from dataset_scripts.core.files.listing import Reader
+from dataset_scripts.core.formats.fields import short
+from dataset_scripts.core.image.decode import Frame
 from dataset_scripts.core.image.objects import fit_boxes
 
 MAX_XML = 16 << 20  # bytes
@@ -51,7 +51,9 @@ def read_objects(files: Reader, path: str, frame: Frame, places: Mapping[str, in
         annotated = None
     if annotated not in (None, frame.size, frame.stored):
         width, height = frame.size
-        raise DataError(f"{where}: size is {annotated[0]:g} x {annotated[1]:g}, but the image has {width} x {height} pixels")
+        raise DataError(
+            f"{where}: size is {annotated[0]:g} x {annotated[1]:g}, but the image has {width} x {height} pixels"
+        )
     nodes = root.findall("object")
     labels = [f"{where}, object {number} ({short(_name(node))})" for number, node in enumerate(nodes, 1)]
     for node, label in zip(nodes, labels):

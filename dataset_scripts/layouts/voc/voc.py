@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 import datasets
 
-from dataset_scripts.core.image.decode import Frame
-from dataset_scripts.core.errors import DataError
-from dataset_scripts.core.image.features import List
-from dataset_scripts.core.formats.fields import short
-from dataset_scripts.core.files.listing import Files, is_image, name_of, without_suffix
 from dataset_scripts.core.builders.layout import LayoutBuilder, LayoutConfig, Rows
+from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.files.listing import Files, is_image, name_of, without_suffix
+from dataset_scripts.core.files.splits import SPLITS, split_name
+from dataset_scripts.core.formats.fields import short
+from dataset_scripts.core.image.decode import Frame
+from dataset_scripts.core.image.features import List
 from dataset_scripts.core.image.masks import fit_mask
 from dataset_scripts.core.image.objects import object_features
-from dataset_scripts.core.files.splits import SPLITS, split_name
 from dataset_scripts.layouts.voc.annotation import MARKS, read_objects, survey
 
 logger = logging.getLogger(__name__)
@@ -106,8 +106,12 @@ class Voc(LayoutBuilder):
         used = {sample[1] for samples in splits.values() for sample in samples}
         bare = [path for path in found["image"].values() if path not in used]
         if bare:
-            logger.warning("%s: %d images are listed nowhere or have no annotation, and are left out, such as %s",
-                           files.root, len(bare), bare[0])  # fmt: skip
+            logger.warning(
+                "%s: %d images are listed nowhere or have no annotation, and are left out, such as %s",
+                files.root,
+                len(bare),
+                bare[0],
+            )
         files.keep(path for samples in splits.values() for _, *paths in samples for path in paths if path)
         features = {"image": datasets.Image(), "image_id": datasets.Value("string")}
         if self.task == "segmentation":
@@ -201,8 +205,13 @@ class Voc(LayoutBuilder):
                     zeros += [sample[2]] * zero
                     splits[split].append(sample)
         if zeros and self.config.one_based:
-            logger.warning("%s: boxes of %d xml files, such as %s, start at 0, where VOC starts at 1: if they are edges counted "
-                           "from 0, pass one_based=False", files.root, len(zeros), zeros[0])  # fmt: skip
+            logger.warning(
+                "%s: boxes of %d xml files, such as %s, start at 0, where VOC starts at 1: if they are edges counted "
+                "from 0, pass one_based=False",
+                files.root,
+                len(zeros),
+                zeros[0],
+            )
         voc = names <= set(CLASSES) and any(IMAGE_SET.fullmatch(path) for path in files.having(".txt"))
         return CLASSES if voc else sorted(names)
 

@@ -10,15 +10,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dataset_scripts.core.files.archives import ArchiveReader
 from dataset_scripts.core.builders.classes import most_classes
-from dataset_scripts.core.errors import DataError, reading
-from dataset_scripts.core.formats.fields import HEAD, Fields
-from dataset_scripts.core.files.listing import Files, folder_of, is_image, name_of
-from dataset_scripts.core.formats.json_text import parse_json
 from dataset_scripts.core.builders.layout import LayoutBuilder, Rows
-from dataset_scripts.core.files.splits import split_in
 from dataset_scripts.core.builders.tables import as_class_label
+from dataset_scripts.core.errors import DataError, reading
+from dataset_scripts.core.files.archives import ArchiveReader
+from dataset_scripts.core.files.listing import Files, folder_of, is_image, name_of
+from dataset_scripts.core.files.splits import split_in
+from dataset_scripts.core.formats.fields import HEAD, Fields
+from dataset_scripts.core.formats.json_text import parse_json
 from dataset_scripts.layouts.yolo.label import are_labels
 
 logger = logging.getLogger(__name__)
@@ -58,7 +58,9 @@ def matches(files):
 
 def shards(files: Files) -> dict[str, ArchiveReader]:
     """The tars, by the folder of the listing under which their members stand."""
-    return {prefix: archive for prefix, archive in files.mounts.items() if not archive.path.name.lower().endswith(".zip")}
+    return {
+        prefix: archive for prefix, archive in files.mounts.items() if not archive.path.name.lower().endswith(".zip")
+    }
 
 
 def samples_of(names: list[str]) -> tuple[dict[str, dict[str, list[str]]], list[str]]:
@@ -88,7 +90,9 @@ class Webdataset(LayoutBuilder):
     def index(self, files):
         tars, kinds, count, others = shards(files), Counter(), 0, []
         if not tars:
-            raise DataError(f"{files.root} holds no tar shards, or holds images beside them: pass the folder of the shards")
+            raise DataError(
+                f"{files.root} holds no tar shards, or holds images beside them: pass the folder of the shards"
+            )
         for prefix, archive in tars.items():
             samples, more = samples_of(archive.names)
             others += [prefix + name for name in more]

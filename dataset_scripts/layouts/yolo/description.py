@@ -10,8 +10,8 @@ from typing import Any
 
 from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.files.faults import Faults
-from dataset_scripts.core.formats.fields import short
 from dataset_scripts.core.files.listing import Files, folders_of
+from dataset_scripts.core.formats.fields import short
 from dataset_scripts.core.formats.safe_yaml import load_yaml
 from dataset_scripts.layouts.yolo.label import read_text
 
@@ -79,12 +79,17 @@ class Description:
         """The images of each split; empty if it names none."""
         files, splits, folders = self.files, {}, folders_of(self.files.paths)
         base = str(self.said.get("path") or "")
-        base = next((place for name in (base, posixpath.basename(base)) if (place := find(name, [""], folders.__contains__))), "")
+        base = next(
+            (place for name in (base, posixpath.basename(base)) if (place := find(name, [""], folders.__contains__))),
+            "",
+        )
         for key, split in KEYS.items():
             entries = self.said.get(key) or []
             entries = [entries] if isinstance(entries, str) else entries
             if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
-                raise DataError(f"{self.where}: {key} is not the path of a folder or of a list of images, nor a list of paths")
+                raise DataError(
+                    f"{self.where}: {key} is not the path of a folder or of a list of images, nor a list of paths"
+                )
             paths, listed = [], set()
             for entry in entries:
                 found = find(entry, [base, ""], lambda place: place in folders or place in files.names)
@@ -163,7 +168,13 @@ class Description:
         shape = self.said.get("kpt_shape")
         if shape is None:
             return None
-        if not isinstance(shape, list) or len(shape) != 2 or type(shape[0]) is not int or shape[0] < 1 or shape[1] not in (2, 3):
+        if (
+            not isinstance(shape, list)
+            or len(shape) != 2
+            or type(shape[0]) is not int
+            or shape[0] < 1
+            or shape[1] not in (2, 3)
+        ):
             raise DataError(f"{self.where}: kpt_shape is not [how many, 2 or 3]")
         return shape[0], shape[1]
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from dataset_scripts.core.image.decode import Frame
 from dataset_scripts.core.errors import DataError, reading, reason
 from dataset_scripts.core.files.listing import Reader, without_suffix
+from dataset_scripts.core.image.decode import Frame
 from dataset_scripts.core.image.objects import MOST, TOLERANCE, encode_segmentation, fit_boxes
 
 
@@ -78,7 +78,9 @@ def read_objects(
         if keypoints:
             wanted = 4 + keypoints[0] * keypoints[1]
             if len(numbers) != wanted:
-                raise DataError(f"{where}: {1 + len(numbers)} numbers, but kpt_shape {list(keypoints)} makes {1 + wanted}")
+                raise DataError(
+                    f"{where}: {1 + len(numbers)} numbers, but kpt_shape {list(keypoints)} makes {1 + wanted}"
+                )
             objects["keypoints"].append(_keypoints(numbers[4:].reshape(keypoints), size, where))
         polygon = None
         if len(numbers) == 4 or keypoints:
@@ -94,7 +96,9 @@ def read_objects(
         elif len(numbers) == 5:
             raise DataError(f"{where}: the sixth number looks like the confidence of a prediction; a label has none")
         else:
-            raise DataError(f"{where}: {1 + len(numbers)} numbers; a box has 5, a polygon its class and 3 points or more")
+            raise DataError(
+                f"{where}: {1 + len(numbers)} numbers; a box has 5, a polygon its class and 3 points or more"
+            )
         objects["bbox"].append([*corner, *extent])
         polygons.append(polygon)
     objects["bbox"] = list(fit_boxes(objects["bbox"], frame, None, labels))

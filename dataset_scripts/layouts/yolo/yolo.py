@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import datasets
 
 from dataset_scripts.core.builders.classes import most_classes
-from dataset_scripts.core.image.decode import Frame
-from dataset_scripts.core.errors import DataError
-from dataset_scripts.core.image.features import List
-from dataset_scripts.core.files.listing import Files, folder_of, is_image, without_suffix
 from dataset_scripts.core.builders.layout import LayoutBuilder, LayoutConfig, Rows
-from dataset_scripts.core.image.objects import RLE, object_features
+from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.files.listing import Files, folder_of, is_image, without_suffix
 from dataset_scripts.core.files.splits import SPLITS
+from dataset_scripts.core.image.decode import Frame
+from dataset_scripts.core.image.features import List
+from dataset_scripts.core.image.objects import RLE, object_features
 from dataset_scripts.layouts.yolo.description import Description, descriptions
 from dataset_scripts.layouts.yolo.label import are_labels, label_of, largest_class, read_objects, read_text
 
@@ -88,8 +88,13 @@ class Yolo(LayoutBuilder):
             logger.warning("%s: no image of %s has a label file: their objects are None", files.root, split)
             return [(path, None) for path in bare]
         if bare:
-            logger.warning("%s: %d images of %s have no label file, such as %s: they are without objects",
-                           files.root, len(bare), split, bare[0])  # fmt: skip
+            logger.warning(
+                "%s: %d images of %s have no label file, such as %s: they are without objects",
+                files.root,
+                len(bare),
+                split,
+                bare[0],
+            )
         return samples
 
     def _labels(self, files: Files, samples: dict[str, list[tuple]]) -> list[str]:
@@ -112,7 +117,9 @@ class Yolo(LayoutBuilder):
             with self.faults:
                 number = largest_class(read_text(files, label))
                 if number >= most:
-                    raise DataError(f"{files.root}/{label}: class {number}, and nothing names the classes: pass classes=[…]")
+                    raise DataError(
+                        f"{files.root}/{label}: class {number}, and nothing names the classes: pass classes=[…]"
+                    )
                 largest = max(largest, number)
                 bad.remove(label)
         for split, rows in samples.items():

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 
-from recipes.core.data.auto_augment import BINS, DRAWS_PER_OP, AutoAugment
 from recipes.core.config import Augment
+from recipes.core.data.auto_augment import BINS, DRAWS_PER_OP, AutoAugment
 from recipes.core.errors import UserError
 
 AUTO = 7  # the first draw of automatic augmentation; before it: flip, shift x, y, and area, ratio, x, y of a crop
@@ -37,11 +37,7 @@ class Prepare:
     """
 
     def __init__(
-        self,
-        mean: Sequence[float],
-        std: Sequence[float],
-        device: torch.device,
-        augment: Augment | None = None,
+        self, mean: Sequence[float], std: Sequence[float], device: torch.device, augment: Augment | None = None
     ):
         self.mean = torch.tensor(mean, dtype=torch.float32, device=device).view(1, -1, 1, 1)
         self.std = torch.tensor(std, dtype=torch.float32, device=device).view(1, -1, 1, 1)
@@ -97,11 +93,7 @@ def shift(pixels: torch.Tensor, pad: int, draws: torch.Tensor) -> torch.Tensor:
     offsets = (draws * (2 * pad + 1)).long().clamp_(max=2 * pad)
     span = torch.arange(size, device=pixels.device)
     columns, rows = offsets[:, :1] + span, offsets[:, 1:] + span
-    return padded[
-        torch.arange(count, device=pixels.device)[:, None, None],
-        rows[:, :, None],
-        columns[:, None, :],
-    ]
+    return padded[torch.arange(count, device=pixels.device)[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
 def erase(x: torch.Tensor, probability: float, draws: torch.Tensor) -> torch.Tensor:
@@ -120,10 +112,7 @@ def erase(x: torch.Tensor, probability: float, draws: torch.Tensor) -> torch.Ten
     area = (ERASED_AREA[0] + (ERASED_AREA[1] - ERASED_AREA[0]) * area) * size**2
     low, high = math.log(ERASED_RATIO[0]), math.log(ERASED_RATIO[1])
     ratio = (low + (high - low) * ratio).exp()
-    height, width = (
-        (area * ratio).sqrt().round().clamp(1, size),
-        (area / ratio).sqrt().round().clamp(1, size),
-    )
+    height, width = ((area * ratio).sqrt().round().clamp(1, size), (area / ratio).sqrt().round().clamp(1, size))
     top, left = (top * (size - height + 1)).floor(), (left * (size - width + 1)).floor()
     height = height.where(whether < probability, 0)
     edges = torch.stack([top, top + height, left, left + width], 1).long().to(x.device)

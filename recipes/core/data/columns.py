@@ -18,7 +18,9 @@ BETWEEN = re.compile(r"[\s,;|]+")  # between the labels of an image that has sev
 
 def image_column(rows: datasets.Dataset, data: Data) -> str:
     """The column of the images: the given one, the only one, or `image`; a UserError if there is none of these."""
-    return _column(rows, data.image, "image", lambda feature: isinstance(feature, datasets.Image) and has_image(feature))
+    return _column(
+        rows, data.image, "image", lambda feature: isinstance(feature, datasets.Image) and has_image(feature)
+    )
 
 
 def label_column(rows: datasets.Dataset, data: Data, labelled: bool) -> str | None:
@@ -27,7 +29,12 @@ def label_column(rows: datasets.Dataset, data: Data, labelled: bool) -> str | No
     def is_class(feature: Any) -> bool:
         return isinstance(feature, datasets.ClassLabel)
 
-    if not labelled and data.label is None and "label" not in rows.features and not any(map(is_class, rows.features.values())):
+    if (
+        not labelled
+        and data.label is None
+        and "label" not in rows.features
+        and not any(map(is_class, rows.features.values()))
+    ):
         return None
     return _column(rows, data.label, "label", is_class)
 
@@ -45,12 +52,22 @@ def _column(rows: datasets.Dataset, wanted: str | None, usual: str, fits: Any) -
         return usual
     if len(fitting) == 1:
         return fitting[0]
-    what = f"several {usual} columns ({', '.join(fitting)})" if fitting else f"no {usual} column (only {', '.join(features)})"
-    more = "" if fitting or usual == "image" else ", or put the images into a folder for each class (generate.py takes them as they are)"
+    what = (
+        f"several {usual} columns ({', '.join(fitting)})"
+        if fitting
+        else f"no {usual} column (only {', '.join(features)})"
+    )
+    more = (
+        ""
+        if fitting or usual == "image"
+        else ", or put the images into a folder for each class (generate.py takes them as they are)"
+    )
     raise UserError(f"the dataset has {what}: set data.{usual}{more}")
 
 
-def labels_of(rows: datasets.Dataset, column: str | None, classes: list[str] | None, where: str) -> tuple[np.ndarray, list[str]]:
+def labels_of(
+    rows: datasets.Dataset, column: str | None, classes: list[str] | None, where: str
+) -> tuple[np.ndarray, list[str]]:
     """The labels, int64 (N,), with MISSING for those that are hidden, and the classes.
 
     Args:

@@ -9,13 +9,13 @@ from accelerate import PartialState
 from tqdm import tqdm
 
 from dataset_scripts.core.image.decode import Frame
-from recipes.core.data.augment import draws_needed
 from recipes.core.config import Augment, Data
+from recipes.core.data.augment import draws_needed
 from recipes.core.data.fingerprint import Fingerprint, evenly, image_columns, shared_images, verify_data
 from recipes.core.data.images import Images
-from recipes.core.ranks.reduce import from_main
-from recipes.core.errors import UserError
 from recipes.core.data.splits import Part, Parts, choose_parts, choose_test
+from recipes.core.errors import UserError
+from recipes.core.ranks.reduce import from_main
 
 SAMPLE = 1024  # training images from which mean and std are measured
 LARGEST_INPUT = 224  # pixels a side, unless more are asked for
@@ -92,7 +92,9 @@ def load_splits(parts: Parts, augment: Augment, seed: int, measure: bool = True)
         data = replace(data, mean=data.mean or mean, std=data.std or std)
     if not len(data.mean) == len(data.std) == data.channels:
         raise UserError(f"data.mean={data.mean} data.std={data.std} do not fit {data.channels} channels")
-    train = images_of(parts.train, data, scale=augment.scale, seed=seed, draws=draws_needed(augment), alternate=augment.alternate)
+    train = images_of(
+        parts.train, data, scale=augment.scale, seed=seed, draws=draws_needed(augment), alternate=augment.alternate
+    )
     validation = None if parts.validation is None else images_of(parts.validation, data)
     return Splits(train, validation, images_of(parts.test, data), parts.classes, data, parts.fingerprint, parts.notes)
 
@@ -112,9 +114,20 @@ def load_test(data: Data, classes: list[str]) -> tuple[Images, Part, Data, list[
 
 def images_of(part: Part, data: Data, **options: Any) -> Images:
     """Batches of the images of a part, of the size, channels and kind that `data` says."""
-    options = {"memory_gb": data.memory_gb, "progress": PartialState().is_main_process, "numbers": part.indices} | options
-    return Images(part.rows, data.image, part.labels, size=data.size, channels=data.channels, crop=data.resize == "crop",
-                  **options)  # fmt: skip
+    options = {
+        "memory_gb": data.memory_gb,
+        "progress": PartialState().is_main_process,
+        "numbers": part.indices,
+    } | options
+    return Images(
+        part.rows,
+        data.image,
+        part.labels,
+        size=data.size,
+        channels=data.channels,
+        crop=data.resize == "crop",
+        **options,
+    )
 
 
 def _compare(parts: Parts) -> list[str]:
@@ -128,10 +141,14 @@ def _compare(parts: Parts) -> list[str]:
         shared, count, first = shared_images(parts.train, part, parts.data.image)
         if not shared:
             continue
-        said = (f"{shared:,} of {count:,} {part.split} images that were looked at are training images too, byte for byte "
-                f"(row {first[0]} is row {first[1]} of {parts.train.split})")  # fmt: skip
+        said = (
+            f"{shared:,} of {count:,} {part.split} images that were looked at are training images too, byte for byte "
+            f"(row {first[0]} is row {first[1]} of {parts.train.split})"
+        )
         if shared > count / 2:
-            raise UserError(f"{parts.data.path}: {said}: choose other splits, or leave them out to hold a part of each class out")
+            raise UserError(
+                f"{parts.data.path}: {said}: choose other splits, or leave them out to hold a part of each class out"
+            )
         notes.append(said)
     return notes
 
@@ -139,7 +156,9 @@ def _compare(parts: Parts) -> list[str]:
 def _frames(parts: Parts) -> Iterable[Frame]:
     """The headers of all images."""
     sources = list({id(part.source): part for part in (parts.train, parts.validation, parts.test) if part}.values())
-    with tqdm(total=sum(len(part.source) for part in sources), desc="headers", unit="image", leave=False, delay=1) as bar:
+    with tqdm(
+        total=sum(len(part.source) for part in sources), desc="headers", unit="image", leave=False, delay=1
+    ) as bar:
         for part in sources:
             row = 0
             for column in image_columns(part.source, parts.data.image):

@@ -14,9 +14,9 @@ import pyarrow.compute as pc
 from accelerate.utils import gather_object
 
 from dataset_scripts.core.files.replace import write_file
-from recipes.core.foreign import read_json
-from recipes.core.errors import UserError
 from recipes.core.data.splits import Part, Parts
+from recipes.core.errors import UserError
+from recipes.core.foreign import read_json
 
 FILE = "data.json"  # of a run folder
 CHUNK = 10_000  # rows looked at together
@@ -78,8 +78,10 @@ def verify_data(parts: Parts) -> Fingerprint:
     for rank, other in enumerate(gather_object([mine])):
         if changed := difference(mine, other):
             here, there = changed[1:]
-            raise UserError(f"the ranks have different data: {changed[0]} (rank {rank} has {there}, another {here}): give all hosts "
-                            f"the same {parts.data.path}")  # fmt: skip
+            raise UserError(
+                f"the ranks have different data: {changed[0]} (rank {rank} has {there}, another {here}): give all hosts "
+                f"the same {parts.data.path}"
+            )
     return mine
 
 
@@ -92,7 +94,9 @@ def difference(before: Fingerprint, now: Fingerprint) -> tuple[str, Any, Any] | 
         for key, meaning in MEANING.items():
             if one is not None and one.get(key) != other.get(key):
                 of = f"of the {'training' if role == 'train' else role} images"
-                meaning = f"the {'training' if role == 'train' else role} images" if key == "images" else f"{meaning} {of}"
+                meaning = (
+                    f"the {'training' if role == 'train' else role} images" if key == "images" else f"{meaning} {of}"
+                )
                 return meaning, one.get(key), other.get(key)
     return None
 
@@ -107,8 +111,10 @@ def check_data(folder: Path, now: Fingerprint, goes_on: bool) -> None:
     if not goes_on or before is None:
         write_file(folder / FILE, json.dumps(now, indent=2) + "\n")
     elif changed := difference(before, now):
-        raise UserError(f"{folder} is an unfinished run on other data: {changed[0]} changed since it began (from {changed[1]} to "
-                        f"{changed[2]}): restore the data, or begin anew with out=…")  # fmt: skip
+        raise UserError(
+            f"{folder} is an unfinished run on other data: {changed[0]} changed since it began (from {changed[1]} to "
+            f"{changed[2]}): restore the data, or begin anew with out=…"
+        )
 
 
 def read_fingerprint(folder: Path) -> Fingerprint | None:
@@ -179,7 +185,9 @@ def _digest_of_images(source: datasets.Dataset, image: str) -> str:
     digest = hashlib.sha256(_lengths(source, image).tobytes())
     for column in image_columns(source, image):
         # Hosts may keep the same files in different folders.
-        digest.update(json.dumps([path and path.rsplit("/", 2)[-2:] for path in column.field("path").to_pylist()]).encode())
+        digest.update(
+            json.dumps([path and path.rsplit("/", 2)[-2:] for path in column.field("path").to_pylist()]).encode()
+        )
     for _, content in _contents(source, image, evenly(len(source), SAMPLE)):
         digest.update(content)
     return digest.hexdigest()[:16]

@@ -125,7 +125,9 @@ def to_8_bits(image: PIL.Image.Image, channels: int, name: str) -> PIL.Image.Ima
     if image.mode.startswith("I;16"):
         image = PIL.Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     elif image.mode in ("I", "F"):
-        raise DataError(f"{name} has pixels of mode {image.mode}, whose range is unknown: convert the images to 8 or 16 bits")
+        raise DataError(
+            f"{name} has pixels of mode {image.mode}, whose range is unknown: convert the images to 8 or 16 bits"
+        )
     elif image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")
     return image.convert("L" if channels == 1 else "RGB")

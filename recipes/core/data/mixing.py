@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 
 from recipes.core.config import Augment
-from recipes.core.ranks.random_numbers import derive
 from recipes.core.errors import UserError
+from recipes.core.ranks.random_numbers import derive
 
 MIXING = 0x313  # sets these random numbers apart from others of the same seed and position
 
@@ -85,13 +85,5 @@ def mix(
 def rectangle(rng: np.random.Generator, width: int, height: int, area: float) -> tuple[int, int, int, int]:
     """(left, top, right, bottom) of a part with the shape of the image and this share of it, around a random pixel."""
     x, y = int(rng.integers(width)), int(rng.integers(height))
-    half_width, half_height = (
-        int(width * math.sqrt(area) / 2),
-        int(height * math.sqrt(area) / 2),
-    )
-    return (
-        max(0, x - half_width),
-        max(0, y - half_height),
-        min(width, x + half_width),
-        min(height, y + half_height),
-    )
+    half_width, half_height = (int(width * math.sqrt(area) / 2), int(height * math.sqrt(area) / 2))
+    return (max(0, x - half_width), max(0, y - half_height), min(width, x + half_width), min(height, y + half_height))

@@ -76,10 +76,7 @@ def solarize(images: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
 
 def auto_contrast(images: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
     """Stretches every channel to 0 … 255."""
-    low, high = (
-        images.amin(dim=(2, 3), keepdim=True),
-        images.amax(dim=(2, 3), keepdim=True),
-    )
+    low, high = (images.amin(dim=(2, 3), keepdim=True), images.amax(dim=(2, 3), keepdim=True))
     stretched = ((images - low).float() / ((high - low).clamp(min=1) / 255)).clamp_(0, 255).to(torch.uint8)
     return torch.where(high > low, stretched, images)
 

@@ -8,10 +8,10 @@ import datasets
 import numpy as np
 
 from dataset_scripts import DataError, TrustError, load_dataset
-from recipes.core.data.columns import MISSING, class_of, image_column, label_column, labels_of
 from recipes.core.config import Data
-from recipes.core.ranks.random_numbers import permutation
+from recipes.core.data.columns import MISSING, class_of, image_column, label_column, labels_of
 from recipes.core.errors import UserError
+from recipes.core.ranks.random_numbers import permutation
 
 HOLDOUT = 0.2  # share of the training images that is held out if the data have nothing else to test on
 HOLDING = 0x4E1D  # sets these random numbers apart from others
@@ -116,10 +116,14 @@ def choose_parts(data: Data, labelled: bool = True, steered: bool = False) -> Pa
     if test is None and validation is not None and data.validation_split is None:
         validation, test = None, validation
     if test is None and validation is not None and data.holdout is None:
-        raise UserError(f"data.validation_split={data.validation_split} leaves nothing to test on: set data.test_split or data.holdout")
+        raise UserError(
+            f"data.validation_split={data.validation_split} leaves nothing to test on: set data.test_split or data.holdout"
+        )
     if data.holdout is not None and test is not None and validation is not None:
-        raise UserError(f"data.holdout={data.holdout} has no effect: split {validation.split} steers the training and "
-                        f"{test.split} tests it; leave it out")  # fmt: skip
+        raise UserError(
+            f"data.holdout={data.holdout} has no effect: split {validation.split} steers the training and "
+            f"{test.split} tests it; leave it out"
+        )
     _check_apart([part for part in (train, validation, test) if part is not None], splits, data.path)
     share = HOLDOUT if data.holdout is None else data.holdout
     purposes = ["test on"] if test is None else []
@@ -127,12 +131,16 @@ def choose_parts(data: Data, labelled: bool = True, steered: bool = False) -> Pa
         purposes.append("steer the training")
     for purpose in purposes:
         train, held = hold_out(train, share, data.path)
-        notes.append(f"{len(held):,} of {len(held) + len(train):,} images of split {train.split}, {share:.0%} of each class, are "
-                     f"held out to {purpose} (data.holdout)")  # fmt: skip
+        notes.append(
+            f"{len(held):,} of {len(held) + len(train):,} images of split {train.split}, {share:.0%} of each class, are "
+            f"held out to {purpose} (data.holdout)"
+        )
         validation, test = (validation, held) if purpose == "test on" else (held, test)
         data = replace(data, holdout=share)
     names = [None if part is None or part.split == HELD_OUT else part.split for part in (validation, test)]
-    parts = Parts(train, validation, test, classes, replace(data, validation_split=names[0], test_split=names[1]), notes)
+    parts = Parts(
+        train, validation, test, classes, replace(data, validation_split=names[0], test_split=names[1]), notes
+    )
     _check_classes(parts)
     return parts
 
@@ -150,8 +158,10 @@ def choose_test(data: Data, classes: list[str]) -> tuple[Part, Data, list[str]]:
         parts = choose_parts(data)
         part = parts.test
         if part.split != HELD_OUT:
-            raise UserError(f"{data.path} has a split {part.split} now, which it had not at the training: set data.test_split={part.split}, "
-                            "or restore the data to evaluate the rows that were held out")  # fmt: skip
+            raise UserError(
+                f"{data.path} has a split {part.split} now, which it had not at the training: set data.test_split={part.split}, "
+                "or restore the data to evaluate the rows that were held out"
+            )
         labels, _ = labels_of(part.source, parts.data.label, classes, f"{data.path}, split {parts.train.split}")
         return replace(part, labels=labels[part.indices]), parts.data, []
     splits, notes = _load(data), []
@@ -213,7 +223,10 @@ def _ranges(splits: datasets.DatasetDict, split: str, path: str) -> list[tuple[s
 
 
 def _rows(splits: datasets.DatasetDict, split: str, path: str) -> datasets.Dataset:
-    parts = [splits[name].select(range(first, end) if first < end else []) for name, first, end in _ranges(splits, split, path)]
+    parts = [
+        splits[name].select(range(first, end) if first < end else [])
+        for name, first, end in _ranges(splits, split, path)
+    ]
     return parts[0] if len(parts) == 1 else datasets.concatenate_datasets(parts)
 
 
@@ -222,11 +235,15 @@ def _require_labels(labels: np.ndarray, data: Data, split: str) -> None:
         raise UserError(f"{data.path}: split {split} holds no images")
     missing = np.flatnonzero(labels == MISSING)
     if len(missing) == len(labels):
-        raise UserError(f"{data.path}: the labels of split {split} are hidden or missing; set data.test_split to a labelled "
-                        "split, or data.holdout=0.2 to hold out a part of the training images")  # fmt: skip
+        raise UserError(
+            f"{data.path}: the labels of split {split} are hidden or missing; set data.test_split to a labelled "
+            "split, or data.holdout=0.2 to hold out a part of the training images"
+        )
     if len(missing):
-        raise UserError(f"{data.path}, split {split}: row {missing[0]} has no label in column {data.label} ({len(missing):,} of "
-                        f"{len(labels):,} have none; -1 counts as hidden): label them, or leave them out")  # fmt: skip
+        raise UserError(
+            f"{data.path}, split {split}: row {missing[0]} has no label in column {data.label} ({len(missing):,} of "
+            f"{len(labels):,} have none; -1 counts as hidden): label them, or leave them out"
+        )
 
 
 def _check_apart(parts: list[Part], splits: datasets.DatasetDict, path: str) -> None:
@@ -253,7 +270,9 @@ def _check_classes(parts: Parts) -> None:
                 "other splits, or leave them out: then a part of each class is held out (data.holdout)"
             )
         if (untested := np.flatnonzero((there == 0) & (seen > 0))).size:
-            parts.notes.append(f"{part.split} has no images of {some(classes, untested)}: they are trained and not tested")
+            parts.notes.append(
+                f"{part.split} has no images of {some(classes, untested)}: they are trained and not tested"
+            )
     if (absent := np.flatnonzero(seen == 0)).size:
         parts.notes.append(f"there are no images of {some(classes, absent)}")
     if len(classes) == 1 and parts.data.label is not None:
@@ -263,4 +282,8 @@ def _check_classes(parts: Parts) -> None:
 def some(classes: list[str], indices: np.ndarray) -> str:
     """A few classes by name, and how many there are."""
     names = ", ".join(class_of(classes, index) for index in indices[:3].tolist())
-    return f"class {names}" if len(indices) == 1 else f"{len(indices):,} classes ({names}{', …' if len(indices) > 3 else ''})"
+    return (
+        f"class {names}"
+        if len(indices) == 1
+        else f"{len(indices):,} classes ({names}{', …' if len(indices) > 3 else ''})"
+    )

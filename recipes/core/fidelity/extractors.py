@@ -139,11 +139,15 @@ def run(extractor: FeatureExtractorBase, images: torch.Tensor) -> dict[str, torc
         else:
             features = extractor(images)
     except (ValueError, AssertionError) as error:
-        raise UserError(f"{extractor.get_name()} does not take {images.dtype} {tuple(images.shape)}: {error}") from error
+        raise UserError(
+            f"{extractor.get_name()} does not take {images.dtype} {tuple(images.shape)}: {error}"
+        ) from error
     layers = {layer: value.cpu() for layer, value in extractor.convert_features_tuple_to_dict(features).items()}
     for layer, value in layers.items():
         if value.ndim != 2 or len(value) != len(images):
-            raise UserError(f"{extractor.get_name()} gives {layer} of shape {tuple(value.shape)} for {len(images)} images")
+            raise UserError(
+                f"{extractor.get_name()} gives {layer} of shape {tuple(value.shape)} for {len(images)} images"
+            )
     return layers
 
 

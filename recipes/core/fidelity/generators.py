@@ -13,9 +13,9 @@ from torch_fidelity import GenerativeModelBase, GenerativeModelModuleWrapper, Ge
 from torch_fidelity.registry import NOISE_SOURCE_REGISTRY
 
 from dataset_scripts.core.errors import reading
-from recipes.core.models.saved import holds_generator, load_generator
 from recipes.core.errors import UserError
 from recipes.core.fidelity.extractors import hash_of
+from recipes.core.models.saved import holds_generator, load_generator
 
 
 @dataclass
@@ -62,7 +62,9 @@ class Generator:
         images = self.model(*inputs)
         if not isinstance(images, torch.Tensor) or images.ndim != 4 or len(images) != len(inputs[0]):
             shape = tuple(images.shape) if isinstance(images, torch.Tensor) else type(images).__name__
-            raise UserError(f"the generator returns {shape} for {len(inputs[0])} samples: it has to return (B, 3, H, W)")
+            raise UserError(
+                f"the generator returns {shape} for {len(inputs[0])} samples: it has to return (B, 3, H, W)"
+            )
         return images
 
 

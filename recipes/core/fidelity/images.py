@@ -178,5 +178,7 @@ def only_stored(rows: datasets.Dataset) -> Any:
     """
     transform = rows.format["format_kwargs"].get("transform") if rows.format["type"] == "custom" else None
     if transform is not None and not isinstance(transform, ToTensor):
-        raise UserError("the dataset has a transform, which is not applied to stored images: wrap it in a torch Dataset")
+        raise UserError(
+            "the dataset has a transform, which is not applied to stored images: wrap it in a torch Dataset"
+        )
     return rows

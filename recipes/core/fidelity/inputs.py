@@ -129,7 +129,9 @@ def _load(value: str, slot: int, options: dict[str, Any]) -> datasets.Dataset:
     path, split = NAMED.get(value, (value, options[f"input{slot}_split"]))
     data_dir = options["datasets_root"] if value in NAMED else None
     if value in NAMED and data_dir is None and not options["datasets_download"]:
-        raise UserError(f"input{slot}={value} is not to be downloaded: set datasets_root, the folder that has its files")
+        raise UserError(
+            f"input{slot}={value} is not to be downloaded: set datasets_root, the folder that has its files"
+        )
     try:
         rows = load_dataset(path, options[f"input{slot}_name"], data_dir=data_dir, split=split, transform=None)
     except (ValueError, FileNotFoundError) as error:  # of the data, or of an unknown path, split or configuration

@@ -111,7 +111,9 @@ def parse(argv: Sequence[str], description: str) -> tuple[dict[str, Any], argpar
     parser = argparse.ArgumentParser(
         "fidelity.py", description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument("--out", help="folder of the results; default: the next free runs/fidelity-1, runs/fidelity-2, …")
+    parser.add_argument(
+        "--out", help="folder of the results; default: the next free runs/fidelity-1, runs/fidelity-2, …"
+    )
     parser.add_argument("--json", "-j", action="store_true", help="print JSON, not a table")
     parser.add_argument("--threads", type=int, help="CPU threads of each process; default: the cores, shared out")
     parser.add_argument("--cpu", "-c", action="store_true", help="do not use an accelerator")
@@ -130,7 +132,9 @@ def parse(argv: Sequence[str], description: str) -> tuple[dict[str, Any], argpar
         else:
             value = int if name in INTEGERS else float if name == "kid_kernel_poly_gamma" else type(default)
             value = str if default is None and value is type(None) else value
-            parser.add_argument(flag, *filter(None, [SHORT.get(name)]), type=value, choices=CHOICES.get(name), **keywords)
+            parser.add_argument(
+                flag, *filter(None, [SHORT.get(name)]), type=value, choices=CHOICES.get(name), **keywords
+            )
     given = vars(parser.parse_args(argv))
     own = argparse.Namespace(**{name: given.pop(name) for name in ("out", "json", "threads", "cpu", "silent")})
     given = {"uncertainty": True, "cuda": not own.cpu, "verbose": not own.silent} | given

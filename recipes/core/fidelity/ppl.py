@@ -4,12 +4,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch_fidelity import (
-    KEY_METRIC_PPL_MEAN,
-    KEY_METRIC_PPL_RAW,
-    KEY_METRIC_PPL_STD,
-    SampleSimilarityBase,
-)
+from torch_fidelity import KEY_METRIC_PPL_MEAN, KEY_METRIC_PPL_RAW, KEY_METRIC_PPL_STD, SampleSimilarityBase
 from torch_fidelity.registry import SAMPLE_SIMILARITY_REGISTRY
 from torch_fidelity.utils import batch_interp, create_sample_similarity, sample_random
 from tqdm import tqdm
@@ -61,7 +56,10 @@ def path_lengths(
     mine = {}
     numbers = range(-(-count // size))[ranks.rank :: ranks.world]
     bar = tqdm(numbers, desc="path lengths", unit="batch", leave=False, disable=not (options["verbose"] and ranks.main))
-    with torch.no_grad(), torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+    with (
+        torch.no_grad(),
+        torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False),
+    ):
         for number in bar:
             part = slice(number * size, (number + 1) * size)
             inputs = [torch.cat((start[part], end[part])).to(ranks.device)]
@@ -71,7 +69,9 @@ def path_lengths(
             try:
                 mine[number] = (similarity(before, after) / epsilon**2).cpu().numpy()
             except ValueError as error:
-                raise UserError(f"{similarity.get_name()} does not take the images of the generator: {error}") from error
+                raise UserError(
+                    f"{similarity.get_name()} does not take the images of the generator: {error}"
+                ) from error
     everything = {number: values for part in ranks.gather(mine) for number, values in part.items()}
     return np.concatenate([everything[number] for number in sorted(everything)])
 

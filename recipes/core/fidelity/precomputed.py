@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from recipes.core.foreign import read_tensors, reading
 from recipes.core.errors import UserError
+from recipes.core.foreign import read_tensors, reading
 
 FACTOR = 100  # times its size that an .npz may unpack to
 LARGEST = 1e100  # whose square is finite
@@ -87,15 +87,21 @@ def _read_npz(path: Path) -> dict[str, torch.Tensor]:
                 if member.read(6) != np.lib.format.MAGIC_PREFIX:
                     continue
                 version = tuple(member.read(2))
-                read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                read_header = (
+                    np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                )
                 shape, _, dtype = read_header(member)
             if dtype.kind != "f":
                 continue
             size = math.prod(shape) * dtype.itemsize
             limit -= size
             if min(shape, default=0) < 0 or size > part.file_size or limit < 0:
-                raise UserError(f"{path}: {part.filename[:100]} states {list(shape)[:5]}, for which the file is too small")
+                raise UserError(
+                    f"{path}: {part.filename[:100]} states {list(shape)[:5]}, for which the file is too small"
+                )
             array = file[part.filename]
             wanted = np.dtype(np.float32 if array.itemsize < 8 else np.float64)  # of any byte order and width
-            arrays[part.filename.removesuffix(".npy")] = torch.from_numpy(np.ascontiguousarray(array.astype(wanted, copy=False)))
+            arrays[part.filename.removesuffix(".npy")] = torch.from_numpy(
+                np.ascontiguousarray(array.astype(wanted, copy=False))
+            )
     return arrays

@@ -11,8 +11,8 @@ import torch
 import torch.distributed as dist
 from accelerate import PartialState
 
-from recipes.core.ranks import environment
 from recipes.core.errors import UserError
+from recipes.core.ranks import environment
 
 PATIENCE = timedelta(days=7)  # the others wait while one process computes distances, which takes long
 
@@ -30,7 +30,11 @@ class Ranks:
         if fault := environment.fault_of(os.environ):
             raise UserError(fault)
         self.state = PartialState(cpu=not (cuda and torch.accelerator.is_available()))
-        self.rank, self.world, self.main = self.state.process_index, self.state.num_processes, self.state.is_main_process
+        self.rank, self.world, self.main = (
+            self.state.process_index,
+            self.state.num_processes,
+            self.state.is_main_process,
+        )
         self.device = self.state.device if cuda else torch.device("cpu")
         # Its own group: gloo passes objects without a GPU, and a group's patience is fixed when it is made.
         self.group = dist.new_group(backend="gloo", timeout=PATIENCE) if self.world > 1 else None

@@ -13,12 +13,12 @@ import matplotlib.pyplot as plt
 from torch_fidelity import KEY_METRIC_FID
 
 from dataset_scripts.core.files.replace import write_file
-from recipes.core.tasks.report import save_figure
-from recipes.core.run.run_folder import next_free
 from recipes.core.errors import UserError
 from recipes.core.fidelity.extraction import versions
 from recipes.core.fidelity.inputs import Drawn, Images, Input
 from recipes.core.fidelity.uncertainty import FID_SE, FID_UNBIASED, KID_EXACT, KID_SE
+from recipes.core.run.run_folder import next_free
+from recipes.core.tasks.report import save_figure
 
 SHOWN = 8  # nearest and farthest samples
 CLOUD = 2000  # points of each cloud
@@ -114,7 +114,9 @@ def distances_to_nearest(points: torch.Tensor, others: torch.Tensor) -> tuple[to
     return torch.cat([part.values for part in found]), torch.cat([part.indices for part in found])
 
 
-def plot_samples(path: Path, inputs: dict[int, Input], features: tuple[torch.Tensor, ...], options: dict[str, Any]) -> None:
+def plot_samples(
+    path: Path, inputs: dict[int, Input], features: tuple[torch.Tensor, ...], options: dict[str, Any]
+) -> None:
     """The generated images that are nearest to a real one and those that are farthest, each above its neighbour."""
     distances, neighbours = distances_to_nearest(*features)
     order = distances.argsort()

@@ -120,4 +120,6 @@ def temporary(root: Path) -> Path:
 
 
 def _save(tensors: dict[str, torch.Tensor], path: Path, key: str) -> None:
-    write_file(path, safetensors.torch.save({name: value.contiguous() for name, value in tensors.items()}, {"key": key}))
+    write_file(
+        path, safetensors.torch.save({name: value.contiguous() for name, value in tensors.items()}, {"key": key})
+    )

@@ -43,7 +43,9 @@ class Moments:
         rest.count = self.count - block.count
         rest.mean = (self.count * self.mean - block.count * block.mean) / rest.count
         shift = block.mean - rest.mean
-        rest.scatter = self.scatter - block.scatter - torch.outer(shift, shift) * (rest.count * block.count / self.count)
+        rest.scatter = (
+            self.scatter - block.scatter - torch.outer(shift, shift) * (rest.count * block.count / self.count)
+        )
         return rest
 
     @property

@@ -11,8 +11,8 @@ import torch
 from torch_fidelity import feature_extractor_clip, feature_extractor_inceptionv3, sample_similarity_lpips
 
 from dataset_scripts import DataError
-from recipes.core.foreign import read_tensors, state_dict
 from recipes.core.errors import UserError
+from recipes.core.foreign import read_tensors, state_dict
 from recipes.core.models.weights import HASH_IN_NAME, AtUrl, Weights, examine
 
 
@@ -30,7 +30,9 @@ def _table() -> dict[str, AtUrl]:
         table[name] = AtUrl(url, f"{name}-{sha256}.pt", sha256)
     for size in "sblg":
         stored = f"dinov2_vit{size}14_pretrain.pth"
-        table[f"dinov2-vit-{size}-14"] = AtUrl.named(f"https://dl.fbaipublicfiles.com/dinov2/dinov2_vit{size}14/{stored}")
+        table[f"dinov2-vit-{size}-14"] = AtUrl.named(
+            f"https://dl.fbaipublicfiles.com/dinov2/dinov2_vit{size}14/{stored}"
+        )
     return table
 
 
@@ -63,7 +65,9 @@ def obtain(name: str, given: Path | None) -> Weights:
         weights = examine(given, published.sha256)
         in_name = HASH_IN_NAME.search(given.name)
         if in_name and not weights.sha256.startswith(in_name[1]):
-            raise UserError(f"{given} is damaged: its sha256 is {weights.sha256}, not {in_name[1]}…; get it from {published.url}")
+            raise UserError(
+                f"{given} is damaged: its sha256 is {weights.sha256}, not {in_name[1]}…; get it from {published.url}"
+            )
     if name not in feature_extractor_clip.MODEL_URLS:  # which are TorchScript, not a dict of tensors
         _check_tensors(weights.path)
     return weights

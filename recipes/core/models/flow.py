@@ -36,7 +36,9 @@ def hide_labels(labels: torch.Tensor, indices: np.ndarray, share: float, classes
     return labels.masked_fill(hidden.to(labels.device), classes)
 
 
-def flow_losses(network: nn.Module, x: torch.Tensor, labels: torch.Tensor, indices: np.ndarray, *keys: int) -> torch.Tensor:
+def flow_losses(
+    network: nn.Module, x: torch.Tensor, labels: torch.Tensor, indices: np.ndarray, *keys: int
+) -> torch.Tensor:
     """The mean squared error of the predicted velocity of each image, float32 (B,), at one time of one path.
 
     Noise and time depend on `keys` and the image's index alone.

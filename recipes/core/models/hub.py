@@ -6,8 +6,8 @@ import huggingface_hub
 from huggingface_hub.errors import HfHubHTTPError
 
 from dataset_scripts.core.publish.hub import check_can_write, reason, upload
-from recipes.core.foreign import read_text
 from recipes.core.errors import UserError
+from recipes.core.foreign import read_text
 
 HERE = "path/to/this/folder"  # what a card calls its model, until it has a name on the Hub
 NEEDED = ("README.md", "config.json", "model.safetensors")

@@ -12,11 +12,11 @@ import torchvision
 from torch import nn
 
 from recipes.core.config import Model
+from recipes.core.errors import UserError
 from recipes.core.foreign import read_tensors, reading, state_dict
 from recipes.core.models.networks import CifarNet, SmallResNet
 from recipes.core.models.pretrained import find_pretrained, find_timm, find_weights
 from recipes.core.models.recompute import recompute_activations
-from recipes.core.errors import UserError
 
 # Of our own networks; beyond, they would be built for hours, or not at all.
 DEEPEST = 1202  # layers, as of the deepest network of He et al. (2016)
@@ -51,7 +51,9 @@ def build_model(config: Model, channels: int, classes: int) -> nn.Module:
         raise UserError(f"model.train={config.train}: choose all or head")
     if config.train == "head":
         if weights is None:
-            raise UserError("model.train=head needs features that were learned: set model.weights=DEFAULT, or to a local file")
+            raise UserError(
+                "model.train=head needs features that were learned: set model.weights=DEFAULT, or to a local file"
+            )
         model.requires_grad_(False)
         for name in find_heads(model):
             model.get_submodule(name).requires_grad_(True)
@@ -113,7 +115,11 @@ def read_timm(config: Model, path: Path, where: str, channels: int) -> dict[str,
     source = {"file": str(path), "custom_load": False}
     with reading(where):
         model = find_timm(name).create_model(
-            name, pretrained=True, pretrained_cfg=find_pretrained(config).name, pretrained_cfg_overlay=source, in_chans=channels
+            name,
+            pretrained=True,
+            pretrained_cfg=find_pretrained(config).name,
+            pretrained_cfg_overlay=source,
+            in_chans=channels,
         )
     return model.state_dict()
 
@@ -132,7 +138,9 @@ def load_weights(model: nn.Module, state: Any, where: str) -> None:
     own, versions = model.state_dict(), getattr(state, "_metadata", None)
     # The files of torchvision's DenseNets are older than the names of its layers, and some of its files have a second head.
     state = {re.sub(r"(denselayer\d+\.(?:norm|conv))\.(\d)", r"\1\2", name): tensor for name, tensor in state.items()}
-    state = {name: tensor for name, tensor in state.items() if name in own or not re.match(r"(aux[12]|AuxLogits)\.", name)}
+    state = {
+        name: tensor for name, tensor in state.items() if name in own or not re.match(r"(aux[12]|AuxLogits)\.", name)
+    }
     heads = tuple(f"{name}." for name in find_heads(model))
     reshaped = [name for name in own if name in state and state[name].shape != own[name].shape]
     headless = not any(name.startswith(heads) for name in state)
@@ -155,7 +163,9 @@ def load_weights(model: nn.Module, state: Any, where: str) -> None:
         raise UserError(f"{where} does not fit model.name: {', '.join(problems[:3])}{more}")
 
 
-def load_tensors(model: nn.Module, tensors: Mapping[str, torch.Tensor], versions: Any = None, strict: bool = True) -> Any:
+def load_tensors(
+    model: nn.Module, tensors: Mapping[str, torch.Tensor], versions: Any = None, strict: bool = True
+) -> Any:
     """`load_state_dict`, also for models that ask for the version of their layout, which .safetensors does not keep.
 
     Args:

@@ -7,8 +7,8 @@ from torch import nn
 from torch.optim.adamw import adamw
 
 from recipes.core.config import Optimizer
-from recipes.core.models.models import find_heads
 from recipes.core.errors import UserError
+from recipes.core.models.models import find_heads
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # Jordan's coefficients: steep at 0, so that few steps do
 NEWTON_SCHULZ_STEPS = 5
@@ -33,7 +33,9 @@ def build_optimizer(model: nn.Module, optim: Optimizer) -> torch.optim.Optimizer
         raise UserError("model has nothing to learn: all of its weights are frozen")
     hidden = set(hidden_weights(model)) if optim.name == "muon" else set()
     groups = [
-        group([p for p in learning if p in hidden], optim.muon_lr, optim.weight_decay, muon=True, momentum=optim.momentum),
+        group(
+            [p for p in learning if p in hidden], optim.muon_lr, optim.weight_decay, muon=True, momentum=optim.momentum
+        ),
         group([p for p in learning if p.ndim > 1 and p not in hidden], optim.lr, optim.weight_decay),
         group([p for p in learning if p.ndim <= 1], optim.lr, 0.0),
     ]

@@ -57,7 +57,9 @@ def find_pretrained(model: Model) -> Pretrained | None:
     if not Path(wanted).is_file():
         raise UserError(f"{asked} is not a file; {known}")
     if model.pretrained:
-        raise UserError(f"model.pretrained=true asks for published weights, and {asked} for a file: leave out one of them")
+        raise UserError(
+            f"model.pretrained=true asks for published weights, and {asked} for a file: leave out one of them"
+        )
     return None
 
 
@@ -131,7 +133,9 @@ def find_weights(model: Model) -> Weights | None:
         return None
     weights = pretrained.file.obtain() if pretrained else examine(Path(model.weights))
     if not weights.sha256.startswith(model.weights_sha256 or ""):
-        raise UserError(f"{weights.path}: its sha256 is {weights.sha256}, not model.weights_sha256={model.weights_sha256}")
+        raise UserError(
+            f"{weights.path}: its sha256 is {weights.sha256}, not model.weights_sha256={model.weights_sha256}"
+        )
     return weights
 
 
@@ -146,8 +150,12 @@ def start_from_weights(config: Train) -> Train:
     """
     pretrained, weights = find_pretrained(config.model), find_weights(config.model)
     sha256 = weights and weights.sha256
-    model = replace(config.model, weights=pretrained.name if pretrained else config.model.weights, pretrained=None,
-                    weights_sha256=sha256)  # fmt: skip
+    model = replace(
+        config.model,
+        weights=pretrained.name if pretrained else config.model.weights,
+        pretrained=None,
+        weights_sha256=sha256,
+    )
     return replace(config, model=model, data=follow(config.data, pretrained) if pretrained else config.data)
 
 

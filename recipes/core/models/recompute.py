@@ -21,7 +21,9 @@ def recompute_activations(model: nn.Module, name: str) -> None:
     Raises:
         UserError: the model, called `name`, has no such blocks.
     """
-    if hasattr(model, "set_grad_checkpointing") and not any(isinstance(module, _BatchNorm) for module in model.modules()):
+    if hasattr(model, "set_grad_checkpointing") and not any(
+        isinstance(module, _BatchNorm) for module in model.modules()
+    ):
         with contextlib.suppress(AssertionError):  # how timm says that a model has no blocks
             model.set_grad_checkpointing()
             return

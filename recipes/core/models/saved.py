@@ -12,11 +12,11 @@ from torch import nn
 
 from recipes.core.config import Generate, Model, Unet
 from recipes.core.data.data import Splits
+from recipes.core.errors import UserError
 from recipes.core.foreign import read_json, read_tensors, reading, state_dict
 from recipes.core.models.generator import Generator
 from recipes.core.models.hub import fetch_model
 from recipes.core.models.models import MOST_CLASSES, WIDEST, build_model, load_tensors
-from recipes.core.errors import UserError
 from recipes.core.models.unet import LIMITS, UNet
 
 HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
@@ -29,7 +29,9 @@ Info = dict[str, Any]
 
 def weights_of(model: nn.Module) -> bytes:
     """The content of `model.safetensors`."""
-    return safetensors.torch.save({name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()})
+    return safetensors.torch.save(
+        {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    )
 
 
 def describe_classifier(model: Model, splits: Splits) -> str:
@@ -178,7 +180,9 @@ def load(path: str | Path, revision: str | None, build: Callable[[Info], nn.Modu
         file = path / ("model.safetensors" if folder == path else "state.pt")
         weights = read_tensors(file)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise UserError(f"{path} is neither a run folder nor a checkpoint of one: {error.filename} is missing") from error
+        raise UserError(
+            f"{path} is neither a run folder nor a checkpoint of one: {error.filename} is missing"
+        ) from error
     if file.suffix == ".pt":
         with reading(file):
             weights = weights["ema"] or weights["model"]

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from recipes.core.config import Unet
-from recipes.core.models.networks import groups
 from recipes.core.errors import UserError
+from recipes.core.models.networks import groups
 
 LIMITS = {"width": 1024, "depth": 10, "blocks": 64}
 
@@ -58,7 +58,9 @@ class UNet(nn.Module):
             if not 1 <= getattr(config, name) <= most:
                 raise UserError(f"model.{name}={getattr(config, name)}: it is 1 to {most:,}")
         if config.width % 2:
-            raise UserError(f"model.width={config.width} is odd: one half of the channels are sines of the time, one cosines")
+            raise UserError(
+                f"model.width={config.width} is odd: one half of the channels are sines of the time, one cosines"
+            )
         self.classes, self.width, condition = classes, config.width, 4 * config.width
         widths = [config.width * min(2**level, 4) for level in range(config.depth)]
 

@@ -111,7 +111,9 @@ class OnHub:
             weights = self._fetch(again=weights is not None)
         if weights.official is False:
             weights.path.resolve().unlink()
-            raise UserError(f"{self.repo}: {weights.path.name} came damaged, with the sha256 {weights.sha256}: try again")
+            raise UserError(
+                f"{self.repo}: {weights.path.name} came damaged, with the sha256 {weights.sha256}: try again"
+            )
         return weights
 
     def _cached(self) -> Weights | None:
@@ -125,7 +127,9 @@ class OnHub:
         try:
             for name in self.names:
                 try:
-                    path = huggingface_hub.hf_hub_download(self.repo, name, revision=self.revision, force_download=again)
+                    path = huggingface_hub.hf_hub_download(
+                        self.repo, name, revision=self.revision, force_download=again
+                    )
                 except RemoteEntryNotFoundError:
                     continue
                 return _examine_cached(Path(path))

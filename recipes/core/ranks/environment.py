@@ -12,8 +12,14 @@ TF32 = "would change how float32 is multiplied: unset it"
 COMPILE = "would leave compile=true without effect: unset it"
 # variable -> values that change nothing, and what to do about any other
 REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
-    "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": (("", "1"), "would divide the gradients: unset it, and pass accumulate=N"),
-    "ACCELERATE_DYNAMO_BACKEND": (OFF, "would compile the model: launch with --dynamo_backend no, and pass compile=true"),
+    "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": (
+        ("", "1"),
+        "would divide the gradients: unset it, and pass accumulate=N",
+    ),
+    "ACCELERATE_DYNAMO_BACKEND": (
+        OFF,
+        "would compile the model: launch with --dynamo_backend no, and pass compile=true",
+    ),
     "ACCELERATE_USE_FSDP": (OFF, PARALLEL),
     "ACCELERATE_USE_DEEPSPEED": (OFF, PARALLEL),
     "ACCELERATE_USE_MEGATRON_LM": (OFF, PARALLEL),

@@ -40,7 +40,9 @@ def initialize(build: Callable[[], nn.Module], method: str, seed: int) -> nn.Mod
 def fingerprints(models: Mapping[str, nn.Module]) -> dict[str, str]:
     """The sha256 of every parameter and buffer, by its full name."""
     return {
-        f"{prefix}.{name}": hashlib.sha256(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy()).hexdigest()
+        f"{prefix}.{name}": hashlib.sha256(
+            tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy()
+        ).hexdigest()
         for prefix, model in models.items()
         for name, tensor in model.state_dict().items()
     }
@@ -64,5 +66,7 @@ def verify_equal(**models: nn.Module) -> str:
     for name, digest in ranks[0].items():
         for rank, other in enumerate(ranks):
             if other[name] != digest:
-                raise UserError(f"weights differ: {name} is {digest[:12]} on rank 0 and {other[name][:12]} on rank {rank}")
+                raise UserError(
+                    f"weights differ: {name} is {digest[:12]} on rank 0 and {other[name][:12]} on rank {rank}"
+                )
     return hashlib.sha256("".join(mine.values()).encode()).hexdigest()[:12]

@@ -44,7 +44,9 @@ def launch(recipe: str, words: list[str]) -> int:
     Raises:
         UserError: there is no such launch config, or the launcher refuses the options.
     """
-    parser = argparse.ArgumentParser(f"dataset-scripts {recipe}", add_help=False, allow_abbrev=False, usage="%(prog)s [OPTIONS] …")
+    parser = argparse.ArgumentParser(
+        f"dataset-scripts {recipe}", add_help=False, allow_abbrev=False, usage="%(prog)s [OPTIONS] …"
+    )
     group = parser.add_argument_group("options of the launcher")
     for name, meaning in OPTIONS.items():
         group.add_argument(f"--{name}", f"--{name}".replace("_", "-"), dest=name, help=meaning)
@@ -91,7 +93,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Runs accelerate's launcher in this process; the signals that it gets go to the processes that train."""
     # torchrun's agent would end them 30 seconds after a signal. Before torch 2.10 it does, as it does not know the variable.
     os.environ["PET_SIGNALS_TO_HANDLE"] = "SIGHUP"
-    for name in ("multiprocessing.api", "agent.server.api"):  # they report each exit status, which is the business of `launch`
+    for name in (
+        "multiprocessing.api",
+        "agent.server.api",
+    ):  # they report each exit status, which is the business of `launch`
         logging.getLogger(f"torch.distributed.elastic.{name}").setLevel(logging.CRITICAL)
     passed = set()
 

@@ -15,24 +15,18 @@ from accelerate import Accelerator, PartialState
 from accelerate.utils import DistributedDataParallelKwargs, LoggerType, ProjectConfiguration, parse_flag_from_env
 
 from dataset_scripts import DataError, TrustError
-from dataset_scripts.core.files.disk import disk_fault
 from dataset_scripts.core.errors import printable
+from dataset_scripts.core.files.disk import disk_fault
 from dataset_scripts.core.files.system import print_every_character, usable_cores
 from recipes.core.errors import UserError
 from recipes.core.ranks import environment, signals
 
-
-EXPECTED = (
-    UserError,
-    DataError,
-    TrustError,
-    OSError,
-    torch.OutOfMemoryError,
-    datasets.exceptions.DatasetsError,
-)
+EXPECTED = (UserError, DataError, TrustError, OSError, torch.OutOfMemoryError, datasets.exceptions.DatasetsError)
 PRECISIONS = ("no", "bf16", "fp16")
 # What gloo and NCCL say when a process at the other end is gone.
-LOST_PEER = re.compile("closed by peer|reset by peer|connection refused|remote process exited|broken pipe", re.IGNORECASE)
+LOST_PEER = re.compile(
+    "closed by peer|reset by peer|connection refused|remote process exited|broken pipe", re.IGNORECASE
+)
 
 
 def start(
@@ -62,7 +56,9 @@ def start(
     if fault := environment.fault_of(os.environ):
         raise UserError(fault)
     if precision is None and (precision := os.environ.get("ACCELERATE_MIXED_PRECISION") or "no") not in PRECISIONS:
-        raise UserError(f"the launcher's mixed_precision is {precision}: set it to no, bf16 or fp16, or pass precision=…")
+        raise UserError(
+            f"the launcher's mixed_precision is {precision}: set it to no, bf16 or fp16, or pass precision=…"
+        )
     cpu = cpu or parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available()
     if cpu and precision == "fp16":
         raise UserError("precision=fp16 needs a GPU: choose no or bf16")
@@ -72,7 +68,9 @@ def start(
             "accelerate_configs/cpu_2.yaml, or --multi_gpu; if one is meant, unset MASTER_PORT"
         )
     restarts = int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", 0)) > 0
-    if restarts and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":  # https://github.com/pytorch/pytorch/issues/135712
+    if (
+        restarts and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    ):  # https://github.com/pytorch/pytorch/issues/135712
         raise UserError(
             "a launcher with restarts leaves the addresses of killed processes to those after them, which may hang: "
             "start it with TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 and --rdzv_backend=c10d"
@@ -96,7 +94,9 @@ def start(
     if missing := next((name for name in log_with if name not in started), None):
         raise UserError(f"log_with={missing} needs a package that is not installed: pip install {missing}")
     if cpu and accelerator.device.type != "cpu":
-        raise UserError(f"ACCELERATE_TORCH_DEVICE={accelerator.device}, but the run is to use the CPU: unset one of them")
+        raise UserError(
+            f"ACCELERATE_TORCH_DEVICE={accelerator.device}, but the run is to use the CPU: unset one of them"
+        )
     world = int(os.environ.get("WORLD_SIZE", 1))
     if world != accelerator.num_processes:
         raise UserError(f"the launcher started {world} processes, accelerate sees {accelerator.num_processes}")
@@ -116,7 +116,11 @@ def lost_processes() -> bool:
     meeting place all the same. Processes that torchrun or MPI has started know how many they are.
     """
     known = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
-    return signals.ACCELERATE in os.environ and "MASTER_PORT" in os.environ and not any(name in os.environ for name in known)
+    return (
+        signals.ACCELERATE in os.environ
+        and "MASTER_PORT" in os.environ
+        and not any(name in os.environ for name in known)
+    )
 
 
 def finish(accelerator: Accelerator) -> None:

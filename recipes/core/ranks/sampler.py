@@ -23,7 +23,9 @@ class StreamSampler(DistributedSampler):
         stop: the position to stop before; None ends with the epoch in which `start` lies.
     """
 
-    def __init__(self, dataset: Sized, num_replicas: int, rank: int, seed: int = 0, start: int = 0, stop: int | None = None):
+    def __init__(
+        self, dataset: Sized, num_replicas: int, rank: int, seed: int = 0, start: int = 0, stop: int | None = None
+    ):
         super().__init__(dataset, num_replicas=num_replicas, rank=rank, shuffle=True, seed=seed)
         self.start = start
         self.stop = stop

@@ -11,8 +11,8 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 
 from dataset_scripts.core.files.replace import delete, new_file, new_folder, tidy, write_file
-from recipes.core.foreign import read_json, read_tensors
 from recipes.core.errors import UserError
+from recipes.core.foreign import read_json, read_tensors
 
 MANIFEST = "manifest.json"
 FILES = ("state.pt", "progress.json")  # what the manifest lists
@@ -41,7 +41,9 @@ def save(folder: Path, samples: int, tensors: dict[str, Any], progress: dict[str
     tidy(target.parent)
     paths = find(folder)
     place = paths.index(target)
-    for other in paths[: max(0, place + 1 - keep)] + paths[place + 1 :]:  # later ones are damaged: this run began before them
+    for other in (
+        paths[: max(0, place + 1 - keep)] + paths[place + 1 :]
+    ):  # later ones are damaged: this run began before them
         delete(other)
 
 
@@ -52,7 +54,9 @@ def digest(path: Path) -> str:
 
 def find(folder: Path) -> list[Path]:
     """The checkpoints of a run, oldest first; whether they are sound is not looked at. Folders of others have no manifest."""
-    return sorted(path for path in (folder / "checkpoints").glob("[0-9]*") if path.name.isdigit() and (path / MANIFEST).is_file())
+    return sorted(
+        path for path in (folder / "checkpoints").glob("[0-9]*") if path.name.isdigit() and (path / MANIFEST).is_file()
+    )
 
 
 def remove_all(folder: Path) -> None:

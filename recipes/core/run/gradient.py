@@ -11,9 +11,9 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from recipes.core.config import Ddp
+from recipes.core.errors import UserError
 from recipes.core.ranks.random_numbers import derive
 from recipes.core.ranks.reduce import gather_tensors
-from recipes.core.errors import UserError
 
 Batch = dict[str, torch.Tensor]
 Loss = Callable[[nn.Module, Batch, int], torch.Tensor]  # (model, part of a batch, position) -> losses (B,)
@@ -25,7 +25,11 @@ def ddp_options(ddp: Ddp) -> dict[str, Any]:
     Raises:
         UserError: no such compression.
     """
-    hooks = {"no": DDPCommunicationHookType.NO, "fp16": DDPCommunicationHookType.FP16, "bf16": DDPCommunicationHookType.BF16}
+    hooks = {
+        "no": DDPCommunicationHookType.NO,
+        "fp16": DDPCommunicationHookType.FP16,
+        "bf16": DDPCommunicationHookType.BF16,
+    }
     if ddp.compress not in hooks:
         raise UserError(f"ddp.compress={ddp.compress}: choose {', '.join(hooks)}")
     return {
@@ -70,13 +74,19 @@ class Ordered:
     def __init__(self, accelerator: Accelerator, model: nn.Module, loss: Loss, batch: int, shards: int, seed: int):
         world = accelerator.num_processes
         if shards % world or batch % shards:
-            raise UserError(f"exact=true cuts batch={batch} into shards={shards}, and these over {world} processes: neither "
-                            "may leave a rest")  # fmt: skip
+            raise UserError(
+                f"exact=true cuts batch={batch} into shards={shards}, and these over {world} processes: neither "
+                "may leave a rest"
+            )
         if accelerator.scaler is not None:
-            raise UserError("exact=true cannot hold with precision=fp16, whose scale depends on the steps: choose bf16 or no")
+            raise UserError(
+                "exact=true cannot hold with precision=fp16, whose scale depends on the steps: choose bf16 or no"
+            )
         for name, module in model.named_modules():
             if isinstance(module, _NormBase) and module.track_running_stats:
-                raise UserError(f"exact=true cannot hold with the batch statistics of {name}: choose a model without BatchNorm")
+                raise UserError(
+                    f"exact=true cannot hold with the batch statistics of {name}: choose a model without BatchNorm"
+                )
         self.accelerator, self.model, self.loss, self.seed = accelerator, model, loss, seed
         self.world, self.mine, self.shards = world, shards // world, shards
         self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]

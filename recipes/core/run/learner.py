@@ -12,15 +12,15 @@ from accelerate.utils import gather_object
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from recipes.core.data.augment import Prepare
 from recipes.core.config import Augment, Training
+from recipes.core.data.augment import Prepare
 from recipes.core.data.data import Splits
-from recipes.core.ranks.initialization import initialize, verify_equal
+from recipes.core.errors import UserError
 from recipes.core.models.models import train_mode
 from recipes.core.models.optimizers import build_optimizer
-from recipes.core.ranks.reduce import average_buffers, ordered_mean
-from recipes.core.errors import UserError
 from recipes.core.models.schedule import ema_decay, learning_rate, update_ema
+from recipes.core.ranks.initialization import initialize, verify_equal
+from recipes.core.ranks.reduce import average_buffers, ordered_mean
 from recipes.core.run.gradient import Batch, DataParallel, Ordered
 
 
@@ -47,8 +47,10 @@ class Learner(ABC):
         data, world = splits.data, accelerator.num_processes
         parts = world * config.accumulate
         if config.batch < 1 or config.accumulate < 1 or config.batch % parts:
-            raise UserError(f"batch={config.batch} does not divide into {world} processes × {config.accumulate} parts "
-                            f"(accumulate): choose a multiple of {parts}")  # fmt: skip
+            raise UserError(
+                f"batch={config.batch} does not divide into {world} processes × {config.accumulate} parts "
+                f"(accumulate): choose a multiple of {parts}"
+            )
         if (config.exact or config.deterministic) and config.ddp.compress != "no":
             raise UserError(f"ddp.compress={config.ddp.compress} cannot hold with exact=true or deterministic=true")
         if config.exact and config.accumulate > 1:
@@ -78,8 +80,9 @@ class Learner(ABC):
                 wrapped.register_comm_hook(None, ordered_mean)
             self.gradient = DataParallel(accelerator, wrapped, self.loss, config.accumulate, config.seed)
         augment = Augment(**vars(config.augment))
-        self.prepare = Prepare(data.mean, data.std, accelerator.device,
-                               augment if data.resize == "whole" else replace(augment, pad=0))  # fmt: skip
+        self.prepare = Prepare(
+            data.mean, data.std, accelerator.device, augment if data.resize == "whole" else replace(augment, pad=0)
+        )
 
     @property
     @abstractmethod

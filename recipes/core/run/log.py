@@ -11,15 +11,15 @@ import torch
 from accelerate import Accelerator
 from tqdm import tqdm
 
+from dataset_scripts.core.errors import printable
 from dataset_scripts.core.files import system
 from dataset_scripts.core.files.disk import writing
-from dataset_scripts.core.errors import printable
 from dataset_scripts.core.files.replace import write_file
 from recipes.core.config import Training
-from recipes.core.foreign import read_text, reading
-from recipes.core.run.learner import Learner
-from recipes.core.options import flat
 from recipes.core.errors import UserError
+from recipes.core.foreign import read_text, reading
+from recipes.core.options import flat
+from recipes.core.run.learner import Learner
 
 
 class Result(Protocol):

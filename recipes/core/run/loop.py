@@ -14,19 +14,19 @@ from torch.utils.data import BatchSampler
 from tqdm import tqdm
 
 from dataset_scripts.core.errors import reading
-from recipes.core.run import checkpoint
 from recipes.core.config import Training
 from recipes.core.data.data import Splits
 from recipes.core.data.images import Images
-from recipes.core.run.learner import Learner
-from recipes.core.run.log import Log, Result, Speed, Table, Timed, announce
-from recipes.core.ranks.reduce import in_double, reduce_value
-from recipes.core.run.run_folder import RunFolder
 from recipes.core.errors import UserError
+from recipes.core.ranks.reduce import in_double, reduce_value
 from recipes.core.ranks.runtime import quiet_other_ranks, start
 from recipes.core.ranks.sampler import StreamSampler
-from recipes.core.run.gradient import ddp_options
 from recipes.core.ranks.stopping import Interruption, Loader
+from recipes.core.run import checkpoint
+from recipes.core.run.gradient import ddp_options
+from recipes.core.run.learner import Learner
+from recipes.core.run.log import Log, Result, Speed, Table, Timed, announce
+from recipes.core.run.run_folder import RunFolder
 
 Test = Callable[[Learner, Images, Path, int], Result]  # (learner, images, run folder, samples seen); on every rank
 Write = Callable[[Learner, Path, dict[str, Any], Result, list[dict[str, Any]]], str]  # (…, metrics, result, log)
@@ -48,7 +48,13 @@ def start_training(config: Training) -> Accelerator:
 
 
 def train(
-    accelerator: Accelerator, config: Training, name: str, splits: Splits, learn: type[Learner], test: Test, write: Write
+    accelerator: Accelerator,
+    config: Training,
+    name: str,
+    splits: Splits,
+    learn: type[Learner],
+    test: Test,
+    write: Write,
 ) -> bool:
     """Trains, tests and writes the run folder; goes on where a run of this configuration was stopped or killed.
 
@@ -105,11 +111,21 @@ def train(
     losses: list[torch.Tensor] = []  # of this process, since the last line of the log
     sums = torch.tensor(progress["sums"], dtype=torch.float64)  # loss and images of all, since the last test
     training, began = progress["training"], time.perf_counter() - progress["elapsed"]
-    best: dict[str, Any] = progress["best"]  # the best look at the validation images: score, samples seen before, numbers
+    best: dict[str, Any] = progress[
+        "best"
+    ]  # the best look at the validation images: score, samples seen before, numbers
     interruption, stop, ended, mark = Interruption(), False, False, time.perf_counter()
     often = 0.1 if sys.stderr.isatty() else 60.0  # seconds: a bar in a log file is a line each time
-    bar = tqdm(initial=seen, total=total, desc="train", unit="image", disable=not main, leave=False, dynamic_ncols=True,
-               mininterval=often)  # fmt: skip
+    bar = tqdm(
+        initial=seen,
+        total=total,
+        desc="train",
+        unit="image",
+        disable=not main,
+        leave=False,
+        dynamic_ncols=True,
+        mininterval=often,
+    )
     with bar:
         while seen < total and not stop and not ended:
             losses.append(learner.step(batches, seen))
@@ -136,7 +152,9 @@ def train(
                 learner.average_buffers()
                 result = test(learner, steering, run.folder, seen)
                 if not math.isfinite(result.loss):  # of the last step, which no loss of a training step shows
-                    raise UserError(f"the {kind} loss is {result.loss} after {seen} samples: lower optim.lr={config.optim.lr}")
+                    raise UserError(
+                        f"the {kind} loss is {result.loss} after {seen} samples: lower optim.lr={config.optim.lr}"
+                    )
                 if splits.validation is not None and (not best or result.score > best["score"]):
                     best = {"score": result.score, "samples": seen, **result.numbers()}
                     if config.keep_best:
@@ -153,19 +171,27 @@ def train(
                 state = learner.state()
                 now = {"seen": seen, "sums": sums.tolist(), "records": log.count, "training": training, "best": best}
                 if main:
-                    checkpoint.save(run.folder, seen, state, now | {"elapsed": time.perf_counter() - began}, config.keep)
+                    checkpoint.save(
+                        run.folder, seen, state, now | {"elapsed": time.perf_counter() - began}, config.keep
+                    )
             mark = time.perf_counter()
     interruption.result()  # nothing is left on the wire
 
     if stop:
         if main:
-            print(f"\nstopped after {seen:,} of {total:,} samples, which are saved: the same command goes on ({run.folder})")
+            print(
+                f"\nstopped after {seen:,} of {total:,} samples, which are saved: the same command goes on ({run.folder})"
+            )
         return False
     steered = {}
     if splits.validation is not None:
-        steered = {"validation": {"images": result.count, **{key: value for key, value in best.items() if key != "score"}}}
+        steered = {
+            "validation": {"images": result.count, **{key: value for key, value in best.items() if key != "score"}}
+        }
         if main and ended:
-            print(f"\nended early: {config.patience:g} epochs brought nothing better than after {best['samples']:,} images")
+            print(
+                f"\nended early: {config.patience:g} epochs brought nothing better than after {best['samples']:,} images"
+            )
         if main and config.keep_best:
             print(f"\nkept the weights after {best['samples']:,} images, which were best on the validation images")
         if config.keep_best:

@@ -8,21 +8,35 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from dataset_scripts.core.files.disk import writing
 from dataset_scripts.core.errors import DataError, printable
+from dataset_scripts.core.files.disk import writing
 from dataset_scripts.core.files.hold import alone
 from dataset_scripts.core.files.replace import write_file
-from recipes.core.run import checkpoint
 from recipes.core.data.fingerprint import Fingerprint, check_data
+from recipes.core.errors import UserError
 from recipes.core.foreign import read_json
 from recipes.core.options import flat, merge, to_yaml
 from recipes.core.ranks.reduce import from_main
-from recipes.core.errors import UserError
 from recipes.core.ranks.signals import GRACE
+from recipes.core.run import checkpoint
 
 # How a run is carried out, not what it computes: these may differ when a run goes on.
-MAY_CHANGE = {"processes", "threads", "cpu", "out", "overwrite", "keep", "save_every", "log_with", "ddp.bucket_mb",
-              "ddp.find_unused", "ddp.static_graph", "data.workers", "data.memory_gb", "model.checkpointing"}  # fmt: skip
+MAY_CHANGE = {
+    "processes",
+    "threads",
+    "cpu",
+    "out",
+    "overwrite",
+    "keep",
+    "save_every",
+    "log_with",
+    "ddp.bucket_mb",
+    "ddp.find_unused",
+    "ddp.static_graph",
+    "data.workers",
+    "data.memory_gb",
+    "model.checkpointing",
+}
 LOCK = ".lock"
 MARKER = ".run.json"  # in every folder that a run has made, from its first moment
 PATIENCE = GRACE + 10  # seconds: processes of a killed run may outlive it by some, and hold its folder
@@ -80,7 +94,9 @@ def open_run_folder(
         if (folder / "metrics.json").exists():
             raise UserError(f"out={out} holds a finished run: choose another folder, or delete it")
         if checkpoint.find(folder) and (changed := difference(folder, config, found)):
-            raise UserError(f"out={out} holds an unfinished run with another {changed}: choose another folder, or delete it")
+            raise UserError(
+                f"out={out} holds an unfinished run with another {changed}: choose another folder, or delete it"
+            )
     elif others and not config.overwrite:
         raise UserError(
             f"out={out} is not empty ({others[0]}), and no run has made it: choose another folder, or pass overwrite=true, "
@@ -99,7 +115,9 @@ def unfinished_or_new(
         runs.mkdir(exist_ok=True)
     while True:
         with alone(runs, PATIENCE, runs / LOCK):  # two that begin at once would both make a new one
-            known = sorted(runs.glob(f"{glob.escape(name)}-[0-9]*"), key=lambda path: path.stat().st_mtime, reverse=True)
+            known = sorted(
+                runs.glob(f"{glob.escape(name)}-[0-9]*"), key=lambda path: path.stat().st_mtime, reverse=True
+            )
             folder = next((path for path in known if is_run(path) and goes_on(path, config, found)), None)
             if folder is None:
                 folder = next_free(name)
@@ -107,7 +125,9 @@ def unfinished_or_new(
                 mark(folder, name, config, data, found)
                 return folder
         if not hold(folder, held):
-            raise UserError(f"{folder} is in use by a run of the same options that is going on: for another one give out=…")
+            raise UserError(
+                f"{folder} is in use by a run of the same options that is going on: for another one give out=…"
+            )
         if goes_on(folder, config, found):
             mark(folder, name, config, data, found)
             return folder
@@ -133,8 +153,12 @@ def mark(folder: Path, name: str, config: Any, data: Fingerprint | None, found: 
     if data is not None:
         goes_on = bool(checkpoint.find(folder))
         check_data(folder, data, goes_on)
-        if goes_on and (changed := difference(folder, config)):  # in the pixels of images that the fingerprint does not read
-            raise UserError(f"{folder} is an unfinished run on other data: {changed}: restore the data, or begin anew with out=…")
+        if goes_on and (
+            changed := difference(folder, config)
+        ):  # in the pixels of images that the fingerprint does not read
+            raise UserError(
+                f"{folder} is an unfinished run on other data: {changed}: restore the data, or begin anew with out=…"
+            )
     write_file(folder / MARKER, json.dumps({"recipe": name, "found": sorted(found)}) + "\n")
     write_file(folder / "config.yaml", to_yaml(config))
 

@@ -7,16 +7,16 @@ from accelerate import Accelerator
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from recipes.core.data.augment import Prepare
 from recipes.core.config import Train
+from recipes.core.data.augment import Prepare
 from recipes.core.data.data import Splits
-from recipes.core.models.saved import describe_classifier
-from recipes.core.run.learner import Learner
 from recipes.core.data.mixing import mix, partners
+from recipes.core.errors import UserError
 from recipes.core.models.models import build_model, check_input
 from recipes.core.models.pretrained import origin
-from recipes.core.errors import UserError
+from recipes.core.models.saved import describe_classifier
 from recipes.core.run.gradient import Batch
+from recipes.core.run.learner import Learner
 
 WHITENED = 5000  # training images that whiten the first layer of a network that has one
 
@@ -54,7 +54,9 @@ class Classifier(Learner):
             rows = np.linspace(0, len(train) - 1, min(len(train), WHITENED)).astype(np.int64)
             model.whiten(Prepare(data.mean, data.std, torch.device("cpu"))(train[rows])[0])
         if self.config.compile and config.checkpointing and any(isinstance(m, _BatchNorm) for m in model.modules()):
-            raise UserError("compile=true cannot compile what model.checkpointing=true does with BatchNorm: leave one out")
+            raise UserError(
+                "compile=true cannot compile what model.checkpointing=true does with BatchNorm: leave one out"
+            )
         check_input(model, config.name, data.channels, data.size)
         return model
 
@@ -64,7 +66,9 @@ class Classifier(Learner):
         if self.mixes:
             x, targets = mix(x, targets, classes, config.augment, config.seed, position, self.partner)
         logits = model(x.contiguous(memory_format=self.layout)).float()
-        return F.cross_entropy(logits, targets, self.weights, reduction="none", label_smoothing=config.optim.label_smoothing)
+        return F.cross_entropy(
+            logits, targets, self.weights, reduction="none", label_smoothing=config.optim.label_smoothing
+        )
 
     def description(self) -> str:
         return describe_classifier(self.config.model, self.splits)

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 from recipes.core.config import Asked, Data, Generate, Train, Training
+from recipes.core.data.splits import Parts
+from recipes.core.errors import UserError
 from recipes.core.models.models import is_ours
 from recipes.core.options import flat
-from recipes.core.errors import UserError
-from recipes.core.data.splits import Parts
 
 
 def check_effects(config: Training, parts: Parts, asked: Asked) -> None:

@@ -6,17 +6,17 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from recipes.core.data.augment import Prepare
 from recipes.core.config import Generate
-from recipes.core.tasks.evaluation import deal
-from recipes.core.models.saved import describe_generator
-from recipes.core.models.flow import flow_losses, hide_labels
+from recipes.core.data.augment import Prepare
 from recipes.core.data.images import Images
-from recipes.core.run.learner import Learner
-from recipes.core.ranks.reduce import in_double, reduce_value, sum_once
 from recipes.core.errors import UserError
-from recipes.core.run.gradient import Batch
+from recipes.core.models.flow import flow_losses, hide_labels
+from recipes.core.models.saved import describe_generator
 from recipes.core.models.unet import UNet
+from recipes.core.ranks.reduce import in_double, reduce_value, sum_once
+from recipes.core.run.gradient import Batch
+from recipes.core.run.learner import Learner
+from recipes.core.tasks.evaluation import deal
 
 TRAINING, TEST = 0x7EA, 0x7E5  # set random numbers apart
 
@@ -48,8 +48,10 @@ class FlowLearner(Learner):
             )
         part = 2 ** (model.depth - 1)
         if data.size % part:
-            raise UserError(f"data.size={data.size} does not halve {model.depth - 1} times (model.depth={model.depth}): "
-                            f"set data.size={max(1, round(data.size / part)) * part}")  # fmt: skip
+            raise UserError(
+                f"data.size={data.size} does not halve {model.depth - 1} times (model.depth={model.depth}): "
+                f"set data.size={max(1, round(data.size / part)) * part}"
+            )
         return UNet(model, data.channels, len(self.splits.classes))
 
     def loss(self, model: nn.Module, batch: Batch, position: int) -> torch.Tensor:

@@ -5,9 +5,9 @@ from dataclasses import replace
 from typing import Any
 
 from recipes.core.config import Generate, Train, Training
+from recipes.core.data.splits import Parts
 from recipes.core.models.models import is_ours
 from recipes.core.options import merge
-from recipes.core.data.splits import Parts
 
 SMALL = 64  # pixels a side, up to which an image is seen whole by a small network
 TINY = 16
@@ -62,7 +62,9 @@ def _for_classifier(config: Train, parts: Parts) -> tuple[str, dict[str, Any]]:
             "augment.scale": 0.35,
             "model.name": "resnet8" if data.size <= TINY else "resnet20",
             "model.width": 32,
-            "augment.flip": 0.5 if data.channels == 3 else 0.0,  # grey ones are often characters, which have a direction
+            "augment.flip": 0.5
+            if data.channels == 3
+            else 0.0,  # grey ones are often characters, which have a direction
             "optim.lr": 4e-3,
             "epochs": float(epochs),
             "batch": 64 if count < 20_000 else 128,
@@ -102,7 +104,9 @@ def _for_generator(config: Generate, parts: Parts) -> tuple[str, dict[str, Any]]
 
 def _take(config: Training, parts: Parts, **values: Any) -> None:
     """Sets options of the data that the command line left open."""
-    parts.data = replace(parts.data, **{name: value for name, value in values.items() if getattr(config.data, name) is None})
+    parts.data = replace(
+        parts.data, **{name: value for name, value in values.items() if getattr(config.data, name) is None}
+    )
 
 
 def _nested(values: dict[str, Any]) -> dict[str, Any]:

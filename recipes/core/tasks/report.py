@@ -18,15 +18,15 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 from dataset_scripts.core.errors import printable
-from dataset_scripts.core.formats.markdown import code, markdown
 from dataset_scripts.core.files.replace import new_file, write_file
 from dataset_scripts.core.files.system import relative_path
+from dataset_scripts.core.formats.markdown import code, markdown
+from recipes.core.data.images import Images
+from recipes.core.models.hub import HERE
+from recipes.core.models.saved import weights_of
+from recipes.core.run.learner import Learner
 from recipes.core.tasks.classifier import Classifier
 from recipes.core.tasks.evaluation import Evaluation
-from recipes.core.models.saved import weights_of
-from recipes.core.models.hub import HERE
-from recipes.core.data.images import Images
-from recipes.core.run.learner import Learner
 
 
 def save_figure(figure: plt.Figure, path: Path) -> None:

@@ -17,10 +17,10 @@ from tqdm import tqdm
 
 from dataset_scripts.core.files.disk import writing
 from dataset_scripts.core.files.replace import new_folder, remove, write_file
+from recipes.core.errors import UserError
 from recipes.core.models.flow import draw_noise
 from recipes.core.models.generator import Generator
 from recipes.core.ranks.reduce import from_main
-from recipes.core.errors import UserError
 
 IDENTITY = ".samples"  # the file that says which samples an unfinished folder holds
 SAMPLE = 0x5A3  # sets random numbers apart
@@ -73,7 +73,13 @@ def draw_picture(accelerator: Accelerator, generator: Generator, classes: int, s
 
 
 def write_samples(
-    accelerator: Accelerator, generator: Generator, labels: np.ndarray, classes: list[str], seed: int, batch: int, out: Path
+    accelerator: Accelerator,
+    generator: Generator,
+    labels: np.ndarray,
+    classes: list[str],
+    seed: int,
+    batch: int,
+    out: Path,
 ) -> None:
     """Writes sample i as `out/00000i.png`, and `metadata.csv` with their classes: together a folder for `load_dataset`.
 
@@ -92,7 +98,9 @@ def write_samples(
     with contextlib.ExitStack() as stack:  # of the main process: it holds the folder, and names it at the end
         identity = describe(generator, labels, classes, seed, batch, accelerator.device.type)
         folder = from_main(lambda: begin(stack.enter_context(new_folder(out, check, resume=True)), identity))
-        for number, pixels in draw(accelerator, generator, labels, seed, batch, lambda i: not (folder / name_of(i)).exists()):
+        for number, pixels in draw(
+            accelerator, generator, labels, seed, batch, lambda i: not (folder / name_of(i)).exists()
+        ):
             write_file(folder / name_of(number), encode(pixels))
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
