@@ -1,9 +1,9 @@
-# `make train`, `make test` and `make fuzz`. All make the virtual environment first, if it is missing.
+# `make train`, `make test`, `make lint` and `make fuzz`. All make the virtual environment first, if it is missing.
 PYTHON ?= python3
 
 N ?= 10000
 
-.PHONY: train test fuzz
+.PHONY: train test lint fuzz
 
 train: .venv/ready
 	.venv/bin/accelerate launch recipes/train.py $(ARGS)
@@ -11,10 +11,14 @@ train: .venv/ready
 test: .venv/ready
 	.venv/bin/python -m pytest $(ARGS)
 
+lint: .venv/ready
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+
 fuzz: .venv/ready
 	.venv/bin/python tests/fuzz --executions $(N) $(ARGS)
 
 .venv/ready: setup.cfg pyproject.toml
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv
-	.venv/bin/pip install --quiet --disable-pip-version-check --editable '.[test]'
+	.venv/bin/pip install --quiet --disable-pip-version-check --editable '.[test,lint]'
 	touch $@

@@ -273,7 +273,10 @@ def test_a_parser_that_dies_or_hangs_is_an_error_of_the_file(tmp_path, monkeypat
         "def fails(): raise KeyError('what')\n"
     )
     monkeypatch.setattr(isolated, "SECONDS", 1)
-    call = lambda *arguments, **options: isolated.call(str(worker), *arguments, **options)
+
+    def call(*arguments, **options):
+        return isolated.call(str(worker), *arguments, **options)
+
     assert call("echo", 1, "\udcff", None, [2.5]) == [1, "\udcff", None, [2.5]]
     for kind in ("u1", ">i4", "f8", "?"):
         found = call("array", kind)
@@ -374,7 +377,7 @@ def test_damaged_lmdb_of_full_length(tmp_path):
     write_lmdb(tmp_path / "train")
     path, rng, said = tmp_path / "train/data.mdb", random.Random(0), []
     whole = path.read_bytes()
-    for number in range(60):
+    for _number in range(60):
         content = bytearray(whole)
         for _ in range(3):
             page = rng.randrange(len(content) // 4096) * 4096

@@ -559,8 +559,8 @@ def test_a_killed_sampling_goes_on(tmp_path, recipe, generator):
             "threads=1",
         ]
 
-        def killed():
-            sys.argv = sys_argv
+        def killed(words=sys_argv):
+            sys.argv = words
             main()
 
         assert in_child(killed, hook=at_gap(number, folder, kill)) == -signal.SIGKILL

@@ -117,7 +117,7 @@ def test_coco(check):
         files[f"{number}.png"] = png()
         images.append({"id": what, "file_name": f"{number}.png", "width": 40, "height": 30})
         annotations.append({"id": number, "image_id": what} | BOX | change)
-    for number, (what, (change, _)) in enumerate(IMAGES.items()):
+    for number, (change, _) in enumerate(IMAGES.values()):
         files[f"image{number}.png"] = png()
         images.append({"id": 1000 + number, "file_name": f"image{number}.png", "width": 40, "height": 30} | change)
     images += [5, None, ["x"], {"id": good(0), "file_name": "good0.png"}]
@@ -187,7 +187,8 @@ def test_coco_elements_that_are_odd_json(check, monkeypatch, block):
         images.append(f'{{"id": "x{name}", "x": {text}}}')
         categories.append(text)
     lists = {"info": [ODD_JSON["twice"][0]], "images": images, "annotations": annotations, "categories": categories}
-    text = "{%s}" % ",".join(f'"{key}":[' + ",\n".join(items) + "]" for key, items in lists.items())
+    parts = [f'"{key}":[' + ",\n".join(items) + "]" for key, items in lists.items()]
+    text = "{" + ",".join(parts) + "}"
     files = {f"{name}.png": png() for name in names} | {"set.json": text.encode("utf-8", "surrogateescape")}
     lines = check("coco", files, [])
     for name, (_, message) in ODD_JSON.items():

@@ -102,7 +102,7 @@ class Report:
             "| " + " | ".join(f"{cell:,}" if isinstance(cell, int) else cell for cell in row) + " |"
             for row in self.rows()
         ]
-        for key, found in sorted(self.findings.items(), key=lambda item: (item[0][1], item[0][3])):
+        for _key, found in sorted(self.findings.items(), key=lambda item: (item[0][1], item[0][3])):
             text = " ".join(found["text"].split())[:300]
             lines += [f"\n{found['file']}:{found['line']} {found['function']}: {text}"]
             lines += [f"  {found['count']} times; {self.command(found)}"]

@@ -45,7 +45,9 @@ for case in cases:
     before = {name: tensor.clone() for name, tensor in learner.model.state_dict().items()}
     sampler = StreamSampler(splits[key].train, world, rank, config.seed, stop=total)
     sizes = set()
-    hook = learner.model.register_forward_pre_hook(lambda module, inputs: sizes.add((module.training, len(inputs[0]))))
+    hook = learner.model.register_forward_pre_hook(
+        lambda module, inputs, sizes=sizes: sizes.add((module.training, len(inputs[0])))
+    )
     batches = iter(DataLoader(splits[key].train, sampler=BatchSampler(sampler, learner.micro, False), batch_size=None))
     losses = []
     for step in range(case["steps"]):

@@ -44,7 +44,10 @@ class NoFloat64(TorchFunctionMode):
             raise TypeError(
                 "can't convert mps:0 device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory first."
             )
-        cpu = lambda value: torch.device("cpu") if is_device(value) else value
+
+        def cpu(value):
+            return torch.device("cpu") if is_device(value) else value
+
         result = function(*tree_map(cpu, tuple(arguments)), **tree_map(cpu, options))
         if not (moves or any(map(lies_there, given))):
             return result

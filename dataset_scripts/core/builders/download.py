@@ -194,7 +194,7 @@ def _read(url: str, source: Source, partial: Path) -> None:
         passing = error.code >= 500 or error.code in (408, 416, 429)
         raise (DataError if passing else Refused)(f"{url}: HTTP {error.code} {error.reason}") from error
     except urllib.error.URLError as error:
-        raise error.reason if isinstance(error.reason, Exception) else error
+        raise (error.reason if isinstance(error.reason, Exception) else error) from None
     with response:
         start = _begins_at(response, url, source, start, partial)
         length = response.headers.get("Content-Length", "")

@@ -98,7 +98,7 @@ def find_images(folder: Path, deep: bool, suffixes: str) -> list[Path]:
     """The image files of a folder, and with `deep` of the folders in it, sorted as torch-fidelity sorts them."""
     wanted = {f".{suffix.strip().lower()}" for suffix in suffixes.split(",") if suffix.strip()}
     found = []
-    for parent, folders, names in os.walk(folder):
+    for parent, _folders, names in os.walk(folder):
         found += [Path(parent, name).resolve() for name in names if os.path.splitext(name)[1].lower() in wanted]
         if not deep:
             break

@@ -76,7 +76,7 @@ class Store:
         """
         parts: dict[int, dict[str, torch.Tensor]] = {}
         shards = self._shards()
-        for path, numbers in shards:
+        for path, _numbers in shards:
             with safe_open(path, "pt") as file:
                 for name in file.keys():
                     number, _, layer = name.partition("/")
