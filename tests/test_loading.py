@@ -1,5 +1,6 @@
 """`load_dataset`: what a path means, what the cache depends on, and every way to read the rows."""
 
+import inspect
 import subprocess
 import sys
 import time
@@ -274,6 +275,31 @@ def test_enable_runs_the_literal_call_and_is_undone(script):
     disable()
     disable()
     assert datasets.load.dataset_module_factory is original
+
+
+def test_enable_covers_all_of_datasets_that_takes_a_path(script):
+    functions = {name: getattr(datasets, name) for name in dir(datasets)}
+    functions = {
+        name: function
+        for name, function in functions.items()
+        if inspect.isfunction(function) and next(iter(inspect.signature(function).parameters), None) == "path"
+    }
+    assert len(functions) >= 7
+    expected = {
+        "load_dataset": lambda found: sorted(found) == ["test", "train"],
+        "load_dataset_builder": lambda found: type(found).__name__ == "Shades",
+        "get_dataset_infos": lambda found: list(found["bright"].features) == ["image", "label"],
+        "get_dataset_config_info": lambda found: list(found.features) == ["image", "label"],
+        "get_dataset_config_names": lambda found: found == ["plain", "bright"],
+        "get_dataset_default_config_name": lambda found: found == "plain",
+        "get_dataset_split_names": lambda found: sorted(found) == ["test", "train"],
+    }
+    for name, function in functions.items():
+        with pytest.raises(RuntimeError, match="no longer supported"):
+            function(str(script))
+        with enable():
+            found = function(str(script))
+        assert expected[name](found), (name, found)
 
 
 def test_enable_refuses_a_version_that_it_does_not_know(monkeypatch):

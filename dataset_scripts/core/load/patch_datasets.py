@@ -4,6 +4,7 @@ import contextlib
 import functools
 import inspect
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,16 @@ import datasets.load
 from dataset_scripts.core.files.listing import folder_state
 from dataset_scripts.core.load.script import find_script
 
-# The one private name that is replaced, and what is needed of it.
+# The one name that is replaced, in every module of datasets that has it, and what is needed of it.
 FACTORY = "dataset_module_factory"
 FACTORY_PARAMETERS = {"path", "data_dir", "cache_dir"}
 MODULE_FIELDS = {"module_path", "hash", "builder_kwargs"}
 
-_original: Any = None
-
 
 def enable() -> contextlib.ExitStack:
-    """Makes `datasets.load_dataset` run local loading scripts again, until `disable()` or the end of a `with`.
+    """Makes `datasets.load_dataset`, and all else of `datasets` that takes the path of a dataset, run local loading scripts again.
+
+    It holds until `disable()`, or the end of a `with`:
 
     ```python
     with enable():
@@ -35,11 +36,10 @@ def enable() -> contextlib.ExitStack:
     Raises:
         RuntimeError: the installed `datasets` has moved the name that is replaced.
     """
-    global _original
     scope = contextlib.ExitStack()
-    if _original is not None:
-        return scope
     factory = getattr(datasets.load, FACTORY, None)
+    if hasattr(factory, "replaced"):
+        return scope
     module_class = getattr(datasets.load, "DatasetModule", None)
     if (
         factory is None
@@ -65,15 +65,20 @@ def enable() -> contextlib.ExitStack:
             builder_kwargs={"base_path": str(script.path.parent), "dataset_name": script.name},
         )
 
-    _original = factory
-    setattr(datasets.load, FACTORY, with_scripts)
+    with_scripts.replaced = factory
+    _replace(factory, with_scripts)
     scope.callback(disable)
     return scope
 
 
 def disable() -> None:
     """Puts `datasets` back as it was; does nothing where `enable()` is not in force."""
-    global _original
-    if _original is not None:
-        setattr(datasets.load, FACTORY, _original)
-        _original = None
+    factory = getattr(datasets.load, FACTORY, None)
+    if hasattr(factory, "replaced"):
+        _replace(factory, factory.replaced)
+
+
+def _replace(old: Any, new: Any) -> None:
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] == "datasets" and vars(module).get(FACTORY) is old:
+            setattr(module, FACTORY, new)
