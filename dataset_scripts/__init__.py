@@ -1,16 +1,16 @@
 """Any image dataset in one line, its rows as CHW tensors.
 
-from dataset_scripts import load_dataset
+    from dataset_scripts import load_dataset
 
-ds = load_dataset("digits", split="train")
-ds[0]["image"]  # a float32 tensor (1, 8, 8) in 0..1
+    ds = load_dataset("digits", split="train")
+    ds[0]["image"]  # a float32 tensor (1, 8, 8) in 0..1
+
+What was found in the data is logged as warnings of the logger `dataset_scripts`.
 """
-
-import logging
 
 __version__ = "0.1.0"
 
-from dataset_scripts.core.errors import DataError, Printable, TrustError
+from dataset_scripts.core.errors import DataError, TrustError
 from dataset_scripts.core.image.collate import detection_collate, pad_collate
 from dataset_scripts.core.image.transforms import ToTensor
 from dataset_scripts.core.load.loading import load_dataset
@@ -26,11 +26,3 @@ __all__ = [
     "load_dataset",
     "pad_collate",
 ]
-
-# What was detected is logged by default, as datasets does; logging.getLogger("dataset_scripts").setLevel silences it.
-_logger = logging.getLogger("dataset_scripts")
-_handler = logging.StreamHandler()
-_handler.setFormatter(Printable())
-_logger.addHandler(_handler)
-_logger.setLevel(logging.INFO)
-_logger.propagate = False

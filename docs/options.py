@@ -1,7 +1,4 @@
-"""Writes options.md beside this file, the table of all options of the recipes:
-
-python docs/options.py
-"""
+"""Writes options.md beside this file, the table of all options of the recipes: `python docs/options.py`."""
 
 from pathlib import Path
 

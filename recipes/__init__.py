@@ -1,7 +1,13 @@
 """Training recipes that are right on any number of processes."""
 
 import importlib
+import os
+import sys
 from typing import Any
+
+# Python puts the folder of the program that it runs first on its path: `evaluate` and `core` would be found here.
+_HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:] = [entry for entry in sys.path if not entry or os.path.abspath(entry) != _HERE]
 
 _HOMES = {"load_generator": "saved", "load_model": "saved", "push_model": "hub"}
 __all__ = ["load_generator", "load_model", "push_model"]

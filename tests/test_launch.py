@@ -202,3 +202,14 @@ def test_sound_launches_pass(capfd, tmp_path, monkeypatch):
     for plain in ({"MASTER_PORT": "29500"}, {}):
         with mock.patch.dict(os.environ, plain, clear=True):
             assert not lost_processes()
+
+
+def test_a_recipe_does_not_hide_other_packages(root):
+    program = (
+        "import importlib.util, runpy, sys; sys.path.insert(0, 'recipes'); sys.argv = ['train.py', '--help'];"
+        "runpy.run_path('recipes/train.py', run_name='__main__');"
+        "found = [importlib.util.find_spec(name) for name in ('core', 'evaluate', 'push', 'generate')];"
+        "assert not any(spec and 'recipes' in str(spec.origin) for spec in found), found"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -319,3 +319,30 @@ def test_a_name_that_chooses_nothing_is_refused(tmp_path, save_image):
         with pytest.raises(DataError, match="name='small' has no effect"):
             load_dataset(path, "small")
         assert load_dataset(path, "default", split="train").num_rows
+
+QUIET = """
+import logging, sys
+before = logging.root.handlers[:], logging.root.level, sys.path[:], sys.getswitchinterval()
+import datasets, torch
+known = {name: vars(sys.modules[name]).copy() for name in ("datasets", "datasets.load", "torch.hub")}
+import dataset_scripts, recipes
+logger = logging.getLogger("dataset_scripts")
+assert not logger.handlers and logger.level == logging.NOTSET and logger.propagate
+assert (logging.root.handlers, logging.root.level, sys.path) == before[:3]
+for name, names in known.items():
+    assert all(vars(sys.modules[name]).get(key) is value for key, value in names.items()), name
+dataset_scripts.load_dataset(sys.argv[1])
+logging.basicConfig(format="host: %(message)s", force=True)
+dataset_scripts.load_dataset(sys.argv[1])
+logger.setLevel(logging.ERROR)
+dataset_scripts.load_dataset(sys.argv[1])
+"""
+
+
+def test_importing_changes_nothing_of_the_host(tmp_path, save_image, root):
+    save_image(tmp_path / "photos/cat/1.png")
+    command = [sys.executable, "-c", QUIET, str(tmp_path / "photos")]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    said = f"{tmp_path}/photos: read as image_folder (1 images in 1 folders; splits: train)"
+    assert [line for line in done.stderr.splitlines() if "read as" in line] == [said, f"host: {said}"]

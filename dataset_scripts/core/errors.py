@@ -52,11 +52,19 @@ def _line(message: object) -> str:
     return text if len(text) <= LONGEST_LINE else f"{text[: half - 3]} … {text[-half:]}"
 
 
-class Printable(logging.Formatter):
-    """Log lines as `printable` makes them: they hold the names of files."""
+def printable_logger(name: str) -> logging.Logger:
+    """The logger of a module, its lines as `printable` makes them: they hold the names of files.
 
-    def format(self, record: logging.LogRecord) -> str:
-        return printable(super().format(record))
+    Handlers and levels are the host's: where it has set none, Python prints warnings on stderr.
+    """
+    logger = logging.getLogger(name)
+    logger.addFilter(_make_printable)
+    return logger
+
+
+def _make_printable(record: logging.LogRecord) -> bool:
+    record.msg, record.args = printable(record.getMessage()), ()
+    return True
 
 
 def reason(error: BaseException) -> str:

@@ -1,6 +1,5 @@
 """ImageNet (ILSVRC 2012): 1,281,167 photos for training and 50,000 for validation, in 1,000 classes."""
 
-import logging
 import re
 from collections import Counter
 from pathlib import Path
@@ -10,13 +9,13 @@ import pyarrow as pa
 
 from dataset_scripts.core.builders.layout import LayoutBuilder, Rows
 from dataset_scripts.core.builders.published import PublishedSet, Source
-from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.errors import DataError, printable_logger
 from dataset_scripts.core.files.archives import TarReader, archive_stem, is_archive, open_archive
 from dataset_scripts.core.files.listing import Files, folder_of, name_of
 from dataset_scripts.imagenet_1k.devkit import DEVKIT, read_devkit, read_kaggle
 from dataset_scripts.imagenet_1k.tar_of_tars import TarOfTars
 
-logger = logging.getLogger(__name__)
+logger = printable_logger(__name__)
 
 IMAGE = re.compile(r"(?:(?P<wnid>n\d{8})_\d+|ILSVRC2012_(?P<split>val|test)_(?P<number>\d{8}))\.JPEG")
 WNID = re.compile(r"n\d{8}")

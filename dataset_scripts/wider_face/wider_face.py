@@ -1,6 +1,5 @@
 """WIDER FACE: 32,203 photos of 61 kinds of events with boxes of faces, many of them small, turned or hidden."""
 
-import logging
 import re
 
 import datasets
@@ -8,13 +7,13 @@ import numpy as np
 
 from dataset_scripts.core.builders.layout import LayoutBuilder, Rows
 from dataset_scripts.core.builders.published import PublishedSet, Source
-from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.errors import DataError, printable_logger
 from dataset_scripts.core.files.listing import Files, name_of, without_suffix
 from dataset_scripts.core.formats.fields import brief, short
 from dataset_scripts.core.image.decode import Frame
 from dataset_scripts.core.image.objects import fit_boxes, object_features
 
-logger = logging.getLogger(__name__)
+logger = printable_logger(__name__)
 
 PARTS = {  # split -> the folder of its images, and its list
     "train": ("WIDER_train/images/", "wider_face_train_bbx_gt.txt"),

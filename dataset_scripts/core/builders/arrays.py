@@ -1,6 +1,5 @@
 """The base of the layouts that hold arrays: images encoded one at a time, labels as columns."""
 
-import logging
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -13,14 +12,14 @@ import pyarrow as pa
 from dataset_scripts.core.builders.classes import most_classes, named_classes, numbered_classes
 from dataset_scripts.core.builders.layout import LayoutBuilder, LayoutConfig, Rows
 from dataset_scripts.core.builders.tables import as_class_label
-from dataset_scripts.core.errors import DataError, reading, reason
+from dataset_scripts.core.errors import DataError, printable_logger, reading, reason
 from dataset_scripts.core.files.faults import readable
 from dataset_scripts.core.files.listing import Files, Reader, name_of
 from dataset_scripts.core.formats.rows_on_disk import Images
 from dataset_scripts.core.image.decode import encode_image
 from dataset_scripts.core.image.features import List
 
-logger = logging.getLogger(__name__)
+logger = printable_logger(__name__)
 
 
 @dataclass

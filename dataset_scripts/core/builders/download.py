@@ -8,7 +8,6 @@ without a write is found by `dataset-scripts verify`, which reads every byte.
 import contextlib
 import hashlib
 import http.client
-import logging
 import os
 import re
 import time
@@ -22,11 +21,11 @@ from filelock import FileLock
 from tqdm import tqdm
 
 from dataset_scripts.core.builders.source import Source
-from dataset_scripts.core.errors import DataError, is_disk_fault, reading, reason
+from dataset_scripts.core.errors import DataError, is_disk_fault, printable_logger, reading, reason
 
 __all__ = ["Source", "download", "download_all", "downloads_folder"]
 
-logger = logging.getLogger(__name__)
+logger = printable_logger(__name__)
 
 BLOCK = 1 << 20
 TRIES = 3  # of each mirror, for what may pass: a broken line, a busy server

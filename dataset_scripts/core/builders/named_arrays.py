@@ -1,6 +1,5 @@
 """Arrays that files hold by name: which are images, which are labels, of which split."""
 
-import logging
 import re
 from dataclasses import dataclass
 from functools import partial
@@ -8,12 +7,12 @@ from functools import partial
 import numpy as np
 
 from dataset_scripts.core.builders.arrays import ArrayBuilder, ArrayConfig, Part, check_count, keep_only
-from dataset_scripts.core.errors import DataError, reading
+from dataset_scripts.core.errors import DataError, printable_logger, reading
 from dataset_scripts.core.files.listing import Files, stem_of
 from dataset_scripts.core.files.splits import SPLITS, split_in
 from dataset_scripts.core.formats.rows_on_disk import Records
 
-logger = logging.getLogger(__name__)
+logger = printable_logger(__name__)
 
 CHANNELS = (1, 3, 4)
 ROLES = dict.fromkeys(["x", "image", "images", "img", "imgs", "data", "pixels"], "images") | dict.fromkeys(

@@ -1,13 +1,12 @@
 """What happens to a row that cannot be read: an error, or a line in a list."""
 
-import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from dataset_scripts.core.errors import DataError, is_disk_fault, printable, reason
+from dataset_scripts.core.errors import DataError, is_disk_fault, printable, printable_logger, reason
 
-logger = logging.getLogger(__name__)
+logger = printable_logger(__name__)
 
 
 class Faults:

@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import logging
 import os
 from collections import Counter
 from collections.abc import Iterable
@@ -12,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
-from dataset_scripts.core.errors import DataError, reading
+from dataset_scripts.core.errors import DataError, printable_logger, reading
 from dataset_scripts.core.files.archives import ArchiveReader, archive_stem, is_archive, open_archive
 from dataset_scripts.core.files.faults import Faults
 from dataset_scripts.core.files.names import is_hidden, shown
@@ -34,7 +33,7 @@ __all__ = [
     "without_suffix",
 ]
 
-logger = logging.getLogger(__name__)
+logger = printable_logger(__name__)
 
 IMAGE_SUFFIXES = frozenset(
     ".avif .bmp .dib .gif .ico .jfif .jp2 .jpe .jpeg .jpg .pbm .pcx .pgm .png .pnm .ppm .qoi .tga .tif .tiff .webp".split()

@@ -1,15 +1,14 @@
 """Every file below a folder, in sorted order, without leaving it."""
 
-import logging
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.errors import DataError, printable_logger
 from dataset_scripts.core.files.names import is_hidden
 
-logger = logging.getLogger(__name__)
+logger = printable_logger(__name__)
 
 MAX_NESTED = 16  # times that links in linked folders may lead to one folder: a few of them make a tree without end
 

@@ -2,18 +2,17 @@
 
 import ast
 import importlib
-import logging
 import os
 import re
 from typing import Any
 
-from dataset_scripts.core.errors import DataError, reading
+from dataset_scripts.core.errors import DataError, printable_logger, reading
 from dataset_scripts.core.files.listing import Files, folder_of, stem_of
 from dataset_scripts.core.formats.dataset_info import check_for_datasets
 from dataset_scripts.core.formats.front_matter import LARGEST, split_card
 from dataset_scripts.core.load.script import Script, bundled_names, find_script
 
-logger = logging.getLogger(__name__)
+logger = printable_logger(__name__)
 DECLARED = re.compile(r"^(PRECEDENCE|SUFFIXES) = (\d|\(.*\))", re.MULTILINE)
 
 
@@ -62,7 +61,7 @@ def _layout(files: Files) -> Script | None:
             listed = "; ".join(f"load_dataset({name!r}, data_dir=…): {found}" for name, found in evidence.items())
             raise DataError(f"{files.root} can be read in several ways, choose one: {listed}")
         for name, found in evidence.items():
-            logger.info("%s: read as %s (%s)", files.root, name, found)
+            logger.warning("%s: read as %s (%s)", files.root, name, found)
             return find_script(name)
     if faults:
         raise faults[0]

@@ -1,7 +1,6 @@
 """A dataset for people without this package: Parquet files and a card that stock `datasets` loads, from disk or the Hub."""
 
 import json
-import logging
 import os
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -17,14 +16,14 @@ from datasets.table import embed_table_storage
 from tqdm import tqdm
 
 from dataset_scripts.core.card.standalone import card_header, own_card, pictures, write_card
-from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.errors import DataError, printable_logger
 from dataset_scripts.core.files.disk import writing
 from dataset_scripts.core.files.replace import new_file, new_folder, recover
 from dataset_scripts.core.formats.card_rules import SPLIT
 from dataset_scripts.core.image.columns import Origin, check_paths
 from dataset_scripts.core.load.loading import load_dataset
 
-logger = logging.getLogger(__name__)
+logger = printable_logger(__name__)
 
 BATCH = 1024  # rows measured together
 WEB = 1_000_000  # bytes that an image known only by its web address is taken for

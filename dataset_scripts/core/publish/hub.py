@@ -1,6 +1,5 @@
 """Folders on the Hub: uploaded file by file, committed at once."""
 
-import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -8,9 +7,9 @@ import huggingface_hub
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
 from tqdm import tqdm
 
-from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.errors import DataError, printable_logger
 
-logger = logging.getLogger(__name__)
+logger = printable_logger(__name__)
 
 
 def check_can_write(repo_id: str, token: str | None, repo_type: str) -> None:

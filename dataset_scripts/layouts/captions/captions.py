@@ -1,6 +1,5 @@
 """Images with captions in files of their names: cat.png beside cat.txt, cat.caption or cat.json."""
 
-import logging
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -9,14 +8,14 @@ import datasets
 import pyarrow as pa
 
 from dataset_scripts.core.builders.layout import LayoutBuilder, LayoutConfig, Rows
-from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.errors import DataError, printable_logger
 from dataset_scripts.core.files.listing import Files, Reader, folder_of, is_image, stem_of
 from dataset_scripts.core.files.pairs import folder_parser, join, name_splits
 from dataset_scripts.core.formats.fields import HEAD, Fields
 from dataset_scripts.core.formats.json_text import parse_json
 from dataset_scripts.core.image.features import List
 
-logger = logging.getLogger(__name__)
+logger = printable_logger(__name__)
 
 PRECEDENCE = 1
 SUFFIXES = (".txt", ".caption", ".json")

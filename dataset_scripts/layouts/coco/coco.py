@@ -1,7 +1,6 @@
 """COCO: boxes, instance masks, keypoints or captions of images, in json files of images, annotations and categories."""
 
 import json
-import logging
 import posixpath
 import re
 from collections import Counter
@@ -13,7 +12,7 @@ import datasets
 import numpy as np
 
 from dataset_scripts.core.builders.layout import LayoutBuilder, LayoutConfig, Rows
-from dataset_scripts.core.errors import DataError, reading
+from dataset_scripts.core.errors import DataError, printable_logger, reading
 from dataset_scripts.core.files.faults import readable
 from dataset_scripts.core.files.listing import Files
 from dataset_scripts.core.formats.fields import short
@@ -24,7 +23,7 @@ from dataset_scripts.core.image.features import List
 from dataset_scripts.core.image.objects import RLE, encode_segmentation, fit_boxes, is_number, object_features
 from dataset_scripts.layouts.coco.sources import annotation_files, by_split, image_folder
 
-logger = logging.getLogger(__name__)
+logger = printable_logger(__name__)
 
 PRECEDENCE = 2
 SUFFIXES = (".json",)

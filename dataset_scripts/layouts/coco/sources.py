@@ -1,15 +1,14 @@
 """Where a COCO set has its annotations and its images."""
 
-import logging
 import posixpath
 import re
 from collections import Counter
 
-from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.errors import DataError, printable_logger
 from dataset_scripts.core.files.listing import Files, folder_of, folders_of, name_of, stem_of
 from dataset_scripts.core.files.splits import split_in, split_name
 
-logger = logging.getLogger(__name__)
+logger = printable_logger(__name__)
 
 PEEK = 1 << 14  # bytes at either end of a json file that tell what it is
 MANY = 100  # json files in one folder: they describe an image each

@@ -4,7 +4,6 @@ import contextlib
 import csv
 import io
 import itertools
-import logging
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ import pyarrow.compute as pc
 
 from dataset_scripts.core.builders.layout import LayoutBuilder, LayoutConfig, Rows
 from dataset_scripts.core.builders.tables import as_class_label, free_name
-from dataset_scripts.core.errors import DataError, reading
+from dataset_scripts.core.errors import DataError, printable_logger, reading
 from dataset_scripts.core.files.faults import Faults
 from dataset_scripts.core.files.listing import Files, folder_of, is_image, name_of, stem_of
 from dataset_scripts.core.files.splits import SPLITS, split_in
@@ -38,7 +37,7 @@ from dataset_scripts.layouts.csv_list.rows import (
     read_rows,
 )
 
-logger = logging.getLogger(__name__)
+logger = printable_logger(__name__)
 
 PRECEDENCE = 1
 PEEK = 1 << 14  # bytes of a table that tell what it is

@@ -1,7 +1,6 @@
 """IDX files, as MNIST, FashionMNIST, KMNIST, EMNIST and QMNIST come: arrays of images and of labels, gzip or not."""
 
 import gzip
-import logging
 import lzma
 import os
 import re
@@ -21,12 +20,12 @@ from dataset_scripts.core.builders.arrays import (
     unpacked,
 )
 from dataset_scripts.core.builders.named_arrays import image_axes
-from dataset_scripts.core.errors import DataError, reading
+from dataset_scripts.core.errors import DataError, printable_logger, reading
 from dataset_scripts.core.files.listing import Files, Reader, name_of
 from dataset_scripts.core.files.splits import SPLITS, in_order, split_in
 from dataset_scripts.core.formats.rows_on_disk import Images, Records
 
-logger = logging.getLogger(__name__)
+logger = printable_logger(__name__)
 
 PRECEDENCE = 2
 TAIL = re.compile(r"(image|label)s?[-_.]idx\d([-_.](ubyte|byte|short|int|float|double))?(\.gz)?", re.IGNORECASE)

@@ -1,7 +1,6 @@
 """Folders of images: class folders, split folders, metadata tables. The card beside this file gives the rules."""
 
 import itertools
-import logging
 import os
 import re
 from collections.abc import Iterable
@@ -12,11 +11,11 @@ import pyarrow as pa
 
 from dataset_scripts.core.builders.layout import LayoutBuilder, LayoutConfig, Rows
 from dataset_scripts.core.builders.tables import as_class_label, read_metadata
-from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.errors import DataError, printable_logger
 from dataset_scripts.core.files.listing import Files, folder_of, is_image, name_of
 from dataset_scripts.core.files.splits import SPLITS, in_order, split_in, split_name
 
-logger = logging.getLogger(__name__)
+logger = printable_logger(__name__)
 
 METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 PRECEDENCE = 0

@@ -1,6 +1,5 @@
 """Image to image: pairs of equal names in two folders, pairs side by side in one file, and the unpaired sets of CycleGAN."""
 
-import logging
 import re
 from dataclasses import dataclass
 
@@ -8,12 +7,12 @@ import datasets
 import numpy as np
 
 from dataset_scripts.core.builders.layout import LayoutBuilder, LayoutConfig, Rows
-from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.errors import DataError, printable_logger
 from dataset_scripts.core.files.listing import Files, folder_of, stem_of
 from dataset_scripts.core.files.pairs import Key, folder_parser, folders, join, name_splits
 from dataset_scripts.core.image.decode import decode_image, encode_image
 
-logger = logging.getLogger(__name__)
+logger = printable_logger(__name__)
 
 PRECEDENCE = 1
 FOLDERS = (  # names of the folders of inputs, and of those of targets

@@ -1,6 +1,5 @@
 """LMDB environments of encoded images: as of LSUN, of text recognition (image-000000001, label-000000001), of Caffe."""
 
-import logging
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ import numpy as np
 
 from dataset_scripts.core.builders.classes import most_classes, numbered_classes
 from dataset_scripts.core.builders.layout import LayoutBuilder, LayoutConfig, Rows
-from dataset_scripts.core.errors import DataError, reading, reason
+from dataset_scripts.core.errors import DataError, printable_logger, reading, reason
 from dataset_scripts.core.files.faults import readable
 from dataset_scripts.core.files.listing import Files, Reader, folder_of, name_of
 from dataset_scripts.core.files.splits import SPLITS, split_in
@@ -29,7 +28,7 @@ from dataset_scripts.layouts.lmdb.environment import (
     verified,
 )
 
-logger = logging.getLogger(__name__)
+logger = printable_logger(__name__)
 
 PRECEDENCE = 2
 SUFFIXES = (".mdb", ".lmdb")

@@ -1,20 +1,19 @@
 """Semantic segmentation: images, and masks of class ids that have the names of their images."""
 
-import logging
 import re
 from dataclasses import dataclass
 
 import datasets
 
 from dataset_scripts.core.builders.layout import LayoutBuilder, LayoutConfig, Rows
-from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.errors import DataError, printable_logger
 from dataset_scripts.core.files.listing import Files, folder_of, name_of, stem_of
 from dataset_scripts.core.files.pairs import Key, folder_parser, folders, join, name_splits
 from dataset_scripts.core.image.decode import Frame
 from dataset_scripts.core.image.masks import fit_mask
 from dataset_scripts.layouts.mask_pairs.colors import Colors, read_colors
 
-logger = logging.getLogger(__name__)
+logger = printable_logger(__name__)
 
 PRECEDENCE = 1
 IMAGES = "image images img imgs jpegimages input inputs leftimg8bit original originals photo photos rgb".split()

@@ -2,7 +2,6 @@
 
 import contextlib
 import itertools
-import logging
 import re
 from array import array
 from collections import Counter
@@ -15,7 +14,7 @@ import numpy as np
 
 from dataset_scripts.core.builders.classes import named_classes
 from dataset_scripts.core.builders.layout import LayoutBuilder, LayoutConfig, Rows
-from dataset_scripts.core.errors import DataError, reading
+from dataset_scripts.core.errors import DataError, printable_logger, reading
 from dataset_scripts.core.files.listing import Files, Reader, folder_of
 from dataset_scripts.core.files.splits import split_in, split_name
 from dataset_scripts.core.formats.protobuf import MAX_FEATURES, Feature, parse_example
@@ -26,7 +25,7 @@ from dataset_scripts.layouts.tfrecord.boxes import CATEGORIES, CORNERS, LISTS, O
 from dataset_scripts.layouts.tfrecord.columns import Column, label_classes, names_beside, sorted_classes, vote
 from dataset_scripts.layouts.tfrecord.records import Shards, scan, shards_in, starts_like_records
 
-logger = logging.getLogger(__name__)
+logger = printable_logger(__name__)
 
 PRECEDENCE = 2
 HEAD = 256  # records that vote on what the columns are

@@ -1,13 +1,12 @@
 """PASCAL VOC: boxes in an xml file an image, or masks of classes and of instances; lists in ImageSets make the splits."""
 
-import logging
 import re
 from dataclasses import dataclass
 
 import datasets
 
 from dataset_scripts.core.builders.layout import LayoutBuilder, LayoutConfig, Rows
-from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.errors import DataError, printable_logger
 from dataset_scripts.core.files.listing import Files, is_image, name_of, without_suffix
 from dataset_scripts.core.files.splits import SPLITS, split_name
 from dataset_scripts.core.formats.fields import short
@@ -17,7 +16,7 @@ from dataset_scripts.core.image.masks import fit_mask
 from dataset_scripts.core.image.objects import object_features
 from dataset_scripts.layouts.voc.annotation import MARKS, read_objects, survey
 
-logger = logging.getLogger(__name__)
+logger = printable_logger(__name__)
 
 PRECEDENCE = 2
 PEEK = 1 << 14  # bytes of an xml file that tell what it is

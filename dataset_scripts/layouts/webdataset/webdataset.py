@@ -1,6 +1,5 @@
 """WebDataset: tar shards, in which the members of one name but for the suffix are a sample: 07.jpg, 07.cls, 07.json."""
 
-import logging
 import re
 from collections import Counter
 from typing import Any
@@ -13,7 +12,7 @@ import pyarrow.compute as pc
 from dataset_scripts.core.builders.classes import most_classes
 from dataset_scripts.core.builders.layout import LayoutBuilder, Rows
 from dataset_scripts.core.builders.tables import as_class_label
-from dataset_scripts.core.errors import DataError, reading
+from dataset_scripts.core.errors import DataError, printable_logger, reading
 from dataset_scripts.core.files.archives import ArchiveReader
 from dataset_scripts.core.files.listing import Files, folder_of, is_image, name_of
 from dataset_scripts.core.files.splits import split_in
@@ -21,7 +20,7 @@ from dataset_scripts.core.formats.fields import HEAD, Fields
 from dataset_scripts.core.formats.json_text import parse_json
 from dataset_scripts.layouts.yolo.label import are_labels
 
-logger = logging.getLogger(__name__)
+logger = printable_logger(__name__)
 
 PRECEDENCE = 2
 SIDECARS = (".cls", ".json", ".txt")

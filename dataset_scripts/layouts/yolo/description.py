@@ -1,21 +1,20 @@
 """What describes a YOLO set: a yaml as Ultralytics has it, or darknet's .data with lists and names."""
 
 import codecs
-import logging
 import posixpath
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from dataset_scripts.core.errors import DataError, reading
+from dataset_scripts.core.errors import DataError, printable_logger, reading
 from dataset_scripts.core.files.faults import Faults
 from dataset_scripts.core.files.listing import Files, folders_of
 from dataset_scripts.core.formats.fields import short
 from dataset_scripts.core.formats.safe_yaml import load_yaml
 from dataset_scripts.layouts.yolo.label import read_text
 
-logger = logging.getLogger(__name__)
+logger = printable_logger(__name__)
 
 KEYS = {"train": "train", "val": "validation", "valid": "validation", "test": "test"}
 _LONGEST = 4096  # characters of a path

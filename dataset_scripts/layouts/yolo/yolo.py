@@ -1,13 +1,12 @@
 """YOLO: a text file an image, a line an object, in fractions of the image; data.yaml names the splits and the classes."""
 
-import logging
 from dataclasses import dataclass
 
 import datasets
 
 from dataset_scripts.core.builders.classes import most_classes
 from dataset_scripts.core.builders.layout import LayoutBuilder, LayoutConfig, Rows
-from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.errors import DataError, printable_logger
 from dataset_scripts.core.files.listing import Files, folder_of, is_image, without_suffix
 from dataset_scripts.core.files.splits import SPLITS
 from dataset_scripts.core.image.decode import Frame
@@ -16,7 +15,7 @@ from dataset_scripts.core.image.objects import RLE, object_features
 from dataset_scripts.layouts.yolo.description import Description, descriptions
 from dataset_scripts.layouts.yolo.label import are_labels, label_of, largest_class, read_objects, read_text
 
-logger = logging.getLogger(__name__)
+logger = printable_logger(__name__)
 
 PRECEDENCE = 2
 SUFFIXES = (".yaml", ".yml", ".data", ".txt")
