@@ -10,8 +10,9 @@ from torchvision.transforms.v2 import functional as vision
 
 from recipes.core.config import Augment
 from recipes.core.data import auto_augment, mixing
-from recipes.core.data.augment import Prepare, draws_needed, erase
+from recipes.core.data.augment import Prepare, erase
 from recipes.core.data.auto_augment import BINS, NAMES, apply, parameters, strengths
+from recipes.core.data.draws import draws_needed
 from recipes.core.errors import UserError
 from recipes.core.ranks.random_numbers import uniform
 

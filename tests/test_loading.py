@@ -320,6 +320,7 @@ def test_a_name_that_chooses_nothing_is_refused(tmp_path, save_image):
             load_dataset(path, "small")
         assert load_dataset(path, "default", split="train").num_rows
 
+
 QUIET = """
 import logging, sys
 before = logging.root.handlers[:], logging.root.level, sys.path[:], sys.getswitchinterval()

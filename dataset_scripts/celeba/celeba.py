@@ -14,7 +14,7 @@ from dataset_scripts.core.files.listing import Files, folder_of, name_of
 from dataset_scripts.core.image.features import List
 
 IMAGES = "img_align_celeba"
-SPLITS = "list_eval_partition.txt"
+PARTITION = "list_eval_partition.txt"
 ATTRIBUTES = "list_attr_celeba.txt"
 IDENTITIES = "identity_CelebA.txt"
 LANDMARKS = "list_landmarks_align_celeba.txt"
@@ -38,7 +38,7 @@ class Celeba(PublishedSet, LayoutBuilder):
 }"""
     SOURCES = (
         by_hand("img_align_celeba.zip", 1443490838, "00d2c5bc6d35e252742224ab0c1e8fcb"),
-        by_hand(SPLITS, 2836386, "d32c9cbf5e040fd4025c592c306e6668"),
+        by_hand(PARTITION, 2836386, "d32c9cbf5e040fd4025c592c306e6668"),
         by_hand(ATTRIBUTES, 26721026, "75e246fa4810816ffd6ee81facbd244c"),
         by_hand(IDENTITIES, 3424458, "32bd1bd63d3c78cd57e08160ec5ed1e2"),
         by_hand(LANDMARKS, 12156055, "cc24ecafdb5b50baae59b03474781f8c"),
@@ -48,7 +48,7 @@ class Celeba(PublishedSet, LayoutBuilder):
     def index(self, files):
         places = {name_of(path): path for path in files.paths if path.endswith(".txt")}
         folder = next((folder_of(path) for path in files.images if name_of(folder_of(path)) == IMAGES), IMAGES)
-        path = places.get(SPLITS, SPLITS)
+        path = places.get(PARTITION, PARTITION)
         names, parts, _ = read_list(files, path, header=False)
         images = resolve_names(files, path, pa.array(names, pa.string()), "image", folder, self.faults)
         path = places.get(ATTRIBUTES, ATTRIBUTES)

@@ -19,7 +19,7 @@ logger = printable_logger(__name__)
 
 IMAGE = re.compile(r"(?:(?P<wnid>n\d{8})_\d+|ILSVRC2012_(?P<split>val|test)_(?P<number>\d{8}))\.JPEG")
 WNID = re.compile(r"n\d{8}")
-SPLITS = {None: "train", "val": "validation", "test": "test"}
+PARTS = {None: "train", "val": "validation", "test": "test"}
 
 by_hand = Source.at()  # they are given to those who agree to the terms
 
@@ -80,14 +80,14 @@ class Imagenet1k(PublishedSet, LayoutBuilder):
 
     def index(self, files):
         words, truth = read_devkit(files) or read_kaggle(files)
-        found, strange = {split: {} for split in SPLITS.values()}, []
+        found, strange = {split: {} for split in PARTS.values()}, []
         for path in files.images:
             name, folder = name_of(path), name_of(folder_of(path))
             match = IMAGE.fullmatch(name)
             if match is None:
                 strange.append(path)
                 continue
-            split = SPLITS[match["split"]]
+            split = PARTS[match["split"]]
             if name in found[split]:
                 raise DataError(f"{files.root}: {found[split][name][0]} and {path} are the same image: remove one")
             wnid = match["wnid"] or (folder if WNID.fullmatch(folder) else None)
@@ -104,7 +104,7 @@ class Imagenet1k(PublishedSet, LayoutBuilder):
                 strange[0],
             )
         for path in filter(is_archive, files.paths):
-            split = SPLITS.get("test" if "_test" in path else "val" if "_val" in path else None)
+            split = PARTS.get("test" if "_test" in path else "val" if "_val" in path else None)
             if name_of(path).startswith("ILSVRC2012_img_") and not found[split]:
                 raise DataError(
                     f"{files.root}/{path} is not read beside unpacked images: unpack it too, or give it a folder"

@@ -7,19 +7,12 @@ import torch
 import torch.nn.functional as F
 
 from recipes.core.config import Augment
-from recipes.core.data.auto_augment import BINS, DRAWS_PER_OP, AutoAugment
+from recipes.core.data.auto_augment import BINS, AutoAugment
+from recipes.core.data.draws import ERASE, FLIP, SHIFT, auto_columns
 from recipes.core.errors import UserError
 
-AUTO = 7  # the first draw of automatic augmentation; before it: flip, shift x, y, and area, ratio, x, y of a crop
-ERASE_DRAWS = 5  # whether, and area, ratio, x, y
 ERASED_AREA = (0.02, 0.33)  # of the image
 ERASED_RATIO = (0.3, 3.3)  # height to width
-
-
-def draws_needed(augment: Augment) -> int:
-    """How many random numbers a sample needs."""
-    ops = {None: 0, "trivial": 1, "rand": augment.auto_ops}.get(augment.auto, 0)
-    return AUTO + DRAWS_PER_OP * ops + ERASE_DRAWS * (augment.erase > 0)
 
 
 class Prepare:
@@ -51,23 +44,23 @@ class Prepare:
 
         Args:
             batch: `pixels`, uint8 (B, S, S, C); `labels`, int64 (B,); `draws`, float32 (B, D) in [0, 1] with D as
-                `draws_needed` says.
+                `recipes.core.data.draws` says.
         """
         pixels = batch["pixels"].to(self.device, non_blocking=True)
         labels = batch["labels"].to(self.device, non_blocking=True)
         draws = batch["draws"].to(self.device, non_blocking=True)
         if self.augment.pad:
-            pixels = shift(pixels, self.augment.pad, draws[:, 1:3])
+            pixels = shift(pixels, self.augment.pad, draws[:, SHIFT])
         count, size, _, channels = pixels.shape
         # One channel is a view too; permuting it would leave strides that confuse the memory format of gradients.
         x = pixels.view(count, 1, size, size) if channels == 1 else pixels.permute(0, 3, 1, 2)
         if self.augment.flip:
-            x = torch.where((draws[:, 0] < self.augment.flip).view(-1, 1, 1, 1), x.flip(3), x)
+            x = torch.where((draws[:, FLIP] < self.augment.flip).view(-1, 1, 1, 1), x.flip(3), x)
         if self.auto:
-            x = self.auto(x, batch["draws"][:, AUTO : AUTO + DRAWS_PER_OP * self.auto.ops].cpu())
+            x = self.auto(x, batch["draws"][:, auto_columns(self.auto.ops)].cpu())
         x = x.float().div_(255).sub_(self.mean).div_(self.std)
         if self.augment.erase:
-            x = erase(x, self.augment.erase, batch["draws"][:, -ERASE_DRAWS:].cpu())
+            x = erase(x, self.augment.erase, batch["draws"][:, ERASE].cpu())
         return x, labels
 
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import torch
 
 from recipes.core.data import pixel_ops
+from recipes.core.data.draws import PER_OP
 
-DRAWS_PER_OP = 3  # which operation, how strong, to which side
 BINS = 31  # strengths of an operation, from none to the most
 OPS = {
     "Identity": pixel_ops.identity,
@@ -55,7 +55,7 @@ class AutoAugment:
 
         Args:
             images: uint8 (B, C, S, S), grey or RGB.
-            draws: (B, DRAWS_PER_OP * ops) in [0, 1]; on the CPU, so that sorting by operation makes no device wait.
+            draws: (B, PER_OP * ops) in [0, 1]; on the CPU, so that sorting by operation makes no device wait.
         """
         for op, values in self.select(draws, images.shape[-1]):
             images = apply(images, op, values)
@@ -64,7 +64,7 @@ class AutoAugment:
     def select(self, draws: torch.Tensor, size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """What is done to the images, one round after the other: see `apply`."""
         table = parameters(self.kind, size)
-        for which, strength, side in draws.view(len(draws), self.ops, DRAWS_PER_OP).permute(1, 2, 0):
+        for which, strength, side in draws.view(len(draws), self.ops, PER_OP).permute(1, 2, 0):
             op = (which * len(OPS)).long().clamp_(max=len(OPS) - 1)
             level = (strength * BINS).long().clamp_(max=BINS - 1)
             if self.kind == "rand":

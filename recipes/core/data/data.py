@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from dataset_scripts.core.image.decode import Frame
 from recipes.core.config import Augment, Data
-from recipes.core.data.augment import draws_needed
+from recipes.core.data.draws import draws_needed
 from recipes.core.data.fingerprint import Fingerprint, evenly, image_columns, shared_images, verify_data
 from recipes.core.data.images import Images
 from recipes.core.data.splits import Part, Parts, choose_parts, choose_test

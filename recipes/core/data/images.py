@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from dataset_scripts import DataError
 from dataset_scripts.core.image.decode import decode_image
+from recipes.core.data.draws import BASIC, CROP, FLIP
 from recipes.core.ranks.random_numbers import uniform
 
 EVAL_CROP = 0.875  # share of the shorter side that evaluation looks at, when it crops (224 of 256)
@@ -32,9 +33,8 @@ class Images(Dataset):
             otherwise.
         scale: the smallest share of the area that a random part takes; None for evaluation.
         seed: what the random numbers depend on, besides epoch and row.
-        draws: D, how many random numbers each image gets: 0 is for the flip, 1 and 2 for the shift, 3 to 6 for the area,
-            ratio, x and y of a random part, the others are those of `recipes.core.data.augment`.
-        alternate: let number 0 change sides of 1/2 from one epoch to the next, so that a flip of probability 1/2 shows
+        draws: D, how many random numbers each image gets, see `recipes.core.data.draws`.
+        alternate: let that of the flip change sides of 1/2 from one epoch to the next, so that a flip of probability 1/2 shows
             each image both ways in any two epochs (Jordan 2024, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU").
         memory_gb: decode once and keep, where the pixels take no more than this and `crop` is False.
         numbers: what a person knows the rows by, int (N,), as where they are some rows of a split; None for 0 to N - 1.
@@ -57,7 +57,7 @@ class Images(Dataset):
         crop: bool,
         scale: float | None = None,
         seed: int = 0,
-        draws: int = 7,
+        draws: int = BASIC,
         alternate: bool = False,
         memory_gb: float = 0.0,
         progress: bool = False,
@@ -89,7 +89,7 @@ class Images(Dataset):
         for epoch in np.unique(epochs):  # two at most: a batch that crosses from one epoch into the next
             draws[epochs == epoch] = uniform(rows[epochs == epoch], self.draws, self.seed, int(epoch))
         if self.alternate:
-            draws[:, 0] = (uniform(rows, 1, self.seed, 0)[:, 0] + 0.5 * (epochs % 2)) % 1
+            draws[:, FLIP] = (uniform(rows, 1, self.seed, 0)[:, 0] + 0.5 * (epochs % 2)) % 1
         pixels = self.memory[rows] if self.in_memory else self._decode(rows, draws)
         return {
             "indices": torch.from_numpy(indices),
@@ -109,7 +109,7 @@ class Images(Dataset):
             elif self.scale is None or draws is None:
                 box = centre_box(image.width, image.height)
             else:
-                box = random_box(image.width, image.height, self.scale, draws[slot, 3:])
+                box = random_box(image.width, image.height, self.scale, draws[slot, CROP])
             if image.size != (self.size, self.size) or self.crop:
                 image = image.resize((self.size, self.size), PIL.Image.Resampling.BILINEAR, box=box)
             pixels[slot] = np.asarray(image).reshape(self.size, self.size, self.channels)

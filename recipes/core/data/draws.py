@@ -1,0 +1,24 @@
+"""The random numbers of a sample, uniform in [0, 1): which column is for what.
+
+Each purpose has columns of its own, in use or not, so that switching one off changes none of the others.
+"""
+
+from recipes.core.config import Augment
+
+FLIP = 0
+SHIFT = slice(1, 3)  # x, y
+CROP = slice(3, 7)  # area, ratio, x, y
+BASIC = 7  # what every sample has; automatic augmentation and erasing come after it
+PER_OP = 3  # of automatic augmentation: which operation, strength, side
+ERASE = slice(-5, None)  # whether, area, ratio, x, y
+
+
+def auto_columns(ops: int) -> slice:
+    """The columns of so many operations of automatic augmentation."""
+    return slice(BASIC, BASIC + PER_OP * ops)
+
+
+def draws_needed(augment: Augment) -> int:
+    """How many random numbers a sample needs."""
+    ops = {None: 0, "trivial": 1, "rand": augment.auto_ops}.get(augment.auto, 0)
+    return auto_columns(ops).stop - (ERASE.start if augment.erase > 0 else 0)
