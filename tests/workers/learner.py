@@ -51,7 +51,7 @@ for case in cases:
     batches = iter(DataLoader(splits[key].train, sampler=BatchSampler(sampler, learner.micro, False), batch_size=None))
     losses = []
     for step in range(case["steps"]):
-        mine = learner.step(batches, step * config.batch)
+        mine, _ = learner.step(batches, step * config.batch)
         losses.append(torch.stack(gather_tensors(mine), 1).flatten().tolist())  # in the order of the stream
     state, labels = learner.model.state_dict(), torch.from_numpy(splits[key].train.labels)
     order = list(StreamSampler(splits[key].train, 1, 0, config.seed, stop=total))[: config.batch]

@@ -1,7 +1,7 @@
 """The gradient of a batch: fast by DDP, or the same bits on every number of processes."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -13,10 +13,14 @@ from torch.nn.modules.batchnorm import _NormBase
 from recipes.core.config import Ddp
 from recipes.core.errors import UserError
 from recipes.core.ranks.random_numbers import derive
-from recipes.core.ranks.reduce import gather_tensors
+from recipes.core.ranks.reduce import gather_tensors, in_double, reduce_value
 
 Batch = dict[str, torch.Tensor]
-Loss = Callable[[nn.Module, Batch, int], torch.Tensor]  # (model, part of a batch, position) -> losses (B,)
+# What a part of a batch loses: sums, float32 (B,), one for each image, and weights (B,), what each sum is made of, such as its
+# valid pixels; None for 1 each. The loss of the whole batch is the sum of all sums over the sum of all weights: a mean of means
+# would give an image of few pixels the gradient of a full one.
+Losses = tuple[torch.Tensor, torch.Tensor | None]
+Loss = Callable[[nn.Module, Batch, int], Losses]  # of (model, part of a batch, position)
 
 
 def ddp_options(ddp: Ddp) -> dict[str, Any]:
@@ -41,22 +45,28 @@ def ddp_options(ddp: Ddp) -> dict[str, Any]:
 
 
 class DataParallel:
-    """Each rank takes its share of the batch in `accumulate` parts; DDP averages the gradients."""
+    """Each rank takes its share of the batch in `accumulate` parts; DDP averages the gradients.
+
+    Weights are known in the end only, when all parts have been augmented: the gradient of the sums is divided then.
+    """
 
     def __init__(self, accelerator: Accelerator, model: nn.Module, loss: Loss, accumulate: int, seed: int):
         self.accelerator, self.model, self.loss, self.accumulate, self.seed = accelerator, model, loss, accumulate, seed
 
     def __call__(self, batches: Iterator[Batch], position: int) -> torch.Tensor:
-        """Leaves the gradient of the batch that begins at `position`; returns the losses of this rank's images."""
+        """Leaves the gradient of the batch that begins at `position`; returns sums and weights of this rank's images, (2, B)."""
         torch.manual_seed(derive(self.seed, position, self.accelerator.process_index))  # for dropout
         losses = []
         for part in range(self.accumulate):
             last = part == self.accumulate - 1
             with contextlib.nullcontext() if last else self.accelerator.no_sync(self.model):
-                each = self.loss(self.model, next(batches), position)
-                self.accelerator.backward(each.mean() / self.accumulate)
-                losses.append(each.detach())
-        return torch.cat(losses)
+                sums, weights = self.loss(self.model, next(batches), position)
+                self.accelerator.backward(sums.mean() / self.accumulate if weights is None else sums.sum())
+                losses.append(pair(sums, weights))
+        of_rank = torch.cat(losses, 1)
+        if weights is not None:
+            divide_by_weight(self.model.parameters(), of_rank, self.accelerator.num_processes)
+        return of_rank
 
 
 class Ordered:
@@ -92,17 +102,18 @@ class Ordered:
         self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
 
     def __call__(self, batches: Iterator[Batch], position: int) -> torch.Tensor:
-        """Leaves the gradient of the batch that begins at `position`; returns the losses of this rank's images."""
+        """Leaves the gradient of the batch that begins at `position`; returns sums and weights of this rank's images, (2, B)."""
         batch, gradients, losses = next(batches), [], []
         for shard in range(self.mine):
             torch.manual_seed(derive(self.seed, position, self.accelerator.process_index + self.world * shard))
             part = {name: tensor[shard :: self.mine] for name, tensor in batch.items()}
             with self.accelerator.autocast():
-                each = self.loss(self.model, part, position)
-            found = torch.autograd.grad(each.mean() / self.shards, self.parameters, allow_unused=True)
+                sums, weights = self.loss(self.model, part, position)
+            loss = sums.mean() / self.shards if weights is None else sums.sum()
+            found = torch.autograd.grad(loss, self.parameters, allow_unused=True)
             filled = [torch.zeros_like(p) if g is None else g for p, g in zip(self.parameters, found)]
             gradients.append(torch.cat([gradient.flatten() for gradient in filled]))
-            losses.append(each.detach())
+            losses.append(pair(sums, weights))
         total = None
         by_rank = gather_tensors(torch.stack(gradients))
         for shard in range(self.shards):
@@ -111,4 +122,24 @@ class Ordered:
         parts = total.split([parameter.numel() for parameter in self.parameters])
         for parameter, part in zip(self.parameters, parts):
             parameter.grad = part.view_as(parameter)
-        return torch.cat(losses)
+        of_rank = torch.cat(losses, 1)
+        if weights is not None:
+            divide_by_weight(self.parameters, of_rank)
+        return of_rank
+
+
+def pair(sums: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
+    """Sums and weights as float32 (2, B), outside of the graph."""
+    return torch.stack([sums.detach(), torch.ones_like(sums) if weights is None else weights.to(sums.dtype)])
+
+
+def divide_by_weight(parameters: Iterable[nn.Parameter], losses: torch.Tensor, world: int = 1) -> None:
+    """Divides the gradient of the sums of a batch, already averaged over `world` ranks, by the weight of the whole batch.
+
+    Weights are counts, whose sum in double precision has the same bits in any order. A batch without any weight has no
+    gradient to divide.
+    """
+    total = float(reduce_value(in_double(losses[1]).sum(), average=False))
+    for parameter in parameters:
+        if parameter.grad is not None and total:
+            parameter.grad.mul_(world / total)

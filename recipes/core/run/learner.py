@@ -21,7 +21,7 @@ from recipes.core.models.optimizers import build_optimizer
 from recipes.core.models.schedule import ema_decay, learning_rate, update_ema
 from recipes.core.ranks.initialization import initialize, verify_equal
 from recipes.core.ranks.reduce import average_buffers, ordered_mean
-from recipes.core.run.gradient import Batch, DataParallel, Ordered
+from recipes.core.run.gradient import Batch, DataParallel, Losses, Ordered
 
 
 class Learner(ABC):
@@ -99,8 +99,8 @@ class Learner(ABC):
         """The network, on the CPU."""
 
     @abstractmethod
-    def loss(self, model: nn.Module, batch: Batch, position: int) -> torch.Tensor:
-        """The loss of each image, float32 (B,), of a part of the batch that begins at `position`."""
+    def loss(self, model: nn.Module, batch: Batch, position: int) -> Losses:
+        """Sums and weights of the images of a part of the batch that begins at `position`, see `Losses`."""
 
     @abstractmethod
     def description(self) -> str:
@@ -112,7 +112,7 @@ class Learner(ABC):
         return self.model if self.average is None else self.average
 
     def step(self, batches: Iterator[Batch], seen: int) -> torch.Tensor:
-        """One update, from the batch after `seen` samples; returns the losses of this rank's images."""
+        """One update, from the batch after `seen` samples; returns sums and weights of this rank's images, float32 (2, B)."""
         optim, batch = self.config.optim, self.config.batch
         factor = learning_rate(seen + batch / 2, self.total, optim.schedule, optim.warmup)
         for group in self.optimizer.param_groups:

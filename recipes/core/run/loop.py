@@ -108,8 +108,8 @@ def train(
     batches, table = Timed(loader), Table(kind)
     log_every, save_every = max(1, steps // 200) * batch, config.save_every or size
     evaluate_every = max(1, round(config.evaluate_every * size))
-    losses: list[torch.Tensor] = []  # of this process, since the last line of the log
-    sums = torch.tensor(progress["sums"], dtype=torch.float64)  # loss and images of all, since the last test
+    losses: list[torch.Tensor] = []  # sums and weights of this process, since the last line of the log
+    sums = torch.tensor(progress["sums"], dtype=torch.float64)  # sums and weights of all, since the last test
     training, began = progress["training"], time.perf_counter() - progress["elapsed"]
     best: dict[str, Any] = progress[
         "best"
@@ -138,9 +138,8 @@ def train(
             tests, saves = tests or seen == total, (saves or stop) and seen < total
             if not (logs or tests or saves):
                 continue
-            mine = in_double(torch.cat(losses))
+            recent = reduce_value(in_double(torch.cat(losses, 1)).sum(1), average=False).cpu()
             losses.clear()
-            recent = reduce_value(torch.stack([mine.sum(), mine.new_tensor(len(mine))]), average=False).cpu()
             sums += recent
             training += time.perf_counter() - mark
             if not torch.isfinite(recent).all():

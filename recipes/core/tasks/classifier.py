@@ -15,7 +15,7 @@ from recipes.core.errors import UserError
 from recipes.core.models.models import build_model, check_input
 from recipes.core.models.pretrained import origin
 from recipes.core.models.saved import describe_classifier
-from recipes.core.run.gradient import Batch
+from recipes.core.run.gradient import Batch, Losses
 from recipes.core.run.learner import Learner
 
 WHITENED = 5000  # training images that whiten the first layer of a network that has one
@@ -60,15 +60,14 @@ class Classifier(Learner):
         check_input(model, config.name, data.channels, data.size)
         return model
 
-    def loss(self, model: nn.Module, batch: Batch, position: int) -> torch.Tensor:
+    def loss(self, model: nn.Module, batch: Batch, position: int) -> Losses:
         config, classes = self.config, len(self.splits.classes)
         x, targets = self.prepare(batch)
         if self.mixes:
             x, targets = mix(x, targets, classes, config.augment, config.seed, position, self.partner)
         logits = model(x.contiguous(memory_format=self.layout)).float()
-        return F.cross_entropy(
-            logits, targets, self.weights, reduction="none", label_smoothing=config.optim.label_smoothing
-        )
+        smoothing = config.optim.label_smoothing
+        return F.cross_entropy(logits, targets, self.weights, reduction="none", label_smoothing=smoothing), None
 
     def description(self) -> str:
         return describe_classifier(self.config.model, self.splits)

@@ -14,7 +14,7 @@ from recipes.core.models.flow import flow_losses, hide_labels
 from recipes.core.models.saved import describe_generator
 from recipes.core.models.unet import UNet
 from recipes.core.ranks.reduce import in_double, reduce_value, sum_once
-from recipes.core.run.gradient import Batch
+from recipes.core.run.gradient import Batch, Losses
 from recipes.core.run.learner import Learner
 from recipes.core.tasks.evaluation import deal
 
@@ -54,11 +54,11 @@ class FlowLearner(Learner):
             )
         return UNet(model, data.channels, len(self.splits.classes))
 
-    def loss(self, model: nn.Module, batch: Batch, position: int) -> torch.Tensor:
+    def loss(self, model: nn.Module, batch: Batch, position: int) -> Losses:
         x, labels = self.prepare(batch)
         indices, seed = batch["indices"].numpy(), self.config.seed
         labels = hide_labels(labels, indices, self.config.flow.label_dropout, len(self.splits.classes), seed, TRAINING)
-        return flow_losses(model, x.contiguous(memory_format=self.layout), labels, indices, seed, TRAINING)
+        return flow_losses(model, x.contiguous(memory_format=self.layout), labels, indices, seed, TRAINING), None
 
     def description(self) -> str:
         return describe_generator(self.config, self.splits)
