@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import runpy
 import typing
 
 import pytest
@@ -188,11 +187,6 @@ def test_help_has_every_option_with_its_meaning(schema):
     lines = describe(schema).splitlines()
     for (name, rule, _), line in zip(fields_of(schema()), lines, strict=True):
         assert line.strip().startswith(f"{name}=") and rule.meaning in line and str(rule) in line
-
-
-def test_the_page_of_options_is_that_of_today(root):
-    page = runpy.run_path(str(root / "docs/options.py"))["text"]()
-    assert (root / "docs/options.md").read_text(encoding="utf-8") == page, "run python docs/options.py"
 
 
 def test_files_that_cannot_be(tmp_path):

@@ -58,26 +58,16 @@ def test_launch_configurations_are_known_to_accelerate(root):
     assert paths
     for path in paths:
         config = load_config_from_file(str(path))
-        assert config.num_processes >= 1 and path.name in (root / "README.md").read_text()
+        assert config.num_processes >= 1 and path.name in (root / "docs/training.md").read_text()
 
 
-@pytest.mark.parametrize("target", ["train", "test"])
-def test_ci_runs_the_two_commands_of_the_readme(root, target):
+@pytest.mark.parametrize("target", ["train", "test", "lint"])
+def test_ci_runs_the_commands_of_the_readme(root, target):
     assert f"make {target}\n" in (root / ".ci/run").read_text()
     assert re.search(rf"^make {target} +#", (root / "README.md").read_text(), re.MULTILINE)
 
 
-def test_every_script_has_a_card_and_is_listed(root):
-    readme = (root / "README.md").read_text()
-    scripts = [path for path in (root / "dataset_scripts").glob("*/*.py") if path.stem == path.parent.name]
-    assert len(scripts) >= 2
-    assert {path.parent.name for path in (root / "dataset_scripts").glob("*/README.md")} == {
-        path.stem for path in scripts
-    }
-    for path in scripts:
-        assert f"[`{path.stem}`](dataset_scripts/{path.stem}/README.md)" in readme
-
-
-def test_links_of_the_readme_lead_somewhere(root):
-    for target in re.findall(r"\]\((?!http)([^)#]+)\)", (root / "README.md").read_text()):
-        assert (root / target).exists(), target
+def test_every_script_has_a_card(root):
+    scripts = [path for path in (root / "dataset_scripts").rglob("*.py") if path.stem == path.parent.name]
+    cards = {path.parent for path in (root / "dataset_scripts").rglob("README.md")}
+    assert len(scripts) > 50 and cards == {path.parent for path in scripts}

@@ -1,0 +1,64 @@
+"""Writes catalogue.md beside this file, the table of all layouts and sets: `python docs/catalogue.py`."""
+
+import ast
+from pathlib import Path
+
+import huggingface_hub
+
+from dataset_scripts.core.load.detect import declared
+from dataset_scripts.core.load.script import Script, bundled
+
+ROOT = Path(__file__).resolve().parent.parent
+HEAD = """\
+# Catalogue
+
+What comes with the package, made from the scripts and their cards by `python docs/catalogue.py`.
+
+## Layouts
+
+What stock `datasets` reads as text, as classes or not at all. `load_dataset("path/to/data")` finds the layout;
+`load_dataset("coco", data_dir="path/to/data")` names it.
+
+| name | reads |
+|---|---|
+"""
+SETS = """
+## Named sets
+
+Known by name, such as `load_dataset("mnist")`: their files are downloaded, resumed, verified and cached, or read from
+`data_dir=`, packed or not.
+
+| name | content | rows | licence |
+|---|---|---|---|
+"""
+END = """
+No download from the true servers has been made by the tests: they read files in the published form, and download from
+a server of their own. `fashion_mnist` was read from Debian's copy of the true files: every pixel, label and count
+holds, and with the headers put back that Debian stripped, all four sha256 are the published ones
+(`tests/test_true_bytes.py` says how).
+"""
+
+
+def line(name: str, path: Path, *cells: str) -> str:
+    said = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))).partition("\n")[0]
+    link = f"[`{name}`](../{path.parent.relative_to(ROOT).as_posix()}/README.md)"
+    return "| " + " | ".join([link, said, *cells]) + " |\n"
+
+
+def text() -> str:
+    layouts, sets = [], []
+    for name, path in bundled().items():
+        if "PRECEDENCE" in declared(Script(path)):
+            layouts.append(line(name, path))
+            continue
+        card = huggingface_hub.DatasetCard.load(path.with_name("README.md")).data
+        info = card.dataset_info[0] if isinstance(card.dataset_info, list) else card.dataset_info
+        rows = ", ".join(f"{split['name']} {split['num_examples']:,}" for split in info.get("splits", []))
+        licence = card.license[0] if isinstance(card.license, list) else card.license
+        licence = getattr(card, "license_name", None) or licence
+        sets.append(line(name, path, rows, licence))
+    return HEAD + "".join(layouts) + SETS + "".join(sets) + END
+
+
+if __name__ == "__main__":
+    Path(__file__).with_name("catalogue.md").write_text(text(), encoding="utf-8")
