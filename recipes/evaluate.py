@@ -41,7 +41,17 @@ from recipes.core.data.splits import HELD_OUT, Part
 from recipes.core.errors import UserError
 from recipes.core.models.models import check_input
 from recipes.core.models.saved import load_model, run_of
-from recipes.core.options import build, check, describe, merge, opt, option_of, read_options, split_words
+from recipes.core.options import (
+    asks_for_help,
+    build,
+    check,
+    help_text,
+    merge,
+    opt,
+    option_of,
+    read_options,
+    split_words,
+)
 from recipes.core.ranks.runtime import finish, one_line_errors, quiet_other_ranks, start
 from recipes.core.tasks.evaluation import Evaluation, evaluate
 from recipes.core.tasks.report import as_json, draw, plot_confusion
@@ -207,8 +217,8 @@ def read(argv: list[str]) -> tuple[Evaluate, Path, dict[str, Any]]:
 
 
 def main() -> None:
-    if {"-h", "--help"} & set(sys.argv[1:]):
-        print(f"{__doc__}\nOptions, their defaults, meanings and ranges:\n\n{describe(Evaluate)}")
+    if asks_for_help(sys.argv):
+        print(help_text(__doc__, Evaluate))
         return
     with one_line_errors("evaluate.py"):
         config, path, trained = read(sys.argv[1:])

@@ -26,20 +26,17 @@ import numpy as np
 from dataset_scripts.core.errors import printable
 from dataset_scripts.core.files.disk import writing
 from dataset_scripts.core.files.replace import write_file
-from recipes.core.config import Augment, Generate, read_config
+from recipes.core.config import Generate
 from recipes.core.data.augment import Prepare
-from recipes.core.data.data import find_data, load_splits
 from recipes.core.data.images import Images
 from recipes.core.errors import UserError
 from recipes.core.models.generator import Generator
 from recipes.core.models.saved import load_generator
-from recipes.core.options import describe, merge, opt, split_words
+from recipes.core.options import asks_for_help, describe, help_text, merge, opt, split_words
 from recipes.core.ranks.runtime import finish, one_line_errors, quiet_other_ranks, start
-from recipes.core.run.loop import start_training, train
+from recipes.core.run.task import Task, run_task
 from recipes.core.tasks import flow_report
-from recipes.core.tasks.effects import check_effects
 from recipes.core.tasks.flow_learner import FlowLearner, FlowResult, evaluate_flow
-from recipes.core.tasks.general import general_recipe
 from recipes.core.tasks.sampling import draw_picture, write_samples
 
 PICTURES = "pictures"  # the folder of a run in which one can see it learn
@@ -105,30 +102,30 @@ def sample(path: str, config: Sample) -> None:
     finish(accelerator)
 
 
+TASK = Task(
+    "generate.py",
+    Generate,
+    "digits_flow",
+    FlowLearner,
+    test,
+    write,
+    suffix="_flow",
+    is_labelled=False,
+    is_measured=False,
+)
+
+
 def main() -> None:
     words, options = split_words(sys.argv[1:])
-    if {"-h", "--help"} & set(sys.argv[1:]):
-        print(f"{__doc__}\nOptions, their defaults, meanings and ranges:\n\n{describe(Generate)}")
-        print(f"Options of sample:\n\n{describe(Sample)}")
-        return
-    with one_line_errors("generate.py"):
-        if words[:1] == ["sample"]:
+    if asks_for_help(sys.argv):
+        print(f"{help_text(__doc__, Generate)}\nOptions of sample:\n\n{describe(Sample)}")
+    elif words[:1] == ["sample"]:
+        with one_line_errors("generate.py"):
             if len(words) != 2:
                 raise UserError("generate.py sample takes one run folder or checkpoint, and options as key=value")
             sample(words[1], merge(Sample, {}, options))
-            return
-        asked = read_config(Generate, sys.argv[1:], default="digits_flow", suffix="_flow")
-        config = asked.config
-        accelerator = start_training(config)
-        parts = find_data(config.data, labelled=False, steered=config.is_steered)
-        if asked.is_general:
-            config = general_recipe(config, asked.words, parts, accelerator.num_processes)
-        check_effects(config, parts, asked)
-        splits = load_splits(parts, Augment(**vars(config.augment)), config.seed, measure=False)
-        finished = train(accelerator, config, asked.name, splits, FlowLearner, test, write)
-        finish(accelerator)
-    if not finished:
-        signals.leave(signals.INTERRUPTED)  # at once: a launcher may have seconds left
+    else:
+        run_task(TASK, sys.argv[1:])
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from recipes.core.errors import UserError
 from recipes.core.models.hub import push_model
-from recipes.core.options import describe, merge, opt, split_words
+from recipes.core.options import asks_for_help, help_text, merge, opt, split_words
 from recipes.core.ranks.runtime import one_line_errors
 
 
@@ -22,8 +22,8 @@ class Push:
 
 
 def main() -> None:
-    if {"-h", "--help"} & set(sys.argv[1:]):
-        print(f"{__doc__}\nOptions, their defaults and meanings:\n\n{describe(Push)}")
+    if asks_for_help(sys.argv):
+        print(help_text(__doc__, Push))
         return
     with one_line_errors("push.py"):
         words, given = split_words(sys.argv[1:])

@@ -20,19 +20,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from recipes.core.config import Train, read_config
+from recipes.core.config import Train
 from recipes.core.data.augment import Prepare
-from recipes.core.data.data import find_data, load_splits
 from recipes.core.data.images import Images
 from recipes.core.models.pretrained import start_from_weights
-from recipes.core.options import describe
-from recipes.core.ranks.runtime import finish, one_line_errors
-from recipes.core.run.loop import start_training, train
+from recipes.core.options import asks_for_help, help_text
+from recipes.core.run.task import Task, run_task
 from recipes.core.tasks import report
 from recipes.core.tasks.classifier import Classifier
-from recipes.core.tasks.effects import check_effects
 from recipes.core.tasks.evaluation import Evaluation, evaluate
-from recipes.core.tasks.general import general_recipe
 
 
 def test(learner: Classifier, images: Images, folder: Path, seen: int) -> Evaluation:
@@ -60,25 +56,14 @@ def write(
     return f"{result.accuracy:.2%} of {result.count:,} test images right: see {folder}/curves.png"
 
 
+TASK = Task("train.py", Train, "digits", Classifier, test, write, follow_weights=start_from_weights)
+
+
 def main() -> None:
-    if {"-h", "--help"} & set(sys.argv[1:]):
-        print(f"{__doc__}\nOptions, their defaults, meanings and ranges:\n\n{describe(Train)}")
-        return
-    with one_line_errors("train.py"):
-        asked = read_config(Train, sys.argv[1:], default="digits")
-        config = asked.config
-        accelerator = start_training(config)
-        parts = find_data(config.data, steered=config.is_steered)
-        if asked.is_general:
-            config = general_recipe(config, asked.words, parts, accelerator.num_processes)
-        config = start_from_weights(config)
-        parts.follow(config.data)
-        check_effects(config, parts, asked)
-        splits = load_splits(parts, config.augment, config.seed)
-        finished = train(accelerator, config, asked.name, splits, Classifier, test, write)
-        finish(accelerator)
-    if not finished:
-        signals.leave(signals.INTERRUPTED)  # at once: a launcher may have seconds left
+    if asks_for_help(sys.argv):
+        print(help_text(__doc__, Train))
+    else:
+        run_task(TASK, sys.argv[1:])
 
 
 if __name__ == "__main__":

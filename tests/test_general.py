@@ -12,8 +12,8 @@ import yaml
 from recipes.core.config import CONFIGS, Generate, Train, name_of, read_config
 from recipes.core.data.data import find_data
 from recipes.core.errors import UserError
-from recipes.core.tasks.effects import check_effects
-from recipes.core.tasks.general import general_recipe
+from recipes.core.run.effects import check_effects
+from recipes.core.run.general import general_recipe
 
 
 @pytest.fixture

@@ -288,3 +288,12 @@ def describe(schema: type) -> str:
         about = "; ".join(filter(None, [rule.meaning, str(rule)]))
         lines.append(f"  {f'{name}={default}':32} {about}")
     return "\n".join(lines)
+
+
+def asks_for_help(words: list[str]) -> bool:
+    return bool({"-h", "--help"} & set(words))
+
+
+def help_text(docstring: str | None, schema: type) -> str:
+    """What a recipe does, and its options."""
+    return f"{docstring}\nOptions, their defaults, meanings and ranges:\n\n{describe(schema)}"

@@ -1,0 +1,60 @@
+"""A task, and the way from its command line to a finished run, which is the same for all of them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from recipes.core.config import Augment, Training, read_config
+from recipes.core.data.data import find_data, load_splits
+from recipes.core.ranks import signals
+from recipes.core.ranks.runtime import finish, one_line_errors
+from recipes.core.run.effects import check_effects
+from recipes.core.run.general import general_recipe
+from recipes.core.run.learner import Learner
+from recipes.core.run.loop import Test, Write, start_training, train
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is learned, and how it is tested.
+
+    Attributes:
+        program: the name of its recipe, for errors.
+        schema: its options.
+        default: the CONFIG that is taken if neither one nor data are named.
+        learner, test, write: see `train`.
+        suffix: of the CONFIG that belongs to data of a name.
+        is_labelled: every image needs a label.
+        is_measured: mean and standard deviation of the input are those of the training images, unless they are given.
+        follow_weights: fills in what published weights ask for, such as the size of the input.
+    """
+
+    program: str
+    schema: type[Training]
+    default: str
+    learner: type[Learner]
+    test: Test
+    write: Write
+    suffix: str = ""
+    is_labelled: bool = True
+    is_measured: bool = True
+    follow_weights: Callable[[Any], Any] = lambda config: config
+
+
+def run_task(task: Task, words: list[str]) -> None:
+    """Trains as a command line says, and ends this process if it was asked to stop."""
+    with one_line_errors(task.program):
+        asked = read_config(task.schema, words, default=task.default, suffix=task.suffix)
+        config = asked.config
+        accelerator = start_training(config)
+        parts = find_data(config.data, labelled=task.is_labelled, steered=config.is_steered)
+        if asked.is_general:
+            config = general_recipe(config, asked.words, parts, accelerator.num_processes)
+        config = task.follow_weights(config)
+        parts.follow(config.data)
+        check_effects(config, parts, asked)
+        splits = load_splits(parts, Augment(**vars(config.augment)), config.seed, measure=task.is_measured)
+        finished = train(accelerator, config, asked.name, splits, task.learner, task.test, task.write)
+        finish(accelerator)
+    if not finished:
+        signals.leave(signals.INTERRUPTED)  # at once: a launcher may have seconds left
