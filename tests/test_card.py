@@ -29,6 +29,7 @@ task_categories:
 - image-classification
 """
 BODY = "\n# Toys\n\nPhotos of toys.\n"
+PART = "<!-- package -->\nFor users of this package.\n<!-- /package -->\n"
 INFO = """\
 size_categories:
 - n<1K
@@ -77,6 +78,8 @@ def test_a_good_card_has_no_faults():
     assert check_card(card()) == []
     assert check_card(card().replace("\n", "\r\n")) == []
     assert check_card(card(HEADER + INFO)) == []
+    assert check_card(card(body=BODY + PART + "\nText.\n" + PART)) == []
+    assert check_card(card(body=BODY + "```html\n<!-- package -->\n```\n")) == []
     whole = """\
     language: [en, deu, code]
     language_bcp47: [en-US]
@@ -127,12 +130,22 @@ def test_a_path_is_read(tmp_path):
         (card(body=BODY + r"dir C:\toys" + "\n"), r"line 11: C:\toys is a path of one machine"),
         (card(HEADER + "tags: [file:///toys]\n"), "line 6: file:///toys] is a path of one machine"),
         (card(body=BODY + "<!-- columns -->\n"), "line 7: <!-- columns --> needs its <!-- /columns -->"),
+        (card(body=BODY + "<!-- package -->\n"), "line 11: <!-- package --> has no partner: parts begin with"),
+        (card(body=BODY + "<!-- /package -->\n"), "line 11: <!-- /package --> has no partner"),
+        (card(body=BODY + PART + "\n  <!-- package --> \n" + PART), "line 15: <!-- package --> has no partner"),
+        (card(body=BODY + "```\n<!-- package -->\n```\n<!-- /package -->\n"), "line 14: <!-- /package --> has no"),
         (card(body=BODY + 2 * "<!-- splits -->\n<!-- /splits -->\n"), "line 7: <!-- splits --> needs its"),
     ],
 )
 def test_a_card_that_is_broken_as_a_whole(text, fault):
     faults = check_card(text)
     assert len(faults) == 1 and faults[0].startswith(fault) and "\n" not in faults[0]
+
+
+def test_parts_within_each_other_are_two_faults():
+    begins, ends = check_card(card(body=BODY + "<!-- package -->\n" + PART + "<!-- /package -->\n"))
+    assert begins.startswith("line 11: <!-- package --> has no partner")
+    assert ends.startswith("line 15: <!-- /package --> has no partner")
 
 
 def test_addresses_and_relative_paths_are_no_machine_paths():
@@ -477,7 +490,8 @@ def test_the_first_card_of_a_script(tmp_path):
     assert infos["default"].features == TOYS
     assert {split: info.num_examples for split, info in infos["default"].splits.items()} == {"train": 3, "test": 2}
     assert parsed.text.splitlines()[1:4] == ["# Toys", "", "Toys on a shelf."]
-    assert 'ds = load_dataset("path/to/toys/toys.py")' in text
+    use = 'from dataset_scripts import load_dataset\n\nds = load_dataset("path/to/toys/toys.py")'
+    assert f"\n\n<!-- package -->\n\n```python\n{use}\n```\n\n<!-- /package -->\n\n" in text
     assert "| `label` | one of 2 classes | bear, car\\|bus |" in text
     assert (
         "\n<!-- splits -->\n\n| split | rows |\n|---|---:|\n| train | 3 |\n| test | 2 |\n\n<!-- /splits -->\n" in text

@@ -23,11 +23,17 @@ import pytest
 import torch
 
 from dataset_scripts import DataError, load_dataset
-from dataset_scripts.core.card.standalone import PACKAGE_WORDS, for_everyone
+from dataset_scripts.core.card.standalone import for_everyone
 from dataset_scripts.core.load.script import PACKAGE
 from dataset_scripts.core.publish.export import export
 from dataset_scripts.core.publish.push import push
 
+# What a reader without this package can make nothing of.
+PACKAGE_WORDS = re.compile(
+    r"dataset[_-]scripts|load_dataset\(|data_dir|(with|of) (the|this) package|trust_script|on_error|streaming=|transpose="
+    r"|image_folder|keep them in (a folder|folders) of their own|mirrors? (is|are) tried|the cache|pickles are read"
+    r"|read in place|it need not be unpacked|<!-- /?package"
+)
 # Put before a program: there, this package cannot be imported.
 BLOCKED = """
 import sys
@@ -325,10 +331,13 @@ def test_the_card_of_a_script_of_ones_own(tmp_path):
         :
     ] == [0, 1, 2, 3]
     (tmp_path / "dots/README.md").write_text(
-        "---\nlicense: cc0-1.0\n---\n# Points\n\nFor `dataset-scripts`. Else [dots](x.md).\n"
+        "---\nlicense: cc0-1.0\n---\n# Points\n\n<!-- package -->\nFor ours.\n<!-- /package -->\n\nElse [dots](x.md).\n"
     )
     text = (export(tmp_path / "dots", tmp_path / "out", overwrite=True) / "README.md").read_text()
-    assert "license: cc0-1.0" in text and "# Points\n\nElse dots.\n" in text
+    assert "license: cc0-1.0" in text and "---\n\n# Points\n\nElse dots.\n\n## Loading\n" in text
+    (tmp_path / "dots/README.md").write_text("<!-- package -->\nFor ours.\n<!-- /package -->\n")
+    text = (export(tmp_path / "dots", tmp_path / "out", overwrite=True) / "README.md").read_text()
+    assert "# out\n\n4 rows.\n" in text and "For ours" not in text
 
 
 def test_pictures_of_the_card_go_along(photos, tmp_path, save_image):
@@ -367,7 +376,7 @@ SETS = [
 
 @pytest.mark.parametrize("path", SETS, ids=lambda path: path.parent.name)
 def test_cards_of_sets_make_sense_to_everyone(path):
-    text = for_everyone(path.read_text().split("---\n", 2)[2])
+    text = for_everyone(path.read_text().split("---\n", 2)[2]).strip("\n")
     assert not PACKAGE_WORDS.search(text) and text.startswith("# ") and len(text) > 200
     assert not re.search(
         r"^(#+ .*|\*\*[^*]+\*\*)\n\n(#|\*\*|\Z)|:\n\n(?![-*|`])|\]\((?!http|#|preview\.png\))", text, re.MULTILINE
@@ -375,17 +384,71 @@ def test_cards_of_sets_make_sense_to_everyone(path):
     assert text.count("```") % 2 == 0 and ("```bibtex" in text) == ("```bibtex" in path.read_text())
 
 
-def test_text_about_the_package_is_left_out():
+FOR_OURS = "<!-- package -->\n{}\n<!-- /package -->\n"
+
+
+def test_parts_for_users_of_this_package_are_left_out():
+    code = "\n```python\nfrom dataset_scripts import load_dataset\n\n\nds = 1\n```\n"
     text = (
-        "# Cats\n\nPhotos of cats. It comes with this package, so try:\n\n```python\nfrom dataset_scripts import load_dataset\n"
-        "\n\nds = 1\n```\n\nEach has a tail. See [the list](list.md) and [home](https://cats.example).\n\n## Training\n\nThus:\n\n"
-        "```sh\ndataset-scripts verify cats\n```\n\n## Files\n\n- one\n- `data_dir` says where\n  they lie\n- two\n\n"
-        "```bibtex\n@misc{cats}\n\n```\n\n**To know**\n\n- it comes with the package\n\n## Last\n"
+        f"\n# Cats\n\nPhotos of cats.\n\n{FOR_OURS.format(code)}\n"
+        "Each has a tail. See [the\nlist](list.md) and [home](https://cats.example).\n\n"
+        f"## Training\n\n### Here\n\n{FOR_OURS.format('Thus.')}\n{FOR_OURS.format('Or thus.')}\n\n"
+        f"## Files\n\n- one\n  <!-- package -->\n- where\n  they lie\n  <!-- /package -->\n- two\n\n\n\n"
+        f"## Last\n{FOR_OURS.format('')}\n\n"
     )
     assert for_everyone(text) == (
-        "# Cats\n\nPhotos of cats.\n\nEach has a tail. See the list and [home](https://cats.example).\n\n"
-        "## Files\n\n- one\n- two\n\n```bibtex\n@misc{cats}\n\n```"
+        "\n# Cats\n\nPhotos of cats.\n\nEach has a tail. See the\nlist and [home](https://cats.example).\n\n"
+        "## Files\n\n- one\n- two\n\n\n"
     )
+
+
+def test_only_headings_that_a_part_leaves_bare_go_with_it():
+    part = FOR_OURS.format("Thus.")
+    for text, left in (
+        (f"# Cats\n\n{part}", "# Cats\n"),  # the title stays
+        (f"# Cats\n\n{part}\n## Tails\n\nLong.\n", "# Cats\n\n## Tails\n\nLong.\n"),
+        (f"# Cats\n\n## Tails\n\n{part}\n### Long\n\nOnes.\n", "# Cats\n\n## Tails\n\n### Long\n\nOnes.\n"),
+        (f"# Cats\n\n## Tails\n\n{part}\nLong.\n", "# Cats\n\n## Tails\n\nLong.\n"),
+        (f"# Cats\n\n## Bare\n\n## Tails\n{part}\n# Dogs\n", "# Cats\n\n# Dogs\n"),
+        (
+            f"# Cats\n\n## Bare\n\n## Tails\n\nLong.\n{part}\n## Bare\n",
+            "# Cats\n\n## Bare\n\n## Tails\n\nLong.\n\n## Bare\n",
+        ),
+        (f"# Cats\n\n```sh\n## a\n```\n{part}\n## Bare\n", "# Cats\n\n```sh\n## a\n```\n\n## Bare\n"),
+    ):
+        assert for_everyone(text) == left
+
+
+def test_a_text_without_parts_stays_as_it_is():
+    text = (
+        "# Cats\n\n\nThey sleep in the cache of Iowa; `data_dir` says where. \t\n"
+        'Call load_dataset("cats"), on_error or not:\n\n\n'
+        '## Bare\n## Code\n```python\nfrom dataset_scripts import load_dataset\n\n\nds["train"](image)\n```\n'
+        "\n`rows[0](image)` comes with this package, dataset-scripts.\n* one\n\n| `data_dir` |\n|---|\n\n\n## Last\n\n"
+    )
+    assert for_everyone(text) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# Cats\n\n<!-- package -->\nPhotos.\n",
+        "# Cats\n\nPhotos.\n<!-- /package -->\n",
+        "# Cats\n<!-- /package -->\nPhotos.\n<!-- package -->\n",
+        "# Cats\n\nPhotos <!-- package -->\nof cats <!-- /package -->\n",
+        "# Cats\n\n```html\n<!-- package -->\n<!-- /package -->\n```\n",
+        "# Cats\n\n    <!-- package -->\n    <!-- /package -->\n",
+        "# Cats\n\n<!-- package -->\n```\n<!-- /package -->\n```\n",
+    ],
+)
+def test_markers_that_enclose_nothing_take_nothing(text):
+    assert for_everyone(text) == text
+
+
+def test_of_parts_within_each_other_the_inner_one_is_left_out():
+    inner = FOR_OURS.format("Thus.")
+    outer = "# Cats\n\n" + FOR_OURS.format("{}Photos.")
+    assert for_everyone(outer.format(inner)) == outer.format("")
 
 
 def test_what_is_in_the_way_is_refused(photos, tmp_path):

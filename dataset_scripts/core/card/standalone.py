@@ -11,7 +11,14 @@ import datasets
 import huggingface_hub
 
 from dataset_scripts.core.formats.card_rules import size_category, texts_of
-from dataset_scripts.core.formats.front_matter import plain_lines, read_card, split_card
+from dataset_scripts.core.formats.front_matter import (
+    CODE,
+    package_parts,
+    plain_lines,
+    read_card,
+    split_card,
+    without_code,
+)
 from dataset_scripts.core.formats.markdown import code, markdown
 from dataset_scripts.core.formats.safe_yaml import load_yaml
 from dataset_scripts.core.load.script import find_script
@@ -23,14 +30,14 @@ TASKS = {
     "caption": "image-to-text",
     "captions": "image-to-text",
 }
-# What a reader without this package can make nothing of.
-PACKAGE_WORDS = re.compile(
-    r"dataset[_-]scripts|load_dataset\(|data_dir|comes? with (the|this) package|`(trust_script|on_error)"
-    r"|keep them in (a folder|folders) of their own|mirrors? (is|are) tried|in the cache|pickles are read"
-)
-# Neither of these starts again within what it has looked through: a text of [[[[ takes no longer than another.
+# No pattern here starts again within what it has looked through: a text of [[[[ takes no longer than another.
 PICTURE = re.compile(r"!\[[^\[\]]*\]\(([^()\s/:]+\.(?:png|jpe?g|gif|webp|svg))\)", re.IGNORECASE)
-FILE_LINK = re.compile(r"(?<!!)\[([^\[\]]+)\]\((?!https?:|#|mailto:)[^()]*\)")
+HEADING = re.compile(r"(#{1,6})[ \t]")
+# A link within one paragraph; code comes first, where brackets mean something else.
+FILE_LINK = re.compile(
+    CODE.pattern + r"|`[^`\n]*`|(?<!!)\[(?P<text>(?:[^\[\]\n]|\n(?!\n))+)\]\((?!https?:|#|mailto:)[^()\n]*\)",
+    CODE.flags,
+)
 NOT_OURS = ("dataset_info", "self", "ignore_metadata_errors")  # what is written anew, and arguments of DatasetCardData
 PLACEHOLDER = "USER/NAME"  # of the repository in the card; `push` knows it
 
@@ -138,6 +145,8 @@ def write_card(
         {"config_name": "default", "data_files": [{"split": str(part), "path": f"data/{part}-*"} for part in infos]}
     ]
     datasets.info.DatasetInfosDict({"default": info}).to_dataset_card_data(card)
+    text = text.partition(USE.partition("ds =")[0])[0]  # of an export that is exported again
+    text = for_everyone(text).strip("\n")
     if not text.strip():
         columns = "\n".join(f"| {code(column)} | {_describe(feature)} |" for column, feature in features.items())
         text = f"# {markdown(name)}\n\n{count:,} rows.\n\n| column | content |\n|---|---|\n{columns}"
@@ -146,8 +155,7 @@ def write_card(
     )
     use = USE.format(name=PLACEHOLDER, splits=splits, what="images" if images else "data")
     use += TRANSFORMS.format(image=json.dumps(images[0])) if images else ""
-    text = text.partition(USE.partition("ds =")[0])[0]  # of an export that is exported again
-    whole = f"---\n{card.to_yaml()}\n---\n\n{for_everyone(text)}\n\n{use}"
+    whole = f"---\n{card.to_yaml()}\n---\n\n{text}\n\n{use}"
     (folder / "README.md").write_text(whole, encoding="utf-8", newline="\n")
     for picture in pictures(whole, beside) if beside else []:
         shutil.copyfile(picture, folder / picture.name)
@@ -166,38 +174,33 @@ def _describe(feature: Any) -> str:
 
 
 def for_everyone(text: str) -> str:
-    """A card's text less what is about this package: its code, and the sentences, items and table rows that name it."""
-    blocks, fenced = [[]], False
-    for line in text.splitlines():
-        if line.startswith("```"):
-            blocks += [] if fenced else [[]]
-            fenced = not fenced
-        elif not line.strip() and not fenced:
-            blocks.append([])
-            continue
-        blocks[-1].append(line)
-        if line.startswith("```") and not fenced:
-            blocks.append([])
-    kept: list[str] = []
-    for block in map("\n".join, filter(None, blocks)):
-        separator = "\n" if re.match(r"[-*|] ?|\d+\. ", block) and not block.startswith("**") else " "
-        if PACKAGE_WORDS.search(block):
-            parts = re.split(r"\n(?=[-*|]|\d+\. )" if separator == "\n" else r"(?<=[.:!?])\s+(?=[A-Z`*])", block)
-            kept_parts = [part for part in parts if not PACKAGE_WORDS.search(part)]
-            block = "" if block.startswith("```") else separator.join(kept_parts)
-        if block:
-            kept.append(FILE_LINK.sub(r"\1", block))
-        elif kept and _leads_on(kept[-1]):
-            kept[-1] = " ".join(re.split(r"(?<=[.!?])\s+", kept[-1])[:-1])
-    kept = [block for block in kept if block]
-    levels = [len(block) - len(block.lstrip("#")) for block in kept] + [1]
-    filled = [
-        level < 2 or not 0 < following <= level for level, following in zip(levels, levels[1:])
-    ]  # else a bare heading
-    return "\n\n".join(block for block, keep in zip(kept, filled) if keep)
+    """A card's text without its parts for users of this package, and without what these leave behind: headings with nothing
+    below them, second blank lines, links to files that do not go along. All else stays as it is."""
+    lines, no_code = text.split("\n"), without_code(text).split("\n")
+    levels = [len(heading[1]) if (heading := HEADING.match(line)) else 0 for line in no_code]
+    left_out = {number for part in package_parts(text)[0] for number in range(part.start, part.stop)}
+    kept: list[int] = []  # numbers of lines
 
+    def drop_bare_headings(following: int) -> None:
+        """Those at the end of what is kept, if a heading of the level `following` comes next; the title stays."""
+        while following:
+            last = next((place for place in reversed(range(len(kept))) if lines[kept[place]].strip()), None)
+            if last is None or levels[kept[last]] < max(2, following):
+                return
+            del kept[last:]
 
-def _leads_on(block: str) -> bool:
-    """Whether the last sentence of a block, `Thus:` or all of it in bold, led to the next block."""
-    is_bold = len(block) > 4 and block.startswith("**") and block.endswith("**") and "*" not in block[2:-2]
-    return is_bold or block.endswith(":")
+    is_seam = False  # whether a part was left out here, and nothing but blank lines has followed it yet
+    for number, line in enumerate(lines):
+        if number in left_out:
+            is_seam = True
+        elif not is_seam:
+            kept.append(number)
+        elif line.strip():
+            drop_bare_headings(levels[number])
+            kept.append(number)
+            is_seam = False
+        elif kept and lines[kept[-1]].strip():
+            kept.append(number)
+    if is_seam:
+        drop_bare_headings(1)
+    return FILE_LINK.sub(lambda found: found["text"] or found[0], "\n".join(lines[number] for number in kept))

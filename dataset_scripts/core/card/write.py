@@ -211,7 +211,8 @@ def new_card(script: str, data_dir: str | None = None, name: str | None = None) 
     path = found.name if found.is_bundled else f"path/to/{place}"
     options = [*map(json.dumps, [path, name] if name else [path]), *(['data_dir="path/to/data"'] if data_dir else [])]
     use = f"from dataset_scripts import load_dataset\n\nds = load_dataset({', '.join(options)})"
-    parts = [f"# {markdown(title)}", info.description.strip(), f"```python\n{use}\n```"]
+    parts = [f"# {markdown(title)}", info.description.strip()]
+    parts += [f"<!-- package -->\n\n```python\n{use}\n```\n\n<!-- /package -->"]
     parts += ["<!-- splits -->\n<!-- /splits -->", "<!-- columns -->\n<!-- /columns -->"]
     parts += [f"**Licence**: {info.license}"] if header["license"] == "other" else []
     parts += [f"**Source**: {info.homepage}"] if info.homepage else []

@@ -12,6 +12,7 @@ from dataset_scripts.core.formats.safe_yaml import LineError
 LARGEST = 10_000_000  # bytes of a card
 CODE = re.compile(r"^(```|~~~).*?^\1", re.DOTALL | re.MULTILINE)
 ROW = re.compile(r"\|(.*)\|[ \t]*")
+PACKAGE_MARKER = re.compile(r" {0,3}<!-- (/?)package -->\s*")
 # Folders of one machine. What precedes tells them from parts of an address or of a relative path.
 MACHINE_PATH = re.compile(
     r"(?<![\w.:/~$}-])/(?:home|Users|root|tmp|mnt|media|work|scratch|Volumes)/[\w.-]+|\b[A-Z]:\\\w+|file:///\S*"
@@ -81,6 +82,33 @@ def marked(body: str, part: str) -> slice | None:
     return slice(start, end) if end else None
 
 
+def without_code(body: str) -> str:
+    """The text with the lines of its code blocks left empty, so that all others keep their numbers."""
+    return CODE.sub(lambda code: "\n" * code[0].count("\n"), body)
+
+
+def package_parts(body: str) -> tuple[list[slice], list[int]]:
+    """The parts of a text that are only for users of this package.
+
+    Returns:
+        The lines of each part, from its `<!-- package -->` to its `<!-- /package -->`, both included; and the lines of
+        markers without a partner. These begin and end nothing: no text is lost because a line is missing.
+    """
+    parts, alone, begun = [], [], None
+    for number, line in enumerate(without_code(body).split("\n")):
+        if not (marker := PACKAGE_MARKER.fullmatch(line)):
+            continue
+        if not marker[1]:
+            alone += [] if begun is None else [begun]
+            begun = number
+        elif begun is None:
+            alone.append(number)
+        else:
+            parts.append(slice(begun, number + 1))
+            begun = None
+    return parts, alone if begun is None else [*alone, begun]
+
+
 def check_text(text: str, body: str, start: int) -> Iterator[Fault]:
     if not body.strip():
         yield ("line", start), "there is no text: say what the images show, and how to load them"
@@ -95,12 +123,16 @@ def check_text(text: str, body: str, start: int) -> Iterator[Fault]:
         begun, ended = lines.count(f"<!-- {part} -->"), lines.count(f"<!-- /{part} -->")
         if begun != ended or begun > 1:
             yield ("line", start), f"<!-- {part} --> needs its <!-- /{part} -->, each once"
+    lines = body.split("\n")
+    for number in package_parts(body)[1]:
+        what = "has no partner: parts begin with <!-- package -->, end with <!-- /package --> and hold no other"
+        yield ("line", start + number), f"{lines[number].strip()} {what}"
 
 
 def first_table(body: str, column: str) -> tuple[int, list[str], dict[str, list[str]]]:
     """The first table whose first column is called so: its line, its head and, by their first cells, its rows."""
     line, head, rows = 0, [], {}
-    for place, text in enumerate(CODE.sub(lambda code: "\n" * code[0].count("\n"), body).splitlines()):
+    for place, text in enumerate(without_code(body).splitlines()):
         match = ROW.fullmatch(text)
         cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", match[1])] if match else []
         if not head:

@@ -53,8 +53,9 @@ def export(
     `out` appears when it is whole, and an earlier export stays until then; a process that is killed leaves a hidden
     `.<out>.partial` beside it, which the next export to `out` removes.
 
-    The card takes its header and text from the set's own card or that of your script or folder, less what is about
-    this package, with the pictures beside it; without one it lists the columns and no licence.
+    The card takes its header and text from the set's own card or that of your script or folder, less what stands there
+    between `<!-- package -->` and `<!-- /package -->`, with the pictures beside it; without one it lists the columns and
+    no licence.
 
     Args:
         source: what `load_dataset` takes, or a `datasets.Dataset` or `DatasetDict`; a transform on it is left off.
