@@ -99,7 +99,9 @@ def check_text(text: str, body: str, start: int) -> Iterator[Fault]:
 
 def first_table(body: str, column: str) -> tuple[int, list[str], dict[str, list[str]]]:
     """The first table whose first column is called so: its line, its head and, by their first cells, its rows."""
-    line, head, rows = 0, [], {}
+    line = 0
+    head: list[str] = []
+    rows: dict[str, list[str]] = {}
     for place, text in enumerate(CODE.sub(lambda code: "\n" * code[0].count("\n"), body).splitlines()):
         match = ROW.fullmatch(text)
         cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", match[1])] if match else []
