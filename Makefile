@@ -14,6 +14,7 @@ test: .venv/ready
 lint: .venv/ready
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
+	.venv/bin/mypy
 
 fuzz: .venv/ready
 	.venv/bin/python tests/fuzz --executions $(N) $(ARGS)

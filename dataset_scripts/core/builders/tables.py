@@ -22,9 +22,7 @@ from dataset_scripts.core.formats.text_table import json_lines, read_csv
 ODD = r"^/|^[A-Za-z]:|(^|/)\.{0,2}/|/\.{0,2}$|\\"  # names that are not plain relative paths
 
 
-def read_table(
-    files: Reader, path: str, text_columns: Collection[str] = (), faults: AbstractContextManager | None = None
-) -> pa.Table:
+def read_table(files: Reader, path: str, text_columns: Collection[str] = (), faults: Faults | None = None) -> pa.Table:
     """Reads `.csv`, `.tsv`, `.jsonl` or `.parquet`; `text_columns` stay text in csv, so that "007" is no number.
 
     Columns are of the types that Arrow itself has: what a foreign schema says that they mean is not believed.

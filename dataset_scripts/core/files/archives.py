@@ -60,7 +60,8 @@ def open_archive(path: Path, inflate_to: Path | None = None, faults: Faults | No
     with reading(f"{path} cannot be read"):
         if suffix == ".zip":
             return ZipReader(path, faults)
-        if TAR_STREAMS[suffix] is None:
+        compression = TAR_STREAMS[suffix]
+        if compression is None:
             return TarReader(path, faults)
-        stream = TarStreamReader(path, TAR_STREAMS[suffix], faults)
+        stream = TarStreamReader(path, compression, faults)
         return stream if inflate_to is None else TarReader(stream.inflate(inflate_to), faults)

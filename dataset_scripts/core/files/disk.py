@@ -9,8 +9,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dataset_scripts.core.errors import DataError, is_disk_fault
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 ERRNO = re.compile(r"\[errno (\d+)\]|\(os error (\d+)\)", re.IGNORECASE)  # as Python and Rust write it into a text
 
@@ -32,7 +36,7 @@ def disk_fault(error: BaseException, path: str | os.PathLike) -> DiskError | Non
         if isinstance(cause, DiskError):
             return cause  # made when the disk was as full as it says
         known = cause if isinstance(cause, OSError) and cause.errno is not None else _mentioned(str(cause))
-        if known is not None and is_disk_fault(known):
+        if known is not None and known.errno is not None and is_disk_fault(known):
             place = known.filename if isinstance(known.filename, (str, bytes)) else path
             return DiskError(f"{os.fspath(path)} cannot be written: {_state(os.fsdecode(place), known.errno)}")
     return None
@@ -46,7 +50,7 @@ def writing(path: str | os.PathLike) -> Iterator[None]:
     except DataError:
         raise
     except Exception as error:
-        fault = disk_fault(error, path)
+        fault: DataError | None = disk_fault(error, path)
         if fault is None and isinstance(error, OSError):
             fault = _plain_fault(error, path)
         if fault is None:
@@ -80,7 +84,7 @@ class Output(io.RawIOBase):
     def tell(self) -> int:
         return self._place
 
-    def write(self, content: bytes) -> int:
+    def write(self, content: "ReadableBuffer") -> int:
         rest = memoryview(content).cast("B")
         size = len(rest)
         self._place += size
@@ -105,7 +109,8 @@ def _plain_fault(error: OSError, path: str | os.PathLike) -> DataError:
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
     """The error, and what it came from, nearest first."""
-    waiting, seen = [error], set()
+    waiting: list[BaseException | None] = [error]
+    seen: set[int] = set()
     while waiting:
         cause = waiting.pop(0)
         if cause is None or id(cause) in seen:

@@ -17,7 +17,7 @@ try:
 except ImportError:  # Windows
     import msvcrt
 
-    fcntl = None
+    fcntl = None  # type: ignore[assignment] # mypy knows no module that may be None
 
 LONGEST = 255  # bytes of a name
 NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK}  # raised by some network disks
@@ -61,7 +61,14 @@ def alone(path: Path, patience: float = 1, lock: Path | None = None) -> Iterator
 
 
 _held: set[int] = set()  # locks of this process: a worker that outlives it would go on holding them
-after_fork_in_child(lambda: [os.close(_held.pop()) for _ in list(_held)])
+
+
+def _let_go() -> None:
+    while _held:
+        os.close(_held.pop())
+
+
+after_fork_in_child(_let_go)
 
 
 def _try_lock(lock: Path) -> int | None:

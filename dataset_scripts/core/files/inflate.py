@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import BinaryIO
+from typing import Protocol
 
 from dataset_scripts.core.files.disk import writing
 from dataset_scripts.core.files.hold import alone, beside
@@ -11,7 +11,13 @@ from dataset_scripts.core.files.replace import new_file
 BLOCK = 1 << 20  # bytes
 
 
-def inflate(packed: Path, stream: BinaryIO, folder: Path, suffix: str, limit: int | None = None) -> Path:
+class Source(Protocol):
+    """What is read from front to end."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+def inflate(packed: Path, stream: Source, folder: Path, suffix: str, limit: int | None = None) -> Path:
     """Writes what a compressed file holds, once; found again as long as the file is not touched: size and times are in its name.
 
     Args:

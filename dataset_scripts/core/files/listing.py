@@ -176,7 +176,7 @@ class Files(Reader):
         """
         path = Path(path)
         faults = Faults.gathered() if skip else None
-        left_out = faults.notes if faults else []
+        left_out = [] if faults is None or faults.notes is None else faults.notes
         with reading(f"{path} cannot be read"):
             state = hashlib.sha256(os.fsencode(os.path.realpath(path)))
             status = path.stat() if path.is_file() else None
@@ -192,7 +192,10 @@ class Files(Reader):
             return cls(
                 path.parent, {}, [name], state.hexdigest(), aliases={name: path.name} if name != path.name else {}
             )
-        paths, archives, aliases, start = [], [], {}, len(os.path.join(path, ""))
+        paths: list[str] = []
+        archives: list[str] = []
+        aliases: dict[str, str] = {}
+        start = len(os.path.join(path, ""))
         for entry in walk(path, faults):
             real = entry.path[start:].replace(os.sep, "/")
             relative = shown(real)
@@ -201,7 +204,7 @@ class Files(Reader):
             with reading(f"{entry.path} cannot be read"):
                 state.update(_stamp(relative, entry.stat()))
             (archives if is_archive(entry.name) else paths).append(relative)
-        twice = aliases and next((name for name, count in Counter(paths + archives).items() if count > 1), None)
+        twice = next((name for name, count in Counter(paths + archives).items() if count > 1), "") if aliases else ""
         if twice:
             raise DataError(
                 f"{path}: two files are listed as {twice}, for a name is not UTF-8: rename {aliases[twice]!a}"
@@ -257,7 +260,8 @@ def _mount(
 
     An archive's fault is raised in `faults`, if there are others.
     """
-    root, mounts = files.root, {}
+    root = files.root
+    mounts: dict[str, ArchiveReader] = {}
     for relative in archives:
         folder = archive_stem(relative)
         if folder in folders:

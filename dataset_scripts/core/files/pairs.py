@@ -81,7 +81,8 @@ def join(
                 f"{root}/{path} has no {names[missing]}"
                 + (f", but there is {near[0]}, whose name differs in case: rename one" if near else "")
             )
-        yield key, *(paths[0] if paths else None for paths in found), fault
+        left, right = (paths[0] if paths else None for paths in found)
+        yield key, left, right, fault
 
 
 def name_splits(root: object, splits: dict[str, list], path_of: Callable) -> dict[str, list]:

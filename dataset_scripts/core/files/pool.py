@@ -25,7 +25,8 @@ class Pool:
     def forget(self) -> None:
         """Lets go of all files: a forked process must not move the positions that it shares with its parent."""
         self.lock = threading.Lock()
-        self.idle = weakref.WeakKeyDictionary()  # owner -> file, the least recently used first
+        # owner -> file, the least recently used first
+        self.idle: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
 
     @contextmanager
     def lend(self, owner: Any, open_file: Callable[[], Any]) -> Iterator[Any]:

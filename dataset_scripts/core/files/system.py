@@ -9,7 +9,7 @@ try:
 except ImportError:  # Windows
     import psutil
 
-    resource = None
+    resource = None  # type: ignore[assignment] # mypy knows no module that may be None
 
 
 def usable_cores() -> int:
@@ -36,7 +36,7 @@ def relative_path(path: str | os.PathLike, start: str | os.PathLike) -> str | No
 def print_every_character() -> None:
     r"""Lets stdout take what its encoding lacks, as `\u6570`: on Windows it is not UTF-8 if it is a file or a pipe."""
     if sys.stdout is not None and sys.stdout.errors == "strict":
-        sys.stdout.reconfigure(errors="backslashreplace")
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # typeshed only has TextIO
 
 
 def after_fork_in_child(call: Callable[[], None]) -> None:

@@ -5,7 +5,7 @@ import lzma
 from collections.abc import Callable, Iterator
 from contextlib import closing, nullcontext
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Generic, TypeVar
 
 import pyarrow as pa
 
@@ -20,8 +20,12 @@ MAX_RESTARTS = 16  # in a row, each for less than one in MAX_PASSED members
 MAX_PASSED = 64
 MAX_LISTED = 20  # bytes of names and headers in memory for a byte of the archive, beyond MAX_SMALL
 
+Place = TypeVar("Place")  # what `_read` needs to know of a member
 
-class Tar(ArchiveReader):
+
+class Tar(ArchiveReader, Generic[Place]):
+    members: dict[str, Place]
+
     def _list(self, members: Iterator[Member], faults: Faults | None, where: Path | None = None) -> None:
         """Lists the members that are files and not hidden, each once.
 
@@ -60,20 +64,19 @@ class Tar(ArchiveReader):
         if member.kind not in ("file", "link"):
             raise DataError(f"{where}: {name} is a link or a device, not a file")
 
-    def _place(self, name: str, member: Member) -> Any:
-        """What `_read` needs to know of a member."""
+    def _place(self, name: str, member: Member) -> Place:
         raise NotImplementedError
 
     def _check_end(self, name: str, member: Member) -> None:
         raise NotImplementedError
 
 
-class TarReader(Tar):
+class TarReader(Tar[tuple[int, int]]):
     """A tar that is not compressed: members are read at their offsets."""
 
     def __init__(self, path: Path, faults: Faults | None = None):
         super().__init__(path)
-        self.members: dict[str, tuple[int, int]] = {}
+        self.members = {}
         with open(path, "rb") as file:
             self._list(tar_members(file), faults)
         self.names = sorted(self.members)
@@ -105,7 +108,7 @@ class TarReader(Tar):
 class Forward:
     """A stream that is read from front to end and knows where it is, which those of Arrow do not."""
 
-    def __init__(self, stream: BinaryIO):
+    def __init__(self, stream: IO[bytes]):
         self.stream = stream
         self.place = 0
 
@@ -119,6 +122,9 @@ class Forward:
 
     def seekable(self) -> bool:
         return False
+
+    def seek(self, place: int) -> int:
+        raise io.UnsupportedOperation("seek")
 
     def close(self) -> None:
         self.stream.close()
@@ -144,7 +150,7 @@ class Pass:
         self.stream.close()
 
 
-class TarStreamReader(Tar):
+class TarStreamReader(Tar[None]):
     """A compressed tar, read from front to end; asking for a member that has gone by starts again."""
 
     sequential = True
@@ -153,7 +159,7 @@ class TarStreamReader(Tar):
         super().__init__(path)
         self.compression = compression
         self.restarts = 0
-        self.members: dict[str, None] = {}
+        self.members = {}
         with closing(self._bytes()) as stream:
             self._list(tar_members(stream, self._limit()), faults)
         self.names, self.members = list(self.members), {}

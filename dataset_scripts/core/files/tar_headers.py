@@ -9,7 +9,7 @@ https://www.gnu.org/software/tar/manual/html_node/Standard.html
 import math
 import re
 from collections.abc import Iterator
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple, Protocol
 
 BLOCK = 512  # bytes; headers and contents begin at its multiples
 PIECE = 1 << 20
@@ -17,6 +17,18 @@ MAX_HEADER = 1 << 20  # bytes of an extended header, which is read into memory; 
 KINDS = {b"0": "file", b"\0": "file", b"7": "file", b"1": "link", b"5": "folder", b"V": "folder", b"S": "sparse"}
 WITHOUT_CONTENT = b"123456V"
 NUMBER = re.compile(rb"[ \0]*([0-7]*)[ \0]*")
+
+
+class Stream(Protocol):
+    """What a file has to do, to be read from front to end; `seek` only if it says that it is seekable."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+    def tell(self) -> int: ...
+
+    def seekable(self) -> bool: ...
+
+    def seek(self, place: int, /) -> int: ...
 
 
 class Member(NamedTuple):
@@ -37,7 +49,7 @@ class Member(NamedTuple):
     size: int
 
 
-def tar_members(file: BinaryIO, limit: float = math.inf) -> Iterator[Member]:
+def tar_members(file: Stream, limit: float = math.inf) -> Iterator[Member]:
     """The members of a tar, in their order; the content of one may be read from `file` before the next is asked for.
 
     Raises:
@@ -78,7 +90,7 @@ def tar_members(file: BinaryIO, limit: float = math.inf) -> Iterator[Member]:
         raise ValueError("it goes on behind its end: tars that were joined have to be separate files")
 
 
-def _header(file: BinaryIO) -> bytes | None:
+def _header(file: Stream) -> bytes | None:
     """The next block, if it is a header; None at the end, a block of zeros."""
     header = _block(file)
     if not header.strip(b"\0"):
@@ -91,21 +103,21 @@ def _header(file: BinaryIO) -> bytes | None:
     return header
 
 
-def _block(file: BinaryIO) -> bytes:
+def _block(file: Stream) -> bytes:
     block = _read(file, BLOCK)
     if len(block) < BLOCK:
         raise ValueError(f"it is cut off or damaged: {'truncated' if block else 'empty'} header")
     return block
 
 
-def _padded(file: BinaryIO, size: int) -> bytes:
+def _padded(file: Stream, size: int) -> bytes:
     content = _read(file, -(-size // BLOCK) * BLOCK)
     if len(content) < size:
         raise ValueError("it is cut off or damaged: truncated header")
     return content[:size]
 
 
-def _read(file: BinaryIO, size: int) -> bytes:
+def _read(file: Stream, size: int) -> bytes:
     """As many bytes, or all that are left: some streams give fewer at a time."""
     content = file.read(size)
     while len(content) < size and (more := file.read(size - len(content))):
@@ -113,7 +125,7 @@ def _read(file: BinaryIO, size: int) -> bytes:
     return content
 
 
-def _skip_to(file: BinaryIO, place: int) -> None:
+def _skip_to(file: Stream, place: int) -> None:
     if file.seekable():
         file.seek(place)
     while (left := place - file.tell()) > 0 and file.read(min(left, PIECE)):

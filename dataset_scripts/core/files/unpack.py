@@ -5,10 +5,23 @@ import io
 import lzma
 import struct
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Protocol
 
 PIECE = 1 << 20  # bytes that are made at once
 STORED, DEFLATED, BZIP2, LZMA = 0, 8, 12, 14  # as zip numbers them
+
+
+class _Stream(Protocol):
+    """The interface of bz2 and lzma, which the others take on."""
+
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def needs_input(self) -> bool: ...
+
+    def decompress(self, block: bytes, most: int, /) -> bytes: ...
 
 
 class _Stored:
@@ -75,7 +88,12 @@ def unpack(blocks: Iterable[bytes], method: int, size: int) -> bytes:
     Raises:
         ValueError: they hold fewer or more, of which no more than one byte is made; or the method is not known.
     """
-    makers = {STORED: _Stored, DEFLATED: _Deflate, BZIP2: bz2.BZ2Decompressor, LZMA: lambda: _Lzma(size)}
+    makers: dict[int, Callable[[], _Stream]] = {
+        STORED: _Stored,
+        DEFLATED: _Deflate,
+        BZIP2: bz2.BZ2Decompressor,
+        LZMA: lambda: _Lzma(size),
+    }
     if method not in makers:
         raise ValueError(
             f"it is compressed in a way that is not read (method {method}): pack it again, as zip does by default"

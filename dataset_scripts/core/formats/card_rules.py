@@ -31,7 +31,13 @@ KINDS = {
     "anything": "gated",
 }
 KEYS = {key: kind for kind, keys in KINDS.items() for key in keys.split()}
-TYPES = {"a text": str, "a list": list, "a mapping or a list": (dict, list), "true or false": bool, "anything": object}
+TYPES: dict[str, type | tuple[type, ...]] = {
+    "a text": str,
+    "a list": list,
+    "a mapping or a list": (dict, list),
+    "true or false": bool,
+    "anything": object,
+}
 TASKS = {
     "objects": "object-detection",
     "mask": "image-segmentation",

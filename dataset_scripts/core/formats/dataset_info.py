@@ -104,8 +104,7 @@ def read_features(entry: dict, where: tuple) -> tuple[datasets.Features | None, 
         return None, []
     for place, item in enumerate(items) if isinstance(items, list) else [(0, None)]:
         inner = (*where, "features", place)
-        name = item.get("name") if isinstance(item, dict) else None
-        if not isinstance(name, str) or len(item) < 2:
+        if not isinstance(item, dict) or not isinstance(name := item.get("name"), str) or len(item) < 2:
             faults.append((inner, "should be a list of {name, dtype}; names in quotes if they are numbers or yes/no"))
             continue
         try:

@@ -4,13 +4,14 @@ import itertools
 import reprlib
 from collections import Counter
 from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
 
 from dataset_scripts.core.errors import DataError, reason
+from dataset_scripts.core.files.faults import Faults
 
 BATCH = 1 << 12  # objects that are Python's at once
 HEAD = 256  # objects that vote on the types of their fields
@@ -56,7 +57,8 @@ class Fields:
             if isinstance(fields, dict)
             for name, value in fields.items()
         ]
-        said, disputed = {}, {}
+        said: dict[str, type] = {}
+        disputed: dict[str, Counter[pa.DataType]] = {}
         for name, value, _ in named:
             if (
                 value is not None
@@ -69,7 +71,7 @@ class Fields:
             disputed[name][kind] += 1
         for name, counts in disputed.items():
             if len(counts) > 1 and name not in self.kinds:
-                self.kinds[name] = kind = max(counts, key=counts.get)
+                self.kinds[name] = kind = max(counts, key=counts.__getitem__)
                 self._named_in[name] = next(where for other, its, where in kinds if (other, its) == (name, kind))
                 self.columns = [known + more for known, more in zip(self.columns, _leaves(kind))]
 
@@ -168,9 +170,7 @@ def _common(first: pa.DataType, second: pa.DataType) -> pa.DataType:
     return pa.unify_schemas(schemas, promote_options="permissive").field(0).type
 
 
-def table_of(
-    objects: Iterable[tuple[Any, str, int]], where: str, faults: AbstractContextManager | None = None
-) -> pa.Table:
+def table_of(objects: Iterable[tuple[Any, str, int]], where: str, faults: Faults | None = None) -> pa.Table:
     """The table of json objects: all fields of all objects are columns, null where an object has no such field.
 
     Args:
@@ -182,7 +182,7 @@ def table_of(
         DataError: as `Fields.add`.
     """
     fields, batch, tables = Fields(), [], []
-    if getattr(faults, "skip", False):
+    if faults and faults.skip:
         head = list(_head(objects := iter(objects)))
         fields.vote(head)
         objects = itertools.chain(head, objects)
@@ -214,10 +214,7 @@ def _head(objects: Iterable[tuple[Any, str, int]]) -> Iterable[tuple[Any, str, i
 
 
 def _batch(
-    rows: list[tuple[dict[str, Any], str]],
-    kinds: dict[str, pa.DataType],
-    where: str,
-    faults: AbstractContextManager | None,
+    rows: list[tuple[dict[str, Any], str]], kinds: dict[str, pa.DataType], where: str, faults: Faults | None
 ) -> pa.Table:
     """The table of some objects; if Arrow cannot take them all, one by one, to leave out those at fault in `faults`."""
     columns = {}
@@ -225,7 +222,7 @@ def _batch(
         try:
             columns[name] = pa.array([row.get(name) for row, _ in rows], kind)
         except (pa.ArrowException, ValueError, OverflowError) as error:  # [2**60 + 1] in lists of float64
-            if not getattr(faults, "skip", False) or len(rows) == 1:
+            if not (faults and faults.skip) or len(rows) == 1:
                 raise DataError(
                     f"{rows[0][1] if len(rows) == 1 else where}: the field {short(name)}: {reason(error)}"
                 ) from error

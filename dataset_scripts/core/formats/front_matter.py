@@ -94,7 +94,9 @@ def package_parts(body: str) -> tuple[list[slice], list[int]]:
         The lines of each part, from its `<!-- package -->` to its `<!-- /package -->`, both included; and the lines of
         markers without a partner. These begin and end nothing: no text is lost because a line is missing.
     """
-    parts, alone, begun = [], [], None
+    parts: list[slice] = []
+    alone: list[int] = []
+    begun = None
     for number, line in enumerate(without_code(body).split("\n")):
         if not (marker := PACKAGE_MARKER.fullmatch(line)):
             continue
@@ -131,7 +133,9 @@ def check_text(text: str, body: str, start: int) -> Iterator[Fault]:
 
 def first_table(body: str, column: str) -> tuple[int, list[str], dict[str, list[str]]]:
     """The first table whose first column is called so: its line, its head and, by their first cells, its rows."""
-    line, head, rows = 0, [], {}
+    line = 0
+    head: list[str] = []
+    rows: dict[str, list[str]] = {}
     for place, text in enumerate(without_code(body).splitlines()):
         match = ROW.fullmatch(text)
         cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", match[1])] if match else []

@@ -14,6 +14,7 @@ times as long until it is given up.
 import atexit
 import contextlib
 import importlib.util
+import io
 import json
 import math
 import mmap
@@ -24,6 +25,7 @@ import sys
 import tempfile
 import threading
 import weakref
+from types import ModuleType
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -32,7 +34,7 @@ try:
     import fcntl
     import resource
 except ImportError:  # Windows
-    fcntl = resource = None
+    fcntl = resource = None  # type: ignore[assignment] # mypy knows no module that may be None
 
 SECONDS = 10  # of CPU that a call has, and a second more for each PACE bytes
 PACE = 5 << 20
@@ -64,8 +66,11 @@ class _Child:
             stderr=subprocess.DEVNULL,
             env=environment,
         )
+        requests, replies = self.process.stdin, self.process.stdout
+        assert isinstance(requests, io.FileIO) and isinstance(replies, io.FileIO)  # without buffers
+        self.requests, self.replies = requests, replies
         with contextlib.suppress(OSError, AttributeError):  # only Linux has it
-            fcntl.fcntl(self.process.stdout, fcntl.F_SETPIPE_SZ, PIPE)
+            fcntl.fcntl(replies, fcntl.F_SETPIPE_SZ, PIPE)
 
     def call(self, request: dict, seconds: float) -> Any:
         patience = threading.Timer(seconds * WAIT, self.give_up)  # Windows waits for sockets, not for pipes
@@ -74,7 +79,7 @@ class _Child:
         try:
             message = memoryview(json.dumps(request).encode() + b"\n")
             while message:
-                message = message[self.process.stdin.write(message) :]
+                message = message[self.requests.write(message) :]
             reply = json.loads(bytes(self.receive(int.from_bytes(self.receive(8), "little"))))
             if "array" not in reply:
                 return reply
@@ -91,9 +96,9 @@ class _Child:
         self.process.kill()
 
     def receive(self, size: int) -> memoryview:
-        content, at = memoryview(np.empty(size, np.uint8)), 0
+        content, at = np.empty(size, np.uint8).data, 0
         while at < size:
-            count = self.process.stdout.readinto(content[at:])
+            count = self.replies.readinto(content[at:])
             if not count:
                 raise EOFError
             at += count
@@ -109,7 +114,7 @@ class _Child:
         """Ends the process; one that was forked only lets go of its copies of the pipes."""
         if kill:
             self.process.kill()
-        for pipe in (self.process.stdin, self.process.stdout):
+        for pipe in (self.requests, self.replies):
             with contextlib.suppress(OSError):
                 pipe.close()
         if kill:
@@ -221,7 +226,7 @@ def reachable(files: Any, path: str) -> tuple[str, Shared | None]:
 
 def serve(requests: BinaryIO, replies: BinaryIO) -> None:
     """Answers calls until there are no more."""
-    modules = {}
+    modules: dict[str, ModuleType] = {}
     for line in requests:
         request = json.loads(line)
         try:
@@ -250,8 +255,9 @@ def _packed(result: Any) -> tuple[dict, Any]:
     return {"array": [result.dtype.str, result.shape, order]}, content.view(np.uint8) if content.size else b""
 
 
-def _load(file: str) -> Any:
+def _load(file: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(f"isolated_{os.path.basename(file)[:-3]}", file)
+    assert spec is not None and spec.loader is not None  # as its name ends in .py
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

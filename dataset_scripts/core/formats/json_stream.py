@@ -75,6 +75,7 @@ class _Scanner:
                 keys.add(key)
             self.expect(":")
             if flat and self.peek() == "[":
+                assert isinstance(key, str)  # a fault in it was raised
                 yield from self.items(key)
             else:
                 element = self.value(key, self.faults)
@@ -109,7 +110,9 @@ class _Scanner:
     def peek(self, end: bool = False) -> str:
         """The next character that is not blank; "" at the end of the file, where that is allowed."""
         while True:
-            self.position = _BLANKS.match(self.text, self.position).end()
+            blanks = _BLANKS.match(self.text, self.position)
+            assert blanks is not None  # no blank at all matches, too
+            self.position = blanks.end()
             if self.position < len(self.text):
                 return self.text[self.position]
             if not self.more():

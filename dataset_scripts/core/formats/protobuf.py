@@ -31,12 +31,13 @@ def _varint(data: memoryview, at: int) -> tuple[int, int]:
 
 
 def fields(data: memoryview) -> Iterator[tuple[int, int, int | memoryview]]:
-    """Yields the fields of a message in their order: number, wire type, value (an unsigned int, or bytes).
+    """Yields the fields of a message in their order: number, wire type, value (an unsigned int of a VARINT, else bytes).
 
     Raises:
         ValueError: it is not a message.
     """
     at, end = 0, len(data)
+    value: int | memoryview
     while at < end:
         key, at = _varint(data, at)
         number, wire = key >> 3, key & 7
@@ -77,16 +78,16 @@ class Feature(NamedTuple):
         Raises:
             ValueError: the list is damaged, or longer than MAX_VALUES.
         """
-        values, most = [], MAX_VALUES.get(self.kind, 0)
+        values, most = [], MAX_VALUES.get(self.kind or "", 0)
         for number, wire, value in fields(self.body):
             kind = self.kind if number == 1 else None
             if kind == "bytes" and wire == BYTES:
                 values.append(value)
-            elif kind == "float" and wire in (BYTES, FIXED32):
+            elif kind == "float" and wire in (BYTES, FIXED32) and not isinstance(value, int):
                 values += np.frombuffer(value, "<f4").tolist()
-            elif kind == "int64" and wire == VARINT:
+            elif kind == "int64" and isinstance(value, int):
                 values.append(signed(value))
-            elif kind == "int64" and wire == BYTES:
+            elif kind == "int64" and wire == BYTES and not isinstance(value, int):
                 at = 0
                 while at < len(value) and len(values) <= most:
                     item, at = _varint(value, at)
@@ -108,20 +109,20 @@ def parse_example(data: memoryview) -> dict[str, Feature]:
     for number, wire, entries in fields(data):
         if (number, wire) == (2, BYTES):
             raise ValueError("it is a SequenceExample, which is not read: its steps are not an image")
-        if (number, wire) != (1, BYTES):
+        if (number, wire) != (1, BYTES) or isinstance(entries, int):
             raise ValueError(f"it has a field {number}")
         for _, wire, entry in fields(entries):
-            if wire != BYTES:
+            if wire != BYTES or isinstance(entry, int):
                 raise ValueError("its features are not a map")
             name, feature = "", Feature()
             for place, wire, value in fields(entry):
-                if wire != BYTES:
+                if wire != BYTES or isinstance(value, int):
                     raise ValueError("a feature has no name")
                 if place == 1:
                     name = bytes(value).decode()
                 else:
                     for kind, wire, body in fields(value):
-                        if kind not in KINDS or wire != BYTES:
+                        if kind not in KINDS or wire != BYTES or isinstance(body, int):
                             raise ValueError(f"feature {name!r} is of kind {kind}, which is not bytes, float or int64")
                         feature = Feature(KINDS[kind], body)
             features[name] = feature

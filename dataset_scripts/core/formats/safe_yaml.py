@@ -64,7 +64,7 @@ def _parsed(text: str, where: object, line: int, parse: Callable[["_Loader"], An
             number = text.count("\n", 0, cause.position)
             problem = f"the character {chr(cause.character)!r} cannot stand in YAML: remove it"
         elif isinstance(cause, yaml.MarkedYAMLError) and (mark := cause.problem_mark or cause.context_mark):
-            number, problem = mark.line, cause.problem or cause.context
+            number, problem = mark.line, cause.problem or cause.context or str(cause)
         else:
             raise
         raise LineError(where, line + number, problem) from cause
@@ -92,6 +92,7 @@ class _Loader(yaml.SafeLoader):
         self.depth += 1
         self._check(self.depth <= DEPTH, f"it is nested more than {DEPTH} levels deep", mark)
         node = super().compose_node(parent, index)
+        assert node is not None  # what was peeked at begins one
         self.depth -= 1
         if node not in self.measured:
             is_whole = isinstance(node, yaml.ScalarNode) or node.end_mark is not None

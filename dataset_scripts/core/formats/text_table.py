@@ -3,13 +3,14 @@
 import codecs
 import io
 from collections.abc import Callable, Collection, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.csv
 
 from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.files.faults import Faults
 from dataset_scripts.core.files.listing import Reader
 from dataset_scripts.core.formats.fields import brief
 from dataset_scripts.core.formats.json_text import check_depth, decode, parse_json
@@ -47,14 +48,14 @@ def check_text(file: BinaryIO, where: str) -> None:
     file.seek(0)
 
 
-def sound_text(file: BinaryIO, where: str, faults: AbstractContextManager | None, quotes: bool = True) -> BinaryIO:
+def sound_text(file: BinaryIO, where: str, faults: Faults | None, quotes: bool = True) -> BinaryIO:
     """A file that `check_text` lets pass, at its start; else, if `faults` skips, the sound lines of it.
 
     Args:
         quotes: whether a row goes on behind the end of a line, within quotes; all of it is left out then. If the last one
             has no end, the line where it begins is.
     """
-    if not getattr(faults, "skip", False):
+    if not (faults and faults.skip):
         check_text(file, where)
         return file
     sound = io.BytesIO()
@@ -113,7 +114,7 @@ def text_lines(file: BinaryIO, where: str) -> Iterator[tuple[int, bytes]]:
             yield number, line
 
 
-def json_lines(file: BinaryIO, where: str, faults: AbstractContextManager | None) -> Iterator[tuple[Any, str, int]]:
+def json_lines(file: BinaryIO, where: str, faults: Faults | None) -> Iterator[tuple[Any, str, int]]:
     """The values of json lines, each with its place for messages and its size in bytes; a line's fault is raised in `faults`."""
     for number, line in text_lines(file, where):
         place = f"{where}, line {number}"
@@ -127,9 +128,7 @@ def json_lines(file: BinaryIO, where: str, faults: AbstractContextManager | None
             yield value, place, len(line)
 
 
-def read_csv(
-    files: Reader, path: str, text_columns: Collection[str], faults: AbstractContextManager | None = None
-) -> pa.Table:
+def read_csv(files: Reader, path: str, text_columns: Collection[str], faults: Faults | None = None) -> pa.Table:
     """Reads a csv or tsv; `text_columns` stay text, and a row's fault is raised in `faults`.
 
     Raises:
@@ -139,20 +138,21 @@ def read_csv(
     where, odd = f"{files.root}/{path}", []
     with files.open(path) as file:
         sound = sound_text(file, where, faults)
+        left = sound if isinstance(sound, io.BytesIO) and sound is not file else None  # of a file with faults
         mark = delimiter(path, line := sound.readline(BLOCK).decode("utf-8", "replace"))
     if line.count(mark) >= MAX_COLUMNS:
         raise DataError(f"{where}: its first line has more than {MAX_COLUMNS:,} columns")
 
     def on_odd_row(row: pa.csv.InvalidRow) -> str:
         odd.append(f"{where}: {row.actual_columns} values, not {row.expected_columns}, in the row {brief(row.text)}")
-        return "skip" if getattr(faults, "skip", False) else "error"
+        return "skip" if faults and faults.skip else "error"
 
     def read(reader: Callable, block: int) -> pa.Table:
         odd.clear()
         parsing = pa.csv.ParseOptions(delimiter=mark, newlines_in_values=True, invalid_row_handler=on_odd_row)
         types = pa.csv.ConvertOptions(column_types=dict.fromkeys(text_columns, pa.string()))
         # Not a file that another reader had: its threads read on behind an exception.
-        with files.open(path) if sound is file else io.BytesIO(sound.getbuffer()) as opened:
+        with files.open(path) if left is None else io.BytesIO(left.getbuffer()) as opened:
             found = reader(opened, pa.csv.ReadOptions(block_size=block, use_threads=False), parsing, types)
             return found if isinstance(found, pa.Table) else found.read_all()
 
@@ -164,7 +164,7 @@ def read_csv(
         with faults or nullcontext():
             raise DataError(message)
     last = table.slice(len(table) - 1).to_pylist() if len(table) else [{}]
-    if sound is file and any(isinstance(value, str) and "\n" in value for value in last[0].values()):
+    if left is None and any(isinstance(value, str) and "\n" in value for value in last[0].values()):
         with files.open(path) as file:
             quotes = sum(block.count(b'"') for block in iter(lambda: file.read(1 << 20), b""))
         if quotes % 2:

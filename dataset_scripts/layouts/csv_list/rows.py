@@ -1,7 +1,7 @@
 """The rows of tables and lists, as Arrow tables."""
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import pyarrow.csv
 
 from dataset_scripts.core.builders.tables import read_table
 from dataset_scripts.core.errors import DataError, reading
+from dataset_scripts.core.files.faults import Faults
 from dataset_scripts.core.files.listing import IMAGE_SUFFIXES, Files
 from dataset_scripts.core.files.splits import SPLITS
 from dataset_scripts.core.formats.fields import short, table_of
@@ -22,7 +23,7 @@ LINE = rf"(?s)^(?P<file_name>.*?\.(?i:{ENDINGS})|[^\s,;]+)(?:\s*[\s,;]\s*(?P<lab
 FOLDER = "\0folder"  # a column: the folders of images that a list names without labels
 
 
-def read_rows(files: Files, path: str, name: str, faults: AbstractContextManager | None = None) -> pa.Table:
+def read_rows(files: Files, path: str, name: str, faults: Faults | None = None) -> pa.Table:
     """The whole table; the column of names stays text. A single row's fault is raised in `faults`.
 
     Raises:
@@ -49,7 +50,7 @@ def _objects(elements: Iterator[Element], where: str) -> Iterator[tuple[Any, str
             )
 
 
-def read_list(files: Files, path: str, faults: AbstractContextManager | None = None) -> pa.Table:
+def read_list(files: Files, path: str, faults: Faults | None = None) -> pa.Table:
     """A list: a path a line, and its label, if anything; without labels the folder may be the class.
 
     A single line's fault is raised in `faults`: also that it has no label, if most lines have one.

@@ -60,7 +60,7 @@ def launch(recipe: str, words: list[str]) -> int:
     flags = {"num_cpu_threads_per_process": os.environ.get("OMP_NUM_THREADS", "1")}
     flags |= given if configured else defaults(given) | given
     if "config_file" in given:
-        flags["config_file"] = find_config(given["config_file"])
+        flags["config_file"] = str(find_config(given["config_file"]))
     arguments = launch_command_parser().parse_args(
         [*(f"--{name}={value}" for name, value in flags.items()), "--module", f"recipes.{recipe}", *rest]
     )

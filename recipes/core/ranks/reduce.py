@@ -76,7 +76,7 @@ def ordered_mean(state: None, bucket: dist.GradBucket) -> torch.futures.Future[t
     total = gathered[0].clone()
     for other in gathered[1:]:
         total.add_(other)
-    future = torch.futures.Future()
+    future: torch.futures.Future[torch.Tensor] = torch.futures.Future()
     future.set_result(total.div_(len(gathered)))
     return future
 

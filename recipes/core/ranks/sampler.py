@@ -26,18 +26,24 @@ class StreamSampler(DistributedSampler):
     def __init__(
         self, dataset: Sized, num_replicas: int, rank: int, seed: int = 0, start: int = 0, stop: int | None = None
     ):
-        super().__init__(dataset, num_replicas=num_replicas, rank=rank, shuffle=True, seed=seed)
+        super().__init__(
+            dataset,  # type: ignore[arg-type] # torch takes any, and asks for its length alone
+            num_replicas=num_replicas,
+            rank=rank,
+            shuffle=True,
+            seed=seed,
+        )
+        self.size = len(dataset)
         self.start = start
         self.stop = stop
 
     def set_epoch(self, epoch: int) -> None:
         """Starts at the beginning of this epoch."""
         super().set_epoch(epoch)
-        self.start = epoch * len(self.dataset)
+        self.start = epoch * self.size
 
     def _range(self) -> range:
-        size = len(self.dataset)
-        stop = self.stop if self.stop is not None else (self.start // size + 1) * size
+        stop = self.stop if self.stop is not None else (self.start // self.size + 1) * self.size
         first = self.start + (self.rank - self.start) % self.num_replicas
         return range(first, stop, self.num_replicas)
 
@@ -45,9 +51,9 @@ class StreamSampler(DistributedSampler):
         return len(self._range())
 
     def __iter__(self) -> Iterator[int]:
-        size, epoch, order = len(self.dataset), None, None
+        size, epoch, order = self.size, 0, None
         for position in self._range():
-            if position // size != epoch:
+            if order is None or position // size != epoch:
                 epoch = position // size
                 order = permutation(size, self.seed, epoch)
             yield epoch * size + int(order[position % size])

@@ -7,13 +7,13 @@ import multiprocessing.connection
 import os
 import signal
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from accelerate import PartialState
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
+from torch.utils.data.dataloader import _BaseDataLoaderIter
 
 from recipes.core.ranks.signals import SIGNALS, blocked, listen, unblock
 
@@ -52,13 +52,13 @@ class Interruption:
 class Loader(DataLoader):
     """A DataLoader whose workers outlive a signal to the whole group, so that this process can save, but never this process."""
 
-    def __init__(self, *args: Any, **options: Any):
-        super().__init__(*args, worker_init_fn=follow_parent, **options)
+    def __init__(self, dataset: Dataset, **options: Any):
+        super().__init__(dataset, worker_init_fn=follow_parent, **options)
 
     def check_worker_number_rationality(self) -> None:
         """Does not compare the workers with the cores, as DataLoader does: the log shows how long training waits for data."""
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> _BaseDataLoaderIter:
         with blocked():  # torch gives a new worker a handler of its own, before it calls `follow_parent`
             return super().__iter__()
 
@@ -68,7 +68,9 @@ def follow_parent(worker: int) -> None:
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     unblock()
-    threading.Thread(target=_end_with, args=(multiprocessing.parent_process().sentinel,), daemon=True).start()
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # a worker has one
+    threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
 
 
 def _end_with(sentinel: int) -> None:

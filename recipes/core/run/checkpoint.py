@@ -34,7 +34,7 @@ def save(folder: Path, samples: int, tensors: dict[str, Any], progress: dict[str
     target = folder / "checkpoints" / f"{samples:012d}"
     with new_folder(target) as partial:
         with new_file(partial / "state.pt") as file:
-            torch.save(tensors, file)
+            torch.save(tensors, file)  # type: ignore[arg-type] # torch takes all that has `write`
         write_file(partial / "progress.json", json.dumps(progress))
         listed = {name: digest(partial / name) for name in ("state.pt", "progress.json")}
         write_file(partial / MANIFEST, json.dumps(listed))

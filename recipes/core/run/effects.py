@@ -31,7 +31,7 @@ def check_effects(config: Training, parts: Parts, asked: Asked) -> None:
 def _conditions(config: Training, data: Data, classes: int) -> Iterator[tuple[str, bool, str]]:
     """An option, whether it changes anything, and why not."""
     augment, optim, whole = config.augment, config.optim, data.resize == "whole"
-    mixes = isinstance(config, Train) and (augment.mixup > 0 or augment.cutmix > 0)
+    mixes = isinstance(config, Train) and (config.augment.mixup > 0 or config.augment.cutmix > 0)
     yield "augment.pad", whole, "images are cropped at random places already (data.resize=crop)"
     yield "augment.scale", not whole, "images are not cropped (data.resize=whole)"
     yield "augment.alternate", augment.flip > 0, "augment.flip=0 flips no image"
@@ -39,8 +39,8 @@ def _conditions(config: Training, data: Data, classes: int) -> Iterator[tuple[st
     yield "optim.momentum", optim.name != "adamw", "optim.name=adamw has its own"
     yield "shards", config.exact or mixes, "it is for exact=true, mixup and cutmix"
     if isinstance(config, Train):
-        yield "augment.auto_ops", augment.auto == "rand", "it is for augment.auto=rand"
-        yield "augment.auto_magnitude", augment.auto == "rand", "it is for augment.auto=rand"
+        yield "augment.auto_ops", config.augment.auto == "rand", "it is for augment.auto=rand"
+        yield "augment.auto_magnitude", config.augment.auto == "rand", "it is for augment.auto=rand"
         yield "model.width", is_ours(config.model.name), f"model.name={config.model.name} has a width of its own"
     if isinstance(config, Generate):
         yield "flow.label_dropout", classes > 1, "the images are of one class"

@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 from typing import Any
 
-from recipes.core.config import Generate, Train, Training
+from recipes.core.config import Train, Training
 from recipes.core.data.splits import Parts
 from recipes.core.models.models import is_ours
 from recipes.core.options import merge
@@ -26,8 +26,10 @@ def general_recipe(config: Training, words: list[str], parts: Parts, processes: 
         parts: the data; size and channels of its `data` are set as the recipe needs them, and a note says what was chosen.
         processes: which have to share a batch.
     """
-    choose = _for_generator if isinstance(config, Generate) else _for_classifier
-    name, values = choose(config, parts)
+    if isinstance(config, Train):
+        name, values = _for_classifier(config, parts, side_of(parts))
+    else:
+        name, values = _for_generator(config, parts, side_of(parts))
     given = {word.partition("=")[0] for word in words}
     count, network = len(parts.train), config.model.name if "model.name" in given else values.get("model.name")
     if network is not None and not is_ours(network):
@@ -49,27 +51,31 @@ def general_recipe(config: Training, words: list[str], parts: Parts, processes: 
     return made
 
 
-def _for_classifier(config: Train, parts: Parts) -> tuple[str, dict[str, Any]]:
+def side_of(parts: Parts) -> int:
+    """The side of the input in pixels."""
+    assert parts.data.size is not None  # `find_data` has set it
+    return parts.data.size
+
+
+def _for_classifier(config: Train, parts: Parts, side: int) -> tuple[str, dict[str, Any]]:
     count, data = len(parts.train), parts.data
     epochs = min(100, max(10, round(45_000 / count)))
     if config.model.weights is not None or config.model.pretrained:
         _take(config, parts, channels=3, resize="crop")
         epochs = min(30, max(5, round(10_000 / count)))
         return "fine-tuning", _photos(epochs) | {"model.name": "resnet18", "optim.lr": 3e-4, "batch": 32}
-    if data.size <= SMALL:
+    if side <= SMALL:
         return "small images", {
-            "augment.pad": max(1, data.size // 8),
+            "augment.pad": max(1, side // 8),
             "augment.scale": 0.35,
-            "model.name": "resnet8" if data.size <= TINY else "resnet20",
+            "model.name": "resnet8" if side <= TINY else "resnet20",
             "model.width": 32,
-            "augment.flip": 0.5
-            if data.channels == 3
-            else 0.0,  # grey ones are often characters, which have a direction
+            "augment.flip": 0.5 if data.channels == 3 else 0.0,  # grey: often characters, which have a direction
             "optim.lr": 4e-3,
             "epochs": float(epochs),
             "batch": 64 if count < 20_000 else 128,
         }
-    _take(config, parts, channels=3, size=min(data.size, PHOTO), resize="crop")
+    _take(config, parts, channels=3, size=min(side, PHOTO), resize="crop")
     return PHOTOS, _photos(epochs) | {"model.name": "resnet18", "optim.lr": 1e-3, "batch": 64}
 
 
@@ -83,18 +89,20 @@ def _photos(epochs: int) -> dict[str, Any]:
     }
 
 
-def _for_generator(config: Generate, parts: Parts) -> tuple[str, dict[str, Any]]:
+def _for_generator(config: Training, parts: Parts, side: int) -> tuple[str, dict[str, Any]]:
     count, data = len(parts.train), parts.data
-    if data.size > SMALL:
+    if side > SMALL:
         _take(config, parts, size=DRAWN)
+        side = side_of(parts)
     epochs = min(300, max(10, round(200_000 / count)))
-    depth = 2 if parts.data.size <= TINY else 3
-    _take(config, parts, size=max(1, parts.data.size // 2 ** (depth - 1)) * 2 ** (depth - 1))
+    depth = 2 if side <= TINY else 3
+    _take(config, parts, size=max(1, side // 2 ** (depth - 1)) * 2 ** (depth - 1))
+    side = side_of(parts)
     return "a generator", {
-        "model.width": 32 if parts.data.size <= TINY else 64,
+        "model.width": 32 if side <= TINY else 64,
         "model.depth": depth,
         "augment.flip": 0.5 if data.channels == 3 else 0.0,
-        "optim.lr": 2e-3 if parts.data.size <= TINY else 1e-3,
+        "optim.lr": 2e-3 if side <= TINY else 1e-3,
         "optim.weight_decay": 0.0,
         "epochs": float(epochs),
         "batch": 128,

@@ -119,6 +119,7 @@ class Ordered:
         for shard in range(self.shards):
             gradient = by_rank[shard % self.world][shard // self.world]
             total = gradient.clone() if total is None else total.add_(gradient)
+        assert total is not None  # there is a shard
         parts = total.split([parameter.numel() for parameter in self.parameters])
         for parameter, part in zip(self.parameters, parts):
             parameter.grad = part.view_as(parameter)

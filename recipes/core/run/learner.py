@@ -71,6 +71,7 @@ class Learner(ABC):
         optimizer = build_optimizer(model, config.optim)
         if config.compile:
             model.compile()
+        self.gradient: Ordered | DataParallel
         if config.exact:
             self.optimizer = accelerator.prepare(optimizer)
             self.gradient = Ordered(accelerator, model, self.loss, config.batch, config.shards, config.seed)
@@ -80,6 +81,7 @@ class Learner(ABC):
                 wrapped.register_comm_hook(None, ordered_mean)
             self.gradient = DataParallel(accelerator, wrapped, self.loss, config.accumulate, config.seed)
         augment = Augment(**vars(config.augment))
+        assert data.mean is not None and data.std is not None  # `load_splits` has filled them in
         self.prepare = Prepare(
             data.mean, data.std, accelerator.device, augment if data.resize == "whole" else replace(augment, pad=0)
         )
@@ -141,6 +143,7 @@ class Learner(ABC):
 
     def recall(self) -> None:
         """Goes back to the weights that `remember` kept."""
+        assert self.best is not None  # `remember` was called, maybe before a stop
         self.tested.load_state_dict(self.best)
 
     def verify(self) -> str:

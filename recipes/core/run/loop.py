@@ -4,7 +4,7 @@ import math
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,38 @@ from recipes.core.run.run_folder import RunFolder
 
 Test = Callable[[Learner, Images, Path, int], Result]  # (learner, images, run folder, samples seen); on every rank
 Write = Callable[[Learner, Path, dict[str, Any], Result, list[dict[str, Any]]], str]  # (…, metrics, result, log)
+
+
+@dataclass
+class Progress:
+    """How far a run has come: what a checkpoint says besides tensors, as json and in this order.
+
+    Attributes:
+        seen: samples.
+        sums: loss and images of all ranks, since the last test.
+        records: lines of the log.
+        training, elapsed: seconds of steps, and of all.
+        best: the best look at the validation images: score, samples seen before, numbers.
+    """
+
+    seen: int = 0
+    sums: list[float] = field(default_factory=lambda: [0.0, 0.0])
+    records: int = 0
+    training: float = 0.0
+    best: dict[str, Any] = field(default_factory=dict)
+    elapsed: float = 0.0
+
+    @classmethod
+    def of(cls, saved: dict[str, Any]) -> "Progress":
+        """What a checkpoint says, each value as its type: a damaged one raises here, not in the training."""
+        return cls(
+            seen=int(saved["seen"]),
+            sums=list(saved["sums"]),
+            records=int(saved["records"]),
+            training=float(saved["training"]),
+            best=dict(saved["best"]),
+            elapsed=float(saved["elapsed"]),
+        )
 
 
 def start_training(config: Training) -> Accelerator:
@@ -85,18 +117,18 @@ def train(
 
     learner = learn(accelerator, config, splits, total)
     run = RunFolder(config.out, name, config, splits.fingerprint, open_options)
-    progress = {"seen": 0, "sums": [0.0, 0.0], "records": 0, "training": 0.0, "elapsed": 0.0, "best": {}}
+    progress = Progress()
     found = checkpoint.newest(run.folder)
     if found is not None:
         with reading(found):
             state, saved = checkpoint.load(found)
-            progress = {name: type(value)(saved[name]) for name, value in progress.items()}
+            progress = Progress.of(saved)
             learner.load_state(state)
-    log = Log(accelerator, run.folder / "log.jsonl", progress["records"], name, config)
+    log = Log(accelerator, run.folder / "log.jsonl", progress.records, name, config)
     if main:
         announce(learner, steps, run.folder, found)
 
-    first = seen = progress["seen"]
+    first = seen = progress.seen
     sampler = StreamSampler(splits.train, world, rank, config.seed, start=seen, stop=total)
     loader = Loader(
         splits.train,
@@ -109,11 +141,8 @@ def train(
     log_every, save_every = max(1, steps // 200) * batch, config.save_every or size
     evaluate_every = max(1, round(config.evaluate_every * size))
     losses: list[torch.Tensor] = []  # sums and weights of this process, since the last line of the log
-    sums = torch.tensor(progress["sums"], dtype=torch.float64)  # sums and weights of all, since the last test
-    training, began = progress["training"], time.perf_counter() - progress["elapsed"]
-    best: dict[str, Any] = progress[
-        "best"
-    ]  # the best look at the validation images: score, samples seen before, numbers
+    sums = torch.tensor(progress.sums, dtype=torch.float64)  # sums and weights of all, since the last test
+    training, began, best = progress.training, time.perf_counter() - progress.elapsed, progress.best
     interruption, stop, ended, mark = Interruption(), False, False, time.perf_counter()
     often = 0.1 if sys.stderr.isatty() else 60.0  # seconds: a bar in a log file is a line each time
     bar = tqdm(
@@ -162,17 +191,15 @@ def train(
                     ended, saves, stop = True, False, False
                 train_loss = float(sums[0] / sums[1])
                 sums.zero_()
-                speed = Speed(seen - first, training - progress["training"], batches.waited, total - seen)
+                speed = Speed(seen - first, training - progress.training, batches.waited, total - seen)
                 log.write(kind, seen, seen / size, **result.numbers(), **speed.numbers())
                 if main:
                     table.write(seen / size, seen, train_loss, result, speed)
             if saves:
                 state = learner.state()
-                now = {"seen": seen, "sums": sums.tolist(), "records": log.count, "training": training, "best": best}
+                now = Progress(seen, sums.tolist(), log.count, training, best, time.perf_counter() - began)
                 if main:
-                    checkpoint.save(
-                        run.folder, seen, state, now | {"elapsed": time.perf_counter() - began}, config.keep
-                    )
+                    checkpoint.save(run.folder, seen, state, vars(now), config.keep)
             mark = time.perf_counter()
     interruption.result()  # nothing is left on the wire
 
