@@ -164,7 +164,7 @@ def test_addresses_and_relative_paths_are_no_machine_paths():
         ("license_name: own", "license_name: is read only with 'license: other'"),
         ("license_link: see below", "license_link: 'see below' is neither an address nor a file"),
         ("task_categories: [image-classifcation]", "task_categories[0]: 'image-classifcation' is not known to the Hub"),
-        ("task_ids: [a]", "task_ids[0]: 'a' is not known to the Hub: core/hub_names.yaml lists what is"),
+        ("task_ids: [a]", "task_ids[0]: 'a' is not known to the Hub: core/formats/hub_names.yaml lists what is"),
         (
             "size_categories: [1K-10K]",
             "size_categories[0]: '1K-10K' is not known to the Hub: take one of n<1K, 1K<n<10K",

@@ -173,6 +173,21 @@ def test_what_has_to_be_given(tmp_path):
     assert read_config(Train, ["finetune_folder", "data.path=a"], "digits")[0].model.weights == "DEFAULT"
 
 
+@pytest.mark.parametrize(
+    "words, plain, options",
+    [
+        (["--seed", "1", "my.yaml"], ["my.yaml"], ["seed=1"]),
+        (["my.yaml", "--optim.lr=1e-3", "--exact"], ["my.yaml"], ["optim.lr=1e-3", "exact=true"]),
+        (["--keep-best", "--optim.lr", "-1", "digits"], ["digits"], ["keep_best=true", "optim.lr=-1"]),
+        (["--data.path=a=b", "--exact", "out=x"], [], ["data.path=a=b", "exact=true", "out=x"]),
+        (["--exact", "--", "--seed"], ["--seed"], ["exact=true"]),
+        (["-h", "x"], ["-h", "x"], []),
+    ],
+)
+def test_options_with_dashes_mean_the_same(words, plain, options):
+    assert split_words(words) == (plain, options)
+
+
 def test_words_and_options(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     os.makedirs("runs/lr=0.1")

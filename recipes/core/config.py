@@ -201,6 +201,8 @@ class Training:
         False, "let `out` be a folder with other files in it; those with the names of a run's are replaced"
     )
 
+    dry_run: bool = opt(False, "show the data, the model and the updates of this run, and stop before it begins")
+
     @property
     def is_steered(self) -> bool:
         return self.keep_best or self.patience is not None

@@ -29,6 +29,7 @@ from recipes.core.foreign import read_text
 
 MISSING = "???"  # of an option that the user has to give
 WORD = re.compile(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)*=", re.IGNORECASE)
+FLAG = re.compile(r"--(?P<key>[a-z_][\w-]*(\.[a-z_][\w-]*)*)(=(?P<value>.*))?", re.IGNORECASE | re.DOTALL)
 BOOLS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 NULL = "tag:yaml.org,2002:null"
 LARGE = 2**63  # no whole number of an option is as large
@@ -99,12 +100,26 @@ def option_of(schema: type, name: str) -> Any:
 def split_words(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     """The plain words of a command line, and its `key=value` options.
 
-    A word with `=` is plain if a file of that name exists, if no key stands before the `=`, or behind `--`.
+    A word with `=` is plain if a file of that name exists, if no key stands before the `=`, or behind `--`. `--key value`,
+    `--key=value`, and `--key` before another option or at the end, for `key=true`, mean the same; dashes in a key are `_`.
     """
     argv = list(argv)
     end = argv.index("--") if "--" in argv else len(argv)
-    options = [word for word in argv[:end] if WORD.match(word) and not os.path.lexists(word)]
-    return [word for word in argv[:end] if word not in options] + argv[end + 1 :], options
+    words, options = [], []
+    rest = iter(range(end))
+    for place in rest:
+        word = argv[place]
+        if flag := FLAG.fullmatch(word):
+            following = argv[place + 1] if place + 1 < end else "--"
+            value = flag["value"]
+            if value is None and not (FLAG.fullmatch(following) or WORD.match(following) or following == "--"):
+                value = argv[next(rest)]
+            options.append(f"{flag['key'].replace('-', '_')}={'true' if value is None else value}")
+        elif WORD.match(word) and not os.path.lexists(word):
+            options.append(word)
+        else:
+            words.append(word)
+    return words + argv[end + 1 :], options
 
 
 def merge(schema: type, base: Path | Mapping[str, Any], words: Sequence[str]) -> Any:

@@ -110,7 +110,7 @@ def _advice(key: str) -> str:
     if key == "language":
         return "take a code of ISO 639, such as 'en'; 'en-US' goes into language_bcp47"
     names = hub_names()[key]
-    return f"take one of {', '.join(names)}" if len(names) < 20 else "core/hub_names.yaml lists what is"
+    return f"take one of {', '.join(names)}" if len(names) < 20 else "core/formats/hub_names.yaml lists what is"
 
 
 def texts_of(header: dict, key: str) -> list[str]:

@@ -137,14 +137,13 @@ def peak_memory() -> int:
     return torch.cuda.max_memory_allocated() if torch.cuda.is_initialized() else system.peak_memory()
 
 
-def announce(learner: Learner, steps: int, folder: Path, found: Path | None) -> None:
-    """Says what will be done, and writes to `config.json` what the model is for."""
+def plan(learner: Learner, steps: int) -> str:
+    """What will be done, in a few lines."""
     config, splits = learner.config, learner.splits
-    write_file(folder / "config.json", learner.description())
     data, world = splits.data, learner.accelerator.num_processes
     parameters = sum(parameter.numel() for parameter in learner.model.parameters())
     mode = "exact" if config.exact else "DDP" if world > 1 else "one process"
-    print(
+    return (
         f"data       {printable(data.path)}: {splits.counts()}, {len(splits.classes)} classes\n"
         + "".join(f"           {printable(note)}\n" for note in splits.notes)
         + f"input      {data.channels} × {data.size} × {data.size} ({data.resize}), mean {data.mean}, std {data.std}\n"
@@ -155,9 +154,14 @@ def announce(learner: Learner, steps: int, folder: Path, found: Path | None) -> 
         f"precision {config.precision}, {mode}\n"
         f"batch      {config.batch} = {world} processes × {config.accumulate} parts × {learner.micro}, {steps:,} updates of "
         f"{steps * config.batch / len(splits.train):.2f} epochs\n"
-        f"folder     {printable(folder)}" + (f", going on after {int(found.name):,} images" if found else "") + "\n",
-        flush=True,
     )
+
+
+def announce(learner: Learner, steps: int, folder: Path, found: Path | None) -> None:
+    """Says what will be done, and writes to `config.json` what the model is for."""
+    write_file(folder / "config.json", learner.description())
+    goes_on = f", going on after {int(found.name):,} images" if found else ""
+    print(f"{plan(learner, steps)}folder     {printable(folder)}{goes_on}\n", flush=True)
 
 
 class Table:

@@ -25,7 +25,7 @@ from recipes.core.ranks.stopping import Interruption, Loader
 from recipes.core.run import checkpoint
 from recipes.core.run.gradient import ddp_options
 from recipes.core.run.learner import Learner
-from recipes.core.run.log import Log, Result, Speed, Table, Timed, announce
+from recipes.core.run.log import Log, Result, Speed, Table, Timed, announce, plan
 from recipes.core.run.run_folder import RunFolder
 
 Test = Callable[[Learner, Images, Path, int], Result]  # (learner, images, run folder, samples seen); on every rank
@@ -116,6 +116,10 @@ def train(
     kind = "test" if splits.validation is None else "validation"
 
     learner = learn(accelerator, config, splits, total)
+    if config.dry_run:
+        if main:
+            print(f"{plan(learner, steps)}\na dry run: nothing was trained or written; leave dry_run out to train")
+        return True
     run = RunFolder(config.out, name, config, splits.fingerprint, open_options)
     progress = Progress()
     found = checkpoint.newest(run.folder)
