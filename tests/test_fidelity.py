@@ -553,3 +553,31 @@ def test_real_features_see_every_degradation(measure, tmp_path):
     assert clean < distance("jpeg40", jpeg(40)) < distance("jpeg8", jpeg(8))
     assert clean < distance("noise8", noise(8)) < distance("noise30", noise(30))
     assert clean < distance("blur1", blur(1)) < distance("blur2", blur(2))
+
+
+def test_options_of_both_dialects_mean_the_same():
+    dashes = [
+        "--isc",
+        "--kid",
+        "--input1",
+        "a",
+        "--input2=b",
+        "--batch-size",
+        "8",
+        "--no-uncertainty",
+        "--weights",
+        "vgg16=x.pth",
+    ]
+    words = [
+        "isc=true",
+        "fid=false",
+        "kid=true",
+        "input1=a",
+        "input2=b",
+        "batch_size=8",
+        "uncertainty=false",
+        "weights=vgg16=x.pth",
+    ]
+    assert options.parse(dashes, "") == options.parse(words, "")
+    with pytest.raises(UserError, match="isc=maybe: it is true or false"):
+        options.parse(["isc=maybe"], "")

@@ -102,8 +102,22 @@ def theirs(options: dict[str, Any], **changed: Any) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name in THEIRS} | changed
 
 
+def as_flags(word: str) -> list[str]:
+    """The word, or of `key=value` the option with dashes that means the same."""
+    key, equals, value = word.partition("=")
+    flag = f"--{key.replace('_', '-')}"
+    if not equals or key not in DEFAULTS | {"out": None, "threads": None, "uncertainty": True}:
+        return [word]
+    default = (DEFAULTS | {"uncertainty": True}).get(key)
+    if not isinstance(default, bool):
+        return [f"{flag}={value}"]
+    if value not in ("true", "false"):
+        raise UserError(f"{word}: it is true or false")
+    return [] if (value == "true") == default else [f"--no-{flag[2:]}" if default else flag]
+
+
 def parse(argv: Sequence[str], description: str) -> tuple[dict[str, Any], argparse.Namespace]:
-    """Reads the command line: options with dashes; `--no-…` switches off what is on by default.
+    """Reads the command line: options with dashes, `--no-…` switches off what is on by default; or `key=value` as elsewhere.
 
     Returns:
         The options that were given, and `out`, `json` and `threads`.
@@ -135,7 +149,7 @@ def parse(argv: Sequence[str], description: str) -> tuple[dict[str, Any], argpar
             parser.add_argument(
                 flag, *filter(None, [SHORT.get(name)]), type=value, choices=CHOICES.get(name), **keywords
             )
-    given = vars(parser.parse_args(argv))
+    given = vars(parser.parse_args([flag for word in argv for flag in as_flags(word)]))
     own = argparse.Namespace(**{name: given.pop(name) for name in ("out", "json", "threads", "cpu", "silent")})
     given = {"uncertainty": True, "cuda": not own.cpu, "verbose": not own.silent} | given
     if "weights" in given:
