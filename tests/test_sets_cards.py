@@ -99,7 +99,7 @@ def test_every_card_says_the_published_rows_of_all_configurations(name):
     builder = find_script(name).builder_class()
     assert set(infos) == {config.name for config in builder.BUILDER_CONFIGS} or not builder.BUILDER_CONFIGS
     for config, info in infos.items():
-        named = make_builder(find_script(name), config, None, None, None, None, None, None, {})
+        named = make_builder(find_script(name), config)
         assert {split: part.num_examples for split, part in info.splits.items()} == named.ROWS
         assert (info.dataset_size or 0) == sum(part.num_bytes or 0 for part in info.splits.values())
         assert info.download_size == sum(source.size for source in named.sources()) > 1000

@@ -52,7 +52,7 @@ def pack(folder, name, inner, kind="zip"):
 
 
 def builder_of(name, config):
-    return make_builder(find_script(name), config, None, None, None, None, None, None, {})
+    return make_builder(find_script(name), config)
 
 
 EMNIST = {"balanced": 47, "byclass": 62, "bymerge": 47, "letters": 26, "digits": 10, "mnist": 10}

@@ -184,7 +184,7 @@ def describe(name: str) -> dict[str, Any]:
     script = find_script(name)
     if script is None or not script.is_bundled:
         raise DataError(f"{name!r} does not come with the package; `dataset-scripts list` shows what does")
-    builder = make_builder(script, None, None, None, None, None, None, None, {})
+    builder = make_builder(script)
     published = isinstance(builder, PublishedSet)
     return {
         "name": name,

@@ -35,7 +35,7 @@ def facts_of(script: Script, data_dir: str | None, name: str | None) -> Facts:
     The rows of a published set are the published ones, without numbers of bytes unless all of them are at hand, and its
     `download_size` is that of its files.
     """
-    builder = make_builder(script, name, data_dir, None, None, None, None, None, {})
+    builder = make_builder(script, name, data_dir)
     is_published, folder = isinstance(builder, PublishedSet), script.path.parent
     has_data = (
         folder.name == script.name and first_data(folder) is not None and not is_published

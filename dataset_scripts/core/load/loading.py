@@ -149,7 +149,16 @@ def load_dataset(
     # A bundled script leaves its arguments to datasets; what a script of the caller's own raises is its own.
     with read_by_datasets(path) if script.is_bundled else contextlib.nullcontext():
         builder = make_builder(
-            script, name, data_dir, data_files, cache_dir, features, token, storage_options, config_kwargs, files
+            script,
+            name,
+            data_dir,
+            files=files,
+            data_files=data_files,
+            cache_dir=cache_dir,
+            features=features,
+            token=token,
+            storage_options=storage_options,
+            **config_kwargs,
         )
     origin = Origin() if isinstance(builder, LayoutBuilder) else Origin(anywhere=True)  # layouts store bytes
     if streaming:
@@ -194,17 +203,24 @@ def _near(path: str) -> str:
 
 def make_builder(
     script: Script,
-    name: str | None,
-    data_dir: str | None,
-    data_files: Any,
-    cache_dir: str | None,
-    features: datasets.Features | None,
-    token: bool | str | None,
-    storage_options: dict | None,
-    config_kwargs: dict[str, Any],
+    name: str | None = None,
+    data_dir: str | None = None,
+    *,
     files: Files | None = None,
+    data_files: Any = None,
+    cache_dir: str | None = None,
+    features: datasets.Features | None = None,
+    token: bool | str | None = None,
+    storage_options: dict | None = None,
+    **config_kwargs: Any,
 ) -> datasets.DatasetBuilder:
-    """The script's builder, with a cache of its own for this code and this state of the data (`files`, if listed)."""
+    """The script's builder, with a cache of its own for this code and this state of the data.
+
+    Args:
+        files: the listing of `data_dir`, if there is one already.
+
+    All others are those of `load_dataset`.
+    """
     builder_class = script.builder_class(cache_dir)
     if data_dir is None and data_files is None and getattr(builder_class, "DATA_DIR", None):
         data_dir = str(script.path.parent / builder_class.DATA_DIR)
@@ -242,9 +258,7 @@ def make_builder(
     )
     state = files.state if files else ""
     builder = make(hash=script.identity(state or None))
-    if (
-        builder.config.data_files
-    ):  # patterns, which the builder has resolved; `datasets` knows their files by mtime alone
+    if builder.config.data_files:  # patterns that the builder has resolved; `datasets` knows files by mtime alone
         state += _state_of(path for paths in builder.config.data_files.values() for path in paths)
         builder = make(hash=script.identity(state))
     if isinstance(builder, LayoutBuilder):

@@ -37,7 +37,7 @@ def verify(
     with reading(path):
         script = find_script(path)
         if script is not None:
-            builder = make_builder(script, name, data_dir, None, None, None, None, None, {})
+            builder = make_builder(script, name, data_dir)
             if isinstance(builder, PublishedSet):
                 published, sources = builder.ROWS, builder.sources()
                 downloads = Path(builder._cache_downloaded_dir or datasets.config.DOWNLOADED_DATASETS_PATH)
