@@ -13,6 +13,7 @@ _IN_WORKER = re.compile(r"Caught \w+ in DataLoader worker process \d+")
 _CONTROLS = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u206f\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
 )
+_ADDRESS = re.compile(r" <_io\.BytesIO object at \w+>")  # which Pillow names, and nobody can look up
 _DISK = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
@@ -80,7 +81,8 @@ def reason(error: BaseException) -> str:
     if isinstance(error, OSError) and error.errno is not None:
         where = f" ({error.filename})" if error.filename else ""
         return f"{_DISK.get(error.errno, error.strerror)}{where}"[:LONGEST]
-    return printable(error)[:LONGEST] or type(error).__name__
+    text = _ADDRESS.sub("", printable(error))
+    return text[:LONGEST] or type(error).__name__
 
 
 def is_disk_fault(error: BaseException | None) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 import datasets
 import huggingface_hub
 
-from dataset_scripts.core.formats.card_rules import size_category, texts_of
+from dataset_scripts.core.formats.card_rules import size_category, task_category, texts_of
 from dataset_scripts.core.formats.front_matter import (
     CODE,
     package_parts,
@@ -23,13 +23,6 @@ from dataset_scripts.core.formats.markdown import code, markdown
 from dataset_scripts.core.formats.safe_yaml import load_yaml
 from dataset_scripts.core.load.script import find_script
 
-TASKS = {
-    "label": "image-classification",
-    "objects": "object-detection",
-    "mask": "image-segmentation",
-    "caption": "image-to-text",
-    "captions": "image-to-text",
-}
 # No pattern here starts again within what it has looked through: a text of [[[[ takes no longer than another.
 PICTURE = re.compile(r"!\[[^\[\]]*\]\(([^()\s/:]+\.(?:png|jpe?g|gif|webp|svg))\)", re.IGNORECASE)
 HEADING = re.compile(r"(#{1,6})[ \t]")
@@ -138,8 +131,8 @@ def write_card(
     own_keys = {str(key): value for key, value in header.items() if key not in NOT_OURS}
     card = huggingface_hub.DatasetCardData(**own_keys)
     card["pretty_name"] = header.get("pretty_name") or name
-    if not header and images and (tasks := sorted({TASKS[column] for column in features if column in TASKS})):
-        card["task_categories"] = tasks
+    if not header and images:
+        card["task_categories"] = [task_category(features)]
     card["size_categories"] = [size_category(count)]
     card["configs"] = [
         {"config_name": "default", "data_files": [{"split": str(part), "path": f"data/{part}-*"} for part in infos]}

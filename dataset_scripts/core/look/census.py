@@ -10,10 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.errors import DataError, reason
 from dataset_scripts.core.image.decode import decode_image
 from dataset_scripts.core.image.roles import CLASSES, Roles, as_list, item_feature, name_of_class, stored
-from dataset_scripts.core.look.drawing import reason
 from dataset_scripts.core.look.duplicates import DISTANCE, THUMBNAIL, digest, near_groups, perceptual_hash
 from dataset_scripts.core.look.sheet import Group
 

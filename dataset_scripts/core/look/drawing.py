@@ -3,7 +3,6 @@
 import bisect
 import functools
 import os
-import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +12,7 @@ import PIL.Image
 import PIL.ImageDraw
 import PIL.ImageFont
 
-from dataset_scripts.core.errors import DataError, printable
+from dataset_scripts.core.errors import DataError, printable, reason
 from dataset_scripts.core.image.decode import decode_image
 from dataset_scripts.core.image.rle import decode_codes
 from dataset_scripts.core.image.roles import Roles, as_list, item_feature, name_of_class
@@ -171,11 +170,6 @@ def draw_row(row: dict[str, Any], place: str, roles: Roles, side: int, bilevel: 
     tile.lines[0].append((FAINT, place))
     tile.lines += [[(None, line)] for text in captions[:1] for line in wrap(text, width, text_size(side), LINES)]
     return tile
-
-
-def reason(error: Exception) -> str:
-    """The message in one line, without the address in memory that Pillow tells."""
-    return " ".join(re.sub(r" <_io\.BytesIO object at \w+>", "", str(error)).split())
 
 
 def mask_ids(value: Any, place: str) -> np.ndarray | None:

@@ -85,10 +85,10 @@ def upload(
     except DataError:
         raise
     except (*HfHubHTTPError.__bases__, RuntimeError, ValueError) as error:
-        raise DataError(f"{repo_id}: {reason(error, api.endpoint)}") from error
+        raise DataError(f"{repo_id}: {fault_of(error, api.endpoint)}") from error
 
 
-def reason(error: Exception, endpoint: str) -> str:
+def fault_of(error: Exception, endpoint: str) -> str:
     """What went wrong between here and the Hub at `endpoint`, in one line, and what to do."""
     is_around = isinstance(error, (RuntimeError, LocalEntryNotFoundError)) and error.__cause__  # which file, then why
     error = error.__cause__ if is_around else error

@@ -5,7 +5,7 @@ from pathlib import Path
 import huggingface_hub
 from huggingface_hub.errors import HfHubHTTPError
 
-from dataset_scripts.core.publish.hub import check_can_write, reason, upload
+from dataset_scripts.core.publish.hub import check_can_write, fault_of, upload
 from recipes.core.errors import UserError
 from recipes.core.foreign import read_text
 
@@ -66,5 +66,5 @@ def fetch_model(repo_id: str, revision: str | None = None) -> Path:
         return Path(huggingface_hub.snapshot_download(repo_id, revision=revision, allow_patterns=[*NEEDED]))
     except (*HfHubHTTPError.__bases__, RuntimeError, ValueError) as error:
         raise UserError(
-            f"{repo_id} is neither a folder here nor a model on the Hub: {reason(error, huggingface_hub.constants.ENDPOINT)}"
+            f"{repo_id} is neither a folder here nor a model on the Hub: {fault_of(error, huggingface_hub.constants.ENDPOINT)}"
         ) from error

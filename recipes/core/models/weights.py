@@ -14,7 +14,7 @@ import torch
 from huggingface_hub.errors import HfHubHTTPError, RemoteEntryNotFoundError
 
 from dataset_scripts.core.builders.download import Source, download
-from dataset_scripts.core.publish.hub import reason
+from dataset_scripts.core.publish.hub import fault_of
 from recipes.core.errors import UserError
 
 HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.pth?$")  # torch.hub's convention
@@ -137,7 +137,7 @@ class OnHub:
             constants = huggingface_hub.constants
             place = Path(constants.HF_HUB_CACHE, f"models--{self.repo.replace('/', '--')}")
             raise UserError(
-                f"{constants.ENDPOINT}/{self.repo} could not be fetched ({reason(error, constants.ENDPOINT)}). Else run "
+                f"{constants.ENDPOINT}/{self.repo} could not be fetched ({fault_of(error, constants.ENDPOINT)}). Else run "
                 f"`hf download {self.repo} {self.names[0]}` where the Hub can be reached, and copy its {place.name} to {place}"
             ) from error
         raise UserError(f"{self.repo} on the Hub holds no weights: it has none of {', '.join(self.names)}")
