@@ -8,13 +8,19 @@
 What was found in the data is logged as warnings of the logger `dataset_scripts`.
 """
 
-__version__ = "0.1.0"
+import importlib
+from typing import TYPE_CHECKING, Any
 
-from dataset_scripts.core.errors import DataError, TrustError
-from dataset_scripts.core.image.collate import detection_collate, pad_collate
-from dataset_scripts.core.image.transforms import ToTensor
-from dataset_scripts.core.load.loading import load_dataset
-from dataset_scripts.core.load.patch_datasets import disable, enable
+from dataset_scripts.core.load import moved as moved  # finds modules under their old names
+
+if TYPE_CHECKING:
+    from dataset_scripts.core.errors import DataError, TrustError
+    from dataset_scripts.core.image.collate import detection_collate, pad_collate
+    from dataset_scripts.core.image.transforms import ToTensor
+    from dataset_scripts.core.load.loading import load_dataset
+    from dataset_scripts.core.load.patch_datasets import disable, enable
+
+__version__ = "0.1.0"
 
 __all__ = [
     "DataError",
@@ -26,3 +32,18 @@ __all__ = [
     "load_dataset",
     "pad_collate",
 ]
+_HOMES = {
+    "core.errors": ("DataError", "TrustError"),
+    "core.image.collate": ("detection_collate", "pad_collate"),
+    "core.image.transforms": ("ToTensor",),
+    "core.load.loading": ("load_dataset",),
+    "core.load.patch_datasets": ("disable", "enable"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports on demand: what only reads options, or starts processes, does without torch and datasets, which take seconds."""
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

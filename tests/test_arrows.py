@@ -17,6 +17,7 @@ FLOORS = {
         "look",
         "publish",
         "new",
+        "commands",
         "cli",
     ],
     "recipes/core": [
@@ -69,7 +70,7 @@ def test_core_imports_no_script_and_scripts_import_core_and_layouts(root):
             places = {tuple(name.split(".")[1:3]) for name in imported(path) if name.startswith("dataset_scripts.")}
             sets = {place[0] for place in places} - {"core", "layouts", path.parent.name}
             assert not sets or path.parent.parent == package, path  # a named set may stand on another one
-            forbidden = {"load", "look", "card", "publish", "new", "cli"}
+            forbidden = {"load", "look", "card", "publish", "new", "commands", "cli"}
             assert not [place for place in places if place[0] == "core" and place[1] in forbidden], path
 
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from dataset_scripts.core.errors import DataError
-from dataset_scripts.core.files.replace import write_file
+from recipes.core.ranks import signals
 
 
 def train(words: list[str]) -> int:
@@ -32,7 +32,8 @@ def fidelity(words: list[str]) -> int:
 
 
 def _launch(recipe: str, words: list[str]) -> int:
-    from recipes.core.ranks.launch import launch  # it takes seconds to import
+    signals.listen()  # before the import below, which takes seconds
+    from recipes.core.ranks.launch import launch
 
     return launch(recipe, words)
 
@@ -59,6 +60,8 @@ def configs(words: list[str]) -> int:
     if existing := next((folder / path.name for path in sources if (folder / path.name).exists()), None):
         raise DataError(f"{existing} exists already: choose another folder, or delete it")
     folder.mkdir(parents=True, exist_ok=True)
+    from dataset_scripts.core.files.replace import write_file
+
     for path in sources:
         write_file(folder / path.name, path.read_text(encoding="utf-8"))
         print(folder / path.name)

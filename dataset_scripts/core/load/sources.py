@@ -87,7 +87,7 @@ def _of_name(module: str, name: str) -> Iterator[Path]:
     """The file that `from module import name` takes the name from, if it is of this package."""
     path = _module(f"{module}.{name}") or _module(module)
     if path is not None and path.name == "__init__.py":
-        for node in ast.parse(path.read_bytes()).body:
+        for node in ast.walk(ast.parse(path.read_bytes())):
             if isinstance(node, ast.ImportFrom) and name in {alias.asname or alias.name for alias in node.names}:
                 yield from _of_name(
                     node.module, next(alias.name for alias in node.names if name == (alias.asname or alias.name))

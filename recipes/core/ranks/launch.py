@@ -108,6 +108,7 @@ def run(arguments: argparse.Namespace) -> int:
         for process in processes:
             process.send_signal(number)
 
+    signal.set_wakeup_fd(-1)  # the listener of the start hears no more
     for number in SIGNALS:
         signal.signal(number, pass_on)
     try:

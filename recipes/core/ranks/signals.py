@@ -3,6 +3,7 @@
 The recipes listen before their imports, which take seconds; so this file imports nothing that does.
 """
 
+import atexit
 import contextlib
 import os
 import select
@@ -87,7 +88,14 @@ def listen() -> Listener:
     if _listener is None:
         _listener = Listener()
         _listener.start()
+        atexit.register(_ignore)
     return _listener
+
+
+def _ignore() -> None:
+    """The process ends: a signal that comes now changes nothing. Python gives handlers up before it is gone, but not this."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 @contextlib.contextmanager
