@@ -1,4 +1,4 @@
-"""CelebA: 202,599 photos of faces of 10,177 people, aligned, with 40 attributes that are true of them or not."""
+"""CelebA: 202,599 photos of faces of 10,177 people, aligned, with 40 yes-or-no attributes."""
 
 from collections.abc import Sequence
 

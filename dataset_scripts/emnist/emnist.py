@@ -1,4 +1,4 @@
-"""EMNIST: up to 814,255 handwritten letters and digits, grey images of 28 x 28 pixels, in the form of MNIST."""
+"""EMNIST: up to 814,255 handwritten letters and digits, grey images of 28 x 28 pixels, in the format of MNIST."""
 
 import string
 

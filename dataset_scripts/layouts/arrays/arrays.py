@@ -1,4 +1,4 @@
-"""NumPy files: `.npz`, as keras's MNIST and MedMNIST come, or `.npy`, arrays of images and of labels."""
+"""NumPy files: `.npz`, the format of Keras's MNIST and of MedMNIST, or `.npy`, with arrays of images and of labels."""
 
 import io
 import zipfile

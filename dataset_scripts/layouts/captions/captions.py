@@ -1,4 +1,4 @@
-"""Images with captions in files of their names: cat.png beside cat.txt, cat.caption or cat.json."""
+"""Images with captions in files of the same name: cat.png beside cat.txt, cat.caption or cat.json."""
 
 import re
 from dataclasses import dataclass

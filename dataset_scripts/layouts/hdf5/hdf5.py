@@ -1,4 +1,4 @@
-"""HDF5 files, as PatchCamelyon comes: datasets of images and of labels, read in blocks of rows.
+"""HDF5 files, the format of PatchCamelyon: datasets of images and of labels, read in blocks of rows.
 
 HDF5's library runs in another process (`core/formats/isolated.py`). Values that lie in the file as they are, without chunks, are read
 here at their place; blocks of the others come in memory that both processes have.

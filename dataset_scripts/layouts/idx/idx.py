@@ -1,4 +1,4 @@
-"""IDX files, as MNIST, FashionMNIST, KMNIST, EMNIST and QMNIST come: arrays of images and of labels, gzip or not."""
+"""IDX files, the format of MNIST, FashionMNIST, KMNIST, EMNIST and QMNIST: arrays of images and of labels, gzip or not."""
 
 import gzip
 import lzma

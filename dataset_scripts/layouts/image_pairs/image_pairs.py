@@ -1,4 +1,4 @@
-"""Image to image: pairs of equal names in two folders, pairs side by side in one file, and the unpaired sets of CycleGAN."""
+"""Image to image: pairs of the same name in two folders, pairs side by side in one file, and the unpaired sets of CycleGAN."""
 
 import re
 from dataclasses import dataclass

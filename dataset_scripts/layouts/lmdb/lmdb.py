@@ -1,4 +1,4 @@
-"""LMDB environments of encoded images: as of LSUN, of text recognition (image-000000001, label-000000001), of Caffe."""
+"""LMDB environments of encoded images, as in LSUN, text recognition (image-000000001, label-000000001) and Caffe."""
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Semantic segmentation: images, and masks of class ids that have the names of their images."""
+"""Semantic segmentation: images, and masks of class ids that are named like their images."""
 
 import re
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""MATLAB files: SVHN's cropped digits, any array of images beside a vector of labels, and the lists of Flowers-102."""
+"""MATLAB files: SVHN's cropped digits, any array of images with a vector of labels, and the lists of Flowers-102."""
 
 import math
 import os

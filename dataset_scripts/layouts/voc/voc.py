@@ -1,4 +1,4 @@
-"""PASCAL VOC: boxes in an xml file an image, or masks of classes and of instances; lists in ImageSets make the splits."""
+"""PASCAL VOC: boxes in one xml file per image, or masks of classes and of instances; lists in ImageSets make the splits."""
 
 import re
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""WebDataset: tar shards, in which the members of one name but for the suffix are a sample: 07.jpg, 07.cls, 07.json."""
+"""WebDataset: tar shards, in which members that differ only in their suffix form a sample: 07.jpg, 07.cls, 07.json."""
 
 import re
 from collections import Counter

@@ -1,4 +1,4 @@
-"""YOLO: a text file an image, a line an object, in fractions of the image; data.yaml names the splits and the classes."""
+"""YOLO: one text file per image, one line per object, in fractions of the image; data.yaml names the splits and classes."""
 
 from dataclasses import dataclass
 
