@@ -1,4 +1,4 @@
-"""A row of a dataset as a picture: the image, and what belongs to it drawn on it and written under it."""
+"""A row of a dataset as a picture: the image, with its annotations drawn on it and written under it."""
 
 import bisect
 import functools

@@ -21,7 +21,7 @@ def partners(micro: int, processes: int, shards: int) -> torch.Tensor:
     not depend on P.
 
     Args:
-        micro: images that a process puts through the model at a time.
+        micro: images that a process passes through the model at a time.
         processes, shards: P and V.
 
     Raises:
@@ -60,7 +60,7 @@ def mix(
         x: float32 (B, C, H, W).
         labels: int64 (B,), of `classes` classes.
         augment: with `mixup` or `cutmix` above 0.
-        seed, position: what the weight, the rectangle and the choice depend on; position is that of the global batch.
+        seed, position: the weight, the rectangle and the choice depend on them; position is that of the global batch.
         partner: int64 (B,), see `partners`.
 
     Returns:
