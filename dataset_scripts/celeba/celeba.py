@@ -23,7 +23,7 @@ by_hand = Source.at()  # they lie on Google Drive
 
 
 class Celeba(PublishedSet, LayoutBuilder):
-    """Each attribute is a column of its own. `identity` and `landmarks` are there where their lists are."""
+    """Each attribute is a separate column. `identity` and `landmarks` are columns if their lists are there."""
 
     HOMEPAGE = "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html"
     LICENSE = "other"
@@ -88,13 +88,13 @@ class Celeba(PublishedSet, LayoutBuilder):
 
 
 def read_list(files: Files, path: str, header: bool) -> tuple[list[str], np.ndarray, list[str]]:
-    """A list of the set: a line an image, with its name and whole numbers; with `header` two lines before, count and columns.
+    """A list of the set: one line per image, with its name and whole numbers; `header` means two lines first, count and columns.
 
     Returns:
         Names of images, the numbers (N, K) int64, and names of columns.
 
     Raises:
-        DataError: a line is not like the others, or there are more or less than its first line says.
+        DataError: a line is not like the others, or there are more or fewer than the first line states.
     """
     lines = files.read(path).decode("utf-8", "replace").splitlines()
     start = 2 if header else 0

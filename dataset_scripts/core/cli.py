@@ -41,7 +41,7 @@ ADDED = "dataset_scripts.commands"  # entry points of packages that stand on thi
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs a command; returns the exit status: 0 well, 1 the data are not, 2 it could not be done."""
+    """Runs a command; returns the exit status: 0 all is well, 1 the data are faulty, 2 the command could not do its work."""
     print_every_character()
     arguments, added = sys.argv[1:] if arguments is None else arguments, entry_points(group=ADDED)
     is_added = bool(arguments) and arguments[0] in added.names
@@ -180,7 +180,7 @@ def _parser(added_commands: EntryPoints) -> argparse.ArgumentParser:
 
 
 def describe(name: str) -> dict[str, Any]:
-    """What the declarations of a bundled script say."""
+    """Describes a bundled script from its declarations."""
     script = find_script(name)
     if script is None or not script.is_bundled:
         raise DataError(f"{name!r} does not come with the package; `dataset-scripts list` shows what does")

@@ -19,7 +19,7 @@ LISTS = {"train": "train", "validation": "val", "test": "test"}
 
 @dataclass
 class FgvcAircraftConfig(LayoutConfig):
-    """`name` says what the label is: "variant", "family" or "manufacturer"."""
+    """`name` selects the label: "variant", "family" or "manufacturer"."""
 
 
 class FgvcAircraft(PublishedSet, LayoutBuilder):

@@ -33,7 +33,7 @@ def beside(path: Path, kind: str) -> Path:
 
 @contextlib.contextmanager
 def alone(path: Path, patience: float = 1, lock: Path | None = None) -> Iterator[None]:
-    """Holds `path` for this process; the system lets go of it if the process is killed.
+    """Holds `path` for this process; the system releases it if the process is killed.
 
     Raises:
         DataError: another process holds it for longer than `patience` seconds.

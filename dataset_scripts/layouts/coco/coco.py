@@ -35,7 +35,7 @@ class CocoConfig(LayoutConfig):
     """Options of `load_dataset("coco", data_dir=…)`.
 
     Attributes:
-        task: "detection", "keypoints" or "captions"; None takes the first of them that there are files for.
+        task: "detection", "keypoints" or "captions"; None takes the first one with files.
         masks: also read the segmentations, as run-length codes; needs pycocotools.
     """
 

@@ -70,7 +70,7 @@ class CsvListConfig(LayoutConfig):
 
     Attributes:
         image_column: the column that names images; None finds the one whose values do.
-        label_column: the column that becomes `label`; "" for none. None takes the one called like it, else the only
+        label_column: the column that becomes `label`; "" for none. None takes the one with a usual name, else the only
             other one, if it holds words or whole numbers, some of them twice.
     """
 
@@ -79,7 +79,7 @@ class CsvListConfig(LayoutConfig):
 
 
 def matches(files):
-    """Tables and lists of which a column names images."""
+    """Tables and lists with a column that names images."""
     if not files.images:
         return None
     found = list(image_columns(Places(files), {path: head(files, path) for path in candidates(files)}))
@@ -293,7 +293,7 @@ class CsvList(LayoutBuilder):
 
 
 class Paths:
-    """The paths of rows as a sequence: of a million, none is a Python object more than the listing has.
+    """The paths of rows as a sequence: a million rows add no Python objects to those of the listing.
 
     Attributes:
         images: all paths of images.

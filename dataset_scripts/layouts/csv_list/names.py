@@ -59,7 +59,7 @@ class Places:
         """Finds the image that each name means.
 
         A name is looked for below the table's own folder before others, and in folders of its split before folders of
-        no split and of another one: the first of these that has all names of the split, else the one that has most.
+        no split and of another one: the first of these that has all names of the split, else the one with the most.
 
         Args:
             table: path of the table.

@@ -42,7 +42,7 @@ def read_objects(files: Reader, path: str, frame: Frame, places: Mapping[str, in
         The column `objects`: boxes (x, y, width, height) in pixels of the decoded image.
 
     Raises:
-        DataError: naming file and object, where something is missing, no number, or out of the image.
+        DataError: naming file and object, if something is missing, not a number, or outside the image.
     """
     root, where = _read(files, path), f"{files.root}/{path}"
     size = root.find("size")
