@@ -19,7 +19,7 @@ ATTRIBUTES = "list_attr_celeba.txt"
 IDENTITIES = "identity_CelebA.txt"
 LANDMARKS = "list_landmarks_align_celeba.txt"
 
-by_hand = Source.at()  # they lie on Google Drive
+by_hand = Source.at()  # the files are on Google Drive
 
 
 class Celeba(PublishedSet, LayoutBuilder):

@@ -106,7 +106,7 @@ def read_tensors(path: Path, where: str | None = None) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except UserError:
         raise
-    except Exception as error:  # what PyTorch says is long, and advises to run the code of the file
+    except Exception as error:  # PyTorch's message is long, and advises running the code of the file
         named = re.search(r"GLOBAL ([\w.]{1,200})", str(error))
         why = f"it names {named[1]}, which is code" if named else "it is cut, damaged or something else"
         raise UserError(f"{where} ({why})") from error

@@ -31,7 +31,7 @@ MISSING = "???"  # of an option that the user has to give
 WORD = re.compile(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)*=", re.IGNORECASE)
 BOOLS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 NULL = "tag:yaml.org,2002:null"
-LARGE = 2**63  # no whole number of an option is as large
+LARGE = 2**63  # larger than any whole number of an option
 
 
 @dataclasses.dataclass(frozen=True)

@@ -169,9 +169,9 @@ def _from(url: str, source: Source, partial: Path) -> None:
             return source.check(partial)
         except DataError as error:
             short = source.size is not None and partial.stat().st_size < source.size
-            if not short:  # wrong bytes: nothing of them is of use
+            if not short:  # wrong bytes: none of them are usable
                 partial.unlink()
-            if not (again and (short or resumed)):  # the next try goes on from the end, or does without what was there
+            if not (again and (short or resumed)):  # the next try resumes at the end, or starts over
                 raise DataError(f"{url}: {error}") from error
 
 
@@ -188,7 +188,7 @@ def _read(url: str, source: Source, partial: Path) -> None:
         response = opener.open(urllib.request.Request(url, headers=headers), timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
         error.close()
-        if error.code == 416:  # more is there than the server has
+        if error.code == 416:  # the partial file is larger than the server's
             partial.unlink(missing_ok=True)
         passing = error.code >= 500 or error.code in (408, 416, 429)
         raise (DataError if passing else Refused)(f"{url}: HTTP {error.code} {error.reason}") from error

@@ -151,7 +151,7 @@ def _replaced(header: str, key: str, value: Any) -> str:
     starts = [(found.value, found.start_mark.index) for found, _ in nodes] + [("", len(header))]
     start, end = next((start, end) for (found, start), (_, end) in itertools.pairwise(starts) if found == key)
     own = header[start:end].rstrip()
-    while own.rpartition("\n")[2].lstrip().startswith("#"):  # comments behind the value are the next key's
+    while own.rpartition("\n")[2].lstrip().startswith("#"):  # comments after the value belong to the next key
         own = own.rpartition("\n")[0].rstrip()
     return header[:start] + _block(key, value) + header[start + len(own) + 1 :]
 

@@ -34,7 +34,7 @@ def disk_fault(error: BaseException, path: str | os.PathLike) -> DiskError | Non
     """
     for cause in _causes(error):
         if isinstance(cause, DiskError):
-            return cause  # made when the disk was as full as it says
+            return cause  # created when the disk was full
         known = cause if isinstance(cause, OSError) and cause.errno is not None else _mentioned(str(cause))
         if known is not None and known.errno is not None and is_disk_fault(known):
             place = known.filename if isinstance(known.filename, (str, bytes)) else path

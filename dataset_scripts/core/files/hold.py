@@ -60,7 +60,7 @@ def alone(path: Path, patience: float = 1, lock: Path | None = None) -> Iterator
                 os.close(descriptor)
 
 
-_held: set[int] = set()  # locks of this process: a worker that outlives it would go on holding them
+_held: set[int] = set()  # locks of this process: a worker that outlives it would keep holding them
 
 
 def _let_go() -> None:

@@ -64,7 +64,7 @@ def join(
     Yields:
         The key, the path on either side (None if there is none), and what is wrong with the pair, if anything.
     """
-    lower = None  # made where something is missing, which is rare
+    lower = None  # made only if something is missing, which is rare
     for key in sorted(sides[0].keys() | sides[1].keys()):
         found = [side.get(key, []) for side in sides]
         fault = None

@@ -81,7 +81,7 @@ def _filled(descriptor: int, path: str | os.PathLike) -> Iterator[Output]:
 def _finish(descriptor: int, old: os.stat_result | None) -> None:
     """Gives a new file owner and permissions of the old one, and brings it to the disk."""
     if old is not None:
-        with contextlib.suppress(AttributeError):  # Windows, where a file takes them from its folder
+        with contextlib.suppress(AttributeError):  # Windows, where a file inherits them from its folder
             with contextlib.suppress(PermissionError):
                 os.fchown(descriptor, old.st_uid, old.st_gid)
             os.fchmod(descriptor, stat.S_IMODE(old.st_mode))

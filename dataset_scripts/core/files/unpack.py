@@ -100,7 +100,7 @@ def unpack(blocks: Iterable[bytes], method: int, size: int) -> bytes:
         )
     stream, blocks = makers[method](), iter(blocks)
     content, made = io.BytesIO(bytes(size)), 0  # zeros that take no memory before they are written to
-    most = size + (method != LZMA)  # where LZMA ends, the size says alone
+    most = size + (method != LZMA)  # only the size shows where LZMA ends
     while not stream.eof and made < most:
         block = next(blocks, None) if stream.needs_input else b""
         if block is None:

@@ -16,7 +16,7 @@ from dataset_scripts.core.files.listing import is_hidden
 from dataset_scripts.core.files.system import relative_path
 from dataset_scripts.core.image.decode import decode_image
 
-ARCHIVES = ("zip", "tar", "gzip", "bz2", "xz", "zstd", "lz4")  # protocols of fsspec that open what stands behind "::"
+ARCHIVES = ("zip", "tar", "gzip", "bz2", "xz", "zstd", "lz4")  # protocols of fsspec that open what follows "::"
 
 
 @dataclass(frozen=True)

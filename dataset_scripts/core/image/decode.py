@@ -181,7 +181,7 @@ class Frame:
     def _read(cls, file: BinaryIO) -> "Frame":
         with PIL.Image.open(file) as image:
             orientation = 1
-            if image.format == "PNG":  # Pillow decodes a whole PNG to look for EXIF, which may stand behind the pixels
+            if image.format == "PNG":  # Pillow decodes a whole PNG to look for EXIF, which may come after the pixels
                 place = file.tell()
                 file.seek(0)
                 content = file.read()

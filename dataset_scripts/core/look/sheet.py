@@ -29,8 +29,8 @@ from dataset_scripts.core.look.drawing import (
 )
 
 MARGIN, SPACE = 24, 14  # pixels around the sheet, and between its tiles
-WIDTH = 1280  # pixels that the columns of a sheet fill where their number is not given
-TILE, LARGE, PAIRED = 114, 306, 206  # pixels of an image; where something is drawn on it; where there are several
+WIDTH = 1280  # pixels that the columns of a sheet fill if their number is not given
+TILE, LARGE, PAIRED = 114, 306, 206  # pixels of an image: plain; if something is drawn on it; if there are several
 HEADING = 20  # size of the text above a split
 
 Group = dict[str, list[int]]  # split -> row numbers
@@ -157,7 +157,7 @@ def _is_bilevel(mask: Any, place: str) -> bool:
     try:
         ids = mask_ids(mask, place)
     except DataError:
-        return True  # it says nothing; its tile says why
+        return True  # nothing to compare; its tile shows why
     return ids is None or np.isin(ids, (0, BORDER)).all()
 
 

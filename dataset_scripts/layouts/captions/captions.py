@@ -175,7 +175,7 @@ class Captions(LayoutBuilder):
         try:
             fields, size = read_fields(files, path)
         except DataError:
-            return None  # told where the table is read
+            return None  # reported when the table is read
         return fields, f"{files.root}/{path}", size
 
     def read(self, files, sample):

@@ -58,7 +58,7 @@ class Coco(LayoutBuilder):
 
     def index(self, files):
         self.task, sources = self._sources(files)
-        self.categories, named_in = {}, {}  # category id -> name, and the file that says so
+        self.categories, named_in = {}, {}  # category id -> name, and the file that defines it
         read = readable(self.faults, sources.items(), lambda item: (item[0], self._read_json(files, item[1], named_in)))
         tables = dict(read)
         in_order = sorted(self.categories, key=lambda number: (isinstance(number, str), number))

@@ -92,7 +92,7 @@ def candidates(files: Files) -> list[str]:
     paths = [path for path in paths if not NAME_LISTS.fullmatch(name_of(path).lower())]
     wanted, crowd = set(map(stem_of, paths)), Counter(map(folder_of, paths))
     stems = {stem for path in files.images if (stem := stem_of(path)) in wanted} if wanted else set()
-    # Where images have texts of their own (YOLO's boxes, captions), a list beside them only says which are in use.
+    # If images have their own text files (YOLO's boxes, captions), a list beside them only selects those in use.
     texts = any(path.lower().endswith(".txt") and stem_of(path) in stems for path in paths)
     return [
         path
@@ -272,7 +272,7 @@ class CsvList(LayoutBuilder):
         for name in rest:
             column = table[name]
             if name == label and pa.types.is_string(column.type) and pc.any(pc.equal(column, "")).as_py():
-                column = pc.if_else(pc.equal(column, ""), None, column)  # no label is no class
+                column = pc.if_else(pc.equal(column, ""), None, column)  # a missing label is not a class
             classes = as_class_label(column) if name == label else None
             if classes:
                 features["label"], columns["label"] = classes

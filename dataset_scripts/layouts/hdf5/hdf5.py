@@ -32,7 +32,7 @@ def matches(files):
 
         arrays = [array for path in paths for array in list_arrays(files, path)]
     except ImportError:
-        return f"{len(paths)} HDF5 files" if paths else None  # reading them says what to install
+        return f"{len(paths)} HDF5 files" if paths else None  # reading them reports what to install
     except DataError as error:  # the reader of `datasets`, which would come next, does not survive what is damaged
         return f"{len(paths)} HDF5 files: {error}" if len(paths) == len(files.paths) else None
     images = [array for array in arrays if len(array.shape) >= 3 and (array.role == "images" or len(files.paths) == 1)]

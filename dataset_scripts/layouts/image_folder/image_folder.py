@@ -78,7 +78,7 @@ def top_of(folders: Iterable[str]) -> str:
     unique = set(folders) or {""}
     shared = os.path.commonprefix([min(unique).split("/"), max(unique).split("/")])  # what these share, all share
     if "/".join(shared) in unique:
-        shared = shared[:-1]  # images lie in it: it is their class
+        shared = shared[:-1]  # it contains images: it is their class
     return "".join(f"{part}/" for part in itertools.takewhile(lambda part: part.lower() not in SPLITS, shared))
 
 

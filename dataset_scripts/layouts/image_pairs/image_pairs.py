@@ -105,7 +105,7 @@ def find_sides(
         rest = "/".join(part for part in rest.split("/") if not re.fullmatch(r"x\d", part, re.IGNORECASE))
         sides[side].setdefault((split, f"{rest}/" * bool(rest) + stem_of(path)), []).append(path)
     both = sides[0].keys() & sides[1].keys()
-    for side in sides:  # suffixes count where names without them find nothing
+    for side in sides:  # suffixes count only if names without them find nothing
         for key in [key for key in side if key not in both]:
             start, slash, stem = key[1].rpartition("/")
             if match := STEM.fullmatch(stem):

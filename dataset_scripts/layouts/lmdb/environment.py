@@ -14,7 +14,7 @@ import numpy as np
 from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.files.listing import Files, Reader, name_of
 
-MAGIC = (0xBEEFC0DE).to_bytes(4, "little")  # behind the header of the first page (mdb.c, MDB_meta)
+MAGIC = (0xBEEFC0DE).to_bytes(4, "little")  # after the header of the first page (mdb.c, MDB_meta)
 BLOCK = 1 << 16  # keys that are Python objects at a time
 LEAK = "neither reachable nor in the freeDB"  # pages that nothing uses; some versions of LMDB leave them
 MOST_OPEN = 64  # environments, each of which has a file open

@@ -33,7 +33,7 @@ logger = printable_logger(__name__)
 PRECEDENCE = 2
 SUFFIXES = (".mdb", ".lmdb")
 COUNT = b"num-samples"
-NO_ROWS = {COUNT, b"length", b"__len__", b"__keys__", b"meta"}  # keys that tell about the rows
+NO_ROWS = {COUNT, b"length", b"__len__", b"__keys__", b"meta"}  # keys of metadata
 DATUM = {1: "channels", 2: "height", 3: "width", 4: "data", 5: "label", 6: "float_data", 7: "encoded"}
 MAX_FIELDS = 1000  # of a Datum
 

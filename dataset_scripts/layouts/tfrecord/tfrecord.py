@@ -121,7 +121,7 @@ class TFRecord(LayoutBuilder):
             try:
                 return parse_example(memoryview(data))
             except ValueError:
-                self.shards.read(files, self.paths[shard], offset, number)  # says so if the record is damaged
+                self.shards.read(files, self.paths[shard], offset, number)  # raises if the record is damaged
                 raise
 
     def _vote(self, files: Files) -> dict[str, Column]:

@@ -128,7 +128,7 @@ class Voc(LayoutBuilder):
     def _image_sets(self, files: Files) -> dict[str, list[tuple]]:
         """Reads the lists of the task: split -> (list, line, key, image id)."""
         lists = [match for path in files.having(".txt") if (match := IMAGE_SET.fullmatch(path))]
-        folders = {match["task"] for match in lists}  # None: they lie in ImageSets itself
+        folders = {match["task"] for match in lists}  # None: they are in ImageSets itself
         folder = next((folder for folder in (TASKS[self.task], None, *TASKS.values()) if folder in folders), None)
         lists = [match for match in lists if match["task"] == folder]
         bases = {match["base"]: match["base"][:-1] or str(files.root) for match in lists}

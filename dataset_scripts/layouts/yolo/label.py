@@ -120,7 +120,7 @@ def _numbers(line: str, classes: int, where: str) -> tuple[int, np.ndarray]:
         raise DataError(f"{where}: {reason(error)}") from None
     if not (category.is_integer() and 0 <= category < classes):
         raise DataError(f"{where}: class {line.split(maxsplit=1)[0][:40]} is none of 0 to {classes - 1}")
-    return int(category), np.array(numbers).clip(-MOST, MOST)  # larger numbers lie in no image, which fit_boxes reports
+    return int(category), np.array(numbers).clip(-MOST, MOST)  # larger ones are in no image, as fit_boxes reports
 
 
 def _keypoints(points: np.ndarray, size: np.ndarray, where: str) -> list[np.ndarray]:

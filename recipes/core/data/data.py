@@ -18,7 +18,7 @@ from recipes.core.errors import UserError
 from recipes.core.ranks.reduce import from_main
 
 SAMPLE = 1024  # training images from which mean and std are measured
-LARGEST_INPUT = 224  # pixels a side, unless more are asked for
+LARGEST_INPUT = 224  # pixels per side, unless more are requested
 GREY = ("1", "L", "LA", "I;16", "I;16B", "I;16L", "I;16N")
 
 

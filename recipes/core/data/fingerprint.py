@@ -21,7 +21,7 @@ from recipes.core.foreign import read_json
 FILE = "data.json"  # of a run folder
 CHUNK = 10_000  # rows looked at together
 SAMPLE = 64  # images whose bytes are read for the fingerprint
-KEPT = 256  # training images that a run folder remembers, so that evaluation knows them again
+KEPT = 256  # training images recorded in the run folder, so evaluation can recognise them
 COMPARED = 1024  # test images that are looked for among the training images
 MOST_BYTES = 256_000_000  # of training images that are read for that
 MEANING = {
@@ -43,7 +43,7 @@ def fingerprint(parts: Parts) -> Fingerprint:
     image, found = parts.data.image, {}
     roles = {"train": parts.train, "validation": parts.validation, "test": parts.test}
     classes = _digest(json.dumps(parts.classes).encode())
-    sources: dict[int, str] = {}  # what is held out is of the same split as what is trained on
+    sources: dict[int, str] = {}  # held-out rows come from the same split as the training rows
     for role, part in roles.items():
         if part is not None:
             source = sources.get(id(part.source)) or _digest_of_images(part.source, image)

@@ -204,7 +204,7 @@ def _load(data: Data) -> datasets.DatasetDict:
         return load_dataset(data.path, data.name, data_dir=data.data_dir, transform=None)
     except (DataError, TrustError):
         raise
-    except ValueError as error:  # what datasets says of an unknown configuration
+    except ValueError as error:  # how datasets reports an unknown configuration
         raise UserError(f"{data.path}: {error}") from error
 
 

@@ -95,7 +95,7 @@ def in_hub(files: dict[str, Path]) -> Iterator[None]:
         checkpoints.mkdir()
         for name, path in files.items():
             _link(checkpoints / PUBLISHED[name].name, path)
-        for entry in hub.iterdir() if hub.is_dir() else ():  # the code of DINOv2, where it is cached
+        for entry in hub.iterdir() if hub.is_dir() else ():  # the code of DINOv2, if it is cached
             if entry.name != "checkpoints":
                 _link(Path(folder, entry.name), entry)
         torch.hub.set_dir(folder)

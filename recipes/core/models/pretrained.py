@@ -86,7 +86,7 @@ def find_timm(name: str) -> ModuleType:
         import timm
     except ImportError as error:
         raise UserError(f"model.name=timm/{name} needs timm: pip install 'dataset_scripts[timm]'") from error
-    if name not in {*timm.list_models(), *timm.list_models(include_tags=True)}:  # is_model takes anything behind a dot
+    if name not in {*timm.list_models(), *timm.list_models(include_tags=True)}:  # is_model takes anything after a dot
         close = ", ".join(difflib.get_close_matches(name, timm.list_models())) or "resnet50, vit_small_patch16_224, …"
         raise UserError(f"no model.name=timm/{name[:200]}: timm has {close}")
     return timm

@@ -24,7 +24,7 @@ def recompute_activations(model: nn.Module, name: str) -> None:
     if hasattr(model, "set_grad_checkpointing") and not any(
         isinstance(module, _BatchNorm) for module in model.modules()
     ):
-        with contextlib.suppress(AssertionError):  # how timm says that a model has no blocks
+        with contextlib.suppress(AssertionError):  # how timm reports that a model has no blocks
             model.set_grad_checkpointing()
             return
     blocks = list(find_blocks(model))

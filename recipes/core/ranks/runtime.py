@@ -102,7 +102,7 @@ def start(
         raise UserError(f"the launcher started {world} processes, accelerate sees {accelerator.num_processes}")
     if processes not in (None, accelerator.num_processes):
         raise UserError(f"processes={processes}, but the launcher started {accelerator.num_processes}")
-    if threads is None and accelerator.device.type == "cpu":  # whatever OMP_NUM_THREADS says, which launchers set
+    if threads is None and accelerator.device.type == "cpu":  # regardless of OMP_NUM_THREADS, which launchers set
         threads = max(1, usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
     if threads is not None:
         torch.set_num_threads(threads)

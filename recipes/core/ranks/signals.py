@@ -15,10 +15,10 @@ from collections.abc import Iterator
 from types import FrameType
 
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
-INTERRUPTED = 75  # exit status of a run that was asked to stop and can go on: EX_TEMPFAIL of sysexits.h
+INTERRUPTED = 75  # exit status of a run that was asked to stop and can be resumed: EX_TEMPFAIL of sysexits.h
 AT_ONCE = 128 + signal.SIGINT  # exit status after a second Ctrl-C
 ONE_WISH = 1.0  # seconds: a launcher passes on what the terminal has sent to its processes, too
-GRACE = 30.0  # seconds in which a process without a launcher has to end by itself; torchrun's patience, too
+GRACE = 30.0  # seconds in which a process without a launcher must end by itself; torchrun waits as long
 ACCELERATE = "ACCELERATE_DYNAMO_MODE"  # a variable that accelerate launch sets for each process, and people do not
 LAUNCHED = ("TORCHELASTIC_RUN_ID", ACCELERATE)
 

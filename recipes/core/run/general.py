@@ -9,12 +9,12 @@ from recipes.core.data.splits import Parts
 from recipes.core.models.models import is_ours
 from recipes.core.options import merge
 
-SMALL = 64  # pixels a side, up to which an image is seen whole by a small network
+SMALL = 64  # pixels per side, up to which a small network sees the whole image
 TINY = 16
-PHOTO = 128  # pixels a side that photos are scaled to, if a network learns them from nothing
+PHOTO = 128  # pixels per side that photos are scaled to, if a network is trained from scratch
 PHOTOS = "photos"
 WARMUP = 20  # the learning rate rises over this part of a training: one in twenty samples
-DRAWN = 32  # pixels a side of generated images, unless they are smaller or another size is given
+DRAWN = 32  # pixels per side of generated images, unless they are smaller or another size is given
 
 
 def general_recipe(config: Training, words: list[str], parts: Parts, processes: int) -> Any:

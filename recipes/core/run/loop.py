@@ -144,7 +144,7 @@ def train(
     sums = torch.tensor(progress.sums, dtype=torch.float64)  # sums and weights of all, since the last test
     training, began, best = progress.training, time.perf_counter() - progress.elapsed, progress.best
     interruption, stop, ended, mark = Interruption(), False, False, time.perf_counter()
-    often = 0.1 if sys.stderr.isatty() else 60.0  # seconds: a bar in a log file is a line each time
+    often = 0.1 if sys.stderr.isatty() else 60.0  # seconds: in a log file, each update of the bar is a new line
     bar = tqdm(
         initial=seen,
         total=total,
@@ -201,7 +201,7 @@ def train(
                 if main:
                     checkpoint.save(run.folder, seen, state, vars(now), config.keep)
             mark = time.perf_counter()
-    interruption.result()  # nothing is left on the wire
+    interruption.result()  # no communication is left pending
 
     if stop:
         if main:

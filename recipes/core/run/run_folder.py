@@ -40,7 +40,7 @@ MAY_CHANGE = {
 LOCK = ".lock"
 MARKER = ".run.json"  # in every folder that a run has made, from its first moment
 PATIENCE = GRACE + 10  # seconds: processes of a killed run may outlive it by some, and hold its folder
-SILENT = 1.5  # seconds of waiting without saying so
+SILENT = 1.5  # seconds of waiting before it is reported
 
 
 class RunFolder:
