@@ -5,7 +5,7 @@
     ds = load_dataset("digits", split="train")
     ds[0]["image"]  # a float32 tensor (1, 8, 8) in 0..1
 
-What was found in the data is logged as warnings of the logger `dataset_scripts`.
+Findings in the data are logged as warnings of the logger `dataset_scripts`.
 """
 
 import importlib

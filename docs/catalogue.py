@@ -12,11 +12,11 @@ ROOT = Path(__file__).resolve().parent.parent
 HEAD = """\
 # Catalogue
 
-What comes with the package, made from the scripts and their cards by `python docs/catalogue.py`.
+All layouts and sets in the package. This page is written by `python docs/catalogue.py` from the scripts and their cards.
 
 ## Layouts
 
-What stock `datasets` reads as text, as classes or not at all. `load_dataset("path/to/data")` finds the layout;
+Stock `datasets` reads these as text, as classes or not at all. `load_dataset("path/to/data")` detects the layout;
 `load_dataset("coco", data_dir="path/to/data")` names it.
 
 | name | reads |
@@ -25,17 +25,16 @@ What stock `datasets` reads as text, as classes or not at all. `load_dataset("pa
 SETS = """
 ## Named sets
 
-Known by name, such as `load_dataset("mnist")`: their files are downloaded, resumed, verified and cached, or read from
-`data_dir=`, packed or not.
+These are loaded by name, such as `load_dataset("mnist")`: their files are downloaded, resumed, verified and cached, or read
+from `data_dir=`, packed or not.
 
 | name | content | rows | licence |
 |---|---|---|---|
 """
 END = """
-No download from the true servers has been made by the tests: they read files in the published form, and download from
-a server of their own. `fashion_mnist` was read from Debian's copy of the true files: every pixel, label and count
-holds, and with the headers put back that Debian stripped, all four sha256 are the published ones
-(`tests/test_true_bytes.py` says how).
+The tests do not download from the real servers: they read files in the published format, and download from their own
+server. `fashion_mnist` was read from Debian's copy of the published files: every pixel, label and count is right, and
+with the headers that Debian stripped put back, all four sha256 are the published ones (see `tests/test_true_bytes.py`).
 """
 
 

@@ -19,8 +19,8 @@ RECIPES = {
 
 def text() -> str:
     parts = [
-        "# Options of the recipes\n\nAs `key=value` on the command line, or in a yaml file. `recipes/fidelity.py` has those of "
-        "torch-fidelity:\n`python recipes/fidelity.py --help`. This page is written by `python docs/options.py`.\n"
+        "# Options of the recipes\n\nGive options as `key=value` on the command line, or in a yaml file. `recipes/fidelity.py` has "
+        "those of\ntorch-fidelity: `python recipes/fidelity.py --help`. This page is written by `python docs/options.py`.\n"
     ]
     for recipe, schema in RECIPES.items():
         parts.append(f"\n## {recipe}\n\n| option | default | meaning | values |\n|---|---|---|---|\n")

@@ -1,4 +1,4 @@
-"""Training recipes that are right on any number of processes."""
+"""Training recipes that are correct on any number of processes."""
 
 import importlib
 import os
@@ -14,7 +14,7 @@ __all__ = ["load_generator", "load_model", "push_model"]
 
 
 def __getattr__(name: str) -> Any:
-    """Imports on demand: the recipes listen to signals before torch is imported, which takes seconds."""
+    """Imports on demand: the recipes listen for signals before importing torch, which takes seconds."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"recipes.core.models.{_HOMES[name]}"), name)

@@ -1,12 +1,12 @@
 """Evaluates a classifier that `recipes/train.py` wrote: the same numbers on any number of processes.
 
     accelerate launch recipes/evaluate.py runs/digits-1                                # the test split of its data
-    accelerate launch recipes/evaluate.py runs/digits-1 data.path=path/to/other/data   # other data of the same classes
+    accelerate launch recipes/evaluate.py runs/digits-1 data.path=path/to/other/data   # other data with the same classes
     accelerate launch recipes/evaluate.py runs/digits-1/checkpoints/000000001408 flips=true
     python recipes/evaluate.py --help                                                  # all options
 
-The first argument is a run folder, a copy of its model.safetensors and config.json, or a checkpoint. Rows that the
-training held out are the ones that are evaluated. It writes metrics.json, predictions.parquet (row, label, prediction,
+The first argument is a run folder, a copy of its model.safetensors and config.json, or a checkpoint. If the training
+held rows out, these are evaluated. The command writes metrics.json, predictions.parquet (row, label, prediction,
 confidence, probabilities) and confusion.png into a folder.
 """
 
@@ -59,13 +59,13 @@ from recipes.core.tasks.report import as_json, draw, plot_confusion
 
 @dataclass(frozen=True)
 class TestData:
-    """What is not given is as in the training. The kind of pixels, mean and std belong to the model."""
+    """Options that are not given are as in the training. Channels, mean and std belong to the model."""
 
     path: str = option_of(Data, "path")
     name: str | None = option_of(Data, "name")
     data_dir: str | None = option_of(Data, "data_dir")
     test_split: str | None = opt(
-        None, "the split to evaluate; null: that of the training, for other data test or validation"
+        None, "the split to evaluate; null: as in the training, for other data test or validation"
     )
     image: str | None = option_of(Data, "image")
     label: str | None = option_of(Data, "label")
@@ -82,19 +82,19 @@ class TestData:
 @dataclass(frozen=True)
 class Evaluate:
     data: TestData = field(default_factory=TestData)
-    batch: int = opt(64, "images that a process puts through the model at a time", low=1)
-    flips: bool = opt(False, "the mean of an image and its mirror image")
+    batch: int = opt(64, "images that a process passes through the model at a time", low=1)
+    flips: bool = opt(False, "average over an image and its mirror image")
     precision: str | None = opt(
-        None, "of the arithmetic; null: what the launch config says", choices=("no", "bf16", "fp16")
+        None, "of the arithmetic; null: as in the launch config", choices=("no", "bf16", "fp16")
     )
-    processes: int | None = opt(None, "refuse to run on another number of processes", low=1)
+    processes: int | None = opt(None, "refuse to run on a different number of processes", low=1)
     threads: int | None = opt(None, "CPU threads of a process", low=1, high=4096)
     cpu: bool = opt(False, "do not use an accelerator")
-    out: str | None = opt(None, "the folder of the results; null: evaluation, in the first argument", is_path=True)
+    out: str | None = opt(None, "the folder for the results; null: evaluation, in the first argument", is_path=True)
 
 
 def predictions(result: Evaluation, part: Part) -> pa.Table:
-    """All predictions in the order of the rows, which are numbered as in their split; on the main process."""
+    """Return all predictions in row order, with the row numbers of the split; on the main process."""
     parts = gather_object([(result.rows, result.probabilities)])
     rows = np.concatenate([part[0] for part in parts])
     probabilities = np.concatenate([part[1] for part in parts])[np.argsort(rows)]
@@ -152,10 +152,10 @@ def run(accelerator: Accelerator, config: Evaluate, path: Path, trained: dict[st
 
 
 def compare_data(folder: Path, part: Part, data: Data, is_trained: bool) -> list[str]:
-    """What a person should know about the rows, from the fingerprint of those that the model was trained on.
+    """Compare the rows with the fingerprint of those that the model was trained on; return notes for the user.
 
     Raises:
-        UserError: the training held rows out, and the data have changed since: which ones they were is not known.
+        UserError: the training held rows out, and the data have changed since, so the held-out rows are unknown.
     """
     before = read_fingerprint(folder)
     if before is None:
@@ -181,16 +181,16 @@ def compare_data(folder: Path, part: Part, data: Data, is_trained: bool) -> list
 
 
 def is_path_of(data: Any, given: str) -> bool:
-    """Whether a path is that of the data which a run's config.yaml names."""
+    """Whether a path is the data path in a run's config.yaml."""
     path = data.get("path") if isinstance(data, dict) else None
     return isinstance(path, str) and os.path.realpath(os.path.expanduser(given)) == os.path.realpath(path)
 
 
 def read(argv: list[str]) -> tuple[Evaluate, Path, dict[str, Any]]:
-    """The options, the model's path, and what the training chose of its data; empty if other data are given.
+    """Return the options, the model's path, and the data options of the training; empty if other data are given.
 
     Raises:
-        UserError: no path, or what `merge` says.
+        UserError: no path, or an error from `merge`.
     """
     paths, options = split_words(argv)
     if len(paths) != 1:

@@ -1,13 +1,13 @@
-"""Measures generated images against real ones: ISC, FID, KID, precision and recall, PPL. On one process or many.
+"""Measures generated images against real ones: ISC, FID, KID, precision and recall, PPL; on one process or many.
 
     accelerate launch recipes/fidelity.py --isc --fid --kid --prc --input1 path/to/samples --input2 cifar10-train
     accelerate launch recipes/fidelity.py --fid --input1 samples/ --input2 statistics.npz
     accelerate launch --config_file accelerate_configs/cpu_2.yaml recipes/fidelity.py --isc --fid --kid --prc --ppl \\
         --input1 generator.pth --input1-model-z-size 128 --input1-model-num-samples 50000 --input2 cifar10-train
 
-Options and values are torch-fidelity's, and so are the formulas: any number of processes gives, bit for bit, what
-torch-fidelity computes on one. Features are kept in a cache under all that they depend on, and a run that was stopped
-goes on from there. From Python: `fidelity.calculate_metrics(input1=…, input2=…, fid=True)`.
+Options, values and formulas are torch-fidelity's: any number of processes gives, bit for bit, what torch-fidelity
+computes on one. Features are cached, keyed by everything that they depend on, and a run that was stopped resumes from
+there. From Python: `fidelity.calculate_metrics(input1=…, input2=…, fid=True)`.
 """
 
 from recipes.core.ranks import signals
@@ -36,13 +36,13 @@ from recipes.core.ranks.runtime import finish, one_line_errors, quiet_other_rank
 
 @dataclass
 class Result:
-    """All that a run found. Main process only, but for `metrics`.
+    """The results of a run. On the main process only, except for `metrics`.
 
     Attributes:
         metrics: by torch-fidelity's keys, and those of the uncertainty.
-        details: what the numbers were made of, for the report.
+        details: what the numbers were computed from, for the report.
         inputs: by slot.
-        features: (n1, d) and (n2, d) of the first metric that compares, for the pictures; or empty.
+        features: (n1, d) and (n2, d) of the first metric that compares two inputs, for the pictures; or empty.
     """
 
     metrics: dict[str, Any] = field(default_factory=dict)
@@ -52,25 +52,25 @@ class Result:
 
 
 def calculate_metrics(**options: Any) -> dict[str, Any]:
-    """Computes the metrics that are asked for, as `torch_fidelity.calculate_metrics` does, on all processes.
+    """Computes the requested metrics on all processes, as `torch_fidelity.calculate_metrics` does.
 
     Call it on every process of an `accelerate` launch, or on the only one; all get the same values.
 
     Args:
         options: torch-fidelity's, by its names and with its defaults, among them `isc`, `fid`, `kid`, `prc`, `ppl`,
-            `batch_size`, `feature_extractor`, `cache_root`, `verbose`. Different are
+            `batch_size`, `feature_extractor`, `cache_root`, `verbose`. These differ:
 
-            input1, input2: also what `load_dataset` takes (with `input1_name`, `input1_split`, `input1_column`),
-                a `datasets.Dataset`, features or statistics (.safetensors, .npz), and a module with
+            input1, input2: also anything that `load_dataset` takes (with `input1_name`, `input1_split`,
+                `input1_column`), a `datasets.Dataset`, features or statistics (.safetensors, .npz), and a module with
                 `input1_model_z_size`. `input1` is the generated side.
             samples_find_ext: all formats of Pillow.
             prc_batch_size: rows and columns of distances computed at once, 1000.
             input1_cache_name: only needed to keep the features of a torch Dataset, whose pixels are then hashed.
 
-            and new are
+            These are new:
 
             weights: name of an extractor, or lpips-vgg16, -> path of its weights.
-            resize: scale every image to so many pixels square; 0 for no.
+            resize: scale every image to a square of this many pixels; 0 for none.
             workers: processes that read images, for each process that computes; None: by the number of cores.
             uncertainty: also return `n1`, `n2`, `d`, the standard error and the bias-corrected value of FID, and the
                 exact KID with its standard error.
@@ -79,8 +79,8 @@ def calculate_metrics(**options: Any) -> dict[str, Any]:
         torch-fidelity's keys with their values.
 
     Raises:
-        UserError: an unknown option, a missing one, weights or an input that cannot be.
-        DataError: an image that cannot be read, named.
+        UserError: an unknown option, a missing one, or invalid weights or inputs.
+        DataError: an image that cannot be read; it is named.
     """
     checked = complete(options)
     with ranks_of(checked["cuda"]) as ranks:
@@ -88,7 +88,7 @@ def calculate_metrics(**options: Any) -> dict[str, Any]:
 
 
 def evaluate(options: dict[str, Any], ranks: Ranks) -> Result:
-    """`calculate_metrics` with what the report needs besides."""
+    """Like `calculate_metrics`, but returns also what the report needs."""
     result = Result()
     plan = extractors.plan(options)
     binary = any(metric != "isc" for layers in plan.values() for metric in layers)
@@ -154,7 +154,7 @@ def _build(name: str, layers: dict[str, str], options: dict[str, Any], only: boo
 def _measure(
     layers: dict[str, str], features: dict[int, metrics.Features], options: dict[str, Any]
 ) -> tuple[dict[str, float], tuple]:
-    """The values, and the features that were compared first."""
+    """Return the values, and the features that were compared first."""
     values, shown = {}, ()
     first, second = features[1], features.get(2)
     for metric, layer in layers.items():
@@ -180,7 +180,7 @@ def has_features(side: metrics.Features) -> bool:
 def _sure(
     metric: str, layer: str, first: metrics.Features, second: metrics.Features, options: dict[str, Any]
 ) -> dict[str, float]:
-    """Counts, errors and the warning of too few images."""
+    """Return counts and standard errors, and warn of too few images."""
     if not (has_features(first) and has_features(second)):
         return {}
     one, two = metrics.same_width(first, second, layer, metric)

@@ -1,4 +1,4 @@
-"""Trains a generator of images by flow matching, and draws samples; on one process or many.
+"""Trains an image generator by flow matching, and draws samples, on one process or many.
 
     accelerate launch recipes/generate.py                                          # the embedded digits
     accelerate launch recipes/generate.py data.path=path/to/photos data.size=32    # your own folder of class folders
@@ -6,9 +6,10 @@
     accelerate launch recipes/generate.py sample runs/digits_flow-1 label=7 guidance=3
     python recipes/generate.py --help                                              # all options
 
-Training is that of `recipes/train.py`: batches are global, and a run that was stopped or killed goes on by the same
-command, also one of `sample`, whose folder has its name when it is whole. Noise and time of an image depend on seed, epoch and row, sample number i on seed and i, so any number of
-processes sees, and draws, the same. `recipes.load_generator` loads what was trained, `recipes/fidelity.py` measures it.
+Training works as in `recipes/train.py`: batches are global, and the same command resumes a run that was stopped or killed.
+This includes `sample`, whose folder gets its final name when it is complete. The noise and time of an image depend on seed,
+epoch and row, sample number i on seed and i, so any number of processes sees, and draws, the same.
+`recipes.load_generator` loads the trained generator, `recipes/fidelity.py` measures it.
 """
 
 from recipes.core.ranks import signals
@@ -45,15 +46,15 @@ PICTURES = "pictures"  # the folder of a run in which one can see it learn
 @dataclass(frozen=True)
 class Sample:
     count: int = opt(100, "images", low=1)
-    label: str | None = opt(None, "the class of all of them; null: image i is of class i modulo their number")
-    guidance: float | None = opt(None, "null: that of the training", low=-100, high=100)
-    steps: int | None = opt(None, "null: those of the training", low=1)
+    label: str | None = opt(None, "the class of all images; null: image i has class i modulo the number of classes")
+    guidance: float | None = opt(None, "null: as in the training", low=-100, high=100)
+    steps: int | None = opt(None, "null: as in the training", low=1)
     seed: int = opt(0, "of all random numbers", low=0, high=2**32 - 1)
     batch: int = opt(64, "images that a process draws at a time", low=1)
-    processes: int | None = opt(None, "refuse to run on another number of processes", low=1)
+    processes: int | None = opt(None, "refuse to run on a different number of processes", low=1)
     threads: int | None = opt(None, "CPU threads of a process", low=1, high=4096)
     cpu: bool = opt(False, "do not use an accelerator")
-    out: str = opt("samples", "the folder of the images", is_path=True)
+    out: str = opt("samples", "the folder for the images", is_path=True)
 
 
 def test(learner: FlowLearner, images: Images, folder: Path, seen: int) -> FlowResult:

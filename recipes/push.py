@@ -1,9 +1,9 @@
-"""Puts a model that `recipes/train.py` wrote on the Hub: weights, description, card, numbers and pictures.
+"""Uploads a model that `recipes/train.py` wrote to the Hub: weights, description, card, numbers and pictures.
 
     python recipes/push.py runs/digits-1 user/digits                 # private at first
     python recipes/push.py runs/digits-1 user/digits private=false
 
-`recipes.load_model("user/digits")` loads it. A broken upload is resumed by the same command.
+`recipes.load_model("user/digits")` loads it. Repeat the command to resume an interrupted upload.
 """
 
 import sys
@@ -17,7 +17,7 @@ from recipes.core.ranks.runtime import one_line_errors
 
 @dataclass(frozen=True)
 class Push:
-    private: bool = opt(True, "of a new repository; one that is public already is refused")
+    private: bool = opt(True, "make a new repository private; an existing public one is refused")
     revision: str | None = opt(None, "the branch; null: main")
 
 

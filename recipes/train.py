@@ -7,8 +7,8 @@
     python recipes/train.py --help                                        # all options
 
 A batch is global: any number of processes sees the same samples at the same step, and the learning rate is a
-function of the samples seen. A run that was stopped or killed goes on where it was when the same command is given
-again. The run folder holds the model, the curves, and all numbers.
+function of the samples seen. Repeat the command to resume a run that was stopped or killed. The run folder holds the
+model, the curves, and all numbers.
 """
 
 from recipes.core.ranks import signals

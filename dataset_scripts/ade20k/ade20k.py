@@ -1,4 +1,4 @@
-"""ADE20K as the scene parsing benchmark has it: 25,562 photos of indoor and outdoor scenes with masks of 150 classes."""
+"""ADE20K, the scene parsing benchmark: 25,562 photos of indoor and outdoor scenes with masks of 150 classes."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Beans: 1,295 photos of bean leaves in fields of Uganda, healthy or with one of two diseases, 500 x 500 pixels."""
+"""Beans: 1,295 photos of bean leaves from fields in Uganda, healthy or with one of two diseases, 500 x 500 pixels."""
 
 from dataset_scripts.core.builders.published import PublishedSet, Source
 from dataset_scripts.core.image.features import labelled

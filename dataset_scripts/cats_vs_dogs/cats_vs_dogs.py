@@ -1,4 +1,4 @@
-"""Cats vs. Dogs: 24,998 colour photos of cats and dogs that looked for a home, of various sizes (Asirra, Kaggle)."""
+"""Cats vs. Dogs: 24,998 colour photos of cats and dogs in search of a home, of various sizes (Asirra, Kaggle)."""
 
 import pyarrow as pa
 

@@ -1,4 +1,4 @@
-"""CelebA: 202,599 photos of faces of 10,177 people, aligned, with 40 attributes that are true of them or not."""
+"""CelebA: 202,599 photos of faces of 10,177 people, aligned, with 40 yes-or-no attributes."""
 
 from collections.abc import Sequence
 
@@ -19,11 +19,11 @@ ATTRIBUTES = "list_attr_celeba.txt"
 IDENTITIES = "identity_CelebA.txt"
 LANDMARKS = "list_landmarks_align_celeba.txt"
 
-by_hand = Source.at()  # they lie on Google Drive
+by_hand = Source.at()  # the files are on Google Drive
 
 
 class Celeba(PublishedSet, LayoutBuilder):
-    """Each attribute is a column of its own. `identity` and `landmarks` are there where their lists are."""
+    """Each attribute is a separate column. `identity` and `landmarks` are columns if their lists are there."""
 
     HOMEPAGE = "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html"
     LICENSE = "other"
@@ -88,13 +88,13 @@ class Celeba(PublishedSet, LayoutBuilder):
 
 
 def read_list(files: Files, path: str, header: bool) -> tuple[list[str], np.ndarray, list[str]]:
-    """A list of the set: a line an image, with its name and whole numbers; with `header` two lines before, count and columns.
+    """A list of the set: one line per image, with its name and whole numbers; `header` means two lines first, count and columns.
 
     Returns:
         Names of images, the numbers (N, K) int64, and names of columns.
 
     Raises:
-        DataError: a line is not like the others, or there are more or less than its first line says.
+        DataError: a line is not like the others, or there are more or fewer than the first line states.
     """
     lines = files.read(path).decode("utf-8", "replace").splitlines()
     start = 2 if header else 0

@@ -19,7 +19,7 @@ annotations = Source.at("http://images.cocodataset.org/annotations/")
 
 
 class Coco2017(PublishedSet, Coco):
-    """Config names are what is read of the images; "instances" is detection with masks."""
+    """Config names are the annotations that are read; "instances" is detection with masks."""
 
     BUILDER_CONFIGS = [
         CocoConfig(name="detection", task="detection"),
@@ -52,7 +52,7 @@ class Coco2017(PublishedSet, Coco):
     ROWS = {"train": 118_287, "validation": 5_000}
 
     def _list(self):
-        """The listing with the annotations of this task alone, for the folders of images that are there."""
+        """The listing with only the annotations of this task, for the image folders that are there."""
         files = super()._list()
         there = {name_of(folder) for folder in map(folder_of, files.images)}.intersection(FOLDERS)
         if not there:

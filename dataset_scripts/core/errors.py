@@ -1,4 +1,4 @@
-"""The errors that a person can act on: one line that names the file, row or option and says what to do."""
+"""The errors that the user can act on: one line that names the file, row or option and says what to do."""
 
 import errno
 import logging
@@ -29,23 +29,23 @@ class DataError(ValueError):
 
 
 class TrustError(PermissionError):
-    """Code that is not run: a script that was found, not named, or a copy that others could have changed."""
+    """Code that is not run: a script that the caller did not name, or a copy that others could have changed."""
 
     def __init__(self, message: object = ""):
         super().__init__(_line(message))
 
 
 def printable(text: object) -> str:
-    r"""A text in one line that a terminal shows as it is: names in foreign data may hold anything.
+    r"""Text in one line that a terminal shows as it is: names in foreign data may contain anything.
 
-    Line breaks become spaces; other control characters, marks of direction and bytes that are not UTF-8 are written as
+    Line breaks become spaces; other control characters, direction marks and bytes that are not UTF-8 are written as
     `\x1b`, `\u202e`, `\udcff`.
     """
     return _CONTROLS.sub(lambda match: match[0].encode("unicode_escape").decode(), " ".join(str(text).split()))
 
 
 def _line(message: object) -> str:
-    """A message as one line: of a long one its two ends, of what a DataLoader makes of an error in a worker that error alone."""
+    """A message as one line: the two ends of a long one; of a DataLoader's report on a worker, only the worker's error."""
     text, half = str(message), LONGEST_LINE // 2
     if _IN_WORKER.match(text):
         text = text.strip().splitlines()[-1].partition("Error: ")[2] or text
@@ -56,7 +56,7 @@ def _line(message: object) -> str:
 def printable_logger(name: str) -> logging.Logger:
     """The logger of a module, its lines as `printable` makes them: they hold the names of files.
 
-    Handlers and levels are the host's: where it has set none, Python prints warnings on stderr.
+    Handlers and levels are the host program's: if it has set none, Python prints warnings on stderr.
     """
     logger = logging.getLogger(name)
     logger.addFilter(_make_printable)
@@ -69,7 +69,7 @@ def _make_printable(record: logging.LogRecord) -> bool:
 
 
 def reason(error: BaseException) -> str:
-    """What went wrong, in words, also if the exception itself has none that help."""
+    """What went wrong, in words, even if the exception itself has no helpful message."""
     if isinstance(error, UnicodeDecodeError):
         return f"it is not {error.encoding.upper()} at byte {error.start:,}"
     if isinstance(error, RecursionError):
@@ -92,9 +92,9 @@ def is_disk_fault(error: BaseException | None) -> bool:
 
 @contextmanager
 def reading(where: object) -> Iterator[None]:
-    """The one place where what a parser raises on damaged or hostile bytes becomes a DataError.
+    """The one place where exceptions of parsers on damaged or hostile bytes become a DataError.
 
-    Parsers and native libraries raise anything, from struct.error to RecursionError: whatever it is, the message begins
+    Parsers and native libraries raise anything, from struct.error to RecursionError. The message always begins
     with `where`, the file and the place in it, and the exception is its cause.
     """
     try:

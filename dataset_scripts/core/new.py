@@ -1,4 +1,4 @@
-"""A script of one's own for data that lie on disk: written once, then edited."""
+"""Writes a first script for data on disk, for the user to edit."""
 
 import keyword
 import re
@@ -58,7 +58,7 @@ def new_script(folder: Path, data: Path) -> Path:
     """Looks at data and writes a script, a card and a test that read it.
 
     Args:
-        folder: of the script; its name is the script's.
+        folder: the folder of the script, which gives it its name.
         data: the folder, archive or file of images.
 
     Returns:

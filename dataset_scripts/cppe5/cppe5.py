@@ -27,7 +27,7 @@ class Cppe5(PublishedSet, Coco):
     ROWS = {"train": 1_000, "test": 29}
 
     def _objects(self, annotations, frame, annotated, where):
-        """Some boxes run over the border: what is in the image of them is kept."""
+        """Some boxes run over the border: the part within the image is kept."""
         for annotation in annotations:
             box = annotation.get("bbox")
             if isinstance(box, list) and len(box) == 4 and all(is_number(number) for number in box):

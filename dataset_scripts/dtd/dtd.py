@@ -19,7 +19,7 @@ class DtdConfig(LayoutConfig):
 
 
 class Dtd(PublishedSet, LayoutBuilder):
-    """Config names are partitions: the same images in other splits. The default is the first, which most papers use."""
+    """Config names are partitions: the same images in different splits. The default is the first, which most papers use."""
 
     BUILDER_CONFIG_CLASS = DtdConfig
     BUILDER_CONFIGS = [DtdConfig(name=str(number)) for number in range(1, 11)]

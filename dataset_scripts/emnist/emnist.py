@@ -1,4 +1,4 @@
-"""EMNIST: up to 814,255 handwritten letters and digits, grey images of 28 x 28 pixels, in the form of MNIST."""
+"""EMNIST: up to 814,255 handwritten letters and digits, grey images of 28 x 28 pixels, in the format of MNIST."""
 
 import string
 
@@ -25,7 +25,7 @@ ROWS = {  # train, test
     "digits": (240_000, 40_000),
     "mnist": (60_000, 10_000),
 }
-FIRST = {"letters": 1}  # what the files call the first class, where that is not 0
+FIRST = {"letters": 1}  # the number of the first class in the files, if not 0
 
 published = Source.at("https://biometrics.nist.gov/cs_links/EMNIST/")
 

@@ -1,4 +1,4 @@
-"""Fashion-MNIST: 70,000 articles of clothing from Zalando's shop, grey images of 28 x 28 pixels, in the form of MNIST."""
+"""Fashion-MNIST: 70,000 articles of clothing from Zalando's shop, grey images of 28 x 28 pixels, in the format of MNIST."""
 
 from dataset_scripts.core.builders.published import PublishedSet, Source
 from dataset_scripts.core.image.features import labelled

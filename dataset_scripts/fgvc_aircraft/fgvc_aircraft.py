@@ -1,4 +1,4 @@
-"""FGVC-Aircraft: 10,000 photos of aircraft in 100 variants, which make 70 families of 30 manufacturers."""
+"""FGVC-Aircraft: 10,000 photos of aircraft in 100 variants, which form 70 families from 30 manufacturers."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ LISTS = {"train": "train", "validation": "val", "test": "test"}
 
 @dataclass
 class FgvcAircraftConfig(LayoutConfig):
-    """`name` says what the label is: "variant", "family" or "manufacturer"."""
+    """`name` selects the label: "variant", "family" or "manufacturer"."""
 
 
 class FgvcAircraft(PublishedSet, LayoutBuilder):

@@ -142,7 +142,7 @@ class Gtsrb(PublishedSet, LayoutBuilder):
         return self._rows(files, tables[0], folders[0])
 
     def _rows(self, files: Files, path: str, folder: str, kind: int | None = None) -> list[tuple]:
-        """Reads a table: (image, corners of the sign, where that stands, class) a line."""
+        """Reads a table: (image, corners of the sign, their place for messages, class) for each line."""
         rows, where = {}, f"{files.root}/{path}"
         with reading(where):
             lines = csv.DictReader(files.read(path).decode().splitlines(), delimiter=";", skipinitialspace=True)

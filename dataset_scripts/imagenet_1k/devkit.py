@@ -1,4 +1,4 @@
-"""What ImageNet's classes are called, and the classes of validation images: from the development kit, or Kaggle's tables."""
+"""The names of ImageNet's classes, and the classes of validation images: from the development kit, or Kaggle's tables."""
 
 import re
 
@@ -13,7 +13,7 @@ Classes = tuple[dict[str, str], dict[int, str]]  # WordNet id -> names, and numb
 
 
 def read_devkit(files: Files) -> Classes | None:
-    """`data/meta.mat` and the ground truth beside it, where they are there.
+    """`data/meta.mat` and the ground truth beside it, if they are there.
 
     Raises:
         DataError: they are damaged or do not fit together, or scipy is not installed.
@@ -37,7 +37,7 @@ def read_devkit(files: Files) -> Classes | None:
 
 
 def read_kaggle(files: Files) -> Classes:
-    """`LOC_synset_mapping.txt` (`n01440764 tench, Tinca tinca`) and `LOC_val_solution.csv`, as far as they are there."""
+    """`LOC_synset_mapping.txt` (`n01440764 tench, Tinca tinca`) and `LOC_val_solution.csv`, if they are there."""
     words, truth = {}, {}
     for path in files.paths:
         if name_of(path) == "LOC_synset_mapping.txt":

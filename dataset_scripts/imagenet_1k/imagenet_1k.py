@@ -25,15 +25,15 @@ by_hand = Source.at()  # they are given to those who agree to the terms
 
 
 def class_names(words: dict[str, str]) -> list[str]:
-    """The names of classes, in the order of their WordNet ids; those of one name (two are `crane`) have the id behind it."""
+    """The names of classes, in the order of their WordNet ids; classes that share a name (two are `crane`) add their id."""
     count = Counter(words.values())
     return [words[wnid] if count[words[wnid]] == 1 else f"{words[wnid]} ({wnid})" for wnid in sorted(words)]
 
 
 class Imagenet1k(PublishedSet, LayoutBuilder):
-    """Reads the archives as they are, class folders, and Kaggle's tree; images are known by their names.
+    """Reads the archives as they are, class folders, and Kaggle's tree; images are identified by their names.
 
-    Classes are in the order of their WordNet ids. They have the names of the development kit, else the ids.
+    Classes are in the order of their WordNet ids. They have the names from the development kit, else the ids.
     """
 
     HOMEPAGE = "https://www.image-net.org/challenges/LSVRC/2012/"

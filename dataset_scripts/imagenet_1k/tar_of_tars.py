@@ -14,7 +14,7 @@ class TarOfTars(TarReader):
     """`n01440764.tar`, which holds `n01440764_18.JPEG`, gives `n01440764/n01440764_18.JPEG`, read at its offset in the whole.
 
     Raises:
-        DataError: one of the tars is damaged, or holds something else than files.
+        DataError: one of the tars is damaged, or holds anything other than files.
     """
 
     def __init__(self, path: Path):

@@ -73,7 +73,7 @@ class Imagenette(PublishedSet, ImageFolder):
             raise DataError(f"{files.root}: {strange[0]} is not a folder of {type(self).__name__}")
         places = pa.array(
             [list(self.NAMES).index(name) for name in features["label"].names]
-        )  # also where some are missing
+        )  # even if some are missing
         for split in rows.values():
             split.columns["label"] = places.take(split.columns["label"])
         return self.FEATURES, rows

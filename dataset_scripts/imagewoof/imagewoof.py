@@ -1,4 +1,4 @@
-"""Imagewoof: ten breeds of dogs of ImageNet, which are hard to tell apart; 12,954 colour photos, in three sizes."""
+"""Imagewoof: ten dog breeds from ImageNet that are hard to tell apart; 12,954 colour photos, in three sizes."""
 
 from dataset_scripts.core.builders.published import Source
 from dataset_scripts.core.image.features import labelled

@@ -1,4 +1,4 @@
-"""Kuzushiji-MNIST: 70,000 characters of old Japanese cursive script, grey images of 28 x 28 pixels, in the form of MNIST."""
+"""Kuzushiji-MNIST: 70,000 characters of old Japanese cursive script, grey images of 28 x 28 pixels, in the format of MNIST."""
 
 from dataset_scripts.core.builders.published import PublishedSet, Source
 from dataset_scripts.core.image.features import labelled

@@ -1,4 +1,4 @@
-"""PatchCamelyon: 327,680 patches of lymph nodes under the microscope, with and without metastases, 96 x 96 pixels."""
+"""PatchCamelyon: 327,680 microscope images of lymph nodes, with and without metastases, 96 x 96 pixels."""
 
 import gzip
 from pathlib import Path

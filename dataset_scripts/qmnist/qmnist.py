@@ -1,4 +1,4 @@
-"""QMNIST: MNIST with its 50,000 lost test digits, and who wrote each digit; grey images of 28 x 28 pixels."""
+"""QMNIST: MNIST with its 50,000 lost test digits, and the writer of each digit; grey images of 28 x 28 pixels."""
 
 import datasets
 import numpy as np

@@ -1,6 +1,6 @@
-"""The commands that the recipes add to `dataset-scripts`, by entry points of setup.cfg: it knows none of them itself.
+"""The commands that the recipes add to `dataset-scripts` through entry points in setup.cfg.
 
-Each takes the words after its name and returns the exit status; the first line of its docstring is its help.
+Each takes the arguments after its name and returns the exit status; the first line of its docstring is its help.
 """
 
 import argparse
@@ -17,7 +17,7 @@ def train(words: list[str]) -> int:
 
 
 def generate(words: list[str]) -> int:
-    """trains a generator of images, and draws samples"""
+    """trains an image generator, and draws samples"""
     return _launch("generate", words)
 
 
@@ -39,7 +39,7 @@ def _launch(recipe: str, words: list[str]) -> int:
 
 
 def push_model(words: list[str]) -> int:
-    """puts a model that `train` or `generate` wrote on the Hub"""
+    """uploads a model that `train` or `generate` wrote to the Hub"""
     from recipes.push import main
 
     sys.argv = ["push.py", *words]

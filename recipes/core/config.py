@@ -24,7 +24,7 @@ class Data:
     test_split: str | None = opt(None, "the split to test on; null: test, else validation, else the hold-out")
     holdout: float | None = opt(
         None,
-        "share of the training images, of each class, to hold out: to test on, or, if there is a test "
+        "share of the training images of each class to hold out: for testing, or, if there is a test "
         "split, to steer the training; null: 0.2 if there is nothing else to test on",
         above=0,
         below=1,
@@ -33,7 +33,7 @@ class Data:
     label: str | None = opt(None, "the label column; null: the only ClassLabel, or `label`")
     size: int | None = opt(
         None,
-        "side of the square input in pixels; null: that of published weights, else of the images, if all agree",
+        "side of the square input in pixels; null: as for published weights, else as the images, if all agree",
         low=1,
         high=LARGEST_SIDE,
     )
@@ -47,23 +47,23 @@ class Data:
     )
     mean: list[float] | None = opt(
         None,
-        "per channel, of values in 0..1; null: that of published weights, else measured on the training images",
+        "per channel, of values in 0..1; null: as for published weights, else measured on the training images",
         low=0,
         high=1,
     )
-    std: list[float] | None = opt(None, "per channel, of values in 0..1; null: likewise", above=0, high=1)
+    std: list[float] | None = opt(None, "per channel, of values in 0..1; null: as for mean", above=0, high=1)
     workers: int = opt(2, "processes that decode, if the images do not fit in memory", low=0, high=1024)
     memory_gb: float = opt(2.0, "decoded once and kept in memory up to this size, per process", low=0)
 
 
 @dataclass(frozen=True)
 class Views:
-    """How the same image is seen in different ways."""
+    """Different views of the same image."""
 
     flip: float = opt(0.0, "probability of a horizontal flip", low=0, high=1)
     alternate: bool = opt(False, "flip every second epoch instead, half of the images first (airbench)")
     pad: int = opt(
-        0, "images of the input's own size: shift by up to so many pixels, zeros come in", low=0, high=LARGEST_SIDE
+        0, "images of the input's size: shift by up to this many pixels, filled with zeros", low=0, high=LARGEST_SIDE
     )
     scale: float = opt(0.25, "other images: the smallest share of the area that a random crop takes", above=0, high=1)
 
@@ -71,8 +71,8 @@ class Views:
 @dataclass(frozen=True)
 class Augment(Views):
     auto: str | None = opt(None, "trivial (TrivialAugment) or rand (RandAugment)", choices=("trivial", "rand"))
-    auto_ops: int = opt(2, "RandAugment: operations an image", low=1, high=100)
-    auto_magnitude: int = opt(9, "RandAugment: how strong they are", low=0, high=30)
+    auto_ops: int = opt(2, "RandAugment: operations per image", low=1, high=100)
+    auto_magnitude: int = opt(9, "RandAugment: their strength", low=0, high=30)
     erase: float = opt(0.0, "probability that a rectangle is erased", low=0, high=1)
     mixup: float = opt(0.0, "alpha of the Beta distribution; 0: none", low=0, high=1000)
     cutmix: float = opt(0.0, "the same for cutmix; with both, each batch takes one of them", low=0, high=1000)
@@ -81,17 +81,17 @@ class Augment(Views):
 @dataclass(frozen=True)
 class Model:
     name: str = opt("resnet20", "resnet8, resnet14, resnet20, …, cifarnet, a classifier of torchvision, or timm/NAME")
-    width: int = opt(16, "channels of the first stage, of our ResNets", low=1)
+    width: int = opt(16, "channels of the first stage, in our ResNets", low=1)
     weights: str | None = opt(
         None,
-        "what to start from: DEFAULT, another name that torchvision or timm publishes, or a local "
-        "file; a head of other classes is made new",
+        "weights to start from: DEFAULT, another name published by torchvision or timm, or a local "
+        "file; the head is new if the classes differ",
         is_path=True,
     )
     pretrained: bool | None = opt(None, "true: the same as weights=DEFAULT; false: none")
-    weights_sha256: str | None = opt(None, "how the sha256 of that file has to begin; null: any")
+    weights_sha256: str | None = opt(None, "the required beginning of that file's sha256; null: any")
     train: str = opt("all", "all, or head: the rest stays as it is (linear probe)", choices=("all", "head"))
-    checkpointing: bool = opt(False, "compute activations again in the backward pass: less memory, a third more time")
+    checkpointing: bool = opt(False, "recompute activations in the backward pass: less memory, a third more time")
 
 
 @dataclass(frozen=True)
@@ -107,9 +107,9 @@ class Flow:
         0.1, "share of the training images whose class is hidden, which guidance needs", low=0, high=1
     )
     guidance: float = opt(
-        1.5, "how far to go from the velocity without the class to that with it; 1: the latter", low=-100, high=100
+        1.5, "how far to go from the velocity without the class to the one with it; 1: the latter", low=-100, high=100
     )
-    steps: int = opt(20, "from noise to image, of two evaluations each", low=1)
+    steps: int = opt(20, "steps from noise to image, with two evaluations each", low=1)
 
 
 @dataclass(frozen=True)
@@ -125,23 +125,23 @@ class Init:
 class Optimizer:
     name: str = opt(
         "adamw",
-        "adamw, sgd (Nesterov), or muon (of filters and matrices; AdamW of the rest)",
+        "adamw, sgd (Nesterov), or muon (for filters and matrices; AdamW for the rest)",
         choices=("adamw", "sgd", "muon"),
     )
-    lr: float = opt(2e-3, "the learning rate at its highest, for the global batch", above=0)
-    muon_lr: float = opt(0.02, "the same, of what muon updates", above=0)
+    lr: float = opt(2e-3, "the highest learning rate, for the global batch", above=0)
+    muon_lr: float = opt(0.02, "the same, for the weights that muon updates", above=0)
     momentum: float = opt(0.9, "of sgd and muon", low=0, below=1)
     weight_decay: float = opt(0.05, "of weights with two or more dimensions", low=0)
     schedule: str = opt("cosine", "of the learning rate, after the warm-up", choices=("cosine", "linear", "constant"))
     warmup: int = opt(0, "samples over which the learning rate rises from 0", low=0)
     clip: float | None = opt(None, "the largest norm of the gradient; null: any", above=0)
-    ema: int = opt(0, "average of the weights: its half-life in samples; 0: none", low=0)
+    ema: int = opt(0, "half-life of the average of the weights, in samples; 0: no average", low=0)
 
 
 @dataclass(frozen=True)
 class Optim(Optimizer):
-    label_smoothing: float = opt(0.0, "share of the target that goes to all classes alike", low=0, below=1)
-    class_weights: bool = opt(False, "weigh classes so that each counts alike")
+    label_smoothing: float = opt(0.0, "share of the target that is spread equally over all classes", low=0, below=1)
+    class_weights: bool = opt(False, "weight classes so that each counts equally")
 
 
 @dataclass(frozen=True)
@@ -154,10 +154,10 @@ class Ddp:
 
 @dataclass(frozen=True)
 class Training:
-    """What every training has. Durations count samples, batches are global.
+    """The options of every training. Durations count samples, batches are global.
 
     Attributes:
-        is_steered: something is chosen by the validation images.
+        is_steered: the validation images decide something.
     """
 
     data: Data = field(default_factory=Data)
@@ -166,39 +166,39 @@ class Training:
     init: Init = field(default_factory=Init)
     optim: Optimizer = field(default_factory=Optimizer)
     ddp: Ddp = field(default_factory=Ddp)
-    epochs: float = opt(15.0, "times that each training image is seen; the last part of a batch is left out", above=0)
-    batch: int = opt(64, "images an update, over all processes", low=1)
+    epochs: float = opt(15.0, "times that each training image is seen; a last partial batch is left out", above=0)
+    batch: int = opt(64, "images per update, over all processes", low=1)
     accumulate: int = opt(1, "parts that each process cuts its share of a batch into", low=1)
     exact: bool = opt(False, "the same bits on every number of processes that divides `shards`")
     shards: int = opt(8, "parts of a batch whose images exact=true and mixing keep together", low=1)
     precision: str | None = opt(
-        None, "of the arithmetic; null: what the launch config says", choices=("no", "bf16", "fp16")
+        None, "of the arithmetic; null: as in the launch config", choices=("no", "bf16", "fp16")
     )
-    channels_last: bool = opt(False, "the order of pixels in memory that convolutions on GPUs like")
+    channels_last: bool = opt(False, "the memory order of pixels that suits convolutions on GPUs")
     compile: bool = opt(False, "torch.compile")
     deterministic: bool = opt(False, "the same bits in every run on the same number of processes")
     evaluate_every: float = opt(
-        1.0, "epochs between looks at the validation images, or at the test images if there are none", above=0
+        1.0, "epochs between tests on the validation images, or on the test images if there are none", above=0
     )
     keep_best: bool = opt(
         False,
-        "end with the weights that were best on the validation images (by accuracy, then loss), not with the last",
+        "end with the weights that were best on the validation images (by accuracy, then loss), not the last ones",
     )
     patience: float | None = opt(
-        None, "end early if so many epochs bring nothing better on the validation images, likewise", above=0
+        None, "end early after this many epochs without improvement on the validation images", above=0
     )
     save_every: int | None = opt(None, "samples between checkpoints; null: an epoch", low=1)
-    keep: int = opt(2, "checkpoints that stay", low=1)
+    keep: int = opt(2, "checkpoints to keep", low=1)
     log_with: list[str] = opt([], "trackers of accelerate: tensorboard, trackio, wandb, …")
     seed: int = opt(0, "of all random numbers", low=0, high=2**32 - 1)
-    processes: int | None = opt(None, "refuse to run on another number of processes", low=1)
+    processes: int | None = opt(None, "refuse to run on a different number of processes", low=1)
     threads: int | None = opt(
-        None, "CPU threads of a process; null: the cores of the machine, shared out", low=1, high=4096
+        None, "CPU threads of a process; null: its share of the machine's cores", low=1, high=4096
     )
     cpu: bool = opt(False, "do not use an accelerator")
     out: str | None = opt(None, "the run folder; null: the next free runs/NAME-1, runs/NAME-2, …", is_path=True)
     overwrite: bool = opt(
-        False, "let `out` be a folder with other files in it; those with the names of a run's are replaced"
+        False, "let `out` be a folder with other files in it; those named like a run's files are replaced"
     )
 
     dry_run: bool = opt(False, "show the data, the model and the updates of this run, and stop before it begins")
@@ -215,7 +215,7 @@ class Train(Training):
     augment: Augment = field(default_factory=Augment)
     model: Model = field(default_factory=Model)
     optim: Optim = field(default_factory=Optim)
-    test_flips: bool = opt(False, "test with the mean of an image and its mirror image")
+    test_flips: bool = opt(False, "test with the average over an image and its mirror image")
 
 
 @dataclass(frozen=True)
@@ -228,14 +228,14 @@ class Generate(Training):
 
 
 class Asked(NamedTuple):
-    """What a command line asks for.
+    """The request of a command line.
 
     Attributes:
         config: an instance of the schema.
         name: of the CONFIG, or of the data.
         words: the options of the command line.
-        is_general: there is no CONFIG, and `general_recipe` has to fill in what `words` leave open.
-        written: the options that the user wrote, in `words` or in a file of his own.
+        is_general: there is no CONFIG, and `general_recipe` must fill in what `words` leave open.
+        written: the options that the user wrote, in `words` or in their own file.
     """
 
     config: Any
@@ -248,13 +248,13 @@ class Asked(NamedTuple):
 def read_config(schema: type, argv: list[str], default: str, suffix: str = "") -> Asked:
     """Builds the configuration from `[CONFIG] [key=value …]`; later values win over earlier ones.
 
-    Without a CONFIG, `data.path` decides: data with a recipe of their name take that, other data a general recipe.
+    Without a CONFIG, `data.path` decides: the recipe named after the data is used, or else a general recipe.
 
     Args:
-        schema: the dataclass that says which keys there are, of what type, with what defaults.
+        schema: the dataclass that defines the keys, their types and defaults.
         argv: the command line. CONFIG is a yaml file, or the name of one in recipes/configs.
-        default: the CONFIG to take if the command line has neither a CONFIG nor data.
-        suffix: what the name of a CONFIG has behind that of its data.
+        default: the CONFIG to use if the command line has neither a CONFIG nor data.
+        suffix: what the name of a CONFIG has after the name of its data.
 
     Raises:
         UserError: no such file, an unknown key, a value of the wrong type.
@@ -281,6 +281,6 @@ def read_config(schema: type, argv: list[str], default: str, suffix: str = "") -
 
 
 def name_of(path: str) -> str:
-    """What the run folders of some data are called."""
+    """Return the name for run folders of these data."""
     name = Path(path).name or Path(path).resolve().name
     return re.sub(r"[^\w.-]+", "-", name).strip("-.")[:60] or "data"

@@ -4,4 +4,4 @@ from dataset_scripts import DataError
 
 
 class UserError(DataError):
-    """Something that the person at the keyboard can mend; the message says what, in one printable line."""
+    """An error that the user can fix; the message says how, in one printable line."""

@@ -1,4 +1,4 @@
-"""Files of other people: descriptions and weights, read in memory that their size bounds, or refused in one line."""
+"""Files from other people: descriptions and weights, read in memory bounded by their size, or refused in one line."""
 
 import contextlib
 import io
@@ -25,7 +25,7 @@ NO_WEIGHTS = "no safetensors or PyTorch weights"
 
 @contextlib.contextmanager
 def reading(where: object) -> Iterator[None]:
-    """What a parser raises on damaged or hostile bytes becomes a UserError that begins with `where`."""
+    """Any exception of a parser on damaged or hostile bytes becomes a UserError that begins with `where`."""
     try:
         with errors.reading(where):
             yield
@@ -52,7 +52,7 @@ def read_text(path: Path) -> str:
 
 
 def require_file(path: Path) -> None:
-    """Raises what opening a file raises, and a UserError for what is none, such as a pipe that would never end."""
+    """Raises what opening a file raises, and a UserError for what is not a file, such as a pipe that would never end."""
     if path.exists() and not path.is_file():
         raise UserError(f"{path} is not a file")
     open(path, "rb").close()
@@ -62,7 +62,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """The object in a json file.
 
     Raises:
-        OSError, UserError: as of `read_text`; it holds no object.
+        OSError, UserError: as for `read_text`; it holds no object.
     """
     text = read_text(path)
     with reading(f"{path} cannot be read"):
@@ -73,10 +73,10 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_tensors(path: Path, where: str | None = None) -> Any:
-    """What a .safetensors file holds, or one of torch.save: tensors and plain values. No code of the file is run.
+    """The content of a .safetensors or torch.save file: tensors and plain values. No code from the file is run.
 
     Args:
-        where: what the message begins with; by default the path.
+        where: the beginning of the message; by default the path.
 
     Raises:
         OSError: it cannot be opened.
@@ -106,14 +106,14 @@ def read_tensors(path: Path, where: str | None = None) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except UserError:
         raise
-    except Exception as error:  # what PyTorch says is long, and advises to run the code of the file
+    except Exception as error:  # PyTorch's message is long, and advises running the code of the file
         named = re.search(r"GLOBAL ([\w.]{1,200})", str(error))
         why = f"it names {named[1]}, which is code" if named else "it is cut, damaged or something else"
         raise UserError(f"{where} ({why})") from error
 
 
 def _check_names(file: BinaryIO) -> None:
-    """Reads a pickle without running it; a ValueError for names of code that are longer than any, over which PyTorch broods."""
+    """Reads a pickle without running it; a ValueError for overlong names of code, on which PyTorch takes very long."""
     for operation, argument, _ in pickletools.genops(file):
         if operation.name in ("GLOBAL", "INST") and len(argument) > LONGEST_NAME:
             raise ValueError("it names code by a text without end")

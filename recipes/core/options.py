@@ -1,4 +1,4 @@
-"""Options as fields of dataclasses: a word of the command line becomes what its field declares.
+"""Options as fields of dataclasses: a command-line value is converted to the type of its field.
 
     @dataclass(frozen=True)
     class Optim:
@@ -6,7 +6,7 @@
 
     Optim from the words ["lr=1e-3"], from a yaml file with the line `lr: 1e-3`, or from both.
 
-A text stays the text that was written: `0123`, `no`, `1:30` and `a #1` mean nothing else, on the command line or in a file.
+Text stays as it was written: `0123`, `no`, `1:30` and `a #1` mean nothing else, on the command line or in a file.
 """
 
 import dataclasses
@@ -32,19 +32,19 @@ WORD = re.compile(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)*=", re.IGNORECASE)
 FLAG = re.compile(r"--(?P<key>[a-z_][\w-]*(\.[a-z_][\w-]*)*)(=(?P<value>.*))?", re.IGNORECASE | re.DOTALL)
 BOOLS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 NULL = "tag:yaml.org,2002:null"
-LARGE = 2**63  # no whole number of an option is as large
+LARGE = 2**63  # larger than any whole number of an option
 
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """What a field takes, and what it means.
+    """The values that a field takes, and its meaning.
 
     Attributes:
         meaning: in a few words, for `--help` and messages.
         low, high: the least and the greatest number.
-        above, below: numbers that it has to be greater or less than.
-        choices: the words that it may be.
-        is_path: a path of this machine; `~` stands for the user's folder.
+        above, below: numbers that it must be greater or less than.
+        choices: the allowed words.
+        is_path: a path on this machine; `~` stands for the user's folder.
     """
 
     meaning: str = ""
@@ -68,7 +68,7 @@ class Rule:
         return " and ".join(words)
 
     def holds(self, value: Any) -> bool:
-        """Whether a value, or each of a list, is one of those that the field takes."""
+        """Whether the field takes a value, or each value of a list."""
         if isinstance(value, list):
             return all(map(self.holds, value))
         if isinstance(value, str):
@@ -92,7 +92,7 @@ def opt(default: Any, meaning: str, **rule: Any) -> Any:
 
 
 def option_of(schema: type, name: str) -> Any:
-    """A field as another dataclass has it."""
+    """The same field as in another dataclass."""
     found = next(item for item in dataclasses.fields(schema) if item.name == name)
     return dataclasses.field(default=found.default, metadata=found.metadata)
 
@@ -100,8 +100,9 @@ def option_of(schema: type, name: str) -> Any:
 def split_words(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     """The plain words of a command line, and its `key=value` options.
 
-    A word with `=` is plain if a file of that name exists, if no key stands before the `=`, or behind `--`. `--key value`,
-    `--key=value`, and `--key` before another option or at the end, for `key=true`, mean the same; dashes in a key are `_`.
+    A word with `=` is plain if a file of that name exists, if there is no key before the `=`, or if it comes after `--`.
+    `--key value` and `--key=value` mean the same as `key=value`; `--key` before another option or at the end means
+    `key=true`. Dashes in a key stand for `_`.
     """
     argv = list(argv)
     end = argv.index("--") if "--" in argv else len(argv)
@@ -126,7 +127,7 @@ def merge(schema: type, base: Path | Mapping[str, Any], words: Sequence[str]) ->
     """An instance of `schema`: its defaults, under a yaml file or a dict, under `key=value` words.
 
     Raises:
-        UserError: an unknown key, a value that the field does not take, or one that has to be given and is not; in one line
+        UserError: an unknown key, a value that the field does not take, or a required one that is missing; in one line
             that names the field, its range and its meaning.
     """
     values = read_options(base) if isinstance(base, Path) else _copied(base)
@@ -156,7 +157,7 @@ def check(schema: type, values: Mapping[str, Any], path: Path) -> None:
 
 
 def read_options(path: Path) -> dict[str, Any]:
-    """The keys of a yaml file; values are texts as they are written, None, and lists and dicts of such.
+    """The keys of a yaml file; values are text as written, None, and lists and dicts of these.
 
     Raises:
         UserError: the file cannot be read, or holds no keys.
@@ -189,10 +190,10 @@ def _copied(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def build(schema: type, values: Mapping[str, Any], above: str = "") -> Any:
-    """An instance of a dataclass of a tree of values.
+    """An instance of a dataclass from a tree of values.
 
     Raises:
-        UserError: as of `merge`.
+        UserError: as for `merge`.
     """
     kinds, known = typing.get_type_hints(schema), {field.name: field for field in dataclasses.fields(schema)}
     made = {}
@@ -218,7 +219,7 @@ def _near(name: str, above: str, known: Mapping[str, Any]) -> str:
 
 
 def _value(value: Any, kind: Any, rule: Rule, name: str) -> Any:
-    """A value of a field, of a text or of what has the type already."""
+    """The value of a field, from text or from a value that already has the type."""
     kinds = [part for part in typing.get_args(kind) if part is not type(None)] if _is_union(kind) else [kind]
     if value is None or (value == "null" and len(kinds) < len(typing.get_args(kind))):
         if _is_union(kind) and type(None) in typing.get_args(kind):
@@ -296,7 +297,7 @@ def to_yaml(config: Any) -> str:
 
 
 def describe(schema: type) -> str:
-    """Every option with its default, its range and its meaning, a line each."""
+    """Every option with its default, its range and its meaning, one per line."""
     lines = []
     for name, rule, value in fields_of(schema()):
         default = "null" if value is None else str(value).lower() if isinstance(value, bool) else value
@@ -310,5 +311,5 @@ def asks_for_help(words: list[str]) -> bool:
 
 
 def help_text(docstring: str | None, schema: type) -> str:
-    """What a recipe does, and its options."""
+    """The description of a recipe, and its options."""
     return f"{docstring}\nOptions, their defaults, meanings and ranges:\n\n{describe(schema)}"

@@ -40,9 +40,9 @@ class Part:
     Attributes:
         source: what `open_images` takes; small, its first item is the path.
         count: the number of images.
-        labels: column -> a value an image.
+        labels: column -> one value per image.
         labels_in: path of the labels, for messages.
-        rows: the numbers of the images that are taken, None for all.
+        rows: the numbers of the images to use, None for all.
     """
 
     source: tuple
@@ -53,7 +53,7 @@ class Part:
 
 
 class ArrayBuilder(LayoutBuilder):
-    """The base of the layouts that hold arrays: a sample is the number of a part, and of the image in it."""
+    """The base of the layouts that hold arrays: a sample is the number of a part, and the number of an image in it."""
 
     BUILDER_CONFIG_CLASS = ArrayConfig
     _opened: tuple = (None, None)
@@ -71,14 +71,14 @@ class ArrayBuilder(LayoutBuilder):
     def assemble(
         self, files: Files, splits: dict[str, list[Part]], names: dict[str, list[str] | None], first: int = 0
     ) -> tuple[datasets.Features, dict[str, Rows]]:
-        """What `index` returns, of the parts of each split.
+        """Return what `index` returns, made from the parts of each split.
 
         Args:
-            names: classes of a column of labels; without them they are the numbers.
+            names: classes of a column of labels; without them the classes are the numbers.
             first: the number of the first class.
 
         Raises:
-            DataError: as many labels as images are not there; a label is none of the classes.
+            DataError: there are not as many labels as images, or a label is not one of the classes.
         """
         said = [(split, part) for split, split_parts in splits.items() for part in split_parts]
         said = self.readable(said, lambda both: self._counted(files, *both))
@@ -166,7 +166,7 @@ class ArrayBuilder(LayoutBuilder):
 
 
 def check_count(files: Files, part: Part, labels_in: str, count: int, column: str = "label") -> None:
-    """Raises a DataError unless there is a label for each image; to be asked before labels are read."""
+    """Raises a DataError unless there is a label for each image; called before labels are read."""
     if count != part.count:
         raise DataError(
             f"{files.root}: {part.source[0]} holds {part.count} images, but {labels_in} {count} values of {column}"
@@ -176,9 +176,9 @@ def check_count(files: Files, part: Part, labels_in: str, count: int, column: st
 def label_column(
     values: list[np.ndarray | None], names: list[str] | None, first: int, where: str
 ) -> tuple[Any, pa.Array]:
-    """The feature of labels, and all of them one after the other.
+    """Return the feature of the labels, and all labels in one array.
 
-    Whole numbers from `first` on and text are a ClassLabel, other numbers a Value, (N, K) a List of K; (N, 1) is (N,).
+    Whole numbers from `first` on and text become a ClassLabel, other numbers a Value, (N, K) a List of K; (N, 1) is (N,).
 
     Raises:
         DataError: labels of another kind or of more axes, or names for what is not a class.
@@ -212,10 +212,10 @@ def label_column(
 
 
 def choose(files: Files, sets: dict[str, Any], name: str, script: str) -> Any:
-    """The one of several data sets in a folder that the caller named.
+    """Return the one of several data sets in a folder that the caller named.
 
     Raises:
-        DataError: there are none, or several and `name` is none of them.
+        DataError: there are none, or several and `name` is not one of them.
     """
     if name in sets or (name == "default" and len(sets) == 1):
         return sets.get(name) or next(iter(sets.values()))
@@ -228,14 +228,14 @@ def choose(files: Files, sets: dict[str, Any], name: str, script: str) -> Any:
 
 
 def unpacked(files: Files, paths: list[str]) -> list[str]:
-    """The paths that lie on disk, or all where none does: a download often lies beside what was unpacked of it."""
+    """Return the paths on disk, or all if there are none: a download often lies beside the files unpacked from it."""
     return [path for path in paths if files.locate(path)[0] is None] or paths
 
 
 def find_file(files: Files, name: str, *suffixes: str) -> str:
-    """The path of a file of that name, or with one of the suffixes of compression behind it.
+    """Return the path of a file of that name, with or without a compression suffix.
 
-    Where both are there it is the one that is not compressed.
+    If both exist, it is the uncompressed one.
 
     Raises:
         DataError: there is none.
@@ -248,7 +248,7 @@ def find_file(files: Files, name: str, *suffixes: str) -> str:
 
 
 def keep_only(files: Files, used: set[str]) -> None:
-    """Says how many files of the listing are not used, and lets go of archives that hold none that is."""
+    """Reports how many files of the listing are not used, and releases archives that hold no used file."""
     others = [path for path in files.paths if path not in used]
     if others:
         logger.warning("%s: %d other files are ignored, such as %s", files.root, len(others), others[0])

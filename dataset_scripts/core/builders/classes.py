@@ -1,4 +1,4 @@
-"""How many classes there are, and what they are called: by what names them, not by the largest number in the data."""
+"""The number and names of classes: from what names them, not from the largest number in the data."""
 
 import re
 from collections import Counter
@@ -13,19 +13,19 @@ SURROGATE = re.compile("[\ud800-\udfff]")  # halves of characters, which no enco
 
 
 def most_classes(rows: int) -> int:
-    """How many numbers may be classes that nothing names; larger ones are ids or measures, or damaged."""
+    """Return how many unnamed numbers may be classes; larger numbers are ids or measurements, or damaged."""
     return max(MAX_CLASSES, 2 * rows)
 
 
 def numbered_classes(largest: int, rows: int, where: object, first: int = 0) -> list[str]:
-    """The names of classes that have only numbers: `first`, as text, to `largest`.
+    """Return the names of classes that have only numbers: `first` to `largest`, as text.
 
     Args:
         rows: the number of labels.
         where: names the file and the place, for messages.
 
     Raises:
-        DataError: they would be more than `most_classes`.
+        DataError: there would be more than `most_classes`.
     """
     if largest - first >= most_classes(rows):
         raise DataError(f"{where}: class {largest} and nothing names the classes: pass classes=[…]")
@@ -33,10 +33,10 @@ def numbered_classes(largest: int, rows: int, where: object, first: int = 0) -> 
 
 
 def named_classes(names: Iterable[str], where: object) -> datasets.ClassLabel:
-    """The feature of classes that have names.
+    """Return the feature of classes that have names.
 
     Raises:
-        DataError: two have the same, or one is no text that UTF-8 has.
+        DataError: two names are equal, or one is not text that UTF-8 can encode.
     """
     names = list(names)
     odd = next((name for name in names if not isinstance(name, str) or SURROGATE.search(name)), None)

@@ -1,8 +1,8 @@
 """Published files: fetched once, resumed, tried on every mirror, and verified before anything reads them.
 
-A file in the cache is believed as long as its size and times are those that it had when its digest was last compared,
-which a hidden file beside it notes; else it is compared again, and fetched again where it differs. What a disk changes
-without a write is found by `dataset-scripts verify`, which reads every byte.
+A file in the cache is trusted as long as its size and times are those recorded in a hidden file beside it when its digest
+was last compared. Otherwise it is compared again, and fetched again if it differs. Changes on disk that leave size and
+times alone are found by `dataset-scripts verify`, which reads every byte.
 """
 
 import contextlib
@@ -28,19 +28,19 @@ __all__ = ["Source", "download", "download_all", "downloads_folder"]
 logger = printable_logger(__name__)
 
 BLOCK = 1 << 20
-TRIES = 3  # of each mirror, for what may pass: a broken line, a busy server
+TRIES = 3  # per mirror, for temporary faults: a broken connection, a busy server
 TIMEOUT = 30  # seconds without a byte
 PAUSE = 1.0  # seconds before the second try; doubled for the third
 BY_HAND = "If you have it already, pass data_dir='folder/with/it'"
 
 
 def download_all(name: str, sources: Sequence[Source], downloads: Path) -> Path:
-    """Fetches the files of a set into a folder of their own below `downloads`.
+    """Fetches the files of a set into a separate folder below `downloads`.
 
-    The folder is named by the URLs too, so that sets with files of equal names, and a set that moved, stay apart.
+    The name of the folder depends on the URLs too, which keeps apart sets with equal file names, and a set that moved.
 
     Raises:
-        DataError: a file could not be had.
+        DataError: a file could not be fetched.
     """
     folder = downloads_folder(name, sources, downloads)
     for source in sources:
@@ -55,16 +55,16 @@ def downloads_folder(name: str, sources: Sequence[Source], downloads: Path) -> P
 
 
 def download(source: Source, folder: Path, by_hand: str = BY_HAND) -> Path:
-    """Fetches a file into a folder, or finds it there. Processes that want the same file wait for one.
+    """Fetches a file into a folder, or finds it there. Processes that want the same file wait for one of them.
 
-    A file has its name in the cache only when it is whole and verified. What came before a break is kept, and the next
-    call goes on from there.
+    A file gets its final name in the cache only when it is complete and verified. An interrupted download is kept, and the
+    next call resumes it.
 
     Args:
-        by_hand: what the message says to do where nothing can be fetched.
+        by_hand: the instructions in the message if nothing can be fetched.
 
     Raises:
-        DataError: it could not be had; names the file, each URL with what went wrong, and the way by hand.
+        DataError: it could not be fetched; names the file, each URL with what went wrong, and how to get it manually.
     """
     path = folder / source.name
     if _is_good(path, source):
@@ -98,7 +98,7 @@ def download(source: Source, folder: Path, by_hand: str = BY_HAND) -> Path:
 
 
 def _is_good(path: Path, source: Source) -> bool:
-    """Whether a file in the cache is the published one; its digest is only read when the file was touched."""
+    """Whether a file in the cache is the published one; its digest is computed only if the file was touched."""
     if not path.is_file():
         return False
     try:
@@ -124,13 +124,13 @@ def _stamp(path: Path, source: Source) -> str:
 
 
 def _note(path: Path, source: Source) -> None:
-    """Notes that a file was verified; in a folder that cannot be written it is verified each time."""
+    """Records that a file was verified; in a read-only folder it is verified each time."""
     with contextlib.suppress(OSError):
         _stamp_path(path).write_text(_stamp(path, source), encoding="utf-8")
 
 
 class Refused(DataError):
-    """What no second try changes."""
+    """An error that a second try would not change."""
 
 
 class Redirects(urllib.request.HTTPRedirectHandler):
@@ -150,7 +150,7 @@ def _from(url: str, source: Source, partial: Path) -> None:
     """Completes `partial` from one URL and verifies it.
 
     Raises:
-        DataError: it could not be had there; a full disk is its cause.
+        DataError: it could not be fetched there; if the disk is full, that is the cause.
     """
     _check_scheme(url, url)
     for attempt in range(TRIES):
@@ -169,14 +169,14 @@ def _from(url: str, source: Source, partial: Path) -> None:
             return source.check(partial)
         except DataError as error:
             short = source.size is not None and partial.stat().st_size < source.size
-            if not short:  # wrong bytes: nothing of them is of use
+            if not short:  # wrong bytes: none of them are usable
                 partial.unlink()
-            if not (again and (short or resumed)):  # the next try goes on from the end, or does without what was there
+            if not (again and (short or resumed)):  # the next try resumes at the end, or starts over
                 raise DataError(f"{url}: {error}") from error
 
 
 def _read(url: str, source: Source, partial: Path) -> None:
-    """Appends to `partial` what it lacks, or writes it anew if the server cannot resume."""
+    """Appends to `partial` what it lacks, or writes it from the start if the server cannot resume."""
     start = partial.stat().st_size if partial.exists() else 0
     headers = {"User-Agent": f"dataset_scripts (datasets {datasets.__version__})", "Accept-Encoding": "identity"}
     if start and start == source.size:
@@ -188,7 +188,7 @@ def _read(url: str, source: Source, partial: Path) -> None:
         response = opener.open(urllib.request.Request(url, headers=headers), timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
         error.close()
-        if error.code == 416:  # more is there than the server has
+        if error.code == 416:  # the partial file is larger than the server's
             partial.unlink(missing_ok=True)
         passing = error.code >= 500 or error.code in (408, 416, 429)
         raise (DataError if passing else Refused)(f"{url}: HTTP {error.code} {error.reason}") from error
@@ -202,10 +202,10 @@ def _read(url: str, source: Source, partial: Path) -> None:
 
 
 def _begins_at(response: http.client.HTTPResponse, url: str, source: Source, start: int, partial: Path) -> int:
-    """The place in the file where an answer begins.
+    """Return the position in the file where a response begins.
 
     Raises:
-        DataError: it is not the part that was asked for.
+        DataError: it is not the requested part.
     """
     if response.status == 200:  # all of it: the server does not resume
         return 0

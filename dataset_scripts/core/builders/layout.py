@@ -19,7 +19,7 @@ from dataset_scripts.core.files.splits import in_order
 from dataset_scripts.core.image.columns import Origin, check_paths, stored_images
 from dataset_scripts.core.image.decode import decode_image
 
-TABLE = 256 << 20  # bytes of images a table; Arrow counts those of a column in 31 bits
+TABLE = 256 << 20  # bytes of images per table; Arrow counts those of a column in 31 bits
 SINGLE = 1 << 20  # bytes up to which `datasets` may collect tables of one row
 
 
@@ -40,8 +40,8 @@ class Rows:
     """The rows of a split, before they are read.
 
     Attributes:
-        samples: what `read` takes, one a row; small and picklable.
-        columns: columns that are known already, one value a row.
+        samples: the arguments of `read`, one per row; small and picklable.
+        columns: columns that are already known, one value per row.
     """
 
     samples: Sequence
@@ -58,13 +58,13 @@ class LayoutBuilder(datasets.ArrowBasedBuilder):
 
     Attributes:
         CHOOSES_BY_NAME: the name of the configuration chooses one of several sets in the data.
-        DATA_DIR: where the data lie when the caller does not say, relative to the script; for scripts of one's own.
-        files: the listing of `data_dir`, where the caller has made it already.
+        DATA_DIR: the default folder of the data, relative to the script; for your own scripts.
+        files: the listing of `data_dir`, if the caller has already made it.
     """
 
     VERSION = datasets.Version("1.0.0")
     BUILDER_CONFIG_CLASS = LayoutConfig
-    CHUNK: ClassVar[int] = 256  # the most rows of a table, and a unit that num_proc and DataLoader workers share
+    CHUNK: ClassVar[int] = 256  # the most rows per table, and the unit that num_proc and DataLoader workers share out
     TAKES_DATA_FILES: ClassVar[bool] = False
     CHOOSES_BY_NAME: ClassVar[bool] = False
     DATA_DIR: ClassVar[str | None] = None
@@ -87,7 +87,7 @@ class LayoutBuilder(datasets.ArrowBasedBuilder):
 
     @property
     def skipped_path(self) -> Path:
-        """The list of what `on_error="skip"` left out, beside the cached dataset."""
+        """The list of rows left out by `on_error="skip"`, beside the cached dataset."""
         return Path(f"{self.cache_dir}.skipped.txt")
 
     def named_files(self) -> dict[str, list[str]]:
@@ -100,7 +100,7 @@ class LayoutBuilder(datasets.ArrowBasedBuilder):
         }
 
     def _list(self) -> Files:
-        """The listing: of `data_dir`, or of the `data_files` alone where that is not given."""
+        """The listing: of `data_dir`, or of only the `data_files` if that is not given."""
         paths = [str(path) for paths in (self.config.data_files or {}).values() for path in paths]
         if paths and not self.TAKES_DATA_FILES:
             raise DataError(f"{self.dataset_name} finds its files itself: pass data_dir=…, not data_files")
@@ -149,9 +149,9 @@ class LayoutBuilder(datasets.ArrowBasedBuilder):
             )
 
     def _chunks(self, rows: Rows, sequential: bool) -> list[list[Rows]]:
-        """Cuts a split into parts of equal size: at least 64, where it has that many rows, of at most CHUNK.
+        """Cuts a split into parts of equal size: at least 64 if it has that many rows, each of at most CHUNK rows.
 
-        What can only be read from front to end is one unit, so that no two workers read it.
+        Rows that can only be read from front to end are one part, so no two workers read them.
         """
         count = len(rows.samples)
         size = min(self.CHUNK, max(1, count // 64))
@@ -209,7 +209,7 @@ class LayoutBuilder(datasets.ArrowBasedBuilder):
     def _convert(
         self, reader: Reader, rows: Rows, kept: list[int], read: list[dict], schema: pa.Schema
     ) -> Iterator[pa.Table]:
-        """The rows at the places `kept` as a table; if Arrow cannot take them all, one by one, to name the one at fault."""
+        """The rows at the positions `kept` as a table; if Arrow cannot take them, one by one, to name the one at fault."""
         try:
             tables = [_table(rows, kept, read, schema)]
         except Exception:  # of a value of another type or size; Arrow does not say which row it belongs to

@@ -1,4 +1,4 @@
-"""Arrays that files hold by name: which are images, which are labels, of which split."""
+"""Named arrays in files: which are images, which are labels, and of which split."""
 
 import re
 from dataclasses import dataclass
@@ -25,12 +25,12 @@ class NamedArrayConfig(ArrayConfig):
     """Options of the layouts whose arrays have names.
 
     Attributes:
-        image_key: the name of the array of images, if it is none of the usual ones.
+        image_key: the name of the array of images, if it is not one of the usual ones.
         label_key: the name of the array of labels.
         channels: which axis of an image holds the channels, "first" (C, H, W) or "last" (H, W, C); None decides by
             their number, 1, 3 or 4.
-        scale: what pixels are multiplied with before they are rounded to 0..255 (255 for values in 0..1); None keeps
-            the values, which only images without channels can do for numbers of more than 8 bits.
+        scale: the factor for pixels before they are rounded to 0..255 (255 for values in 0..1); None keeps
+            the values, which is possible for more than 8 bits only in images without channels.
     """
 
     image_key: str | None = None
@@ -81,7 +81,7 @@ class Named:
 
     @property
     def split(self) -> str:
-        """The split that the array's name speaks of, or the file's, or the folder's; else train."""
+        """The split in the name of the array, of the file or of the folder; else train."""
         folders = [SPLITS[folder.lower()] for folder in self.path.split("/")[:-1] if folder.lower() in SPLITS]
         return split_in(self.key) or split_in(self.stem) or (folders or ["train"])[-1]
 
@@ -154,7 +154,7 @@ def pair(files: Files, arrays: list[Named], config: NamedArrayConfig) -> dict[st
 
 
 class NamedArrayBuilder(ArrayBuilder):
-    """The base of the layouts whose arrays hold an image in each row; a source is the path and the name of an array."""
+    """The base of the layouts whose arrays hold one image per row; a source is the path and the name of an array."""
 
     BUILDER_CONFIG_CLASS = NamedArrayConfig
 

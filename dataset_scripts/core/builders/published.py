@@ -1,4 +1,4 @@
-"""A named set: the files that its authors publish, on top of the layout that reads them."""
+"""A named set: the files published by its authors, on top of the layout that reads them."""
 
 import inspect
 from pathlib import Path
@@ -14,7 +14,7 @@ __all__ = ["PublishedSet", "Source"]
 
 
 class PublishedSet:
-    """Stands before a layout in the bases of a named set, whose body declares what was published:
+    """Comes before a layout in the bases of a named set, whose body declares what was published:
 
     ```python
     published = Source.at("https://…/mnist/")
@@ -24,16 +24,16 @@ class PublishedSet:
         ROWS = {"train": 60_000, "test": 10_000}
     ```
 
-    With `data_dir=` the set is read from files that are there already, as published or unpacked; else they are
+    With `data_dir=` the set is read from existing files, as published or unpacked; otherwise the files are
     downloaded and verified. Archives are read in place; a compressed tar becomes a plain one in the cache.
 
     Attributes:
         SOURCES: the files.
-        ROWS: split -> published number of rows; what `dataset-scripts verify` compares.
-        CLASSES: the names of the labels, in their order; None if the files give them.
+        ROWS: split -> published number of rows; `dataset-scripts verify` compares them.
+        CLASSES: the names of the labels, in order; None if the files give them.
         FEATURES: the columns; None if the files give them.
-        OPTIONS: options of the layout that are so for this set.
-        HOMEPAGE, LICENSE, CITATION: as `datasets.DatasetInfo` has them; the licence is an identifier of the Hub.
+        OPTIONS: options of the layout that are fixed for this set.
+        HOMEPAGE, LICENSE, CITATION: as in `datasets.DatasetInfo`; the licence is an identifier of the Hub.
     """
 
     SOURCES: ClassVar[tuple[Source, ...]] = ()

@@ -1,4 +1,4 @@
-"""A published file: where it lies, and how it is known to be the one."""
+"""A published file: where it is, and how it is verified."""
 
 import hashlib
 from collections.abc import Callable
@@ -13,10 +13,10 @@ class Source:
     """A file as its authors publish it.
 
     Attributes:
-        name: the file name, which says what it is (`train-images-idx3-ubyte.gz`).
-        urls: where it lies; the first is tried first, the others are mirrors. None of them: it has to be fetched by hand.
+        name: the file name, which shows what it is (`train-images-idx3-ubyte.gz`).
+        urls: where it is; the first is tried first, the others are mirrors. If empty, it must be downloaded manually.
         size: bytes.
-        digest: "sha256:…" or "md5:…" of the content, in hexadecimal digits; or how it begins, if no more was published.
+        digest: "sha256:…" or "md5:…" of the content, in hexadecimal digits; or its beginning, if no more was published.
     """
 
     name: str
@@ -26,10 +26,10 @@ class Source:
 
     @classmethod
     def at(cls, *bases: str) -> Callable[[str, int, str], "Source"]:
-        """For files that lie together: `Source.at("https://a.org/", "https://mirror.org/")("train.zip", 143812152, "284f…")`.
+        """For files in one place: `Source.at("https://a.org/", "https://mirror.org/")("train.zip", 143812152, "284f…")`.
 
         The function that it returns takes the name, which is appended to each of `bases`, the size in bytes, and the
-        sha256 or md5 in hexadecimal digits, which their number tells apart.
+        sha256 or md5 in hexadecimal digits, which are distinguished by their length.
         """
 
         def published(name: str, size: int, digest: str) -> Source:
@@ -42,7 +42,7 @@ class Source:
         """Compares size and digest of a file.
 
         Raises:
-            DataError: they differ; with both values.
+            DataError: they differ; the message has both values.
         """
         with reading(path):
             size = path.stat().st_size

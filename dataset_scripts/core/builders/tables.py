@@ -23,15 +23,16 @@ ODD = r"^/|^[A-Za-z]:|(^|/)\.{0,2}/|/\.{0,2}$|\\"  # names that are not plain re
 
 
 def read_table(files: Reader, path: str, text_columns: Collection[str] = (), faults: Faults | None = None) -> pa.Table:
-    """Reads `.csv`, `.tsv`, `.jsonl` or `.parquet`; `text_columns` stay text in csv, so that "007" is no number.
+    """Reads `.csv`, `.tsv`, `.jsonl` or `.parquet`; `text_columns` stay text in csv, so "007" is not a number.
 
-    Columns are of the types that Arrow itself has: what a foreign schema says that they mean is not believed.
+    Columns have Arrow's own types: a foreign schema's claims about their meaning are not trusted.
 
     Args:
-        faults: what the fault of a single row, such as a value too many, is raised in; None raises it.
+        faults: the context in which the fault of a single row, such as a value too many, is raised; None raises it.
 
     Raises:
-        DataError: the file is empty, cut off, not in UTF-8 or no such table; it would take much more memory than its size.
+        DataError: the file is empty, truncated, not in UTF-8 or not such a table, or would take much more memory than its
+            size.
     """
     where, suffix = f"{files.root}/{path}", path.lower().rpartition(".")[2]
     with reading(f"{where}: cannot be read as a table"):
@@ -71,16 +72,16 @@ def resolve_names(
     folder: str | None = None,
     faults: AbstractContextManager | None = None,
 ) -> pa.Array:
-    """The paths in the listing that a column of file names means; each row one file, no file twice.
+    """Return the paths in the listing for a column of file names; one file per row, no file twice.
 
     Args:
         table: path of the table, for messages, and the place that names are relative to.
         names: the column, of strings.
         folder: another folder that names are relative to.
-        faults: what the fault of a row is raised in, whose path is then null; None raises it.
+        faults: the context in which the fault of a row is raised, whose path is then null; None raises it.
 
     Raises:
-        DataError: a row names nothing, a file outside of the root, one that is not there, or one named before; the
+        DataError: a row names nothing, a file outside the root, one that does not exist, or one named before; the
             message names table and row (the first row is 1).
     """
     folder = posixpath.dirname(table) if folder is None else folder
@@ -132,9 +133,9 @@ def read_metadata(files: Files, tables: list[str], faults: Faults | None = None)
     """Reads metadata tables, whose column `file_name` is relative to each table's own folder.
 
     Returns:
-        All rows, with the columns of all tables and `file_name` as a path of the listing; `image` is `image_`, as an image
-        is what the file is. Columns of images, which only Parquet has, are `datasets.Image` in the schema. The fault of a
-        single row is raised in `faults`, and the row left out.
+        All rows, with the columns of all tables and `file_name` as a path of the listing; a column `image` becomes `image_`,
+        as `image` is the file. Columns of images, which only Parquet has, are `datasets.Image` in the schema. The fault of
+        a single row is raised in `faults`, and the row left out.
 
     Raises:
         DataError: no `file_name` column, columns that don't agree, or a row that `resolve_names` refuses.
@@ -163,7 +164,7 @@ def read_metadata(files: Files, tables: list[str], faults: Faults | None = None)
 
 
 def free_name(name: str, taken: Collection[str]) -> str:
-    """The name with as many `_` behind it as make it none of those that are taken."""
+    """Return the name with as many `_` appended as needed to differ from those taken."""
     while name in taken:
         name += "_"
     return name

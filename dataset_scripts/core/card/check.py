@@ -20,22 +20,22 @@ MOST = 200  # faults that are listed
 def check_card(
     text: str | Path, script: str | None = None, data_dir: str | None = None, name: str | None = None
 ) -> list[str]:
-    """Finds what is wrong with a dataset card, offline: published sets are not downloaded for it.
+    """Finds faults in a dataset card, offline: published sets are not downloaded for it.
 
-    Checked are the YAML header (its syntax, keys, types, and the names that the Hub knows), `configs` and
+    It checks the YAML header (its syntax, keys, types, and the names that the Hub knows), `configs` and
     `dataset_info` as `datasets` reads them, the number of rows against `size_categories`, and the text: not empty,
-    with a title, without paths of one machine. The Hub takes any further key; here an unknown one is a fault, as most
-    are slips. Language codes of three letters are checked by their form alone.
+    with a title, without paths of one machine. The Hub accepts any other key; here an unknown one is a fault, as most
+    are typing errors. Three-letter language codes are checked by their form alone.
 
     Args:
         text: the card, or its path.
         script: a bundled name or a path, as `load_dataset` takes it: licence, citation, splits, rows, columns and
-            classes have to agree with it, as far as both say them. What only the data tell is compared where
-            they are at hand: beside the script, or in `data_dir`.
+            classes must agree with it if both have them. Facts that only the data show are compared if the data are
+            at hand: beside the script, or in `data_dir`.
         name: the configuration of the script.
 
     Returns:
-        A line a fault: line and key, what it is and what to do; at most some hundreds. Empty if all is well.
+        One line per fault: line and key, what it is and what to do; at most some hundreds. Empty if all is well.
 
     Raises:
         DataError: the card is too large, or the script or its data cannot be read.

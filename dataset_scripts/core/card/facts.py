@@ -1,4 +1,4 @@
-"""A dataset card against its script: what is known of the set, and where the two disagree."""
+"""A dataset card against its script: the known facts about the set, and where the two disagree."""
 
 import re
 from collections.abc import Iterator
@@ -30,9 +30,9 @@ def named_script(script: str) -> Script:
 
 
 def facts_of(script: Script, data_dir: str | None, name: str | None) -> Facts:
-    """What is known of a configuration: of its data if they are at hand, else of what the script declares.
+    """The facts of a configuration: from its data if they are at hand, else from the declarations of the script.
 
-    The rows of a published set are the published ones, without numbers of bytes unless all of them are at hand, and its
+    The rows of a published set are the published ones, without byte counts unless all of them are at hand, and its
     `download_size` is that of its files.
     """
     builder = make_builder(script, name, data_dir)

@@ -1,4 +1,4 @@
-"""The machine part of dataset cards: written, and brought up to date."""
+"""Writes and updates the generated part of dataset cards."""
 
 import itertools
 import json
@@ -35,19 +35,19 @@ def describe(feature: Any) -> str:
 
 
 def refresh_card(script: str, data_dir: str | None = None, name: str | None = None, card: Path | None = None) -> str:
-    """The card of a script with its machine part up to date; the caller writes it.
+    """The card of a script with its generated part up to date; the caller writes it.
 
-    The machine part is, in the header, `dataset_info` and `size_categories`, and in the text what stands between
-    `<!-- columns -->` and `<!-- /columns -->`, and between `<!-- splits -->` and `<!-- /splits -->`, where these are. In
-    the table of columns the last cell is the author's: it stays with its column. All else keeps its bytes, with the
-    order, quotes and comments of the other keys. Where the machine part is right already, nothing changes; where not,
+    The generated part is, in the header, `dataset_info` and `size_categories`, and in the text everything between
+    `<!-- columns -->` and `<!-- /columns -->`, and between `<!-- splits -->` and `<!-- /splits -->`, if these are there. In
+    the table of columns the last cell is the author's: it stays with its column. Everything else keeps its bytes, including
+    the order, quotes and comments of the other keys. If the generated part is already right, nothing changes; if not,
     comments within it are lost, and so are keys of `dataset_info` that are not written here.
 
-    The facts are those of the data, where they are at hand: beside the script or in `data_dir`. Of a published set the
-    rows are the published ones, of all its configurations; columns that only data tell stay as the card has them.
+    The facts come from the data if they are at hand: beside the script or in `data_dir`. For a published set the
+    rows are the published ones, of all its configurations; columns that only the data show stay as they are in the card.
 
-    `num_bytes` are those of the prepared table, null where not all rows are at hand. They depend on the versions of image
-    encoders, and stay while columns and rows do.
+    `num_bytes` are those of the prepared table, null if not all rows are at hand. They depend on the versions of image
+    encoders, and stay unless columns or rows change.
 
     Args:
         script: a bundled name or a path, as `load_dataset` takes it.
@@ -58,7 +58,7 @@ def refresh_card(script: str, data_dir: str | None = None, name: str | None = No
         The text of the card, to be written with `newline=""`.
 
     Raises:
-        DataError: there is no card, its header cannot be edited, or nothing is known of the rows.
+        DataError: there is no card, its header cannot be edited, or nothing is known about the rows.
     """
     found = named_script(script)
     card = card or found.path.with_name("README.md")
@@ -151,7 +151,7 @@ def _replaced(header: str, key: str, value: Any) -> str:
     starts = [(found.value, found.start_mark.index) for found, _ in nodes] + [("", len(header))]
     start, end = next((start, end) for (found, start), (_, end) in itertools.pairwise(starts) if found == key)
     own = header[start:end].rstrip()
-    while own.rpartition("\n")[2].lstrip().startswith("#"):  # comments behind the value are the next key's
+    while own.rpartition("\n")[2].lstrip().startswith("#"):  # comments after the value belong to the next key
         own = own.rpartition("\n")[0].rstrip()
     return header[:start] + _block(key, value) + header[start + len(own) + 1 :]
 
@@ -185,16 +185,16 @@ def _splits_table(info: datasets.DatasetInfo, old: str) -> str:
 
 
 def new_card(script: str, data_dir: str | None = None, name: str | None = None) -> str:
-    """A first card for a script, of what the script and its data tell; the caller adds what only people know.
+    """A first card for a script, from the script and its data; the caller adds what only people know.
 
     Args:
         script, data_dir, name: as for `refresh_card`.
 
     Returns:
-        The text of the card, which `check_card` finds nothing wrong with.
+        The text of the card, in which `check_card` finds no fault.
 
     Raises:
-        DataError: nothing is known of the rows.
+        DataError: nothing is known about the rows.
     """
     found = named_script(script)
     builder, info = facts_of(found, data_dir, name)

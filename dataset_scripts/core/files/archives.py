@@ -51,10 +51,11 @@ def open_archive(path: Path, inflate_to: Path | None = None, faults: Faults | No
 
     Args:
         inflate_to: a folder for the plain tar that a compressed one is turned into, to read members in any order.
-        faults: what the fault of a single member is raised in, and one that ends the listing behind others; None raises it.
+        faults: the context in which the fault of a single member is raised, or one that ends the listing after others; None
+            raises it.
 
     Raises:
-        DataError: it is damaged, encrypted, or a member leads outside, is a bomb, or links to something not there.
+        DataError: it is damaged, encrypted, or a member leads outside, is a bomb, or links to something that does not exist.
     """
     suffix = path.name[len(archive_stem(path.name)) :].lower()
     with reading(f"{path} cannot be read"):

@@ -26,15 +26,15 @@ class DiskError(DataError):
 def disk_fault(error: BaseException, path: str | os.PathLike) -> DiskError | None:
     """The line for an error that comes from a full disk; None for any other.
 
-    What libraries raise has the OSError among its causes; errors of worker processes and of native code only mention its
-    number.
+    Exceptions of libraries have the OSError among their causes; errors from worker processes and native code only mention
+    its number.
 
     Args:
         path: what was written, unless the OSError names a file.
     """
     for cause in _causes(error):
         if isinstance(cause, DiskError):
-            return cause  # made when the disk was as full as it says
+            return cause  # created when the disk was full
         known = cause if isinstance(cause, OSError) and cause.errno is not None else _mentioned(str(cause))
         if known is not None and known.errno is not None and is_disk_fault(known):
             place = known.filename if isinstance(known.filename, (str, bytes)) else path
@@ -44,7 +44,7 @@ def disk_fault(error: BaseException, path: str | os.PathLike) -> DiskError | Non
 
 @contextmanager
 def writing(path: str | os.PathLike) -> Iterator[None]:
-    """Around what writes `path`: an OSError becomes a DataError that names it, a full disk one that names the disk."""
+    """Wraps code that writes `path`: an OSError becomes a DataError that names it, or names the disk if it is full."""
     try:
         yield
     except DataError:
@@ -59,7 +59,7 @@ def writing(path: str | os.PathLike) -> Iterator[None]:
 
 
 def flush_output() -> None:
-    """Brings what was printed to where it goes, while a full disk can still be reported: it raises a DataError."""
+    """Flushes the printed output while a full disk can still be reported, as a DataError."""
     try:
         with writing("/dev/stdout"):
             sys.stdout.flush()
@@ -69,9 +69,9 @@ def flush_output() -> None:
 
 
 class Output(io.RawIOBase):
-    """A file to write to, for libraries that abort, or lose the reason, if a write fails: none fails here.
+    """A file for libraries that abort, or lose the reason, if a write fails: its writes never fail.
 
-    The first fault is kept, what comes after it is dropped, and `check` raises it.
+    The first fault is kept, later output is dropped, and `check` raises the fault.
     """
 
     def __init__(self, descriptor: int, path: str | os.PathLike):

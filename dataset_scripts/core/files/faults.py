@@ -1,4 +1,4 @@
-"""What happens to a row that cannot be read: an error, or a line in a list."""
+"""The handling of rows that cannot be read: an error, or a line in a list."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -10,13 +10,13 @@ logger = printable_logger(__name__)
 
 
 class Faults:
-    """`with faults:` around the reading of one row lets its exception pass, or notes it and goes on.
+    """`with faults:` around the reading of one row lets its exception pass, or records it and continues.
 
-    Whatever the exception is: a parser may fail in ways that nobody thought of. A full disk is the fault of no row.
+    This applies to any exception: a parser may fail in unforeseen ways. But a full disk is never the fault of a row.
 
     Attributes:
-        skip: whether to go on.
-        path: the file that lists what was skipped, a line each; None only logs it. Worker processes share it.
+        skip: whether to continue.
+        path: the file that lists the skipped rows, one per line; None only logs them. Worker processes share it.
     """
 
     notes: list[str] | None = None
@@ -52,21 +52,21 @@ class Faults:
 
     @classmethod
     def gathered(cls) -> "Faults":
-        """Goes on, and keeps what it notes in `notes`, until it is known where it is listed."""
+        """Continues, and keeps the faults in `notes` until the path of the list is known."""
         faults = cls("skip", None)
         faults.notes = []
         return faults
 
     @staticmethod
     def report(path: Path) -> None:
-        """Says how much was skipped according to the list at `path`; also of a dataset that was built earlier."""
+        """Logs how much was skipped according to the list at `path`, even for a dataset that was built earlier."""
         if path.exists():
             lines = path.read_text(encoding="utf-8").splitlines()
             logger.warning("%d skipped, such as: %s; all are listed in %s", len(lines), lines[0], path)
 
 
 def readable(faults: Faults, items: Iterable[Any], read: Callable[[Any], Any]) -> list[Any]:
-    """What `read` gives of each file; `on_error="skip"` leaves out those that it raises a DataError for, if others remain.
+    """The result of `read` for each file; `on_error="skip"` leaves out those with a DataError, if others remain.
 
     Raises:
         DataError: the last fault, if there is nothing else.

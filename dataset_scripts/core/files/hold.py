@@ -33,7 +33,7 @@ def beside(path: Path, kind: str) -> Path:
 
 @contextlib.contextmanager
 def alone(path: Path, patience: float = 1, lock: Path | None = None) -> Iterator[None]:
-    """Holds `path` for this process; the system lets go of it if the process is killed.
+    """Holds `path` for this process; the system releases it if the process is killed.
 
     Raises:
         DataError: another process holds it for longer than `patience` seconds.
@@ -60,7 +60,7 @@ def alone(path: Path, patience: float = 1, lock: Path | None = None) -> Iterator
                 os.close(descriptor)
 
 
-_held: set[int] = set()  # locks of this process: a worker that outlives it would go on holding them
+_held: set[int] = set()  # locks of this process: a worker that outlives it would keep holding them
 
 
 def _let_go() -> None:

@@ -1,4 +1,4 @@
-"""Copies without their compression, in the cache: of what is to be read in any order."""
+"""Uncompressed copies in the cache, of files that are to be read in any order."""
 
 import math
 from pathlib import Path
@@ -18,17 +18,17 @@ class Source(Protocol):
 
 
 def inflate(packed: Path, stream: Source, folder: Path, suffix: str, limit: int | None = None) -> Path:
-    """Writes what a compressed file holds, once; found again as long as the file is not touched: size and times are in its name.
+    """Writes the content of a compressed file once; the copy, named by size and times, is reused until the file is touched.
 
     Args:
         packed: the compressed file.
-        stream: what it holds.
+        stream: its uncompressed content.
         folder: of the copy.
         suffix: of the copy's name.
-        limit: bytes that the copy may have; None for any number.
+        limit: the largest size of the copy in bytes; None for any.
 
     Raises:
-        ValueError: it has more.
+        ValueError: it is larger.
         DataError: the disk is full.
     """
     stat = packed.stat()

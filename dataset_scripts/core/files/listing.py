@@ -71,7 +71,7 @@ def stem_of(path: str) -> str:
 
 
 def folders_of(paths: Iterable[str]) -> set[str]:
-    """The folders around some files, "" among them: `a/b/c.png` lies in ``, `a` and `a/b`."""
+    """The folders around some files, including "": `a/b/c.png` is in ``, `a` and `a/b`."""
     folders = {""}
     for folder in set(map(folder_of, paths)):
         while folder not in folders:
@@ -82,12 +82,12 @@ def folders_of(paths: Iterable[str]) -> set[str]:
 
 @dataclass
 class Reader:
-    """Reads files by their path in a listing; small, so that it travels to worker processes.
+    """Reads files by their path in a listing; small enough to be sent to worker processes.
 
     Attributes:
         root: the folder.
-        mounts: archives, by the folder of the listing under which their members stand ("" for the root itself).
-        aliases: path in the listing -> path on disk, of the files whose names are not UTF-8.
+        mounts: archives, by the folder of the listing that holds their members ("" for the root itself).
+        aliases: path in the listing -> path on disk, for files whose names are not UTF-8.
     """
 
     root: Path
@@ -95,7 +95,7 @@ class Reader:
     aliases: dict[str, str] = field(default_factory=dict, kw_only=True)
 
     def locate(self, path: str) -> tuple[ArchiveReader | None, str]:
-        """The archive in which `path` lies, None for a plain file, and its name there."""
+        """The archive that contains `path`, None for a plain file, and its name there."""
         folder = path if self.mounts else ""
         while folder:
             folder = folder_of(folder)
@@ -108,7 +108,7 @@ class Reader:
         """The bytes of a file.
 
         Raises:
-            DataError: it is gone, damaged in its archive, or, unless `empty` files are fine, empty.
+            DataError: it is gone, damaged in its archive, or, unless `empty` files are allowed, empty.
         """
         archive, name = self.locate(path)
         with reading(f"{self.root}/{path} cannot be read"):
@@ -131,7 +131,7 @@ class Reader:
         """The file's path on disk, for libraries that open it themselves.
 
         Raises:
-            DataError: it lies in an archive.
+            DataError: it is in an archive.
         """
         archive, _ = self.locate(path)
         if archive:
@@ -144,14 +144,14 @@ class Reader:
 
 @dataclass
 class Files(Reader):
-    """A listing: every file of a folder or an archive that is not hidden, and what reads them.
+    """A listing: every file of a folder or an archive that is not hidden, and the means to read them.
 
     Attributes:
-        paths: relative to `root`, with `/`, in sorted order; behind them those in archives that are read in their own.
+        paths: relative to `root`, with `/`, in sorted order; after them those in sequential archives, in their own order.
         state: a sha256 that changes when a file is added, removed, renamed, resized, touched or written: of names, sizes,
-            and times of modification and of the last change, which no program sets. It misses what was written within
-            the clock's tick, or to a file system that keeps no change times, if size and modification time are as before.
-        left_out: what was wrong with each entry, archive or member that `skip` left out.
+            and times of modification and of the last change, which no program sets. It misses changes within one tick of
+            the clock, or on a file system without change times, if size and modification time are as before.
+        left_out: the fault of each entry, archive or member that `skip` left out.
     """
 
     paths: list[str] = field(default_factory=list)
@@ -159,7 +159,7 @@ class Files(Reader):
     left_out: list[str] = field(default_factory=list)
 
     def above(self, tail: str) -> str:
-        """What stands before `tail` in the first path that ends so: the folder of a set in what was unpacked, else ""."""
+        """The part before `tail` in the first path that ends with it: the folder of a set in an unpacked tree, else ""."""
         return next((path.removesuffix(tail) for path in self.paths if path.endswith(tail)), "")
 
     @classmethod
@@ -168,7 +168,7 @@ class Files(Reader):
 
         `inflate_to` is for compressed tars, see `open_archive`. `skip` leaves out what cannot be listed, if anything remains.
 
-        Archives among files of a folder that has no images outside of them are listed as folders named after them:
+        If a folder has no images outside its archives, these are listed as folders named after them:
         `train.zip` gives `train/…`. One beside a folder of that name is left out: it was unpacked there.
 
         Raises:
@@ -232,7 +232,7 @@ class Files(Reader):
         return [path for path in self.paths if path.lower().endswith(suffixes)]
 
     def keep(self, paths: Iterable[str]) -> None:
-        """Lets go of the archives that hold none of the paths: only those that rows are read from decide how.
+        """Releases the archives that hold none of the paths: only archives with rows decide how rows are read.
 
         The listing stays as it is.
         """
@@ -240,7 +240,7 @@ class Files(Reader):
         self.mounts = {prefix: archive for prefix, archive in self.mounts.items() if id(archive) in used}
 
     def reader(self) -> Reader:
-        """What worker processes need: all but the listing."""
+        """The part that worker processes need: everything except the listing."""
         return Reader(self.root, self.mounts, aliases=self.aliases)
 
 
@@ -256,7 +256,7 @@ def _stamp(name: str, status: os.stat_result) -> bytes:
 def _mount(
     files: Reader, archives: list[str], folders: set[str], inflate_to: Path | None, faults: Faults | None
 ) -> dict[str, ArchiveReader]:
-    """Opens archives, and says under which folder of the listing the members of each stand.
+    """Opens archives, and returns the folder of the listing for the members of each.
 
     An archive's fault is raised in `faults`, if there are others.
     """

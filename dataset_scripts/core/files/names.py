@@ -1,4 +1,4 @@
-"""Names of files: which are hidden, and how those that are not UTF-8 are shown."""
+"""File names: which are hidden, and how those that are not UTF-8 are shown."""
 
 PROGRAMS = frozenset(("__MACOSX", "__pycache__", "lost+found"))
 
@@ -9,7 +9,7 @@ def is_hidden(name: str) -> bool:
 
 
 def shown(name: str | bytes) -> str:
-    r"""A name that Arrow, logs and class names can hold: the byte 0xe9 that is not UTF-8 becomes `\xe9`.
+    r"""A name that Arrow, logs and class names can hold: a byte 0xe9 that is not UTF-8 becomes `\xe9`.
 
     Args:
         name: bytes as an archive holds them, or a str in which the system keeps such bytes as lone surrogates.

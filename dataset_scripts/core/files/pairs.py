@@ -15,7 +15,7 @@ _SPLIT_FOLDER = re.compile(rf"({_SPLIT})[\W_]?(\d*)")  # train, train2017, eval1
 
 
 def folder_parser(words: Mapping[str, int]) -> Callable[[str], tuple[int | None, str, str]]:
-    """Makes a function that tells what the names of the folders above a file say.
+    """Makes a function that reads side and split from the names of the folders above a file.
 
     Args:
         words: names of folders in lower case, each with its side, 0 or 1.
@@ -23,7 +23,7 @@ def folder_parser(words: Mapping[str, int]) -> Callable[[str], tuple[int | None,
     Returns:
         A function of the folder ("city/train/masks"), which gives its side or None, its split or "", and the rest
         ("city"). A side and a split may share a name: `trainannot`, `train_labels`, `masks-test`, `DIV2K_valid_HR`.
-        Where several names say a side or a split, the last one does.
+        If several names give a side or a split, the last one counts.
     """
     word = "|".join(map(re.escape, sorted(filter(None, words), key=len, reverse=True)))
     # Looked for where a word may start, without consuming it, so that the last is found in one pass over the name.
@@ -64,7 +64,7 @@ def join(
     Yields:
         The key, the path on either side (None if there is none), and what is wrong with the pair, if anything.
     """
-    lower = None  # made where something is missing, which is rare
+    lower = None  # made only if something is missing, which is rare
     for key in sorted(sides[0].keys() | sides[1].keys()):
         found = [side.get(key, []) for side in sides]
         fault = None

@@ -1,4 +1,4 @@
-"""Files that stay open between reads: only some of them, for thousands of archives meet a limit of open files."""
+"""Files that stay open between reads: only some of them, as thousands of archives would exceed the open-file limit."""
 
 import threading
 import weakref
@@ -14,8 +14,8 @@ LIMIT = 32  # files that stay open in a process
 class Pool:
     """Lends each owner its open file, to one thread at a time; the files that were used least recently are closed.
 
-    An owner that asks while its file is lent gets another one. A file whose owner is gone is closed, and so is one in
-    whose use an error occurred, for where it stands is not known.
+    An owner that asks while its file is lent gets another one. A file whose owner is gone is closed, and so is one
+    whose use raised an error, as its position is unknown.
     """
 
     def __init__(self, limit: int = LIMIT):
@@ -23,14 +23,14 @@ class Pool:
         self.forget()
 
     def forget(self) -> None:
-        """Lets go of all files: a forked process must not move the positions that it shares with its parent."""
+        """Drops all files: a forked process must not move the positions that it shares with its parent."""
         self.lock = threading.Lock()
         # owner -> file, the least recently used first
         self.idle: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
 
     @contextmanager
     def lend(self, owner: Any, open_file: Callable[[], Any]) -> Iterator[Any]:
-        """The owner's file, opened by `open_file` unless it is open; it has to have a `close()`."""
+        """The owner's file, opened by `open_file` unless it is open; it must have a `close()`."""
         with self.lock:
             file = self.idle.pop(owner, None)
         if file is None:

@@ -1,6 +1,6 @@
-"""Files and folders that take their name when they are whole: under it is the old one or the new one, also after a kill.
+"""Files and folders that get their name when they are complete: it names the old one or the new one, even after a kill.
 
-What is written lies beside its target, as `.<name>.partial`. The next writing of the same target removes what a killed
+They are written beside their target, as `.<name>.partial`. The next write to the same target removes what a killed
 process left there.
 """
 
@@ -23,17 +23,17 @@ _UNKNOWN = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP}  # raised by systems and 
 
 
 def write_file(path: str | os.PathLike, content: bytes | str) -> None:
-    r"""Writes a file whole or not at all, text as UTF-8 with the bytes of names that are not as `\udcff`; see `new_file`."""
+    r"""Writes a file completely or not at all, text as UTF-8, with bytes that are not UTF-8 given as `\udcff`; see `new_file`."""
     with new_file(path) as file:
         file.write(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
 
 
 @contextlib.contextmanager
 def new_file(path: str | os.PathLike) -> Iterator[Output]:
-    """A file to fill, which replaces `path` at the end of the `with`, or is gone if that raises.
+    """A file to fill, which replaces `path` at the end of the `with`, or is removed if that raises.
 
-    It is on the disk before it takes the name. Owner and permissions of the old file are kept; if `path` is a link, what
-    it leads to is replaced, and a device or a pipe is written to.
+    It is on the disk before it gets the name. Owner and permissions of the old file are kept; if `path` is a link, its
+    target is replaced, and a device or a pipe is written to.
 
     Raises:
         DataError: it cannot be written; a DiskError if the disk is full.
@@ -81,7 +81,7 @@ def _filled(descriptor: int, path: str | os.PathLike) -> Iterator[Output]:
 def _finish(descriptor: int, old: os.stat_result | None) -> None:
     """Gives a new file owner and permissions of the old one, and brings it to the disk."""
     if old is not None:
-        with contextlib.suppress(AttributeError):  # Windows, where a file takes them from its folder
+        with contextlib.suppress(AttributeError):  # Windows, where a file inherits them from its folder
             with contextlib.suppress(PermissionError):
                 os.fchown(descriptor, old.st_uid, old.st_gid)
             os.fchmod(descriptor, stat.S_IMODE(old.st_mode))
@@ -92,14 +92,14 @@ def _finish(descriptor: int, old: os.stat_result | None) -> None:
 def new_folder(
     path: str | os.PathLike, check: Callable[[], None] = lambda: None, resume: bool = False
 ) -> Iterator[Path]:
-    """A folder to fill, which takes the name `path` at the end of the `with`, in place of what has it.
+    """A folder to fill, which replaces `path` at the end of the `with`.
 
-    It is on the disk by then. On Linux and macOS there is no instant without a whole folder of that name: the system
+    It is on the disk by then. On Linux and macOS there is no instant without a complete folder of that name: the system
     exchanges the two. If it cannot, the old one is put aside first, and put back by the next call after a kill.
 
     Args:
-        check: raises if what has the name must stay; called before the folder is made and before it takes the name.
-        resume: go on with what an interrupted process left, and leave it if the `with` raises.
+        check: raises if an existing `path` must stay; called before the folder is made and before it gets the name.
+        resume: continue with what an interrupted process left, and leave it if the `with` raises.
 
     Raises:
         DataError: another process writes it, a disk is mounted there, or it cannot be written; a DiskError if the disk is
@@ -184,7 +184,7 @@ def _put_back(path: Path) -> None:
 
 @contextlib.contextmanager
 def scratch(path: str | os.PathLike) -> Iterator[Path]:
-    """An empty folder for this process alone, which is gone afterwards; what a killed process left in it, too."""
+    """An empty folder for this process alone, which is removed afterwards, as are the remains of a killed process."""
     path = Path(path)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -199,14 +199,14 @@ def scratch(path: str | os.PathLike) -> Iterator[Path]:
 
 
 def tidy(folder: Path) -> None:
-    """Removes what killed processes left half-written in a folder, not what others are writing there now."""
+    """Removes what killed processes left half-written in a folder, but not what others are writing there now."""
     for left in {path.with_suffix("") for kind in ("partial", "lock") for path in folder.glob(f".*.{kind}")}:
         with contextlib.suppress(DataError), alone(left, 0, left.with_name(f"{left.name}.lock")):
             remove(left.with_name(f"{left.name}.partial"))
 
 
 def delete(folder: Path) -> None:
-    """Deletes a folder, first its name: a kill half-way leaves none of this name that lacks a file."""
+    """Deletes a folder, first its name: a kill half-way leaves no incomplete folder of this name."""
     left = beside(folder, "partial")
     with writing(folder):
         remove(left)
@@ -223,7 +223,7 @@ def remove(path: Path) -> None:
 
 
 def sync(folder: Path) -> None:
-    """Brings the names in a folder to the disk."""
+    """Flushes the names in a folder to the disk."""
     try:
         descriptor = os.open(folder, os.O_RDONLY)
     except PermissionError:

@@ -1,4 +1,4 @@
-"""The names of splits, as people spell them."""
+"""The names of splits, in their usual spellings."""
 
 import re
 
@@ -19,16 +19,16 @@ _WORDS = re.compile(r"(?<![a-z])(" + "|".join(sorted(SPLITS, key=len, reverse=Tr
 
 
 def split_in(name: str) -> str | None:
-    """The split that a file or folder name speaks of: `instances_val2017.json` is validation, `training` is train.
+    """The split in a file or folder name: `instances_val2017.json` is validation, `training` is train.
 
-    Only whole words count, so that `latest` and `trainval` are none; of several words the last one does.
+    Only whole words count, so `latest` and `trainval` are not splits; of several words the last one counts.
     """
     words = _WORDS.findall(name)
     return SPLITS[words[-1].lower()] if words else None
 
 
 def split_name(name: str) -> str:
-    """A folder or file name as the name of a split: the usual one for the usual words, else itself, where allowed."""
+    """A folder or file name as the name of a split: the usual one for the usual words, else itself, if allowed."""
     return SPLITS.get(name.lower()) or re.sub(r"\W+", "_", name).strip("_") or "train"
 
 

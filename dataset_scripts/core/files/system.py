@@ -1,4 +1,4 @@
-"""What Linux, macOS and Windows each do in their own way."""
+"""Functions that differ between Linux, macOS and Windows."""
 
 import os
 import sys
@@ -18,7 +18,7 @@ def usable_cores() -> int:
 
 
 def peak_memory() -> int:
-    """The most bytes of main memory that this process has held."""
+    """The peak main memory of this process, in bytes."""
     if resource is None:
         memory = psutil.Process().memory_info()
         return getattr(memory, "peak_wset", memory.rss)
@@ -26,7 +26,7 @@ def peak_memory() -> int:
 
 
 def relative_path(path: str | os.PathLike, start: str | os.PathLike) -> str | None:
-    """A path seen from a folder, with `/`; None if it lies on another drive of Windows."""
+    """A path relative to a folder, with `/`; None if it is on another drive of Windows."""
     try:
         return os.path.relpath(path, start).replace(os.sep, "/")
     except ValueError:
@@ -34,12 +34,12 @@ def relative_path(path: str | os.PathLike, start: str | os.PathLike) -> str | No
 
 
 def print_every_character() -> None:
-    r"""Lets stdout take what its encoding lacks, as `\u6570`: on Windows it is not UTF-8 if it is a file or a pipe."""
+    r"""Lets stdout print characters that its encoding lacks as `\u6570`: on Windows a file or a pipe is not UTF-8."""
     if sys.stdout is not None and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # typeshed only has TextIO
 
 
 def after_fork_in_child(call: Callable[[], None]) -> None:
-    """Has every forked process make a call first. Windows forks none."""
+    """Makes every forked process run a call first. Windows does not fork."""
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=call)

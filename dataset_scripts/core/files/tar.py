@@ -151,7 +151,7 @@ class Pass:
 
 
 class TarStreamReader(Tar[None]):
-    """A compressed tar, read from front to end; asking for a member that has gone by starts again."""
+    """A compressed tar, read from front to end; asking for a member that has passed starts again."""
 
     sequential = True
 
@@ -178,7 +178,7 @@ class TarStreamReader(Tar[None]):
         return Forward(pa.CompressedInputStream(pa.PythonFile(open(self.path, "rb")), self.compression))
 
     def inflate(self, folder: Path) -> Path:
-        """Writes the tar without its compression, once; found again as long as the archive is not touched."""
+        """Writes the tar uncompressed, once; it is reused until the archive is touched."""
         with closing(self._bytes()) as stream:
             return inflate(self.path, stream, folder, ".tar", self._limit())
 

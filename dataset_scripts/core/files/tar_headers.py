@@ -1,6 +1,6 @@
 """The headers of a tar, one after another: V7, ustar, GNU and pax. Stricter than tarfile, and of bounded time and memory.
 
-tarfile takes damage for the end of the archive, keeps every header, and some headers take it minutes.
+tarfile mistakes damage for the end of the archive, keeps every header, and takes minutes for some headers.
 
 Sources: https://pubs.opengroup.org/onlinepubs/9699919799/utilities/pax.html,
 https://www.gnu.org/software/tar/manual/html_node/Standard.html
@@ -53,7 +53,7 @@ def tar_members(file: Stream, limit: float = math.inf) -> Iterator[Member]:
     """The members of a tar, in their order; the content of one may be read from `file` before the next is asked for.
 
     Raises:
-        ValueError: it is cut off, damaged, has a header behind its first `limit` bytes, or goes on behind its end.
+        ValueError: it is truncated, damaged, has a header after its first `limit` bytes, or continues after its end.
     """
     extended: dict[str, bytes] = {}  # of the next member
     common: dict[str, bytes] = {}  # of all that follow

@@ -1,4 +1,4 @@
-"""Decompression that never makes more than was asked for."""
+"""Decompression that never produces more than was asked for."""
 
 import bz2
 import io
@@ -81,12 +81,12 @@ class _Lzma:
 
 
 def unpack(blocks: Iterable[bytes], method: int, size: int) -> bytes:
-    """What compressed blocks hold, if they claim to hold `size` bytes.
+    """The content of compressed blocks that claim to hold `size` bytes.
 
-    It takes `size` bytes and a few MB in memory, and with LZMA what its window says, which is at most `size`, too.
+    It takes `size` bytes and a few MB of memory, and with LZMA also its window, which is at most `size`.
 
     Raises:
-        ValueError: they hold fewer or more, of which no more than one byte is made; or the method is not known.
+        ValueError: they hold fewer or more, of which at most one byte is produced; or the method is unknown.
     """
     makers: dict[int, Callable[[], _Stream]] = {
         STORED: _Stored,
@@ -100,7 +100,7 @@ def unpack(blocks: Iterable[bytes], method: int, size: int) -> bytes:
         )
     stream, blocks = makers[method](), iter(blocks)
     content, made = io.BytesIO(bytes(size)), 0  # zeros that take no memory before they are written to
-    most = size + (method != LZMA)  # where LZMA ends, the size says alone
+    most = size + (method != LZMA)  # only the size shows where LZMA ends
     while not stream.eof and made < most:
         block = next(blocks, None) if stream.needs_input else b""
         if block is None:

@@ -16,13 +16,13 @@ MAX_NESTED = 16  # times that links in linked folders may lead to one folder: a 
 def walk(root: Path, faults: AbstractContextManager | None = None) -> Iterator[os.DirEntry]:
     """Yields every file under `root` that is not hidden, folder by folder, in sorted order.
 
-    What is not a file (a pipe, a socket, a device) is left out, with one warning.
+    Anything that is not a file (a pipe, a socket, a device) is left out, with one warning.
 
     Args:
-        faults: what the fault of a single entry is raised in; None raises it.
+        faults: the context in which the fault of a single entry is raised; None raises it.
 
     Raises:
-        DataError: a folder cannot be listed; a symbolic link leads to nothing, round in a circle, or outside of `root`,
+        DataError: a folder cannot be listed; a symbolic link leads to nothing, in a circle, or outside `root`,
             where it could reach anything on the machine.
     """
     top = os.path.realpath(root)
@@ -75,10 +75,10 @@ def _entries(folder: str, root: Path) -> Iterator[os.DirEntry]:
 
 
 def check_links(root: Path) -> None:
-    """Looks at links in the folders that `walk` leaves out, too, for those who do not leave them out.
+    """Checks links also in the folders that `walk` leaves out, for readers that do not leave them out.
 
     Raises:
-        DataError: a link that is no dot file leads to nothing or outside of `root`.
+        DataError: a link that is not a dot file leads to nothing or outside `root`.
     """
     top = os.path.realpath(root)
     for folder, folders, names in os.walk(root):

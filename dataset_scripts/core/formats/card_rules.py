@@ -64,7 +64,7 @@ def size_category(rows: int) -> str:
 
 
 def task_category(features: datasets.Features) -> str:
-    """The Hub's task category that the columns speak of."""
+    """The Hub's task category that fits the columns."""
     return next((task for column, task in TASKS.items() if column in features), "unconditional-image-generation")
 
 
@@ -145,7 +145,7 @@ def check_configs(header: dict) -> Iterator[Fault]:
 
 
 def leads_out(path: str) -> bool:
-    """Whether a path of a card is none of a file beside it."""
+    """Whether a path in a card is not that of a file beside it."""
     first, *rest = path.replace("\\", "/").split("/")  # `file:x` is an address for fsspec, and `::` joins two
     return path.startswith(("/", "~")) or ".." in (first, *rest) or ":" in first or "://" in path or "::" in path
 

@@ -1,4 +1,4 @@
-"""What the header of a dataset card says of its data in `dataset_info`, read as `datasets` reads it."""
+"""The `dataset_info` in the header of a dataset card, read as `datasets` reads it."""
 
 import dataclasses
 import json
@@ -147,11 +147,11 @@ def check_classes(value: Any, where: object) -> None:
 
 
 def check_for_datasets(folder: Path) -> None:
-    """Looks at what `datasets` reads of a folder before its data, which it does without bounds or with bare errors.
+    """Checks the files of a folder that `datasets` reads before the data, without bounds or with bare errors.
 
     Raises:
         DataError: the card, `.huggingface.yaml` or `dataset_infos.json` cannot be read, asks for much more than its size, or
-            names files outside of the folder.
+            names files outside the folder.
     """
     header: dict = {}
     card, more, infos = (folder / name for name in ("README.md", ".huggingface.yaml", "dataset_infos.json"))

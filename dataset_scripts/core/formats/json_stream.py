@@ -133,7 +133,7 @@ class _Scanner:
             odd = None
             try:
                 value, end = DECODER.raw_decode(self.text, self.position)
-                if self.text[end : end + 1] in _DELIMITERS:  # else a number may go on in the next block
+                if self.text[end : end + 1] in _DELIMITERS:  # else a number may continue in the next block
                     break
                 fault, place = "a delimiter expected", end
             except json.JSONDecodeError as error:
@@ -168,7 +168,7 @@ class _Scanner:
                 opened, closed = len(token[1] or ""), len(token[2] or "")
                 if closed >= depth > 0:
                     return token.start() + depth
-                if token[3] == "":  # a string that goes on in the next block
+                if token[3] == "":  # a string that continues in the next block
                     break
                 depth, passed = depth + opened - closed, token.end() - self.position
             if len(self.text) - self.position > MAX_ELEMENT or not self.more():

@@ -29,5 +29,5 @@ def read_parquet(files: Reader, path: str, most_rows: int | None = None) -> pa.T
     except (isolated.Crash, ValueError) as error:
         raise DataError(f"{where}: cannot be read as a table: {error}") from error
     finally:
-        del kept  # the copy in memory, if it lies in an archive
+        del kept  # the copy in memory, if it is in an archive
     return pa.ipc.open_stream(pa.py_buffer(stream)).read_all()

@@ -135,7 +135,7 @@ class _Loader(yaml.SafeLoader):
             raise
         except ValueError as error:  # a date that is none
             self._check(False, reason(error), node.start_mark)
-        except (AttributeError, IndexError, KeyError):  # a tag says what the text is not
+        except (AttributeError, IndexError, KeyError):  # a tag claims a type that the text does not have
             self._check(False, f"{node.value[:40]!r} is not of type {KINDS[node.tag]}", node.start_mark)
 
     def _check(self, holds: bool, problem: str, mark: yaml.Mark) -> None:

@@ -91,7 +91,7 @@ def _rows(file: BinaryIO, quotes: bool) -> Iterator[tuple[int, bytes]]:
             more += line
             is_open ^= line.count(b'"') % 2
         if is_open:
-            file.seek(after)  # the quote has no end: the lines behind it are rows of their own
+            file.seek(after)  # the quote has no end: the lines after it are separate rows
         else:
             row = bytes(more)
         yield number, row
@@ -156,7 +156,7 @@ def read_csv(files: Reader, path: str, text_columns: Collection[str], faults: Fa
             found = reader(opened, pa.csv.ReadOptions(block_size=block, use_threads=False), parsing, types)
             return found if isinstance(found, pa.Table) else found.read_all()
 
-    try:  # block by block, which takes half the memory; the first one tells the types
+    try:  # block by block, which takes half the memory; the first one determines the types
         table = read(pa.csv.open_csv, BLOCK)
     except pa.ArrowException:  # a later one does not have them, or there is a fault: all values are looked at
         table = read(pa.csv.read_csv, MAX_LINE)

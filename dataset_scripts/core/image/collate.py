@@ -1,4 +1,4 @@
-"""Collate functions for rows that `default_collate` cannot stack: images of different size, and boxes."""
+"""Collate functions for rows that `default_collate` cannot stack: images of different sizes, and boxes."""
 
 from typing import Any
 
@@ -10,15 +10,15 @@ _XYXY = torch.tensor([[1.0, 0, 1, 0], [0, 1, 0, 1], [0, 0, 1, 0], [0, 0, 0, 1]])
 
 
 def pad_collate(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Stacks rows whose images differ in size, filling up at the right and at the bottom.
+    """Stacks rows whose images differ in size, padding at the right and at the bottom.
 
     Returns:
         `image` (B, C, H, W), zeros beyond each image, and `image_size` (B, 2), height and width of each; masks (B, H, W)
-        with 255 beyond, which losses are told to ignore; numbers and strings as `default_collate` has them; `objects`
+        with 255 beyond, the usual `ignore_index` of losses; numbers and strings as in `default_collate`; `objects`
         as a list of B dicts.
 
     Raises:
-        RuntimeError: images of different channels.
+        RuntimeError: images with different channels.
     """
     height = max(row["image"].shape[-2] for row in rows)
     width = max(row["image"].shape[-1] for row in rows)
@@ -39,12 +39,12 @@ def pad_collate(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def detection_collate(rows: list[dict[str, Any]]) -> tuple[list[torch.Tensor], list[dict[str, Any]]]:
-    """Makes of rows with `objects` what the detectors of torchvision take: `model(images, targets)`.
+    """Turns rows with `objects` into the input of torchvision's detectors: `model(images, targets)`.
 
     Returns:
         The images (C, H, W), and for each a dict of `boxes` (N, 4) x1, y1, x2, y2 in pixels, `labels` (N,) = category
-        + 1 (0 is the background), and `masks` (N, H, W) uint8 where there are any. Crowds, which stand for no single
-        object, and boxes without area are left out, as in the training of those detectors.
+        + 1 (0 is the background), and `masks` (N, H, W) uint8 if there are any. Crowds, which are not single
+        objects, and boxes without area are left out, as in the training of those detectors.
     """
     images, targets = [], []
     for row in rows:

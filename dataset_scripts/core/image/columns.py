@@ -1,4 +1,4 @@
-"""Image columns that open nothing but the files of their own set, and whose faults name the image."""
+"""Image columns that open only the files of their own set, and whose errors name the image."""
 
 import os
 import posixpath
@@ -16,17 +16,17 @@ from dataset_scripts.core.files.listing import is_hidden
 from dataset_scripts.core.files.system import relative_path
 from dataset_scripts.core.image.decode import decode_image
 
-ARCHIVES = ("zip", "tar", "gzip", "bz2", "xz", "zstd", "lz4")  # protocols of fsspec that open what stands behind "::"
+ARCHIVES = ("zip", "tar", "gzip", "bz2", "xz", "zstd", "lz4")  # protocols of fsspec that open what follows "::"
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where the files lie that a table may name: a table from elsewhere could name any file of this machine.
+    """The places of files that a table may name: a table from elsewhere could name any file on this machine.
 
     Attributes:
         folders: local folders, by absolute paths.
-        addresses: how the addresses of the set's own files on the Hub begin.
-        anywhere: any file or address may be named: by code that the caller ran, which could open it itself.
+        addresses: beginnings of the addresses of the set's own files on the Hub.
+        anywhere: any file or address may be named: the caller ran the code, which could open it itself.
     """
 
     folders: tuple[str, ...] = ()
@@ -37,7 +37,7 @@ class Origin:
         """Checks a path or an address; members of archives are `zip://name::archive`, as fsspec writes them.
 
         Raises:
-            DataError: it lies outside, is hidden, or is an address on the web.
+            DataError: it is outside, is hidden, or is an address on the web.
         """
         if self.anywhere:
             return
@@ -62,7 +62,7 @@ class Origin:
 
 
 class Image(datasets.Image):
-    """`datasets.Image`, equal to it and stored as it; it opens no file outside of its `origin`, and names what it cannot read."""
+    """`datasets.Image`, equal to it and stored like it; it opens no file outside its `origin`, and names what it cannot read."""
 
     origin = Origin()
 
@@ -79,7 +79,7 @@ class Image(datasets.Image):
         """Decodes an image.
 
         Raises:
-            DataError: naming the image by its path, if it cannot be read or lies outside of the set.
+            DataError: naming the image by its path, if it cannot be read or is outside the set.
         """
         if not isinstance(value, dict) or not self.decode:
             return super().decode_example(value, token_per_repo_id)
@@ -101,7 +101,7 @@ def has_image(feature: Any) -> bool:
 
 
 def stored_images(feature: Any, value: Any) -> Iterator[dict]:
-    """What is stored of each image in a value, such as a row; also of those in lists."""
+    """Return the stored form of each image in a value, such as a row, including images in lists."""
     if value is None:
         return
     if isinstance(feature, datasets.Image):
@@ -115,7 +115,7 @@ def stored_images(feature: Any, value: Any) -> Iterator[dict]:
 
 
 def guarded(features: datasets.Features, origin: Origin) -> datasets.Features:
-    """The same features, with `Image` for `datasets.Image` wherever it stands."""
+    """Return the same features, with `Image` in place of `datasets.Image` throughout."""
     return datasets.Features({name: _guarded(feature, origin) for name, feature in features.items()})
 
 
@@ -135,15 +135,15 @@ def _guarded(feature: Any, origin: Origin) -> Any:
 
 
 def parts_of(dataset: Any) -> list:
-    """The datasets of what `load_dataset` gives: one, or those of a dict or list of splits."""
+    """Return the datasets in the result of `load_dataset`: one, or those of a dict or list of splits."""
     return list(dataset.values()) if isinstance(dataset, dict) else dataset if isinstance(dataset, list) else [dataset]
 
 
 def guard(dataset: Any, origin: Origin) -> Any:
-    """Makes the image columns of a Dataset, an IterableDataset or a dict or list of them such that they open only files of `origin`.
+    """Restricts the image columns of a Dataset, an IterableDataset or a dict or list of them to files of `origin`.
 
     Raises:
-        DataError: a Dataset names others; a stream does so when it is read.
+        DataError: a Dataset names other files; a stream raises it when it is read.
     """
     for part in parts_of(dataset):
         if part.features is None:
@@ -155,10 +155,10 @@ def guard(dataset: Any, origin: Origin) -> Any:
 
 
 def check_paths(columns: Mapping[str, pa.ChunkedArray | pa.Array], features: Mapping[str, Any], origin: Origin) -> None:
-    """Checks the files that columns of images, sounds, films and the like name without holding their bytes.
+    """Checks the files that columns of images, audio, video and the like name without holding their bytes.
 
     Raises:
-        DataError: one lies outside of `origin`; with its column.
+        DataError: one is outside `origin`; the message names its column.
     """
     for name, feature in ({} if origin.anywhere else features).items():
         column = columns[name]
@@ -195,7 +195,7 @@ def _paths_alone(array: pa.Array, feature: Any) -> Iterator[pa.Array]:
 
 
 def origin_of(path: str, data_dir: str | None, data_files: Any) -> Origin:
-    """Where the files lie of a set that `datasets` reads itself: the folder, or the repository on the Hub."""
+    """Return the place of the files of a set that `datasets` reads itself: the folder, or the repository on the Hub."""
     local = os.path.expanduser(path)
     if os.path.isdir(local):
         return Origin((os.path.abspath(os.path.join(local, data_dir or "")),))

@@ -17,7 +17,7 @@ from dataset_scripts.core.image.png import encode_png
 _STOCK = datasets.Image()
 _EXIF_ORIENTATION = 0x0112
 _PNG_EXIF = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp")
-# How a file starts that is not the image which its name promises, and what to do.
+# The first bytes of files that are not the images that their names promise, and what to do about them.
 _POINTERS = (
     (b"version https://git-lfs", "a git-lfs pointer, not the image itself: run `git lfs pull`"),
     (b"/annex/objects/", "a git-annex pointer, not the image itself: run `git annex get`"),
@@ -34,11 +34,11 @@ def decode_image(value: dict, name: str) -> PIL.Image.Image:
     """Decodes an image as `datasets` does, EXIF rotation included.
 
     Args:
-        value: what an Image column stores, `{"bytes": …, "path": …}`.
+        value: the stored form in an Image column, `{"bytes": …, "path": …}`.
         name: which image this is, such as "row 7".
 
     Raises:
-        DataError: naming the image, if it is missing, cut off, or something else than an image.
+        DataError: naming the image, if it is missing, truncated, or not an image.
     """
     if value is None:
         raise DataError(f"{name} has no image")
@@ -50,7 +50,7 @@ def decode_image(value: dict, name: str) -> PIL.Image.Image:
 
 
 def _harmless(value: dict) -> dict:
-    """Refuses PostScript, a program that Pillow gives to Ghostscript to run, and IPTC, which may hold it."""
+    """Refuses PostScript, a program that Pillow passes to Ghostscript, and IPTC, which may contain it."""
     content, path = value.get("bytes"), value.get("path")
     if content is None and path is not None:
         with xopen(path, "rb") as file:
@@ -63,7 +63,7 @@ def _harmless(value: dict) -> dict:
 
 
 def fault_of(content: bytes | None, error: Exception) -> str:
-    """Why bytes are not a readable image, in words; `error` is what Pillow said."""
+    """Why bytes are not a readable image, in words; `error` is Pillow's."""
     if isinstance(error, PIL.Image.DecompressionBombError):
         limit = 2 * (PIL.Image.MAX_IMAGE_PIXELS or 0)
         return f"more than {limit:,} pixels, Pillow's limit for files that fill the memory: raise PIL.Image.MAX_IMAGE_PIXELS to read it"
@@ -95,7 +95,7 @@ def encode_image(array: np.ndarray) -> bytes:
     """Encodes an array without loss: uint8 (H, W), (H, W, 1..4) and uint16 (H, W) as PNG, float32 (H, W) as TIFF.
 
     Raises:
-        DataError: an array of another kind, which no image format keeps as it is.
+        DataError: an array of another kind, which no image format keeps unchanged.
     """
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
@@ -124,7 +124,7 @@ def encode_image(array: np.ndarray) -> bytes:
 
 @dataclass(frozen=True)
 class Frame:
-    """What the header of an image says: its size, its mode, and how EXIF turns it on decoding.
+    """The header of an image: its size, its mode, and how EXIF rotates it on decoding.
 
     Attributes:
         stored: (width, height) of the pixels in the file.
@@ -141,7 +141,7 @@ class Frame:
         """Reads the header.
 
         Raises:
-            DataError: no image.
+            DataError: it is not an image.
         """
         try:
             return cls._read(io.BytesIO(content))
@@ -150,10 +150,10 @@ class Frame:
 
     @classmethod
     def of_stored(cls, value: pa.StructScalar, name: str) -> "Frame":
-        """Reads the header of what an Image column stores, and of large files little more.
+        """Reads the header of a value stored in an Image column; of a large file little more than the header is read.
 
         Raises:
-            DataError: no image, as `decode_image` says it.
+            DataError: it is not an image, as in `decode_image`.
         """
         content, path = (
             value["bytes"].as_buffer() if value.is_valid else None,
@@ -181,7 +181,7 @@ class Frame:
     def _read(cls, file: BinaryIO) -> "Frame":
         with PIL.Image.open(file) as image:
             orientation = 1
-            if image.format == "PNG":  # Pillow decodes a whole PNG to look for EXIF, which may stand behind the pixels
+            if image.format == "PNG":  # Pillow decodes a whole PNG to look for EXIF, which may come after the pixels
                 place = file.tell()
                 file.seek(0)
                 content = file.read()
@@ -197,10 +197,10 @@ class Frame:
         return (height, width) if self.orientation >= 5 else (width, height)
 
     def turns(self, annotated: tuple[int, int] | None) -> bool:
-        """Whether annotations made on an image of size `annotated` have to be turned to fit the decoded image.
+        """Whether annotations made on an image of size `annotated` must be rotated to fit the decoded image.
 
-        Most tools show, and annotate, the turned image. Only a size that is the stored one, and not the decoded one,
-        says otherwise.
+        Most tools show, and annotate, the rotated image. Only a size that equals the stored one, and not the decoded one,
+        indicates otherwise.
         """
         return annotated is not None and tuple(annotated) == self.stored != self.size
 
@@ -222,7 +222,7 @@ class Frame:
         return np.stack(pair, -1)
 
     def turn_mask(self, mask: np.ndarray) -> np.ndarray:
-        """Turns an array (H, W) of the stored image as decoding turns the image."""
+        """Rotates an array (H, W) of the stored image as decoding rotates the image."""
         turned = {
             1: mask,
             2: mask[:, ::-1],

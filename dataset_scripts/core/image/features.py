@@ -14,5 +14,5 @@ else:  # datasets 3, where a Sequence of dicts would become a dict of lists
 
 
 def labelled(classes: Sequence[str], **more: Any) -> datasets.Features:
-    """The columns of a set for classification: `image`, `label` with the names of its classes, and what else there is."""
+    """The columns of a classification set: `image`, `label` with the names of its classes, and any others."""
     return datasets.Features(image=datasets.Image(), label=datasets.ClassLabel(names=list(classes)), **more)

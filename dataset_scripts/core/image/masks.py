@@ -1,4 +1,4 @@
-"""Masks of ids: checked against their image, and encoded again only if they have to be."""
+"""Masks of ids: checked against their image, and encoded again only if necessary."""
 
 import io
 from collections.abc import Callable
@@ -15,16 +15,16 @@ MODES = ("1", "L", "P", "I;16", "I;16B", "I")  # of Pillow, with one number a pi
 def fit_mask(
     value: dict, frame: Frame, where: str, colors: Callable[[np.ndarray, str], np.ndarray] | None = None
 ) -> dict:
-    """A mask as it is stored, or encoded again if colours become ids or EXIF turns the image alone.
+    """Return a mask as it is stored, or encoded again if colours become ids or EXIF rotates only the image.
 
     Args:
-        value: what an Image column stores, `{"bytes": …, "path": …}`.
+        value: the stored form in an Image column, `{"bytes": …, "path": …}`.
         frame: the image.
         where: names the mask, for messages.
         colors: makes ids (H, W), uint8 or uint16, of pixels (H, W, 3) uint8; None takes grey ones, as tools save ids as RGB.
 
     Raises:
-        DataError: a mask of another size than the image, with loss, or without one id of 8 or 16 bits a pixel.
+        DataError: a mask of a different size than the image, in a lossy format, or without one id of 8 or 16 bits per pixel.
     """
     size = Frame.of(value["bytes"], where).size
     with PIL.Image.open(io.BytesIO(value["bytes"])) as mask:

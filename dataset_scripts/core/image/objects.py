@@ -17,7 +17,7 @@ RLE = {"size": List(datasets.Value("int32"), length=2), "counts": datasets.Value
 
 
 def object_features(names: Sequence[str], **more: Any) -> dict[str, Any]:
-    """The features of `objects`: lists of equal length, one item an object.
+    """The features of `objects`: lists of equal length, one item per object.
 
     Args:
         names: the categories.
@@ -31,7 +31,7 @@ def object_features(names: Sequence[str], **more: Any) -> dict[str, Any]:
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value of json is a number that may be in pixels, or NaN, which `fit_boxes` refuses; a boolean is none."""
+    """Whether a json value is a possible number of pixels, or NaN, which `fit_boxes` refuses; a boolean is not."""
     return type(value) in (int, float) and not abs(value) > MOST
 
 
@@ -48,7 +48,7 @@ def fit_boxes(boxes: Any, frame: Frame, annotated: tuple[int, int] | None, where
         (N, 4) float32, the same in pixels of the decoded image.
 
     Raises:
-        DataError: a number that is not finite, a negative size, or a box that reaches out of the image by more than
+        DataError: a number that is not finite, a negative size, or a box that extends beyond the image by more than
             a pixel.
     """
     with reading(", ".join(where[:1]) or "boxes"):  # a whole number of 400 digits does not fit a float64
@@ -74,7 +74,7 @@ def fit_boxes(boxes: Any, frame: Frame, annotated: tuple[int, int] | None, where
 
 
 def encode_segmentation(segmentation: Any, annotated: tuple[int, int], frame: Frame, where: str) -> dict[str, Any]:
-    """Makes a run-length code, as pycocotools stores it, of polygons or of either form of run lengths.
+    """Makes a run-length code, as pycocotools stores it, from polygons or either form of run lengths.
 
     Args:
         segmentation: a list of polygons [x0, y0, x1, y1, …] in pixels, or `{"size": [h, w], "counts": …}` with
@@ -87,7 +87,7 @@ def encode_segmentation(segmentation: Any, annotated: tuple[int, int], frame: Fr
         `{"size": [height, width], "counts": text}` of the decoded image.
 
     Raises:
-        DataError: something else, or of another size than the image.
+        DataError: the segmentation is something else, or has a different size than the image.
     """
     with reading(f"{where}: no segmentation"):
         turns = frame.turns(annotated)

@@ -1,4 +1,4 @@
-"""Run-length codes of masks, checked here: pycocotools believes what it is given, and dies of some of it."""
+"""Run-length codes of masks, checked here: pycocotools trusts its input, and crashes on some of it."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ def sound_code(code: Any, size: tuple[int, int]) -> dict[str, Any]:
         code: `{"size": [height, width], "counts": …}` with counts as a list (uncompressed), text or bytes (compressed).
 
     Raises:
-        ValueError: it is none, or one of another size.
+        ValueError: it is not one, or has a different size.
     """
     height, width = size
     if (
@@ -68,8 +68,8 @@ def sound_code(code: Any, size: tuple[int, int]) -> dict[str, Any]:
 def _decompress(text: bytes) -> np.ndarray:
     """The lengths of the runs, as `rleFrString` of pycocotools' maskApi.c reads them.
 
-    A number has 5 bits a character, the lowest first; bit 32 says that another character follows, bit 16 of the last one
-    is the sign. From the fourth number on each is the difference from the last but one.
+    A number has 5 bits per character, the lowest first; bit 32 means that another character follows, bit 16 of the last
+    one is the sign. From the fourth number on, each is the difference from the last but one.
     """
     digits = np.frombuffer(text, np.uint8).astype(np.int64) - 48
     if not len(digits) or digits.min() < 0 or digits.max() > 63 or digits[-1] & 32:
@@ -88,10 +88,10 @@ def _decompress(text: bytes) -> np.ndarray:
 
 
 def polygon_code(polygons: Any, size: tuple[int, int]) -> dict[str, Any]:
-    """The run-length code of what lies in some of the polygons [x0, y0, x1, y1, …], in pixels of (height, width) `size`.
+    """The run-length code of the union of polygons [x0, y0, x1, y1, …], in pixels of (height, width) `size`.
 
     Raises:
-        ValueError: something else, or polygons of which no image of that size can be full.
+        ValueError: the input is something else, or the polygons are too long for any image of that size.
     """
     if not isinstance(polygons, list) or not polygons or not all(isinstance(polygon, list) for polygon in polygons):
         raise ValueError("it is neither a list of polygons nor a run-length code")
@@ -125,7 +125,7 @@ def decode_codes(codes: list[Any], size: tuple[int, int], where: str) -> np.ndar
         where: names the row, for messages.
 
     Raises:
-        DataError: a code is none, or of another size than the image; the masks would have more than MAX_PIXELS.
+        DataError: a code is invalid, or has a different size than the image; the masks would have more than MAX_PIXELS.
     """
     if len(codes) * size[0] * size[1] > MAX_PIXELS:
         raise DataError(

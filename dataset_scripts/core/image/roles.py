@@ -72,7 +72,7 @@ class Roles:
 
     @property
     def measured(self) -> tuple[str, tuple[str, ...], bool]:
-        """The column of images and the one of classes that numbers are about, and whether there are boxes."""
+        """The image column and the class column that are measured, and whether there are boxes."""
         return self.images[0], self.labels[:1], self.categories is not None
 
     @property

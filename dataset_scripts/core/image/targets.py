@@ -22,10 +22,10 @@ _EMPTY = {  # what a list without items would hold
 
 
 def mask_tensor(mask: Any) -> tv_tensors.Mask:
-    """A mask of ids, a Pillow image or an array (H, W), as int64 (H, W), its values as they are.
+    """A mask of ids, a Pillow image or an array (H, W), as int64 (H, W), values unchanged.
 
     Raises:
-        TypeError: it has several channels, so that its values are colours.
+        TypeError: it has several channels, so its values are colours.
     """
     array = np.asarray(mask)
     if array.ndim != 2:
@@ -49,8 +49,8 @@ def object_tensors(objects: dict[str, Any], canvas: tuple[int, int]) -> dict[str
         of N items; text stays a list, and so do segmentations that are not run-length codes.
 
     Raises:
-        DataError: boxes or keypoints that are none, or run-length codes that `decode_codes` refuses. A row need not come
-            from a script of this package, which has checked them before.
+        DataError: invalid boxes or keypoints, or run-length codes that `decode_codes` refuses. A row need not come
+            from a script of this package, which would already have checked them.
     """
     count = len(objects["bbox"])
     tensors = {}
@@ -77,7 +77,7 @@ def object_tensors(objects: dict[str, Any], canvas: tuple[int, int]) -> dict[str
 
 
 def image_tensor(image: torch.Tensor) -> tv_tensors.Image:
-    """Says of a tensor (C, H, W) that it is the image which boxes and masks are in."""
+    """Marks a tensor (C, H, W) as the image that boxes and masks belong to."""
     return tv_tensors.Image(image)
 
 

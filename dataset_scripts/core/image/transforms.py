@@ -14,14 +14,14 @@ MASKS = ("mask", "instance_mask")  # columns of images whose values are ids, not
 
 
 class ToTensor:
-    """Turns the images of a row or of a batch into CHW float32 tensors; everything else passes untouched.
+    """Turns the images of a row or of a batch into CHW float32 tensors; everything else passes through unchanged.
 
     The values are those of `torchvision.transforms.ToTensor`, for every mode and dtype that both accept; the dtype
     is always float32 (torchvision changes it with the mode).
 
     | image                                         | tensor                                                 |
     |-----------------------------------------------|--------------------------------------------------------|
-    | 8 bits a channel (L LA RGB RGBA CMYK …, uint8) | value / 255, or 0..255 with `normalize=False`          |
+    | 8-bit channels (L LA RGB RGBA CMYK …, uint8)  | value / 255, or 0..255 with `normalize=False`          |
     | `1`, bool                                     | 0 or 1                                                 |
     | `P`, `PA` (palette)                           | the palette's *indices*, scaled like any 8 bits        |
     | `I;16` `I` `F`, other integers and floats     | the value itself: its range is not known               |
@@ -29,22 +29,22 @@ class ToTensor:
 
     Rows with more than an image are ready for `torchvision.transforms.v2`, which moves all of it together: images are
     `tv_tensors.Image`, a `mask` (or `instance_mask`) is a `Mask` (H, W) of int64 ids, and `objects` hold
-    `BoundingBoxes` (N, 4), masks, keypoints and tensors, as `core/image/targets.py` has them. A column that is read without
+    `BoundingBoxes` (N, 4), masks, keypoints and tensors, as in `core/image/targets.py`. A column that is read without
     the image, such as `ds["objects"]`, stays as it is stored.
 
-    An image of mode `RGB` and no other: `ds.cast_column("image", datasets.Image(mode="RGB"))`.
+    To get all images in mode `RGB`: `ds.cast_column("image", datasets.Image(mode="RGB"))`.
 
     Args:
         normalize: divide 8-bit values by 255.
-        columns: names of the image columns. A Pillow image is converted in any column; these ones must also hold
+        columns: names of the image columns. A Pillow image is converted in any column; these columns must hold
             images, which is checked.
 
     Called with a Pillow image or an ndarray (HW or HWC) it returns a tensor (C, H, W); with a row or a batch (a
-    mapping of columns) it returns a dict. It can be pickled, so DataLoader workers of every start method take it.
+    mapping of columns) it returns a dict. It can be pickled, so it works in DataLoader workers of every start method.
 
     Raises:
-        TypeError: a value that is not an image; an image column that has become nested lists of numbers, as
-            `Dataset.map` and `flatten_indices` leave it (transforming those again would be silently wrong).
+        TypeError: a value that is not an image; an image column that has become nested lists of numbers, as after
+            `Dataset.map` and `flatten_indices` (transforming those again would be silently wrong).
     """
 
     def __init__(self, normalize: bool = True, columns: tuple[str, ...] = ("image",)):

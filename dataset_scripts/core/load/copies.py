@@ -1,10 +1,10 @@
 """Copies of scripts, and the import of exactly what was copied.
 
-A script runs from a copy, so that an edit of it does not break workers that start later. Its modules are called
-`dataset_scripts.core.load.copies.<sha256 of the sources>_<path of the copied script, in hex>.<name>`: whoever unpickles an
-object of the script imports this module first, and with it the finder below, which has all that it needs in the name.
+A script runs from a copy, so editing it does not break workers that start later. Its modules are called
+`dataset_scripts.core.load.copies.<sha256 of the sources>_<path of the copied script, in hex>.<name>`: a process that unpickles
+an object of the script imports this module first, and with it the finder below, which finds all that it needs in the name.
 It reads the sources, compares their digest and compiles the bytes that it compared. No other file of the folder, no
-`.pyc` and no `sys.path` has a part in it.
+`.pyc` and no `sys.path` is involved.
 """
 
 import functools
@@ -35,7 +35,7 @@ def copied_module(script: Path, sources: dict[Path, bytes], cache_dir: str | Non
     Args:
         script: the `.py` file.
         sources: of the script, as `sources_of` returns them.
-        cache_dir: that of `datasets` if it is None, or on another machine.
+        cache_dir: if it is None, or on another machine, the cache of `datasets` is used.
 
     Raises:
         DataError: the copy cannot be written.
@@ -58,7 +58,7 @@ def copied_module(script: Path, sources: dict[Path, bytes], cache_dir: str | Non
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Writes a file as a whole, unless it has that content; others may do the same at the same time."""
+    """Writes a file in one step, unless it already has that content; other processes may do the same at the same time."""
     if path.exists() and path.read_bytes() == content:
         return
     file = tempfile.NamedTemporaryFile(dir=path.parent, delete=False)
@@ -76,7 +76,7 @@ def _digest(files: dict[str, bytes]) -> str:
 
 
 def _module(path: Path) -> str:
-    """The last part of a module's name, which no dot can be in; no import statement can mean a name with a dash."""
+    """The last part of a module's name, which must not contain a dot; no import statement can name one with a dash."""
     return path.stem.replace(".", "-")
 
 
@@ -85,7 +85,7 @@ def _checked(package: str) -> dict[str, tuple[Path, bytes]]:
     """Module -> file and source of a copied script, read from the copy that the package's name states.
 
     Raises:
-        TrustError: they are not what was copied.
+        TrustError: it differs from what was copied.
     """
     identity, _, place = package.partition("_")
     script = Path(os.fsdecode(bytes.fromhex(place)))

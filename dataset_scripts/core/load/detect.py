@@ -1,4 +1,4 @@
-"""Which script reads a folder of data that has none."""
+"""Detection of the layout of a folder of data without a script."""
 
 import ast
 import importlib
@@ -17,15 +17,15 @@ DECLARED = re.compile(r"^(PRECEDENCE|SUFFIXES) = (\d|\(.*\))", re.MULTILINE)
 
 
 def detect(files: Files) -> Script | None:
-    """Finds the layout of a folder or an archive, and says which it took and why; None where `datasets` reads it itself.
+    """Finds the layout of a folder or an archive, and logs which it chose and why; None if `datasets` reads it itself.
 
     A bundled script that reads a layout has, beside its class,
 
-    - `matches(files) -> str | None`: what speaks for the layout, in words;
-    - `PRECEDENCE`: 2 where files of the format say it themselves (a COCO json, IDX numbers), 1 where names and pairs do
-      (images/ beside masks/), 0 for any images. The highest that matches is taken;
-    - `SUFFIXES`, where only files with one of these (in lower case, "" for none) can speak for it: a script is not
-      imported for a folder without. Both stand in one line, from which they are read.
+    - `matches(files) -> str | None`: the evidence for the layout, in words;
+    - `PRECEDENCE`: 2 if files of the format identify themselves (a COCO json, IDX numbers), 1 if names and pairs do
+      (images/ beside masks/), 0 for any images. The highest that matches is chosen;
+    - `SUFFIXES`, if only files with one of these (in lower case, "" for none) can be evidence for it: the script is not
+      imported for a folder without such files. Both are read from the source, so each must be on one line.
 
     Raises:
         DataError: several layouts of one precedence match; the message lists them and how to choose. Or `datasets` could
@@ -69,12 +69,12 @@ def _layout(files: Files) -> Script | None:
 
 
 def declared(script: Script) -> dict[str, Any]:
-    """What a script says in the lines `PRECEDENCE = …` and `SUFFIXES = …`, without running it."""
+    """Read the lines `PRECEDENCE = …` and `SUFFIXES = …` of a script, without running it."""
     return {name: ast.literal_eval(value) for name, value in DECLARED.findall(script.path.read_text(encoding="utf-8"))}
 
 
 def is_published(files: Files) -> bool:
-    """Whether a folder says itself how `datasets` reads it: a card with configs, or Parquet and Arrow files."""
+    """Whether a folder defines how `datasets` reads it: a card with configs, or Parquet and Arrow files."""
     if "README.md" in files.names:
         with files.open("README.md") as file:
             card = split_card(file.read(LARGEST).decode(errors="replace").lstrip())

@@ -1,4 +1,4 @@
-"""What `datasets` reads itself: its errors in one line that names the file, and streams that name files of their set only."""
+"""Data that `datasets` reads itself: errors in one line that names the file, and streams that name only files of their set."""
 
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,10 +17,10 @@ from dataset_scripts.core.image.columns import Origin, check_paths, parts_of, st
 
 @contextmanager
 def read_by_datasets(where: str) -> Iterator[None]:
-    """Around what `datasets` does with data or arguments of the caller: whatever it raises becomes a DataError.
+    """Wraps what `datasets` does with the caller's data or arguments: any exception becomes a DataError.
 
     Raises:
-        DataError: it begins with the file that was read, if that is known, else with `where`; a full disk is named instead.
+        DataError: it begins with the file that was read, if known, else with `where`; a full disk is named instead.
     """
     try:
         yield
@@ -38,7 +38,7 @@ def read_by_datasets(where: str) -> Iterator[None]:
 
 
 def _file_at(error: BaseException) -> str | None:
-    """The file that a reader of `datasets` had open: its messages seldom say so, its readers all call it `file`."""
+    """The file that a reader of `datasets` had open: messages seldom name it, but all readers call it `file`."""
     frames = [
         frame for frame, _ in traceback.walk_tb(error.__traceback__) if "packaged_modules" in frame.f_code.co_filename
     ]
@@ -47,7 +47,7 @@ def _file_at(error: BaseException) -> str | None:
 
 
 class Source:
-    """What makes the rows of a stream, checked before any feature that the caller casts them to opens what they name."""
+    """The source of a stream's rows, which are checked before any feature that the caller casts them to opens a file."""
 
     def __init__(self, make: Callable[..., Iterator], where: str, features: datasets.Features, origin: Origin):
         self.make, self.where, self.features, self.origin = make, where, features, origin
@@ -73,7 +73,7 @@ class Source:
 
 
 def check_labels(dataset: Any, where: str) -> None:
-    """Raises a DataError if a class has a list or a mapping for a name, as a table's schema may say."""
+    """Raises a DataError if the name of a class is a list or a mapping, as may occur in a table's schema."""
     for part in parts_of(dataset):
         for name, feature in (part.features or {}).items():
             for label in class_labels(feature):
@@ -84,7 +84,7 @@ def check_labels(dataset: Any, where: str) -> None:
 
 
 def check_classes(data_files: Mapping[str, Iterable[str]]) -> None:
-    """Compares the names of classes in local tables: `datasets` reads the numbers of all by the names of the first.
+    """Compares the names of classes in local tables: `datasets` applies the names of the first to the numbers of all.
 
     Args:
         data_files: the paths of each split.

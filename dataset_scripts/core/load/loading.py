@@ -49,23 +49,23 @@ def load_dataset(
     on_error: str = "raise",
     **config_kwargs: Any,
 ) -> Any:
-    """Loads a dataset as `datasets.load_dataset` does, from loading scripts and folders of images too.
+    """Loads a dataset as `datasets.load_dataset` does, and also from loading scripts and folders of images.
 
-    `path` is, in this order:
+    `path` is tried in this order as:
 
     1. the name of a script that comes with this package (`"digits"`); a local one of that name is `"./digits"`;
     2. a loading script: `x.py`, a folder `x/` that holds `x/x.py`, or `x` with `x.py` beside it if there is no `x`;
-    3. a local folder, archive or file of images: its layout is detected, and said;
-    4. all that `datasets.load_dataset` takes: a Hub id, `"parquet"`, `"imagefolder"`, an exported folder …
+    3. a local folder, archive or file of images, whose layout is detected and logged;
+    4. anything that `datasets.load_dataset` takes: a Hub id, `"parquet"`, `"imagefolder"`, an exported folder …
 
-    Code is run from this package, from a `.py` that you name, and from a folder of nothing but code and documents; nothing
+    Code runs from this package, from a `.py` that you name, and from a folder that holds only code and documents; nothing
     from the Hub is ever executed.
 
     Args:
         transform: called on every row or batch that is read. The default makes each image a float32 tensor
             (C, H, W) in 0..1; None leaves Pillow images; any other callable takes and returns a batch, a dict of
             lists, as in `datasets.Dataset.with_transform`.
-        trust_script: also run a script that lies in a folder of data.
+        trust_script: also run a script in a folder of data.
         on_error: "raise" stops at the first row that cannot be read; "skip", for the layouts of this package, leaves
             such rows out and lists them in a file that the log names.
         config_kwargs: fields of the script's `BuilderConfig`.
@@ -77,7 +77,7 @@ def load_dataset(
 
     Raises:
         DataError: the path, the data or an option cannot be read as asked.
-        TrustError: a script lies in the data and was not asked for, or others can write to the folder of its copies.
+        TrustError: there is a script in the data that was not asked for, or others can write to the folder of its copies.
     """
     with reading("download_mode, verification_mode"):
         datasets.DownloadMode(download_mode or "reuse_dataset_if_exists")
@@ -88,7 +88,7 @@ def load_dataset(
         raise DataError(f"transform={transform!r} cannot be called: pass a function, or None for Pillow images")
     if num_proc is not None and streaming:
         raise DataError("num_proc builds a dataset in parallel; with streaming=True use DataLoader(num_workers=…)")
-    # Names that datasets has too: with data_files they stay its own, as code written for it expects.
+    # Names that datasets also uses: with data_files they keep its meaning, as code written for it expects.
     script = None if path in ("webdataset", "hdf5") and data_files is not None else find_script(path, trust_script)
     files = None
     with reading(path):  # a name that is too long for the file system
@@ -214,7 +214,7 @@ def make_builder(
     storage_options: dict | None = None,
     **config_kwargs: Any,
 ) -> datasets.DatasetBuilder:
-    """The script's builder, with a cache of its own for this code and this state of the data.
+    """The script's builder, with a separate cache for this code and this state of the data.
 
     Args:
         files: the listing of `data_dir`, if there is one already.

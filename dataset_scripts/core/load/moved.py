@@ -1,4 +1,4 @@
-"""Modules under the names that they had in version 0.1.0: scripts that people wrote import them, and are warned."""
+"""Modules under their names of version 0.1.0: existing scripts can still import them, with a warning."""
 
 import functools
 import importlib
@@ -28,7 +28,7 @@ RENAMED = {
 
 @functools.cache
 def new_name(name: str) -> str | None:
-    """Where the module of an old name is now; None for any other name."""
+    """The current name of a module with an old name; None for any other name."""
     top, *parts = name.split(".")
     if top != PACKAGE.name or not parts:
         return None
@@ -46,7 +46,7 @@ def _is_there(path: Path) -> bool:
 
 
 class Finder(MetaPathFinder, Loader):
-    """Gives the module of today for an old name: the same object, not a copy."""
+    """Gives the current module for an old name: the same object, not a copy."""
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         return ModuleSpec(name, self) if new_name(name) else None

@@ -1,4 +1,4 @@
-"""Opt-in: the literal `datasets.load_dataset("path/to/script.py")` of other people's code."""
+"""Opt-in: makes `datasets.load_dataset("path/to/script.py")` work in third-party code."""
 
 import contextlib
 import functools
@@ -21,17 +21,17 @@ MODULE_FIELDS = {"module_path", "hash", "builder_kwargs"}
 
 
 def enable() -> contextlib.ExitStack:
-    """Makes `datasets.load_dataset`, and all else of `datasets` that takes the path of a dataset, run local loading scripts again.
+    """Makes `datasets.load_dataset`, and all functions of `datasets` that take the path of a dataset, run local scripts again.
 
-    It holds until `disable()`, or the end of a `with`:
+    It stays in force until `disable()`, or the end of a `with`:
 
     ```python
     with enable():
         ds = datasets.load_dataset("path/to/script.py", split="train")
     ```
 
-    Rows are what the script and `datasets` make of them (Pillow images): other people's code gets what it was
-    written for. Everything but a path to a script goes the way that it always went.
+    Rows are what the script and `datasets` make of them (Pillow images): third-party code gets what it was
+    written for. Everything except a path to a script is handled as before.
 
     Raises:
         RuntimeError: the installed `datasets` has moved the name that is replaced.
@@ -72,7 +72,7 @@ def enable() -> contextlib.ExitStack:
 
 
 def disable() -> None:
-    """Puts `datasets` back as it was; does nothing where `enable()` is not in force."""
+    """Restores `datasets`; does nothing if `enable()` is not in force."""
     factory = getattr(datasets.load, FACTORY, None)
     if hasattr(factory, "replaced"):
         _replace(factory, factory.replaced)

@@ -49,14 +49,14 @@ class Script:
 
     @functools.cached_property
     def sources(self) -> dict[Path, bytes]:
-        """Its code, read once: what runs is what the cached dataset is identified by. See `sources_of`."""
+        """Its code, read once: the code that runs also identifies the cached dataset. See `sources_of`."""
         return sources_of(self.path)
 
     def module_name(self, cache_dir: str | None = None) -> str:
-        """The name under which every process, a spawned worker too, can import the script: of the package, or of a copy.
+        """The name under which every process, even a spawned worker, can import the script: in the package, or a copy.
 
         Raises:
-            DataError: it cannot be read, is not Python, imports what is not there, or cannot be copied to `cache_dir`.
+            DataError: it cannot be read, is not Python, imports a missing module, or cannot be copied to `cache_dir`.
             TrustError: others can write to the folder of the copies.
         """
         if self.path.is_relative_to(PACKAGE):
@@ -67,7 +67,7 @@ class Script:
         """Runs the script and returns the first dataset builder that it defines.
 
         Raises:
-            DataError: it defines none, or there is no module, see `module_name`.
+            DataError: it defines none, or cannot be imported, see `module_name`.
             TrustError: see `module_name`.
             Exception: whatever the script itself raises.
         """
@@ -81,11 +81,11 @@ class Script:
         )
 
     def identity(self, data_state: str | None) -> str:
-        """What the cached dataset depends on: the code, the versions and the state of the data files.
+        """Everything that the cached dataset depends on: the code, the versions and the state of the data files.
 
-        The data are those of `data_dir`, whose listing has the state, and what lies beside the script: the whole folder if
-        the script has one of its own (`x/x.py`), else the files next to it that are neither code nor documents.
-        Of `data_files`, `datasets` adds their names, and the caller their sizes and times in `data_state`.
+        The data are those of `data_dir`, whose listing has the state, and those beside the script: the whole folder if
+        the script has its own (`x/x.py`), else the files next to it that are neither code nor documents.
+        For `data_files`, `datasets` adds their names, and the caller their sizes and times in `data_state`.
 
         Raises:
             DataError: the code or the folder of the script cannot be read.
@@ -113,13 +113,13 @@ class Script:
 def find_script(path: str, trust_script: bool = False) -> Script | None:
     """Finds the script that `path` names: `x.py`, a folder `x/` with `x/x.py`, or `x` with `x.py` beside it and no `x`.
 
-    A bare name (without a folder) that comes with the package means that script, whatever lies in the working
-    folder; write `./name` for a local one. A `.py` found in a folder was not named by the caller, and is run unasked only
+    A bare name (without a folder) that comes with the package means that script, whatever is in the working
+    folder; write `./name` for a local one. A `.py` found in a folder was not named by the caller, and is run only
     if everything else there is code or documents.
 
     Raises:
         TrustError: such a `.py` in a folder of data, without `trust_script`.
-        DataError: a name ending in `.py` that is not a file, a folder that cannot be read, or a name that no file can have.
+        DataError: a name ending in `.py` that is not a file, a folder that cannot be read, or an impossible file name.
     """
     if path in bundled():
         return Script(bundled()[path])

@@ -1,4 +1,4 @@
-"""The code of a script: its file, and all that it imports of its own folder and of this package, directly or not, read once."""
+"""The code of a script: its file, and all that it imports from its folder and this package, directly or not, read once."""
 
 import ast
 import functools
@@ -15,15 +15,15 @@ PACKAGE = Path(dataset_scripts.__file__).resolve().parent
 
 
 def sources_of(script: Path) -> dict[Path, bytes]:
-    """The script and, recursively, what it imports of its own folder (`from .x import y`) and of this package.
+    """Read the script and, recursively, what it imports from its own folder (`from .x import y`) and from this package.
 
-    A package's `__init__.py` counts only for names that it defines itself; a name that it imports leads to where that is from.
+    A package's `__init__.py` counts only for names that it defines itself; an imported name is followed to its origin.
 
     Returns:
-        Path -> content, the script first; the content is what was parsed, whatever becomes of the file.
+        Path -> content, the script first; the content is what was parsed, whatever happens to the file later.
 
     Raises:
-        DataError: a file cannot be read or is not Python, or a relative import is of something else than a `.py` file in
+        DataError: a file cannot be read or is not Python, or a relative import is of something other than a `.py` file in
             the script's folder.
     """
     sources, found = {}, [script]
@@ -36,10 +36,10 @@ def sources_of(script: Path) -> dict[Path, bytes]:
 
 
 def parse(source: bytes, path: Path) -> ast.Module:
-    """The syntax tree of a file that compiles.
+    """The syntax tree of a file.
 
     Raises:
-        DataError: it does not.
+        DataError: it does not compile.
     """
     with reading(path):
         try:
@@ -53,7 +53,7 @@ def parse(source: bytes, path: Path) -> ast.Module:
 
 
 def digest(parts: Iterable[bytes]) -> str:
-    """The sha256, in hex, of some parts and of where each ends."""
+    """The sha256, in hex, of some parts and their boundaries."""
     total = hashlib.sha256()
     for part in parts:
         total.update(len(part).to_bytes(8, "little") + part)
@@ -68,7 +68,7 @@ def _imports(source: bytes, path: Path) -> list[ast.Import | ast.ImportFrom]:
 
 
 def _imported_by(path: Path, node: ast.Import | ast.ImportFrom) -> Iterator[Path]:
-    """The files that an import statement reads, of the folder of its file or of this package."""
+    """The files that an import statement reads, from the folder of its file or this package."""
     if isinstance(node, ast.ImportFrom) and node.level:
         for name in [node.module] if node.module else [alias.name for alias in node.names]:
             module, beside = path.parent / f"{name}.py", node.level == 1 and "." not in name

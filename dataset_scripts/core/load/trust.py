@@ -1,4 +1,4 @@
-"""Whether a folder is one of code, and whether only its owner can write to it."""
+"""Whether a folder holds only code, and whether only its owner can write to it."""
 
 import os
 from pathlib import Path
@@ -18,9 +18,9 @@ def is_document(name: str) -> bool:
 
 
 def first_data(folder: Path) -> str | None:
-    """The first entry of a script's folder that is neither code nor a document, hidden ones too; None if all are.
+    """The first entry of a script's folder that is neither code nor a document, even if hidden; None if there is none.
 
-    The script itself is code by its name; all others have to be what their names say: Python that parses, UTF-8 text.
+    The script itself is code by its name; all others must be what their names claim: Python that parses, UTF-8 text.
     An entry that cannot be read, a link, a special file and a folder count as data.
     """
     try:
@@ -65,7 +65,7 @@ def _is_text(path: Path) -> bool:
 
 
 def refuse_writable_by_others(folder: Path) -> None:
-    """Checks that nobody but this user and root can change what lies in a folder, links resolved.
+    """Checks that nobody except this user and root can change the content of a folder, links resolved.
 
     The folder belongs to this user, each of its parents to this user or root. Others may write to one only if it has the
     sticky bit, as /tmp has; its group, too, if that is the user's own. Nothing is checked on systems without such users.

@@ -1,4 +1,4 @@
-"""What a dataset holds, in numbers: one pass over all images, in any number of processes."""
+"""The content of a dataset in numbers: one pass over all images, in any number of processes."""
 
 import os
 from collections import Counter
@@ -40,7 +40,7 @@ def report(
     """Counts rows, classes and boxes, measures every image, and finds duplicates within and between splits.
 
     Args:
-        datasets_by_split: split -> dataset, all with the same columns. Of several columns of images the one called
+        datasets_by_split: split -> dataset, all with the same columns. If there are several image columns, the one called
             `image`, else the first, is measured.
         num_proc: processes; the numbers do not depend on it.
         distance: bits in which the hashes of near duplicates may differ, see `duplicates.near_groups`.
@@ -53,8 +53,8 @@ def report(
         | `rows`                              | split -> number                                                     |
         | `column`                            | the column of images                                                |
         | `unreadable`                        | a dict of `split`, `row` and `error` for each                       |
-        | `classes`                           | column, `names`, `counts` (split -> a number each), `unlabelled`    |
-        | `objects`                           | `categories`, `boxes` (split -> a number each), `images_without`    |
+        | `classes`                           | column, `names`, `counts` (split -> one each), `unlabelled`         |
+        | `objects`                           | `categories`, `boxes` (split -> one each), `images_without`         |
         | `width` `height` `bytes` `aspect`   | min, median and max, counts by bins (`edges` and `counts`)          |
         | `total_bytes`                       | of all images as they are stored                                    |
         | `modes` `sizes`                     | mode or "width x height" -> split -> number, the 50 most frequent   |
@@ -62,11 +62,11 @@ def report(
         | `duplicates` `overlaps` `conflicts` | groups of rows, see below                                           |
 
         A group is a dict of split -> row numbers. `duplicates["exact"]` are equal in mode, size and pixels (sha256),
-        `duplicates["near"]` are alike and not all equal; `overlaps` are those groups that several splits share, and
-        `conflicts` exact duplicates of different classes. `classes` and `objects` are None if there are none.
+        `duplicates["near"]` are similar but not all equal; `overlaps` are groups shared by several splits, and
+        `conflicts` exact duplicates with different classes. `classes` and `objects` are None if there are none.
 
     Raises:
-        DataError: no column of images, a stream, or splits of different columns.
+        DataError: no column of images, a stream, or splits with different columns.
     """
     if not datasets_by_split:
         raise DataError("there is no split to look at")
@@ -114,7 +114,7 @@ def report(
 
 
 def measure(dataset: datasets.Dataset, split: str, column: str, num_proc: int | None) -> pa.Table:
-    """Decodes every image once: a table of MEASURES, a row an image."""
+    """Decodes every image once: a table of MEASURES, one row per image."""
     if not len(dataset):
         return MEASURES.arrow_schema.empty_table()
     return stored(dataset, [column]).map(
@@ -157,7 +157,7 @@ def _measure_batch(table: pa.Table, indices: list[int], split: str) -> dict[str,
 
 
 def find_duplicates(images: pa.Table, distance: int) -> tuple[list[list[int]], list[list[int]]]:
-    """Groups of equal images, and of alike ones that are not all equal; places in the table, in rising order."""
+    """Groups of equal images, and of similar ones that are not all equal; row numbers of the table, in ascending order."""
     same = images["digest"].combine_chunks().dictionary_encode().indices.to_numpy()
     _, first, same = np.unique(same, return_index=True, return_inverse=True)
     known = [place for place in first.tolist() if images["thumbnail"][place].as_py()]  # the others are of a single tone
@@ -243,7 +243,7 @@ def count_objects(splits: Mapping[str, datasets.Dataset], roles: Roles) -> dict[
 def _count_values(
     feature: Any, columns: dict[str, pa.ChunkedArray]
 ) -> tuple[list[str], dict[str, list[int]], dict[str, int]]:
-    """Names of classes, and how often each stands in each split; and what has none, as -1 of a ClassLabel."""
+    """Names of classes, and how often each occurs in each split; and rows without one, such as -1 of a ClassLabel."""
     found = {}
     for split, column in columns.items():
         if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):

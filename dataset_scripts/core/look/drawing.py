@@ -1,4 +1,4 @@
-"""A row of a dataset as a picture: the image, and what belongs to it drawn on it and written under it."""
+"""A row of a dataset as a picture: the image, with its annotations drawn on it and written under it."""
 
 import bisect
 import functools
@@ -24,7 +24,7 @@ GAP = 4  # pixels between the images of a row
 LINE = 2  # pixels of the border of a box
 SHARE = 0.45  # of the colour of a mask in its pixels
 LINES = 4  # of a caption
-BORDER = 255  # the id that losses are told to ignore
+BORDER = 255  # the id that losses ignore by convention
 
 Text = list[tuple[tuple[int, int, int] | None, str]]  # words of a line, each after a square of its colour
 

@@ -28,15 +28,15 @@ def digest(image: PIL.Image.Image) -> bytes:
 
 
 def perceptual_hash(image: PIL.Image.Image) -> tuple[int, bytes]:
-    """A hash that changes by few bits when an image is compressed, resized or made brighter.
+    """A hash that changes by only a few bits when an image is compressed, resized or made brighter.
 
     It holds the signs of the 8 x 8 lowest frequencies of the cosine transform of the grey image, 32 x 32, against
     their median, the mean brightness left out: "pHash" of Zauner, "Implementation and Benchmarking of Perceptual
     Image Hash Functions" (2010).
 
     Returns:
-        The hash, 64 bits, and the grey image, 16 x 16 bytes, by which `near_groups` confirms what the hash suggests;
-        for an image of a single tone, which is like any other, 0 and no bytes.
+        The hash, 64 bits, and the grey image, 16 x 16 bytes, with which `near_groups` confirms what the hash suggests;
+        for an image of a single tone, which resembles any other, 0 and no bytes.
     """
     grey = to_rgb(image).convert("L").resize((SIDE, SIDE), PIL.Image.Resampling.LANCZOS)
     values = np.asarray(grey, np.float64)
@@ -50,19 +50,19 @@ def perceptual_hash(image: PIL.Image.Image) -> tuple[int, bytes]:
 
 
 def near_groups(hashes: np.ndarray, thumbnails: np.ndarray, distance: int = DISTANCE) -> np.ndarray:
-    """Groups images whose hashes differ in at most `distance` bits and whose thumbnails are alike.
+    """Groups images whose hashes differ in at most `distance` bits and whose thumbnails are similar.
 
-    Hashes are cut into `distance` + 2 bands. Two that differ in at most `distance` bits agree in two bands at least, so
-    that only those are compared which share a pair of bands: multi-index hashing of Norouzi, Punjani and Fleet, "Fast
+    Hashes are cut into `distance` + 2 bands. Two that differ in at most `distance` bits agree in at least two bands, so
+    only those that share a pair of bands are compared: multi-index hashing of Norouzi, Punjani and Fleet, "Fast
     Search in Hamming Space with Multi-Index Hashing" (2012). Time and memory grow with the number of images, not with
-    its square; of more than 128 hashes that share a pair of bands, each is compared with the next 128 in their order.
+    its square; if more than 128 hashes share a pair of bands, each is compared with the next 128 in their order.
 
     Args:
         hashes: (N,) uint64.
         thumbnails: (N, THUMBNAIL) uint8.
 
     Returns:
-        (N,) int64: the number of a group, which is that of its first image.
+        (N,) int64: the group of each image, identified by the index of its first image.
     """
     label = np.arange(len(hashes))
     order = np.argsort(hashes, kind="stable")
@@ -91,7 +91,7 @@ def near_groups(hashes: np.ndarray, thumbnails: np.ndarray, distance: int = DIST
 
 
 def _join(label: np.ndarray, one: np.ndarray, other: np.ndarray, thumbnails: np.ndarray) -> None:
-    """Joins the groups of those pairs whose thumbnails are alike; every label stays the least index of its group."""
+    """Joins the groups of pairs whose thumbnails are similar; every label stays the least index of its group."""
     apart = label[one] != label[other]
     one, other = one[apart], other[apart]
     alike = np.zeros(len(one), bool)

@@ -1,4 +1,4 @@
-"""The report on a dataset as one html file that needs no other."""
+"""The report on a dataset as one self-contained html file."""
 
 import base64
 import io

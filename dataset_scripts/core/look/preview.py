@@ -30,9 +30,9 @@ def preview(
     """Looks at a dataset.
 
     Args:
-        path: what `load_dataset` takes: a name, a folder, an archive, a script.
-        out: a file that ends in `.png`, for the contact sheet alone; in `.html`, for the report with the sheet in it;
-            or a folder, for `sheet.png`, `report.html` and `report.json`. What is there already is replaced.
+        path: anything that `load_dataset` takes: a name, a folder, an archive, a script.
+        out: a file that ends in `.png`, for the contact sheet alone, or in `.html`, for the report with the sheet in it;
+            or a folder, for `sheet.png`, `report.html` and `report.json`. Existing files are replaced.
         rows, columns, seed: see `contact_sheet`.
         load_kwargs: arguments of `load_dataset`, such as `split`, `name` or `num_proc`, which also reads images in
             parallel.
@@ -72,7 +72,7 @@ def write_report(
     """Writes a report.
 
     Args:
-        out: as in `preview`; the html is one file that needs no other.
+        out: as in `preview`; the html is one self-contained file.
         numbers: what `report` returned.
         sheet: what `contact_sheet` returned.
         splits: the dataset, for pictures of duplicates.
@@ -99,7 +99,7 @@ def write_report(
 
 
 def _files_of(out: str | os.PathLike) -> dict[str, Path]:
-    """The files that `out` means; makes their folder, before anything that takes time."""
+    """The files for `out`; makes their folder, before anything that takes time."""
     path = Path(out).expanduser()
     is_folder = path.is_dir() or str(out).endswith(("/", os.sep)) or not path.suffix
     kind = path.suffix.lower().removeprefix(".")

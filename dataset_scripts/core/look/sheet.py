@@ -29,8 +29,8 @@ from dataset_scripts.core.look.drawing import (
 )
 
 MARGIN, SPACE = 24, 14  # pixels around the sheet, and between its tiles
-WIDTH = 1280  # pixels that the columns of a sheet fill where their number is not given
-TILE, LARGE, PAIRED = 114, 306, 206  # pixels of an image; where something is drawn on it; where there are several
+WIDTH = 1280  # pixels that the columns of a sheet fill if their number is not given
+TILE, LARGE, PAIRED = 114, 306, 206  # pixels of an image: plain; if something is drawn on it; if there are several
 HEADING = 20  # size of the text above a split
 
 Group = dict[str, list[int]]  # split -> row numbers
@@ -43,22 +43,22 @@ def contact_sheet(
     seed: int = 0,
     size: int | None = None,
 ) -> PIL.Image.Image:
-    """Draws a sample of rows, with what belongs to them: names of classes, boxes and their categories, masks, instance
+    """Draws a sample of rows with their annotations: names of classes, boxes and their categories, masks, instance
     masks, keypoints, captions, and further images beside the first.
 
-    Of masks the id 0, by custom the background, and 255, the border that losses ignore, stay clear; masks of 0 and 255
-    alone are black and white, and 255 is drawn. An image that cannot be read is a tile that says why.
+    In masks the id 0, usually the background, and 255, the border that losses ignore, stay clear; masks of only 0 and 255
+    are black and white, and 255 is drawn. An image that cannot be read is a tile that shows why.
 
     Args:
-        dataset: a split, or a dict of splits: of the second and the next ones a third as many rows of tiles.
+        dataset: a split, or a dict of splits; the second and later ones get a third as many rows of tiles.
         rows: rows of tiles.
         columns: tiles in a row; None fills 1280 pixels.
         seed: chooses the sample. The rows are spread over the classes of `label`, or over the categories of objects,
             rare ones first.
-        size: width and height in pixels of each image, None to suit the data.
+        size: width and height in pixels of each image; None chooses it to suit the data.
 
     Returns:
-        A picture of mode RGB, the same for the same data and arguments.
+        A picture in mode RGB, the same for the same data and arguments.
 
     Raises:
         DataError: no column of images, a stream, or a number that is not positive.
@@ -83,7 +83,7 @@ def contact_sheet(
 
 
 def group_sheet(groups: list[Group], splits: Mapping[str, datasets.Dataset], columns: int = 8) -> PIL.Image.Image:
-    """Draws groups of rows, the first rows of each, without what belongs to the images."""
+    """Draws groups of rows, the first rows of each, without annotations."""
     parts = []
     for group in groups:
         tiles = []
@@ -98,7 +98,7 @@ def group_sheet(groups: list[Group], splits: Mapping[str, datasets.Dataset], col
 
 
 def sample(dataset: datasets.Dataset, roles: Roles, count: int, seed: int) -> list[int]:
-    """Chooses rows, as evenly over the classes as can be; in the order of classes, then rows."""
+    """Chooses rows, as evenly over the classes as possible; in the order of classes, then rows."""
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(dataset))
     classes = _class_of_rows(dataset, roles)
@@ -114,7 +114,7 @@ def sample(dataset: datasets.Dataset, roles: Roles, count: int, seed: int) -> li
 
 
 def _class_of_rows(dataset: datasets.Dataset, roles: Roles) -> np.ndarray | None:
-    """A number a row: its class, or the rarest category in it, -1 for none; None if there are no classes."""
+    """One number per row: its class, or the rarest category in it, -1 for none; None if there are no classes."""
     if roles.categories is not None:
         lists = pc.struct_field(stored(dataset, ["objects"])[:]["objects"], "category").combine_chunks()
         values = pc.list_flatten(lists).dictionary_encode().indices.fill_null(-1).to_numpy(zero_copy_only=False)
@@ -157,7 +157,7 @@ def _is_bilevel(mask: Any, place: str) -> bool:
     try:
         ids = mask_ids(mask, place)
     except DataError:
-        return True  # it says nothing; its tile says why
+        return True  # nothing to compare; its tile shows why
     return ids is None or np.isin(ids, (0, BORDER)).all()
 
 
@@ -183,7 +183,7 @@ def _arrange(tiles: list[Tile], columns: int, width: int, size: int, heading: st
 
 
 def _write(draw: PIL.ImageDraw.ImageDraw, line: Text, left: int, top: int, width: int, size: int) -> None:
-    """Writes a line; a last word in FAINT stands at the right end."""
+    """Writes a line; a last word in FAINT goes at the right end."""
     letters, right = font(size), left + width
     if line[-1][0] == FAINT:
         *line, (_, text) = line

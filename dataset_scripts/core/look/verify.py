@@ -26,9 +26,9 @@ def verify(
     """Checks a set from its files to its pixels.
 
     Returns:
-        `files`: published file -> "ok", "not here" (what was unpacked of it is read) or what is wrong; `rows`: split ->
-        found and published number; `classes`: split -> class -> rows; `unreadable`: the images that do not decode, a
-        line each; `ok`: whether all of it holds.
+        `files`: published file -> "ok", "not here" (its unpacked content is read) or what is wrong; `rows`: split ->
+        found and published number; `classes`: split -> class -> rows; `unreadable`: the images that do not decode, one
+        line each; `ok`: whether everything is right.
 
     Raises:
         DataError: the set cannot be read at all.
@@ -84,7 +84,7 @@ def verify(
 
 
 def _state(source: Source, folder: Path) -> str:
-    """Compares every file of the name of a published one, wherever it lies in a folder, byte by byte."""
+    """Compares every file with the name of a published one, wherever it is in a folder, byte by byte."""
     if not folder.exists():
         return NOT_HERE
     files = [folder] if folder.is_file() else [entry.path for entry in walk(folder)]
@@ -98,7 +98,7 @@ def _state(source: Source, folder: Path) -> str:
 
 
 def _batch_size(rows: datasets.Dataset, columns: list[str]) -> int:
-    """Rows that are in memory at once: 64, or fewer where the largest images would take more than MEMORY."""
+    """Rows that are in memory at once: 64, or fewer if the largest images would take more than MEMORY."""
     sizes = [pc.max(pc.binary_length(pc.struct_field(rows.data[column], "bytes"))).as_py() or 0 for column in columns]
     return max(1, min(64, MEMORY // max(1, sum(sizes))))
 

@@ -1,4 +1,4 @@
-"""A dataset for people without this package: Parquet files and a card that stock `datasets` loads, from disk or the Hub."""
+"""Datasets for people without this package: Parquet files and a card that stock `datasets` loads, from disk or the Hub."""
 
 import json
 import os
@@ -46,25 +46,25 @@ def export(
 ) -> Path:
     """Writes a dataset as `out/data/<split>-00000-of-00003.parquet` and a Hub dataset card, `out/README.md`.
 
-    Images are embedded as the bytes they were stored as (a JPEG stays that JPEG), and of their paths the file name is
+    Images are embedded with their stored bytes (a JPEG stays that JPEG), and only the file name of their paths is
     kept. `datasets.load_dataset(out)` gives the same rows without this package; `dataset_scripts.load_dataset(out)`
     gives them as tensors. The same rows give the same bytes, whatever `num_proc`, with one version of pyarrow.
 
-    `out` appears when it is whole, and an earlier export stays until then; a process that is killed leaves a hidden
+    `out` appears when it is complete, and an earlier export stays until then; a killed process leaves a hidden
     `.<out>.partial` beside it, which the next export to `out` removes.
 
-    The card takes its header and text from the set's own card or that of your script or folder, less what stands there
-    between `<!-- package -->` and `<!-- /package -->`, with the pictures beside it; without one it lists the columns and
+    The card takes its header and text from the card of the set, your script or your folder, without the text
+    between `<!-- package -->` and `<!-- /package -->`, and with the pictures beside it; without one it lists the columns and
     no licence.
 
     Args:
-        source: what `load_dataset` takes, or a `datasets.Dataset` or `DatasetDict`; a transform on it is left off.
-        split: these rows only; `"train[:10%]"` is written as `train`, and `"train+test"` too.
-        image_dir: of a Dataset whose rows name their images by path and do not hold the bytes: the folder that these images
-            have to lie in. Whoever made the data chose the paths, and could have chosen your files.
+        source: anything that `load_dataset` takes, or a `datasets.Dataset` or `DatasetDict`; a transform on it is ignored.
+        split: only these rows; `"train[:10%]"` is written as `train`, and so is `"train+test"`.
+        image_dir: for a Dataset whose rows name their images by path and do not hold the bytes: the folder that must
+            contain these images. The paths were chosen by the author of the data, and could point to your files.
         num_proc: processes that load, and threads that write.
-        max_shard_size: bytes of a file's values before compression, a number or `"500MB"`, `"2GiB"`; a larger row stands
-            alone, and an image known by its web address counts as 1 MB.
+        max_shard_size: bytes of a file's values before compression, a number or `"500MB"`, `"2GiB"`; a larger row gets
+            its own file, and an image known by its web address counts as 1 MB.
         overwrite: replace an earlier export; any other folder that is not empty is never touched.
         load_kwargs: other arguments of `load_dataset`.
 
@@ -72,7 +72,7 @@ def export(
         `out`.
 
     Raises:
-        DataError: `out` is in the way or its disk is full, or the source cannot be read, is streamed, names images
+        DataError: `out` must not be replaced or its disk is full, or the source cannot be read, is streamed, names images
             elsewhere, or has a split without rows.
     """
     limit = _bytes(max_shard_size)
@@ -232,7 +232,7 @@ def _write(
 
 
 def _cuts(sizes: np.ndarray, limit: int) -> list[tuple[int, int]]:
-    """Cuts rows of these sizes into runs of at most `limit` bytes, at least a row each."""
+    """Cuts rows of these sizes into runs of at most `limit` bytes, with at least one row each."""
     ends, cuts, start = np.cumsum(sizes), [], 0
     while start < len(sizes):
         before = ends[start - 1] if start else 0

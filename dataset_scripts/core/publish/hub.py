@@ -36,18 +36,18 @@ def upload(
     card: Callable[[str], str],
     is_stale: Callable[[str], bool] = lambda path: False,
 ) -> str:
-    """Puts files into a repository of the Hub, which is made if it does not exist.
+    """Uploads files to a repository on the Hub, which is created if it does not exist.
 
-    Each file is uploaded by itself and the commit comes last: what a broken upload has sent is not sent again by the
-    next call, and readers see the old content or the new one, never a mixture (`upload_folder` commits large folders
-    in parts). Where nothing has changed there is no commit.
+    Each file is uploaded separately and the commit comes last: after an interruption the next call does not send files
+    again, and readers see the old content or the new one, never a mixture (`upload_folder` commits large folders
+    in parts). If nothing has changed there is no commit.
 
     Args:
         files: path in the repository -> local path.
         repo_type: dataset or model.
-        private: of a repository that does not exist yet; one that exists and is public is refused.
-        token: one that may write; by default the one of `hf auth login` or `HF_TOKEN`.
-        revision: the branch, made if it does not exist.
+        private: make a new repository private; an existing public one is refused.
+        token: one with write access; by default the one of `hf auth login` or `HF_TOKEN`.
+        revision: the branch, created if it does not exist.
         card: from the repository's full name to the content of its `README.md`.
         is_stale: which other files of the repository the commit removes.
 
@@ -56,7 +56,7 @@ def upload(
 
     Raises:
         DataError: the repository is public or holds a script that stops `datasets`, or the Hub cannot be reached or
-            says no.
+            refuses.
     """
     api = huggingface_hub.HfApi(token=token)
     try:

@@ -1,4 +1,4 @@
-"""An exported dataset on the Hub."""
+"""Uploads an exported dataset to the Hub."""
 
 import os
 import re
@@ -26,17 +26,17 @@ def push(
     commit_message: str = "Upload dataset",
     **export_kwargs: Any,
 ) -> str:
-    """Puts an exported folder, or the export of what `source` loads, on the Hub as the dataset `repo_id`.
+    """Uploads an exported folder, or an export of `source`, to the Hub as the dataset `repo_id`.
 
-    The upload is that of `hub.upload`: resumed by the same call, and seen at once or not at all. Parquet files in the
-    repository's `data/` that are not of this dataset are removed by its commit, as the card's patterns would read them too.
+    The upload works as in `hub.upload`: the same call resumes it, and it appears complete or not at all. Parquet files in the
+    repository's `data/` that do not belong to this dataset are removed by its commit, as the card's patterns would match them.
 
     Args:
-        source: a folder that `export` wrote, or what `export` takes; that is written to the cache of `datasets` first, and
-            gone afterwards (after a kill, with the next push to this repository).
-        private: of a repository that does not exist yet; one that exists and is public is refused.
-        token: a Hub token that may write; by default the one of `hf auth login` or `HF_TOKEN`.
-        revision: the branch, made if it does not exist.
+        source: a folder that `export` wrote, or anything that `export` takes, which is first exported to the cache of
+            `datasets` and removed afterwards (after a kill, with the next push to this repository).
+        private: make a new repository private; an existing public one is refused.
+        token: a Hub token with write access; by default the one of `hf auth login` or `HF_TOKEN`.
+        revision: the branch, created if it does not exist.
         export_kwargs: arguments of `export`, if there is no folder yet.
 
     Returns:
@@ -44,7 +44,7 @@ def push(
 
     Raises:
         DataError: the folder has no card or holds a script that stops `datasets`, the repository is public, or the Hub
-            cannot be reached or says no.
+            cannot be reached or refuses.
     """
     check_can_write(repo_id, token, "dataset")
     folder = Path(source).expanduser() if isinstance(source, (str, os.PathLike)) else None

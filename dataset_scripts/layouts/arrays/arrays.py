@@ -1,4 +1,4 @@
-"""NumPy files: `.npz`, as keras's MNIST and MedMNIST come, or `.npy`, arrays of images and of labels."""
+"""NumPy files: `.npz`, the format of Keras's MNIST and of MedMNIST, or `.npy`, with arrays of images and of labels."""
 
 import io
 import zipfile
@@ -18,7 +18,7 @@ HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.re
 
 
 def matches(files):
-    """NumPy files, one array named like images; beside photos they are something else."""
+    """NumPy files, one array named like images; in a folder with photos they are something else."""
     if files.images or not files.having(*SUFFIXES):
         return None
     try:

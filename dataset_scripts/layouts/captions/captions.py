@@ -1,4 +1,4 @@
-"""Images with captions in files of their names: cat.png beside cat.txt, cat.caption or cat.json."""
+"""Images with captions in files of the same name: cat.png beside cat.txt, cat.caption or cat.json."""
 
 import re
 from dataclasses import dataclass
@@ -33,15 +33,14 @@ class CaptionsConfig(LayoutConfig):
     """Options of `load_dataset("captions", data_dir=…)`.
 
     Attributes:
-        lines: every line of a text file is a caption of its own: the column `captions`, a list, takes the place of
-            `caption`.
+        lines: every line of a text file is a separate caption: the column `captions`, a list, replaces `caption`.
     """
 
     lines: bool = False
 
 
 def matches(files):
-    """Images most of which have a text of their name, which is not a list of boxes."""
+    """Images, most of which have a text file of the same name that is not a list of boxes."""
     if not files.having(*SUFFIXES):
         return None
     if any(archive.path.suffix.lower() != ".zip" for archive in files.mounts.values()):
@@ -78,7 +77,7 @@ def find_texts(files: Files) -> tuple[dict[str, list[str]], dict[str, list[str]]
 
     Returns:
         Images, text files and json files, the paths of each key, and the files that are none of them. A text without
-        an image is one of them where others of its suffix and folder have theirs, unless it is a readme or a licence.
+        an image counts as a text if others of its suffix and folder have one, unless it is a readme or a licence.
     """
     images, sidecars, ignored = {}, {}, []
     for path in files.paths:
@@ -105,7 +104,7 @@ def read_text(files: Reader, path: str) -> str:
     """The text of a file, without a byte order mark.
 
     Raises:
-        DataError: it is not UTF-8; the message has the place of the byte.
+        DataError: it is not UTF-8; the message has the position of the byte.
     """
     content = files.read(path)
     try:
@@ -118,7 +117,7 @@ def read_fields(files: Reader, path: str) -> tuple[dict[str, Any], int]:
     """The fields of a json file, and its size in bytes.
 
     Raises:
-        DataError: it is broken or no object.
+        DataError: it is broken or not an object.
     """
     where, content = f"{files.root}/{path}", files.read(path)
     fields = parse_json(content, f"{where}: no json")
@@ -176,7 +175,7 @@ class Captions(LayoutBuilder):
         try:
             fields, size = read_fields(files, path)
         except DataError:
-            return None  # told where the table is read
+            return None  # reported when the table is read
         return fields, f"{files.root}/{path}", size
 
     def read(self, files, sample):

@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100, in the version for Python (pickles, read without running code) and the binary one."""
+"""CIFAR-10 and CIFAR-100, in the Python version (pickles, read without running code) and the binary version."""
 
 import re
 

@@ -35,7 +35,7 @@ class CocoConfig(LayoutConfig):
     """Options of `load_dataset("coco", data_dir=…)`.
 
     Attributes:
-        task: "detection", "keypoints" or "captions"; None takes the first of them that there are files for.
+        task: "detection", "keypoints" or "captions"; None takes the first one with files.
         masks: also read the segmentations, as run-length codes; needs pycocotools.
     """
 
@@ -58,7 +58,7 @@ class Coco(LayoutBuilder):
 
     def index(self, files):
         self.task, sources = self._sources(files)
-        self.categories, named_in = {}, {}  # category id -> name, and the file that says so
+        self.categories, named_in = {}, {}  # category id -> name, and the file that defines it
         read = readable(self.faults, sources.items(), lambda item: (item[0], self._read_json(files, item[1], named_in)))
         tables = dict(read)
         in_order = sorted(self.categories, key=lambda number: (isinstance(number, str), number))

@@ -1,4 +1,4 @@
-"""Where a COCO set has its annotations and its images."""
+"""The places of the annotations and images of a COCO set."""
 
 import posixpath
 import re
@@ -15,7 +15,7 @@ MANY = 100  # json files in one folder: they describe an image each
 
 
 def annotation_files(files: Files) -> dict[str, list[str]]:
-    """The json files in COCO's form, by the task that they are for."""
+    """The json files in COCO's format, by task."""
     paths = files.having(".json")
     crowded = {folder for folder, count in Counter(map(folder_of, paths)).items() if count > MANY}
     tasks = {"detection": [], "keypoints": [], "captions": []}
@@ -38,7 +38,7 @@ def annotation_files(files: Files) -> dict[str, list[str]]:
 
 
 def by_split(paths: list[str]) -> dict[str, list[str]]:
-    """Sorts annotation files by split; of several for one that called `instances…` is taken, as COCO has others."""
+    """Sorts annotation files by split; if one has several, `instances…` is taken, as COCO has others."""
     splits = {}
     for path in paths:
         split = split_in(name_of(path)) or split_in(folder_of(path))
@@ -56,8 +56,8 @@ def by_split(paths: list[str]) -> dict[str, list[str]]:
 def image_folder(files: Files, source: str, split: str, names: list[str]) -> str:
     """The folder that file names in an annotation file are relative to.
 
-    Of all folders in which the first names exist it is the one beside the annotations, else the one that is called
-    like them (`train2017` of `instances_train2017.json`), else like the split.
+    Of all folders that contain the first names, it is the one beside the annotations, else the one that is named
+    like them (`train2017` for `instances_train2017.json`), else like the split.
 
     Raises:
         DataError: none, or several equally good ones.

@@ -70,7 +70,7 @@ class CsvListConfig(LayoutConfig):
 
     Attributes:
         image_column: the column that names images; None finds the one whose values do.
-        label_column: the column that becomes `label`; "" for none. None takes the one called like it, else the only
+        label_column: the column that becomes `label`; "" for none. None takes the one with a usual name, else the only
             other one, if it holds words or whole numbers, some of them twice.
     """
 
@@ -79,7 +79,7 @@ class CsvListConfig(LayoutConfig):
 
 
 def matches(files):
-    """Tables and lists of which a column names images."""
+    """Tables and lists with a column that names images."""
     if not files.images:
         return None
     found = list(image_columns(Places(files), {path: head(files, path) for path in candidates(files)}))
@@ -92,7 +92,7 @@ def candidates(files: Files) -> list[str]:
     paths = [path for path in paths if not NAME_LISTS.fullmatch(name_of(path).lower())]
     wanted, crowd = set(map(stem_of, paths)), Counter(map(folder_of, paths))
     stems = {stem for path in files.images if (stem := stem_of(path)) in wanted} if wanted else set()
-    # Where images have texts of their own (YOLO's boxes, captions), a list beside them only says which are in use.
+    # If images have their own text files (YOLO's boxes, captions), a list beside them only selects those in use.
     texts = any(path.lower().endswith(".txt") and stem_of(path) in stems for path in paths)
     return [
         path
@@ -272,7 +272,7 @@ class CsvList(LayoutBuilder):
         for name in rest:
             column = table[name]
             if name == label and pa.types.is_string(column.type) and pc.any(pc.equal(column, "")).as_py():
-                column = pc.if_else(pc.equal(column, ""), None, column)  # no label is no class
+                column = pc.if_else(pc.equal(column, ""), None, column)  # a missing label is not a class
             classes = as_class_label(column) if name == label else None
             if classes:
                 features["label"], columns["label"] = classes
@@ -293,7 +293,7 @@ class CsvList(LayoutBuilder):
 
 
 class Paths:
-    """The paths of rows as a sequence: of a million, none is a Python object more than the listing has.
+    """The paths of rows as a sequence: a million rows add no Python objects to those of the listing.
 
     Attributes:
         images: all paths of images.

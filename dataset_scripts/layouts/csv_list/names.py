@@ -59,7 +59,7 @@ class Places:
         """Finds the image that each name means.
 
         A name is looked for below the table's own folder before others, and in folders of its split before folders of
-        no split and of another one: the first of these that has all names of the split, else the one that has most.
+        no split and of another one: the first of these that has all names of the split, else the one with the most.
 
         Args:
             table: path of the table.
@@ -139,7 +139,7 @@ class Places:
         depths = pc.fill_null(pc.count_substring(names, "/"), -1).to_numpy().astype(np.int16)
         dots = pc.fill_null(pc.match_substring(names, "."), False).to_numpy(zero_copy_only=False)
         for depth in sorted(set(np.unique(depths).tolist()) & set(range(self.levels.max() + 1))):
-            top = np.flatnonzero(self.levels == depth).astype(np.int32)  # a whole path is meant before others
+            top = np.flatnonzero(self.levels == depth).astype(np.int32)  # a whole path takes precedence
             for numbers, suffix in ((top, True), (pool, True), (pool, False)):
                 rows = (place < 0) & (depths == depth) & (dots if suffix else True)
                 if rows.any():

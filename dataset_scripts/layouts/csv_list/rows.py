@@ -51,9 +51,9 @@ def _objects(elements: Iterator[Element], where: str) -> Iterator[tuple[Any, str
 
 
 def read_list(files: Files, path: str, faults: Faults | None = None) -> pa.Table:
-    """A list: a path a line, and its label, if anything; without labels the folder may be the class.
+    """A list: one path per line, with or without a label; without labels the folder may be the class.
 
-    A single line's fault is raised in `faults`: also that it has no label, if most lines have one.
+    A single line's fault is raised in `faults`, including a missing label if most lines have one.
     """
     where = f"{files.root}/{path}"
     with reading(f"{where}: cannot be read as a list"), files.open(path) as opened:
@@ -125,7 +125,7 @@ def class_names(files: Files, lists: list[str], column: pa.ChunkedArray) -> tupl
 
 
 def check_overlap(files: Files, tables: dict[str, pa.Table]) -> None:
-    """No image may occur twice in a split, which folds (train1.txt, train2.txt) would do, and variants of a list.
+    """No image may occur twice in a split, as it would with folds (train1.txt, train2.txt) and variants of a list.
 
     Raises:
         DataError: naming two such tables.

@@ -1,7 +1,7 @@
-"""HDF5 files, as PatchCamelyon comes: datasets of images and of labels, read in blocks of rows.
+"""HDF5 files, the format of PatchCamelyon: datasets of images and of labels, read in blocks of rows.
 
-HDF5's library runs in another process (`core/formats/isolated.py`). Values that lie in the file as they are, without chunks, are read
-here at their place; blocks of the others come in memory that both processes have.
+HDF5's library runs in another process (`core/formats/isolated.py`). Values that are stored unchunked, as they are, are read here
+in place; blocks of the others come through shared memory.
 """
 
 from pathlib import Path
@@ -23,7 +23,7 @@ NATIVE = str(Path(__file__).with_name("native.py"))
 
 
 def matches(files):
-    """HDF5 files, one dataset named like images; beside photos they are something else."""
+    """HDF5 files, one dataset named like images; in a folder with photos they are something else."""
     if files.images:
         return None
     paths = [path for path in files.having(*SUFFIXES) if starts_like_hdf5(files, path)]
@@ -32,7 +32,7 @@ def matches(files):
 
         arrays = [array for path in paths for array in list_arrays(files, path)]
     except ImportError:
-        return f"{len(paths)} HDF5 files" if paths else None  # reading them says what to install
+        return f"{len(paths)} HDF5 files" if paths else None  # reading them reports what to install
     except DataError as error:  # the reader of `datasets`, which would come next, does not survive what is damaged
         return f"{len(paths)} HDF5 files: {error}" if len(paths) == len(files.paths) else None
     images = [array for array in arrays if len(array.shape) >= 3 and (array.role == "images" or len(files.paths) == 1)]
@@ -53,7 +53,7 @@ class File:
         self.size = Path(self.path).stat().st_size
 
     def ask(self, function: str, *arguments: Any, size: int = 0) -> Any:
-        """What a function of `native.py` says.
+        """The answer of a function of `native.py`.
 
         Raises:
             DataError: h5py is not installed.

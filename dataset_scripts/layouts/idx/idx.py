@@ -1,4 +1,4 @@
-"""IDX files, as MNIST, FashionMNIST, KMNIST, EMNIST and QMNIST come: arrays of images and of labels, gzip or not."""
+"""IDX files, the format of MNIST, FashionMNIST, KMNIST, EMNIST and QMNIST: arrays of images and of labels, gzip or not."""
 
 import gzip
 import lzma
@@ -35,7 +35,7 @@ DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: "
 
 @dataclass
 class IdxConfig(ArrayConfig):
-    """Options of `load_dataset("idx", data_dir=…)`; the name of the set, where a folder holds several, comes before.
+    """Options of `load_dataset("idx", data_dir=…)`; if a folder holds several sets, the name of one comes first.
 
     Attributes:
         transpose: swap height and width; None does so for EMNIST, whose pictures are stored on their side.
@@ -55,7 +55,7 @@ def matches(files):
 
 
 def parse_name(name: str) -> tuple[str, str] | None:
-    """What stands before the role in the name of an IDX file, and the role: `train-images-idx3-ubyte` -> train, image."""
+    """The part before the role in the name of an IDX file, and the role: `train-images-idx3-ubyte` -> train, image."""
     start = max(name.lower().rfind(role) for role in ("image", "label"))
     match = TAIL.fullmatch(name, start) if start >= 0 else None
     if match is None:
@@ -65,7 +65,7 @@ def parse_name(name: str) -> tuple[str, str] | None:
 
 
 def find_sets(files: Files) -> dict[str, dict[str, dict[str, str]]]:
-    """Set -> split -> "image" or "label" -> path. A set is what folder and file name have beside the split."""
+    """Set -> split -> "image" or "label" -> path. A set is named by folder and file name, without the split."""
     sets = {}
     named = [(path, parsed) for path in files.paths if "idx" in path.lower() and (parsed := parse_name(name_of(path)))]
     kept = set(unpacked(files, [path for path, _ in named]))
@@ -85,7 +85,7 @@ def find_sets(files: Files) -> dict[str, dict[str, dict[str, str]]]:
 
 
 def open_file(files: Reader, path: str) -> tuple[BinaryIO, int | None]:
-    """A file without its compression, and the size that it has with it, None if there is none."""
+    """A file, decompressed, and its compressed size, None if it is not compressed."""
     file = files.open(path)
     inflate = next((inflate for suffix, inflate in INFLATE.items() if path.lower().endswith(suffix)), None)
     return (inflate(file), measure(file)) if inflate else (file, None)
@@ -115,7 +115,7 @@ def open_idx(files: Reader, path: str) -> Records:
     Everything is big-endian: http://yann.lecun.com/exdb/mnist/.
 
     Raises:
-        DataError: it is none, or cut off in its header.
+        DataError: it is not one, or its header is truncated.
     """
     where = f"{files.root}/{path}"
     with reading(where):

@@ -30,7 +30,7 @@ class ImageFolderConfig(LayoutConfig):
         splits: whether the top folders are splits; None decides by their names.
         class_depth: how many of the folders above an image make its class: None takes all ("dog/beagle"), 1 the
             first ("dog", as torchvision does).
-        drop_labels: True never makes labels of folders, False does so beside a metadata table too.
+        drop_labels: True never makes labels from folders, False does so even with a metadata table.
     """
 
     splits: bool | None = None
@@ -59,9 +59,9 @@ def tables_in(files: Files) -> list[str]:
 
 
 def image_folders(files: Files) -> dict[str, str]:
-    """Image -> folder. Archives that are parts of one set stand for their split, or for nothing.
+    """Image -> folder. The folder of archives that are parts of one set is their split, or nothing.
 
-    They are parts where their names differ in number and split alone, and all their images lie in folders.
+    They are parts if their names differ only in number and split, and all their images are in folders.
     """
     folders, parts, stems = {path: folder_of(path) for path in files.images}, {}, set()
     for prefix, archive in files.mounts.items():
@@ -74,11 +74,11 @@ def image_folders(files: Files) -> dict[str, str]:
 
 
 def top_of(folders: Iterable[str]) -> str:
-    """The folders around all images and more than one folder of them ("EuroSAT/2750/"): neither splits nor classes."""
+    """The folders around all images and more than one folder of images ("EuroSAT/2750/"): neither splits nor classes."""
     unique = set(folders) or {""}
     shared = os.path.commonprefix([min(unique).split("/"), max(unique).split("/")])  # what these share, all share
     if "/".join(shared) in unique:
-        shared = shared[:-1]  # images lie in it: it is their class
+        shared = shared[:-1]  # it contains images: it is their class
     return "".join(f"{part}/" for part in itertools.takewhile(lambda part: part.lower() not in SPLITS, shared))
 
 

@@ -1,4 +1,4 @@
-"""Image to image: pairs of equal names in two folders, pairs side by side in one file, and the unpaired sets of CycleGAN."""
+"""Image to image: pairs of the same name in two folders, pairs side by side in one file, and the unpaired sets of CycleGAN."""
 
 import re
 from dataclasses import dataclass
@@ -41,11 +41,11 @@ class ImagePairsConfig(LayoutConfig):
 
     Attributes:
         side_by_side: each file holds two images of equal size, the input on the left and the target on the right.
-        paired: False makes a split of each side, trainA and trainB; None does so for folders A and B where less than
+        paired: False makes a split of each side, trainA and trainB; None does so for folders A and B if less than
             half of the images have the name of one on the other side.
-        source: name of the folders of inputs, if it is none of the usual ones.
-        target: name of the folders of targets, likewise.
-        scale: of inputs made smaller by several factors (X2/0001x2.png, X4/0001x4.png), the one to read.
+        source: name of the folders of inputs, if it is not one of the usual ones.
+        target: name of the folders of targets, if it is not one of the usual ones.
+        scale: the factor to read, if there are inputs of several (X2/0001x2.png, X4/0001x4.png).
     """
 
     side_by_side: bool = False
@@ -56,7 +56,7 @@ class ImagePairsConfig(LayoutConfig):
 
 
 def matches(files):
-    """Two folders with images of equal names, which are most of all images, or trainA beside trainB."""
+    """Two folders with images of equal names, which are most of the images, or trainA beside trainB."""
     for names in present(files):
         sides, ignored = find_sides(files, names)
         paths = [[path for paths in side.values() for path in paths] for side in sides]
@@ -82,7 +82,7 @@ def parser(names: tuple):
 
 
 def share(sides: tuple[dict, dict]) -> int:
-    """The number of pairs; 0 if they make less than half of a side."""
+    """The number of pairs; 0 if they are less than half of a side."""
     common = len(sides[0].keys() & sides[1].keys())
     return common if 2 * common >= max(map(len, sides)) else 0
 
@@ -93,7 +93,7 @@ def find_sides(
     """Sorts the images into inputs and targets.
 
     Returns:
-        Either side, the paths of each key, and the images that are on none.
+        The paths of each key for either side, and the images that are on neither.
     """
     parse = parser(names)
     sides, ignored = ({}, {}), []
@@ -105,7 +105,7 @@ def find_sides(
         rest = "/".join(part for part in rest.split("/") if not re.fullmatch(r"x\d", part, re.IGNORECASE))
         sides[side].setdefault((split, f"{rest}/" * bool(rest) + stem_of(path)), []).append(path)
     both = sides[0].keys() & sides[1].keys()
-    for side in sides:  # suffixes count where names without them find nothing
+    for side in sides:  # suffixes count only if names without them find nothing
         for key in [key for key in side if key not in both]:
             start, slash, stem = key[1].rpartition("/")
             if match := STEM.fullmatch(stem):

@@ -1,8 +1,8 @@
-"""LMDB environments, opened read only: the keys in them and the values of keys.
+"""LMDB environments, opened read-only: the keys in them and the values of keys.
 
-LMDB trusts its files: one that is damaged kills the process. So each is verified first, by `lmdb.verify`, which is Python: that
-every page, node and value lies in the file, and is reached once. For an environment of 1.3 GB with 100,000 values it takes 0.5 s,
-a fifth of the time that it takes to read their rows; another process would take longer to pass them on.
+LMDB trusts its files: a damaged one kills the process. Each is therefore verified first by `lmdb.verify`, which is Python: every
+page, node and value must be in the file, and be reached once. For an environment of 1.3 GB with 100,000 values it takes 0.5 s,
+a fifth of the time for reading their rows; passing them on from another process would take longer.
 """
 
 import os
@@ -14,7 +14,7 @@ import numpy as np
 from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.files.listing import Files, Reader, name_of
 
-MAGIC = (0xBEEFC0DE).to_bytes(4, "little")  # behind the header of the first page (mdb.c, MDB_meta)
+MAGIC = (0xBEEFC0DE).to_bytes(4, "little")  # after the header of the first page (mdb.c, MDB_meta)
 BLOCK = 1 << 16  # keys that are Python objects at a time
 LEAK = "neither reachable nor in the freeDB"  # pages that nothing uses; some versions of LMDB leave them
 MOST_OPEN = 64  # environments, each of which has a file open
@@ -68,7 +68,7 @@ def open_environment(files: Reader, path: str) -> Any:
     MOST_OPEN others were opened after it.
 
     Raises:
-        DataError: it lies in an archive, is cut off or damaged, or LMDB refuses it.
+        DataError: it is in an archive, is truncated or damaged, or LMDB refuses it.
     """
     file, lmdb = files.local(path), package()
     process, environment = _OPEN.get(file, (None, None))

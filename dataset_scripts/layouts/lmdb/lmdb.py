@@ -1,4 +1,4 @@
-"""LMDB environments of encoded images: as of LSUN, of text recognition (image-000000001, label-000000001), of Caffe."""
+"""LMDB environments of encoded images, as in LSUN, text recognition (image-000000001, label-000000001) and Caffe."""
 
 import re
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ logger = printable_logger(__name__)
 PRECEDENCE = 2
 SUFFIXES = (".mdb", ".lmdb")
 COUNT = b"num-samples"
-NO_ROWS = {COUNT, b"length", b"__len__", b"__keys__", b"meta"}  # keys that tell about the rows
+NO_ROWS = {COUNT, b"length", b"__len__", b"__keys__", b"meta"}  # keys of metadata
 DATUM = {1: "channels", 2: "height", 3: "width", 4: "data", 5: "label", 6: "float_data", 7: "encoded"}
 MAX_FIELDS = 1000  # of a Datum
 
@@ -43,7 +43,7 @@ class LmdbConfig(LayoutConfig):
     """Options of `load_dataset("lmdb", data_dir=…)`.
 
     Attributes:
-        drop_labels: make no classes of the names of environments.
+        drop_labels: make no classes from the names of environments.
         channels: the order of channels in Caffe's raw pixels: "bgr", as its tools write images, or "rgb".
     """
 
@@ -52,7 +52,7 @@ class LmdbConfig(LayoutConfig):
 
 
 def matches(files):
-    """Files with the head of an LMDB environment."""
+    """Files with the header of an LMDB environment."""
     found = environments(files)
     return f"{len(found)} LMDB environments such as {found[0]}" if found else None
 
@@ -186,7 +186,7 @@ class Lmdb(LayoutBuilder):
 
 
 def kind_of(files: Files, path: str, skip: bool = False) -> str:
-    """What an environment holds, by its first value, or the first that can be read: "images", "texts" with images, or "datums"."""
+    """The kind of an environment, by its first value, or the first readable one: "images", "texts" with images, or "datums"."""
     if get(files, path, COUNT) is not None:
         return "texts"
     fault = None
@@ -216,9 +216,9 @@ def environment_of(path: str) -> str:
 
 
 def classes_of(paths: list[str]) -> list[str]:
-    """The class that the name of each environment tells, "" for none: `bedroom_train_lmdb` -> `bedroom`.
+    """The class in the name of each environment, "" for none: `bedroom_train_lmdb` -> `bedroom`.
 
-    Where all are called like splits, the folders above them are asked: `bedroom/train` -> `bedroom`.
+    If all are named like splits, the folders above them are used: `bedroom/train` -> `bedroom`.
     """
     parts = [environment_of(path).split("/") for path in paths]
     for depth in range(1, max(map(len, parts)) + 1):

@@ -1,4 +1,4 @@
-"""Masks of colours: tables of the classes' colours, and the ids of the pixels."""
+"""Colour masks: tables of the classes' colours, and the ids of the pixels."""
 
 import re
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ class Colors:
         where: names the table, for messages.
 
     Raises:
-        DataError: something that is not a colour, or a colour of two classes.
+        DataError: something that is not a colour, or two classes with the same colour.
     """
 
     def __init__(self, colors: Mapping[str, Any], where: str):
@@ -46,7 +46,7 @@ class Colors:
         """The ids (H, W), uint8 or uint16, of pixels (H, W, 3) uint8.
 
         Raises:
-            DataError: a colour of no class; the message names the pixel.
+            DataError: a colour that belongs to no class; the message names the pixel.
         """
         codes = pixels.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
         places = np.searchsorted(self.codes, codes).clip(max=len(self.codes) - 1)
@@ -70,10 +70,10 @@ def read_colors(files: Files, path: str) -> dict[str, tuple[int, int, int]]:
     """Reads a table of colours: lines of `name,r,g,b`, `r g b name` or `name:r,g,b::`, or json of `{name: [r, g, b]}`.
 
     Returns:
-        Name -> colour in the order of the table; empty if it speaks of no colours.
+        Name -> colour in the order of the table; empty if it contains no colours.
 
     Raises:
-        DataError: some of its lines are of no such form.
+        DataError: some of its lines have another form.
     """
     where, content = f"{files.root}/{path}", files.read(path)
     if path.lower().endswith(".json"):

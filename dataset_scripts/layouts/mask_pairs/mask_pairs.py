@@ -1,4 +1,4 @@
-"""Semantic segmentation: images, and masks of class ids that have the names of their images."""
+"""Semantic segmentation: images, and masks of class ids that are named like their images."""
 
 import re
 from dataclasses import dataclass
@@ -38,11 +38,11 @@ class MaskPairsConfig(LayoutConfig):
     """Options of `load_dataset("mask_pairs", data_dir=…)`.
 
     Attributes:
-        images: name of the folders of images, if it is none of the usual ones.
-        masks: name of the folders of masks, likewise.
+        images: name of the folders of images, if it is not one of the usual ones.
+        masks: name of the folders of masks, if it is not one of the usual ones.
         mask_suffix: what the mask of `cat.jpg` has after `cat` ("_labelTrainIds"); other files beside it are left out.
-        colors: for masks of colours: class name -> (red, green, blue), or the path of a table of them in the data.
-            The ids are 0, 1, … in its order.
+        colors: for colour masks: class name -> (red, green, blue), or the path of a table of them in the data.
+            The ids are 0, 1, … in this order.
     """
 
     images: str | None = None
@@ -52,7 +52,7 @@ class MaskPairsConfig(LayoutConfig):
 
 
 def matches(files):
-    """Images most of which have a mask of their name."""
+    """Images, most of which have a mask of the same name."""
     parse = folder_parser(dict.fromkeys(MASKS, 1))
     in_folders = any(parse(folder)[0] == 1 for folder in set(map(folder_of, files.images)))
     some = files.images[:: max(1, len(files.images) // 200)]  # most have a mask, so that some of these are one
@@ -72,7 +72,7 @@ def matches(files):
 def find_pairs(
     files: Files, config: MaskPairsConfig
 ) -> tuple[tuple[dict[Key, list[str]], dict[Key, list[str]]], list[str]]:
-    """Sorts the images by what their names have in common.
+    """Sorts the images by the common part of their names.
 
     Returns:
         Images and masks, the paths of each key, and the paths that are neither.

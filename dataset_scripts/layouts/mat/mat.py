@@ -1,4 +1,4 @@
-"""MATLAB files: SVHN's cropped digits, any array of images beside a vector of labels, and the lists of Flowers-102."""
+"""MATLAB files: SVHN's cropped digits, any array of images with a vector of labels, and the lists of Flowers-102."""
 
 import math
 import os
@@ -63,7 +63,7 @@ def flower_lists(files: Files) -> dict[str, str]:
 
 
 def ask(files: Reader, path: str, function: str, *arguments: Any, size: int = 0) -> Any:
-    """What a function of `native.py` says about a file.
+    """The answer of a function of `native.py` about a file.
 
     Args:
         size: bytes that are read.
@@ -87,7 +87,7 @@ class Variable(Named):
     """An array in a MATLAB file.
 
     Attributes:
-        size: its bytes, as the header tells them.
+        size: its bytes, according to the header.
     """
 
     size: int = 0
@@ -109,7 +109,7 @@ def measure(files: Reader, path: str) -> int:
 
 
 def check_end(files: Reader, path: str) -> None:
-    """Raises DataError if a file ends within a variable; scipy says so only where its values are read.
+    """Raises DataError if a file ends within a variable; scipy reports it only when the values are read.
 
     The format: https://www.mathworks.com/help/pdf_doc/matlab/matfile_format.pdf, "Level 5 MAT-File Format".
     """
@@ -135,7 +135,7 @@ def order_of(shape: tuple[int, ...], count: int | None) -> str:
     """The order of the axes, by the number of labels and of channels.
 
     Raises:
-        ValueError: none fits, or several do.
+        ValueError: no order fits, or several do.
     """
     fits = [
         order

@@ -21,7 +21,7 @@ class StlConfig(ArrayConfig):
     """Options of `load_dataset("stl", data_dir=…)`.
 
     Attributes:
-        fold: 0..9, takes of the training images only those of a fold.
+        fold: 0..9: read only this fold of the training images.
     """
 
     fold: int | None = None

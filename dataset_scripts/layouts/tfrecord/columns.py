@@ -1,4 +1,4 @@
-"""What the features of all records have in common, and the columns and classes that they make."""
+"""The features of all records, and the columns and classes made from them."""
 
 import re
 from collections import Counter
@@ -215,8 +215,8 @@ class Classes:
 def label_classes(column: Column, names: dict[int, str], rows: int, where: str) -> Classes | None:
     """The classes of images: class i is the number i, whether or not it occurs, so that 0 may be the background.
 
-    None for what is not a class: fractions, bytes, numbers below -1 (no class known, as in `datasets`) or more than
-    `most_classes` of as many rows.
+    None for values that are not classes: fractions, bytes, numbers below -1 (-1 is an unknown class, as in `datasets`), or
+    more than `most_classes` for the number of rows.
 
     Raises:
         DataError: names are given to numbers beyond it.

@@ -1,4 +1,4 @@
-"""TFRecord files: the length of a record, its checksum, the data, their checksum, one record after the other.
+"""TFRecord files: the length of a record, its checksum, the data, their checksum, one record after another.
 
 The format is described in tensorflow/core/lib/io/record_writer.h.
 """
@@ -28,7 +28,7 @@ SHARD = re.compile(rf"(.*?){OF}(\.tfrecords?|\.tfrec|\.record)?{OF}(?:\.gz)?", r
 
 @dataclass
 class Shard:
-    """What the name of a file says: `voc-train.tfrecord-00000-of-00004` is one of 4 of `voc-train`."""
+    """The parts of a file name: `voc-train.tfrecord-00000-of-00004` is one of 4 shards of `voc-train`."""
 
     base: str
     count: int
@@ -70,7 +70,7 @@ def crc32c() -> Callable[[bytes], int]:
 
 
 def checksum(data: bytes) -> int:
-    """The masked CRC-32C that stands in TFRecord files."""
+    """The masked CRC-32C of TFRecord files."""
     crc = crc32c()(data)
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
@@ -87,7 +87,7 @@ class View:
 
 
 def open_shard(files: Reader, path: str) -> BinaryIO:
-    """A shard, unpacked if it is gzip; TFRecord says so nowhere, so its first bytes tell."""
+    """A shard, unpacked if it is gzip; TFRecord does not record this, so its first bytes decide."""
     file = files.open(path)
     head = file.read(HEADER.size)
     file.seek(0)
@@ -146,7 +146,7 @@ def _map(file: BinaryIO) -> memoryview | mmap.mmap:
 class Shards:
     """Reads records at their offsets. The last shard stays open, in each process its own.
 
-    gzip has no offsets: in one, going back means to unpack it from its start.
+    gzip has no offsets: going back means unpacking it from its start.
     """
 
     def __init__(self):

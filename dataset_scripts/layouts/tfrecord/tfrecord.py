@@ -52,7 +52,7 @@ class TFRecordConfig(LayoutConfig):
 
 
 def matches(files):
-    """Files called like shards, the first of which starts like a record."""
+    """Files named like shards, the first of which starts like a record."""
     shards = shards_in(files)
     if not any(starts_like_records(files, path) for path in list(shards)[:8]):  # empty shards are common
         return None
@@ -95,7 +95,7 @@ class TFRecord(LayoutBuilder):
         return self._features(files), {split: Rows(rows) for split, rows in samples.items()}
 
     def _splits(self, files: Files) -> dict[str, list[str]]:
-        """Sorts the shards by split, and says which are missing."""
+        """Sorts the shards by split, and logs which are missing."""
         shards = shards_in(files)
         if not shards:
             raise DataError(f"{files.root} holds no file called like a TFRecord shard")
@@ -121,7 +121,7 @@ class TFRecord(LayoutBuilder):
             try:
                 return parse_example(memoryview(data))
             except ValueError:
-                self.shards.read(files, self.paths[shard], offset, number)  # says so if the record is damaged
+                self.shards.read(files, self.paths[shard], offset, number)  # raises if the record is damaged
                 raise
 
     def _vote(self, files: Files) -> dict[str, Column]:
@@ -142,7 +142,7 @@ class TFRecord(LayoutBuilder):
         return {name: Column.elected(counts) for name, counts in votes.items()}
 
     def _survey(self, example: dict[str, Feature], where: str) -> None:
-        """Takes a record into account, but for its image."""
+        """Takes a record into account, except for its image."""
         name = LISTS if LISTS in example else CORNERS[0]
         try:
             objects = count_boxes(example)

@@ -17,7 +17,7 @@ from dataset_scripts.core.image.objects import fit_boxes
 MAX_XML = 16 << 20  # bytes
 MAX_ELEMENTS = 200_000  # 10,000 objects of 20 elements; attributes, too
 MAX_DEPTH = 32  # annotation, object, part, bndbox, xmin are 5
-BLOCK = 1 << 16  # bytes that are parsed at once: few are read behind a fault
+BLOCK = 1 << 16  # bytes that are parsed at once: few are read after a fault
 MARKS = ("difficult", "truncated", "occluded")
 _TRUTH = {"0": False, "1": True, "false": False, "true": True, "": False, "unspecified": False}
 
@@ -42,7 +42,7 @@ def read_objects(files: Reader, path: str, frame: Frame, places: Mapping[str, in
         The column `objects`: boxes (x, y, width, height) in pixels of the decoded image.
 
     Raises:
-        DataError: naming file and object, where something is missing, no number, or out of the image.
+        DataError: naming file and object, if something is missing, not a number, or outside the image.
     """
     root, where = _read(files, path), f"{files.root}/{path}"
     size = root.find("size")
@@ -93,7 +93,7 @@ class _Bounded(TreeBuilder):
 
 
 def _parse(content: bytes) -> Element:
-    if content.count(b"=") > MAX_ELEMENTS:  # all attributes of an element are read before the parser says so
+    if content.count(b"=") > MAX_ELEMENTS:  # all attributes of an element are read before the parser reports it
         raise ValueError(f"it has more than {MAX_ELEMENTS:,} attributes, for one image")
     parser = defusedxml.ElementTree.DefusedXMLParser(target=_Bounded())
     for start in range(0, len(content), BLOCK):

@@ -1,4 +1,4 @@
-"""PASCAL VOC: boxes in an xml file an image, or masks of classes and of instances; lists in ImageSets make the splits."""
+"""PASCAL VOC: boxes in one xml file per image, or masks of classes and of instances; lists in ImageSets make the splits."""
 
 import re
 from dataclasses import dataclass
@@ -35,11 +35,11 @@ class VocConfig(LayoutConfig):
     """Options of `load_dataset("voc", data_dir=…)`.
 
     Attributes:
-        task: "detection" or "segmentation"; None takes the first of them that there are files for.
-        year: of several years beside each other, the one to read: "2012" of VOC2012.
-        classes: names of the categories, in their order; None reads them from the xml files.
+        task: "detection" or "segmentation"; None takes the first one with files.
+        year: the year to read if there are several: "2012" for VOC2012.
+        classes: names of the categories, in order; None reads them from the xml files.
         one_based: whether the first pixel is 1 and the last one belongs to the box, as in VOC; False for tools that
-            write edges counted from 0.
+            count edges from 0.
     """
 
     task: str | None = None
@@ -49,7 +49,7 @@ class VocConfig(LayoutConfig):
 
 
 def matches(files):
-    """JPEGImages with xml files or SegmentationClass, or images most of which have an xml file of their own."""
+    """JPEGImages with xml files or SegmentationClass, or images most of which have their own xml file."""
     named = any("JPEGImages/" in path for path in files.images)
     if not named and not files.having(".xml"):
         return None
@@ -128,7 +128,7 @@ class Voc(LayoutBuilder):
     def _image_sets(self, files: Files) -> dict[str, list[tuple]]:
         """Reads the lists of the task: split -> (list, line, key, image id)."""
         lists = [match for path in files.having(".txt") if (match := IMAGE_SET.fullmatch(path))]
-        folders = {match["task"] for match in lists}  # None: they lie in ImageSets itself
+        folders = {match["task"] for match in lists}  # None: they are in ImageSets itself
         folder = next((folder for folder in (TASKS[self.task], None, *TASKS.values()) if folder in folders), None)
         lists = [match for match in lists if match["task"] == folder]
         bases = {match["base"]: match["base"][:-1] or str(files.root) for match in lists}
@@ -156,7 +156,7 @@ class Voc(LayoutBuilder):
         return splits
 
     def _folders(self, files: Files, found: dict) -> dict[str, list[tuple]]:
-        """Without lists every annotated image is a row, and the folders called like a split are the splits."""
+        """Without lists every annotated image is a row, and the folders named like a split are the splits."""
         targets = found["xml" if self.task == "detection" else "mask"]
         splits = {}
         for key, path in targets.items():

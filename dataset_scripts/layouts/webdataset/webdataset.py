@@ -1,4 +1,4 @@
-"""WebDataset: tar shards, in which the members of one name but for the suffix are a sample: 07.jpg, 07.cls, 07.json."""
+"""WebDataset: tar shards, in which members that differ only in their suffix form a sample: 07.jpg, 07.cls, 07.json."""
 
 import re
 from collections import Counter
@@ -30,10 +30,10 @@ SHARD = re.compile(r"(.*[-_.])?\d\d+(-of-\d+)?")  # 000012, train-0012, x-00001-
 
 
 def matches(files):
-    """Tar shards whose images have a class, a caption or a json of their name, or several images of one name.
+    """Tar shards whose images have a class, a caption or a json of the same name, or several images of one name.
 
-    Bare images lie in shards, too, where these are numbered and hold no folders; else the tars may be classes. Texts that
-    are the labels of YOLO are not captions.
+    Bare images are also accepted if the shards are numbered and hold no folders; otherwise the tars may be classes. Text
+    files that are YOLO labels are not captions.
     """
     tars, images, kinds, pictures, folders, texts = shards(files), 0, Counter(), Counter(), False, []
     for prefix, archive in tars.items():
@@ -56,7 +56,7 @@ def matches(files):
 
 
 def shards(files: Files) -> dict[str, ArchiveReader]:
-    """The tars, by the folder of the listing under which their members stand."""
+    """The tars, by the folder of the listing that holds their members."""
     return {
         prefix: archive for prefix, archive in files.mounts.items() if not archive.path.name.lower().endswith(".zip")
     }
@@ -211,7 +211,7 @@ class Members:
 
 
 def split_of(prefix: str) -> str:
-    """The split that a shard's name, or its folder's, speaks of."""
+    """The split in the name of a shard, or of its folder."""
     return split_in(name_of(prefix[:-1])) or split_in(folder_of(prefix[:-1])) or "train"
 
 
@@ -222,7 +222,7 @@ def name_lists(files: Files) -> dict[str, list[str]]:
 
 
 def class_names(files: Files, count: int) -> list[str]:
-    """The names in a list beside the shards, else the numbers: class i is the number i, also where some are missing."""
+    """The names in a list beside the shards, else the numbers: class i is the number i, even if some are missing."""
     for path, names in name_lists(files).items():
         if len(names) >= count and len(set(names)) == len(names):
             return names

@@ -1,4 +1,4 @@
-"""What describes a YOLO set: a yaml as Ultralytics has it, or darknet's .data with lists and names."""
+"""The description of a YOLO set: a yaml in Ultralytics' format, or darknet's .data with lists and names."""
 
 import codecs
 import posixpath
@@ -110,7 +110,7 @@ class Description:
         return splits
 
     def _listed(self, source: str, folders: list[str], faults: Faults) -> list[str]:
-        """The images in a list, a path a line."""
+        """The images in a list, one path per line."""
         images, listed = frozenset(self.files.images), set()
         content = self.files.read(source, empty=True).removeprefix(codecs.BOM_UTF8)
         for number, line in enumerate(content.splitlines(), 1):
@@ -128,7 +128,7 @@ class Description:
         return sorted(listed)
 
     def names(self) -> list[str] | None:
-        """The classes: of the description, else of classes.txt or a .names file; None if nothing names them."""
+        """The classes: from the description, else from classes.txt or a .names file; None if nothing names them."""
         names, count = self.said.get("names"), self.said.get("nc", self.said.get("classes"))
         if isinstance(names, str):
             path = find(names, [""], self.files.names.__contains__)

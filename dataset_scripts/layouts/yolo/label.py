@@ -35,7 +35,7 @@ def is_label(line: str) -> bool:
 
 
 def largest_class(text: str) -> int:
-    """The largest class of the lines that are labels; -1 where there are none."""
+    """The largest class of the lines that are labels; -1 if there are none."""
     return max((int(float(line.split(maxsplit=1)[0])) for line in text.splitlines() if is_label(line)), default=-1)
 
 
@@ -53,16 +53,16 @@ def read_objects(
     Args:
         path: the label file; "" for an image without.
         frame: the image.
-        classes: how many there are.
-        keypoints: K and numbers each (2: x, y; 3: x, y, visible), if the lines have them behind the box.
-        masks: also make `segmentation` of the polygons.
+        classes: the number of classes.
+        keypoints: K and numbers each (2: x, y; 3: x, y, visible), if the lines have them after the box.
+        masks: also make `segmentation` from the polygons.
 
     Returns:
-        The column `objects`, in pixels of the decoded image: of a polygon `bbox` is the extent and `area` its own;
+        The column `objects`, in pixels of the decoded image: for a polygon, `bbox` is its extent and `area` its own;
         keypoints (K, 3) are x, y, visible.
 
     Raises:
-        DataError: naming file and line, where a line is none of the forms, or leads out of the image.
+        DataError: naming file and line, if a line has none of the forms, or leads out of the image.
     """
     objects: dict[str, list[Any]] = {"bbox": [], "category": [], "area": []}
     if keypoints:
@@ -120,7 +120,7 @@ def _numbers(line: str, classes: int, where: str) -> tuple[int, np.ndarray]:
         raise DataError(f"{where}: {reason(error)}") from None
     if not (category.is_integer() and 0 <= category < classes):
         raise DataError(f"{where}: class {line.split(maxsplit=1)[0][:40]} is none of 0 to {classes - 1}")
-    return int(category), np.array(numbers).clip(-MOST, MOST)  # larger numbers lie in no image, which fit_boxes reports
+    return int(category), np.array(numbers).clip(-MOST, MOST)  # larger ones are in no image, as fit_boxes reports
 
 
 def _keypoints(points: np.ndarray, size: np.ndarray, where: str) -> list[np.ndarray]:

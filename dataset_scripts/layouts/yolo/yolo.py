@@ -1,4 +1,4 @@
-"""YOLO: a text file an image, a line an object, in fractions of the image; data.yaml names the splits and the classes."""
+"""YOLO: one text file per image, one line per object, in fractions of the image; data.yaml names the splits and classes."""
 
 from dataclasses import dataclass
 
@@ -26,9 +26,9 @@ class YoloConfig(LayoutConfig):
     """Options of `load_dataset("yolo", data_dir=…)`.
 
     Attributes:
-        data: the yaml or .data file that describes the set, if several do.
+        data: the yaml or .data file that describes the set, if there are several.
         classes: names of the classes, in the order of their ids; None takes those of the set.
-        masks: also make run-length codes of the polygons; needs pycocotools.
+        masks: also make run-length codes from the polygons; needs pycocotools.
     """
 
     data: str | None = None
@@ -75,7 +75,7 @@ class Yolo(LayoutBuilder):
         return datasets.Features(features), {split: Rows(rows) for split, rows in samples.items()}
 
     def _samples(self, files: Files, split: str, paths: list[str], twice: set[str]) -> list[tuple[str, str | None]]:
-        """The rows as (image, label file): "" has no objects, None stands in a split without any labels."""
+        """The rows as (image, label file): "" for no objects, None in a split without any labels."""
         samples = []
         for path in paths:
             with self.faults:
@@ -136,7 +136,7 @@ class Yolo(LayoutBuilder):
 
 
 def split_folders(files: Files) -> dict[str, list[str]]:
-    """The images in folders `images`, where those have labels, else all: those in folders called like a split are one."""
+    """The images by split: those in folders `images` if these have labels, else all; folders named like a split are one."""
     inside = [path for path in files.images if "/images/" in f"/{path}"]
     images = inside if any(label_of(path, files.names) for path in inside) else files.images
     splits = {}

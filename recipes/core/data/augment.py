@@ -18,7 +18,7 @@ ERASED_RATIO = (0.3, 3.3)  # height to width
 class Prepare:
     """Turns a batch of `Images` into the model's input: shift, flip, automatic augmentation, scaling, erasing.
 
-    What happens to a sample depends on its own pixels and draws alone.
+    The result for a sample depends only on its own pixels and draws.
 
     Args:
         mean, std: per channel, of values in 0..1.
@@ -26,7 +26,7 @@ class Prepare:
         augment: None for evaluation.
 
     Raises:
-        UserError: an option of `augment` that cannot be.
+        UserError: an invalid option of `augment`.
     """
 
     def __init__(
@@ -43,8 +43,8 @@ class Prepare:
         """Returns the input, float32 (B, C, S, S), and the labels, int64 (B,).
 
         Args:
-            batch: `pixels`, uint8 (B, S, S, C); `labels`, int64 (B,); `draws`, float32 (B, D) in [0, 1] with D as
-                `recipes.core.data.draws` says.
+            batch: `pixels`, uint8 (B, S, S, C); `labels`, int64 (B,); `draws`, float32 (B, D) in [0, 1] with D from
+                `recipes.core.data.draws`.
         """
         pixels = batch["pixels"].to(self.device, non_blocking=True)
         labels = batch["labels"].to(self.device, non_blocking=True)
@@ -80,7 +80,7 @@ def check(augment: Augment) -> None:
 
 
 def shift(pixels: torch.Tensor, pad: int, draws: torch.Tensor) -> torch.Tensor:
-    """Shifts each image (B, S, S, C) by -pad … pad pixels in x and y, as `draws` (B, 2) say; zeros (black) come in."""
+    """Shifts each image (B, S, S, C) by -pad … pad pixels in x and y, given by `draws` (B, 2); zeros (black) fill in."""
     count, size = pixels.shape[:2]
     padded = F.pad(pixels, (0, 0, pad, pad, pad, pad))
     offsets = (draws * (2 * pad + 1)).long().clamp_(max=2 * pad)
@@ -92,12 +92,12 @@ def shift(pixels: torch.Tensor, pad: int, draws: torch.Tensor) -> torch.Tensor:
 def erase(x: torch.Tensor, probability: float, draws: torch.Tensor) -> torch.Tensor:
     """Sets a rectangle to 0, the mean colour (Zhong et al. 2017, "Random Erasing Data Augmentation").
 
-    Its area is uniform in ERASED_AREA, its ratio uniform by its logarithm in ERASED_RATIO; a side that is longer than
+    Its area is uniform in ERASED_AREA, the logarithm of its ratio uniform in ERASED_RATIO; a side that is longer than
     the image is cut.
 
     Args:
         x: float32 (B, C, S, S), scaled.
-        probability: that an image loses a rectangle.
+        probability: the probability that a rectangle of an image is erased.
         draws: (B, 5) in [0, 1], on the CPU: whole pixels must not depend on the device, which may have no float64.
     """
     size = x.shape[-1]

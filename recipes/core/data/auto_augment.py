@@ -1,7 +1,7 @@
 """TrivialAugment and RandAugment for a batch of uint8 images at once, on their device.
 
 The operations, their order and their strengths are torchvision's (`TrivialAugmentWide`, `RandAugment`), with nearest
-pixels and black where nothing comes from.
+neighbours, and black outside the image.
 """
 
 import functools
@@ -37,13 +37,13 @@ FUNCTION_OF = torch.tensor([FUNCTIONS.index(function) for function in OPS.values
 
 
 class AutoAugment:
-    """Changes each image by operations that its own random numbers select.
+    """Changes each image by operations selected by its own random numbers.
 
     Args:
         kind: "trivial" does one operation of random strength (Müller and Hutter 2021, "TrivialAugment: Tuning-free Yet
             State-of-the-Art Data Augmentation", the wide space); "rand" does `ops` operations of one strength (Cubuk et
             al. 2019, "RandAugment: Practical automated data augmentation with a reduced search space").
-        ops, magnitude: of "rand": how many, and how strong (0 … 30).
+        ops, magnitude: for "rand": the number of operations, and their strength (0 … 30).
     """
 
     def __init__(self, kind: str, ops: int = 2, magnitude: int = 9):
@@ -62,7 +62,7 @@ class AutoAugment:
         return images
 
     def select(self, draws: torch.Tensor, size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """What is done to the images, one round after the other: see `apply`."""
+        """The operations on the images, one round after another: see `apply`."""
         table = parameters(self.kind, size)
         for which, strength, side in draws.view(len(draws), self.ops, PER_OP).permute(1, 2, 0):
             op = (which * len(OPS)).long().clamp_(max=len(OPS) - 1)
@@ -87,10 +87,10 @@ def strengths(kind: str, size: int) -> dict[str, list[float]]:
 
 @functools.cache
 def parameters(kind: str, size: int) -> torch.Tensor:
-    """What the operations take: float32 (OPS, BINS, 2, 6), where the third index says whether the sign is turned.
+    """The parameters of the operations: float32 (OPS, BINS, 2, 6), where the third index is 1 for the opposite sign.
 
-    The six numbers are the matrix of a geometric operation; other operations use the first one. A table, because sines
-    and cosines may differ in the last bit by where in a vector they are computed.
+    The six numbers are the matrix of a geometric operation; other operations use the first one. It is a table because sines
+    and cosines may differ in the last bit depending on their position in a vector.
     """
     table = torch.zeros(len(OPS), BINS, 2, 6)
     for op, levels in strengths(kind, size).items():

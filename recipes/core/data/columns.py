@@ -24,7 +24,7 @@ def image_column(rows: datasets.Dataset, data: Data) -> str:
 
 
 def label_column(rows: datasets.Dataset, data: Data, labelled: bool) -> str | None:
-    """The column of the classes, likewise; None if images need no labels and there is none."""
+    """The class column: the given one, the only ClassLabel, or `label`; None if images need no labels and there is none."""
 
     def is_class(feature: Any) -> bool:
         return isinstance(feature, datasets.ClassLabel)
@@ -71,8 +71,8 @@ def labels_of(
     """The labels, int64 (N,), with MISSING for those that are hidden, and the classes.
 
     Args:
-        column: None for images without labels, which are all of one class.
-        classes: what the labels are to be indices of; None takes the names of the ClassLabel, or the sorted values of the
+        column: None for images without labels, which all get one class.
+        classes: the names that the labels index; None takes the names of the ClassLabel, or the sorted values of the
             column.
         where: for messages.
 
@@ -114,13 +114,13 @@ def labels_of(
 
 
 def class_of(classes: list[str], index: int) -> str:
-    """The name of a class, quoted where it would be lost in a sentence."""
+    """The name of a class, quoted if it would be lost in a sentence."""
     name = classes[index]
     return name if re.fullmatch(r"[\w.-]{1,60}", name) else repr(name[:60])
 
 
 def _check_joint(classes: list[str], where: str) -> None:
-    """Refuses a class whose name is a list of others: the labels of images that have several."""
+    """Refuses a class whose name is a list of other classes: the labels of images that have several."""
     known = set(classes)
     for name in classes:
         parts = BETWEEN.split(name.strip())

@@ -18,7 +18,7 @@ from recipes.core.errors import UserError
 from recipes.core.ranks.reduce import from_main
 
 SAMPLE = 1024  # training images from which mean and std are measured
-LARGEST_INPUT = 224  # pixels a side, unless more are asked for
+LARGEST_INPUT = 224  # pixels per side, unless more are requested
 GREY = ("1", "L", "LA", "I;16", "I;16B", "I;16L", "I;16N")
 
 
@@ -28,11 +28,11 @@ class Splits:
 
     Attributes:
         train, test: batches of uint8 images.
-        validation: what steers the training; None if there is no such split.
+        validation: the images that steer the training; None if there is no such split.
         classes: the names of the classes, by index.
-        data: the configuration, with all that was found filled in.
+        data: the configuration, with everything that was found filled in.
         fingerprint: of the rows, equal on all ranks.
-        notes: what a person should know about the data.
+        notes: what the user should know about the data.
     """
 
     train: Images
@@ -44,13 +44,13 @@ class Splits:
     notes: list[str]
 
     def counts(self) -> str:
-        """How many images there are of each kind, in words."""
+        """The number of images of each kind, in words."""
         names = {"training": self.train, "validation": self.validation, "test": self.test}
         counts = [f"{len(images):,} {name}" for name, images in names.items() if images is not None]
         return f"{', '.join(counts[:-1])} and {counts[-1]} images"
 
     def tested_on(self) -> str:
-        """Which rows judge the model, in words."""
+        """The rows that the model is tested on, in words."""
         split = self.data.test_split
         return f"split {split}" if split else f"{self.data.holdout:.0%} of each class, which were held out"
 
@@ -59,13 +59,13 @@ def find_data(data: Data, labelled: bool = True, steered: bool = False) -> Parts
     """Loads the splits of a run, compares them over all ranks, and looks at the header of every image.
 
     Args:
-        labelled, steered: as of `choose_parts`.
+        labelled, steered: as for `choose_parts`.
 
     Returns:
         The rows of each part, with size, channels and the way to resize filled into their `data`.
 
     Raises:
-        UserError: what is missing or does not fit, with the option that settles it; or ranks that have different data.
+        UserError: something is missing or does not fit, with the option that settles it; or ranks have different data.
     """
     parts = choose_parts(data, labelled, steered)
     parts.fingerprint = verify_data(parts)
@@ -76,11 +76,11 @@ def find_data(data: Data, labelled: bool = True, steered: bool = False) -> Parts
 
 
 def load_splits(parts: Parts, augment: Augment, seed: int, measure: bool = True) -> Splits:
-    """Makes batches of what `find_data` found; every rank gets the same.
+    """Makes batches of the rows from `find_data`; every rank gets the same.
 
     Args:
-        measure: take mean and standard deviation, if they are not given, of the training images. Without, both are
-            0.5, so that values lie in -1..1.
+        measure: if mean and standard deviation are not given, measure them on the training images. Otherwise both are
+            0.5, which puts values in -1..1.
 
     Raises:
         UserError: mean or std that do not fit the channels.
@@ -100,20 +100,20 @@ def load_splits(parts: Parts, augment: Augment, seed: int, measure: bool = True)
 
 
 def load_test(data: Data, classes: list[str]) -> tuple[Images, Part, Data, list[str]]:
-    """The images to judge a trained model of these classes on, whose size, channels and way to resize `data` says.
+    """The images to test a trained model of these classes on, with size, channels and way to resize from `data`.
 
     Returns:
-        The images, the rows that they are, the options with what was found filled in, and notes.
+        The images, their rows, the options with what was found filled in, and notes.
 
     Raises:
-        UserError: what is missing or does not fit, with the option that settles it.
+        UserError: something is missing or does not fit, with the option that settles it.
     """
     part, data, notes = choose_test(data, classes)
     return images_of(part, data), part, data, notes
 
 
 def images_of(part: Part, data: Data, **options: Any) -> Images:
-    """Batches of the images of a part, of the size, channels and kind that `data` says."""
+    """Batches of the images of a part, with the size, channels and kind from `data`."""
     options = {
         "memory_gb": data.memory_gb,
         "progress": PartialState().is_main_process,
@@ -134,7 +134,7 @@ def _compare(parts: Parts) -> list[str]:
     """Looks for test images among the training images.
 
     Raises:
-        UserError: most of them are there.
+        UserError: most of them are training images.
     """
     notes = []
     for part in filter(None, (parts.validation, parts.test)):
@@ -169,7 +169,7 @@ def _frames(parts: Parts) -> Iterable[Frame]:
 
 
 def _probe(parts: Parts) -> dict[str, Any]:
-    """Size, channels and the way to resize, from the headers of all images, or of as many as settle it."""
+    """Size, channels and the way to resize, from the headers of all images, or of as many as are needed."""
     data, sides = parts.data, []
     first, alike, grey = None, True, True
     for frame in _frames(parts):

@@ -1,6 +1,6 @@
-"""The random numbers of a sample, uniform in [0, 1): which column is for what.
+"""The random numbers of a sample, uniform in [0, 1): the purpose of each column.
 
-Each purpose has columns of its own, in use or not, so that switching one off changes none of the others.
+Each purpose has its own columns, in use or not, so switching one off changes none of the others.
 """
 
 from recipes.core.config import Augment
@@ -14,7 +14,7 @@ ERASE = slice(-5, None)  # whether, area, ratio, x, y
 
 
 def auto_columns(ops: int) -> slice:
-    """The columns of so many operations of automatic augmentation."""
+    """The columns for this many operations of automatic augmentation."""
     return slice(BASIC, BASIC + PER_OP * ops)
 
 

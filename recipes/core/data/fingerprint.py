@@ -1,4 +1,4 @@
-"""Which data a run is made of, in a few digests of the tables: compared over ranks, and with what a run began on."""
+"""The data of a run, as a few digests of the tables: compared over ranks, and with the data that a run began on."""
 
 import hashlib
 import json
@@ -21,7 +21,7 @@ from recipes.core.foreign import read_json
 FILE = "data.json"  # of a run folder
 CHUNK = 10_000  # rows looked at together
 SAMPLE = 64  # images whose bytes are read for the fingerprint
-KEPT = 256  # training images that a run folder remembers, so that evaluation knows them again
+KEPT = 256  # training images recorded in the run folder, so evaluation can recognise them
 COMPARED = 1024  # test images that are looked for among the training images
 MOST_BYTES = 256_000_000  # of training images that are read for that
 MEANING = {
@@ -38,12 +38,12 @@ Fingerprint = dict[str, dict[str, Any]]  # by role: train, validation, test
 def fingerprint(parts: Parts) -> Fingerprint:
     """Digests of rows, labels, class names and splits.
 
-    Images count by their names, stored sizes, and the bytes of a sample of them, so that a set of any size takes seconds.
+    Images are identified by name, stored size, and the bytes of a sample of them, so a set of any size takes seconds.
     """
     image, found = parts.data.image, {}
     roles = {"train": parts.train, "validation": parts.validation, "test": parts.test}
     classes = _digest(json.dumps(parts.classes).encode())
-    sources: dict[int, str] = {}  # what is held out is of the same split as what is trained on
+    sources: dict[int, str] = {}  # held-out rows come from the same split as the training rows
     for role, part in roles.items():
         if part is not None:
             source = sources.get(id(part.source)) or _digest_of_images(part.source, image)
@@ -72,7 +72,7 @@ def verify_data(parts: Parts) -> Fingerprint:
     """The fingerprint, after comparing it over all ranks.
 
     Raises:
-        UserError: on every rank, saying what differs and where.
+        UserError: on every rank, with what differs and where.
     """
     mine = fingerprint(parts)
     for rank, other in enumerate(gather_object([mine])):
@@ -86,7 +86,7 @@ def verify_data(parts: Parts) -> Fingerprint:
 
 
 def difference(before: Fingerprint, now: Fingerprint) -> tuple[str, Any, Any] | None:
-    """The first thing in which two fingerprints differ, in words, and both values."""
+    """The first difference between two fingerprints, in words, and both values."""
     for role in ("train", "validation", "test"):
         one, other = before.get(role), now.get(role)
         if (one is None) != (other is None):
@@ -102,7 +102,7 @@ def difference(before: Fingerprint, now: Fingerprint) -> tuple[str, Any, Any] | 
 
 
 def check_data(folder: Path, now: Fingerprint, goes_on: bool) -> None:
-    """Keeps the fingerprint with a run, or compares it with the one that the run began on. Main process only.
+    """Stores the fingerprint with a run, or compares it with the one that the run began with. Main process only.
 
     Raises:
         UserError: the data have changed since.
@@ -118,7 +118,7 @@ def check_data(folder: Path, now: Fingerprint, goes_on: bool) -> None:
 
 
 def read_fingerprint(folder: Path) -> Fingerprint | None:
-    """That of a run; None if the folder has none.
+    """The fingerprint of a run; None if the folder has none.
 
     Raises:
         UserError: the file is damaged.
@@ -133,10 +133,10 @@ def read_fingerprint(folder: Path) -> Fingerprint | None:
 
 
 def shared_images(train: Part, test: Part, image: str) -> tuple[int, int, tuple[int, int] | None]:
-    """How many test images are training images too, byte for byte; of a sample, which shows a mistake of splits.
+    """How many test images are also training images, byte for byte; a sample is enough to show a mistake in the splits.
 
     Returns:
-        How many were found, of how many, and the rows (of the test and the training split) of the first.
+        How many were found, out of how many, and the rows (of the test and the training split) of the first.
     """
     wanted = _sample(test, image, COMPARED)
     found = find_images(wanted, train, image)
@@ -159,7 +159,7 @@ def find_images(names: Collection[str], part: Part, image: str) -> dict[str, int
 
 
 def _sample(part: Part, image: str, count: int) -> dict[str, int]:
-    """The names of up to `count` images, evenly spread over a part, and the rows that they are of."""
+    """The names of up to `count` images, evenly spread over a part, and their rows."""
     places = evenly(len(part), count)
     rows = places if part.indices is None else part.indices[places]
     names: dict[str, int] = {}
@@ -169,7 +169,7 @@ def _sample(part: Part, image: str, count: int) -> dict[str, int]:
 
 
 def evenly(size: int, count: int) -> np.ndarray:
-    """Up to `count` places of 0 … size - 1, evenly spread, int64."""
+    """Up to `count` numbers of 0 … size - 1, evenly spread, int64."""
     return np.unique(np.linspace(0, size - 1, count).round().astype(np.int64))
 
 
@@ -194,14 +194,14 @@ def _digest_of_images(source: datasets.Dataset, image: str) -> str:
 
 
 def image_columns(source: datasets.Dataset, image: str) -> Iterator[pa.StructArray]:
-    """What an image column stores, in parts, which are views of the table."""
+    """The content of an image column, in parts, which are views of the table."""
     stored = source.select_columns([image]).with_format("arrow")
     for start in range(0, len(source), CHUNK):
         yield from stored[start : start + CHUNK][image].chunks
 
 
 def _lengths(source: datasets.Dataset, image: str) -> np.ndarray:
-    """The bytes of each image, int64 (N,), also of one in a file of its own; -1 for those elsewhere."""
+    """The size of each image in bytes, int64 (N,), even if it is in a separate file; -1 for those elsewhere."""
     parts = []
     for column in image_columns(source, image):
         lengths = pc.fill_null(pc.binary_length(pc.struct_field(column, "bytes")), -1)
@@ -215,7 +215,7 @@ def _lengths(source: datasets.Dataset, image: str) -> np.ndarray:
 
 
 def _contents(source: datasets.Dataset, image: str, rows: np.ndarray) -> Iterator[tuple[int, bytes]]:
-    """The bytes of some images of the table; those that are neither in it nor in a local file count by their paths."""
+    """The bytes of some images of the table; images that are neither in it nor in a local file give their paths."""
     stored = source.select_columns([image]).with_format("arrow")
     for row in rows.tolist():
         value = stored[row][image][0]

@@ -27,24 +27,25 @@ class Images(Dataset):
         rows: the dataset, N rows.
         image: the image column.
         labels: int64 of shape (N,).
-        size: height and width S of what is read.
+        size: height and width S of the images read.
         channels: C, 1 (grey) or 3 (RGB).
         crop: False scales the whole image to S x S; True cuts a square out: a random part when training, the centre
             otherwise.
         scale: the smallest share of the area that a random part takes; None for evaluation.
-        seed: what the random numbers depend on, besides epoch and row.
-        draws: D, how many random numbers each image gets, see `recipes.core.data.draws`.
-        alternate: let that of the flip change sides of 1/2 from one epoch to the next, so that a flip of probability 1/2 shows
-            each image both ways in any two epochs (Jordan 2024, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU").
-        memory_gb: decode once and keep, where the pixels take no more than this and `crop` is False.
-        numbers: what a person knows the rows by, int (N,), as where they are some rows of a split; None for 0 to N - 1.
+        seed: the random numbers depend on it, on the epoch and on the row.
+        draws: D, the number of random numbers per image, see `recipes.core.data.draws`.
+        alternate: move the random number of the flip to the other side of 1/2 from one epoch to the next, so a flip of
+            probability 1/2 shows each image both ways in any two epochs (Jordan 2024, "94% on CIFAR-10 in 3.29 Seconds on a
+            Single GPU").
+        memory_gb: decode once and keep, if the pixels take at most this much and `crop` is False.
+        numbers: the row numbers for the user, int (N,), if these are only some rows of a split; None for 0 to N - 1.
 
     Items:
         A dict of `indices`, int64 (B,), as they were given; `pixels`, uint8 (B, S, S, C); `labels`, int64 (B,); and
         `draws`, float32 (B, D) in [0, 1).
 
     Raises:
-        DataError: an image that cannot be read, named.
+        DataError: an image that cannot be read; it is named.
     """
 
     def __init__(
@@ -141,9 +142,9 @@ def centre_box(width: int, height: int) -> tuple[float, float, float, float]:
 
 
 def random_box(width: int, height: int, scale: float, draws: np.ndarray) -> tuple[float, float, float, float]:
-    """A random part as in Szegedy et al. 2015: area in [scale, 1] of the whole, ratio in [3/4, 4/3] by its logarithm.
+    """A random part as in Szegedy et al. 2015: area in [scale, 1] of the whole, ratio log-uniform in [3/4, 4/3].
 
-    A part that sticks out is cut to the image (torchvision draws again, up to ten times).
+    A part that extends beyond the image is clipped to it (torchvision draws again, up to ten times).
     """
     area = (scale + (1 - scale) * draws[0]) * width * height
     ratio = math.exp((2 * draws[1] - 1) * math.log(4 / 3))

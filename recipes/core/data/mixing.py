@@ -14,14 +14,14 @@ MIXING = 0x313  # sets these random numbers apart from others of the same seed a
 
 
 def partners(micro: int, processes: int, shards: int) -> torch.Tensor:
-    """With whom each image of a micro-batch is mixed: an index into the same micro-batch, int64 (micro,).
+    """The partner of each image of a micro-batch: an index into the same micro-batch, int64 (micro,).
 
-    Image q of a global batch lies on rank q % P at place q // P. Its partner is q + V where q // V is even, else q - V,
-    for V shards. As P divides V, the partner lies on the same rank, V / P places away: whoever is mixed with whom does
+    Image q of a global batch is on rank q % P at place q // P. Its partner is q + V if q // V is even, else q - V,
+    for V shards. As P divides V, the partner is on the same rank, V / P places away: who is mixed with whom does
     not depend on P.
 
     Args:
-        micro: images that a process puts through the model at a time.
+        micro: images that a process passes through the model at a time.
         processes, shards: P and V.
 
     Raises:
@@ -60,7 +60,7 @@ def mix(
         x: float32 (B, C, H, W).
         labels: int64 (B,), of `classes` classes.
         augment: with `mixup` or `cutmix` above 0.
-        seed, position: what the weight, the rectangle and the choice depend on; position is that of the global batch.
+        seed, position: the weight, the rectangle and the choice depend on them; position is that of the global batch.
         partner: int64 (B,), see `partners`.
 
     Returns:

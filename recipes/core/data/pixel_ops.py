@@ -2,7 +2,7 @@
 
 All take `images`, uint8 (B, C, S, S), grey or RGB, and `values`, float32 (B, 6): the matrix of `warp`; others use the
 first number alone. They return uint8 of the same shape. Everything is computed sample by sample from integers and
-single roundings, so that an image comes out the same in any batch.
+single roundings, so an image comes out the same in any batch.
 """
 
 import torch
@@ -14,7 +14,7 @@ def identity(images: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
 
 
 def warp(images: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-    """Looks up the nearest pixel; what comes from outside is black."""
+    """Looks up the nearest pixel; pixels from outside are black."""
     count, channels, size, _ = images.shape
     a, b, c, d, e, f = values[:, :, None, None].unbind(1)
     centres = torch.arange(size, device=images.device) + 0.5

@@ -1,4 +1,4 @@
-"""Which rows train a model, which steer its training, and which judge it at the end."""
+"""The rows for training, for steering the training, and for testing at the end."""
 
 import itertools
 from dataclasses import dataclass, field, replace
@@ -23,7 +23,7 @@ class Part:
     """Some rows of a split.
 
     Attributes:
-        split: what they are, such as `train[:80%]`.
+        split: the name of the rows, such as `train[:80%]`.
         source: the split.
         labels: class indices of the rows, int64 (N,).
         indices: which rows of the source, ascending; None for all.
@@ -51,11 +51,11 @@ class Parts:
     """The rows of a run.
 
     Attributes:
-        train, test: what is learned from, and what judges the result.
-        validation: what steers the training; None if the test rows are looked at instead.
+        train, test: the rows for training and for testing the result.
+        validation: the rows that steer the training; None if the test rows are used instead.
         classes: the names of the classes, by index.
         data: the options, with the columns and splits that were found filled in.
-        notes: what a person should know about the choice.
+        notes: what the user should know about the choice.
         fingerprint: of the rows, once it has been compared over the ranks.
     """
 
@@ -68,7 +68,7 @@ class Parts:
     fingerprint: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def follow(self, data: Data) -> None:
-        """Takes the input of `data`, such as that of published weights, as far as it says any."""
+        """Takes over the input options given in `data`, such as those of published weights."""
         said = {name: getattr(data, name) for name in ("size", "channels", "mean", "std")}
         self.data = replace(self.data, **{name: value for name, value in said.items() if value is not None})
 
@@ -76,14 +76,14 @@ class Parts:
 def choose_parts(data: Data, labelled: bool = True, steered: bool = False) -> Parts:
     """Loads the splits of a run. If there is none to test on, a stratified part of the training rows is held out.
 
-    The hold-out depends on the labels alone, not on the seed of a run, so that runs are compared on the same rows.
+    The hold-out depends on the labels alone, not on the seed of a run, so runs are compared on the same rows.
 
     Args:
-        labelled: every image needs a label. Without, images that have none are all of one class.
-        steered: something is chosen by validation images, so that a part of the training rows is held out if there are none.
+        labelled: every image needs a label. Otherwise images without labels all get one class.
+        steered: validation images decide something, so part of the training rows is held out if there are none.
 
     Raises:
-        UserError: a split, column or label that is missing, rows that are in two splits, or a class that cannot be
+        UserError: a split, column or label is missing, rows are in two splits, or a class cannot be
             learned; with the option that settles it.
     """
     splits, notes = _load(data), []
@@ -146,13 +146,13 @@ def choose_parts(data: Data, labelled: bool = True, steered: bool = False) -> Pa
 
 
 def choose_test(data: Data, classes: list[str]) -> tuple[Part, Data, list[str]]:
-    """The rows to judge a trained model on: the ones of its run, or those of other data with the same classes.
+    """The rows to test a trained model on: those of its run, or of other data with the same classes.
 
     Returns:
-        The rows, the options with the columns filled in, and what a person should know about the choice.
+        The rows, the options with the columns filled in, and what the user should know about the choice.
 
     Raises:
-        UserError: as `choose_parts`.
+        UserError: see `choose_parts`.
     """
     if data.test_split is None and data.holdout is not None:
         parts = choose_parts(data)
@@ -183,7 +183,7 @@ def choose_test(data: Data, classes: list[str]) -> tuple[Part, Data, list[str]]:
 
 
 def hold_out(part: Part, share: float, path: str) -> tuple[Part, Part]:
-    """Cuts a share of every class off: what stays, and what is held out.
+    """Splits off a share of every class: returns the remaining and the held-out rows.
 
     Raises:
         UserError: no class has two images.
@@ -204,7 +204,7 @@ def _load(data: Data) -> datasets.DatasetDict:
         return load_dataset(data.path, data.name, data_dir=data.data_dir, transform=None)
     except (DataError, TrustError):
         raise
-    except ValueError as error:  # what datasets says of an unknown configuration
+    except ValueError as error:  # how datasets reports an unknown configuration
         raise UserError(f"{data.path}: {error}") from error
 
 
@@ -212,7 +212,7 @@ def _ranges(splits: datasets.DatasetDict, split: str, path: str) -> list[tuple[s
     """The (split, first, end) that a name such as `train[:80%]+validation` stands for.
 
     Raises:
-        UserError: there is no such split, or it is not written like one.
+        UserError: there is no such split, or the name is malformed.
     """
     sizes = {name: len(rows) for name, rows in splits.items()}
     try:
@@ -247,7 +247,7 @@ def _require_labels(labels: np.ndarray, data: Data, split: str) -> None:
 
 
 def _check_apart(parts: list[Part], splits: datasets.DatasetDict, path: str) -> None:
-    """Refuses parts that share rows, or have some twice."""
+    """Refuses parts that share rows, or contain some twice."""
     ranges = [(part.split, *each) for part in parts for each in _ranges(splits, part.split, path)]
     for (one, name, first, end), (other, name2, first2, end2) in itertools.combinations(ranges, 2):
         first, end = max(first, first2), min(end, end2)
@@ -259,7 +259,7 @@ def _check_apart(parts: list[Part], splits: datasets.DatasetDict, path: str) -> 
 
 
 def _check_classes(parts: Parts) -> None:
-    """Refuses classes that are tested and never seen, and notes those of which nothing is tested."""
+    """Refuses classes that are tested but not trained on, and notes those that are not tested."""
     path, classes = parts.data.path, parts.classes
     seen = np.bincount(parts.train.labels, minlength=len(classes))
     for part in filter(None, (parts.validation, parts.test)):

@@ -28,9 +28,9 @@ def versions() -> dict[str, str]:
 def features_of(
     source: Images | Drawn, extractor: FeatureExtractorBase, options: dict[str, Any], ranks: Ranks, what: str
 ) -> tuple[dict[str, torch.Tensor] | None, dict[str, Any]]:
-    """Features of all images by layer, (n, d), in their order; from the cache where it has them.
+    """Features of all images by layer, (n, d), in their order; from the cache if it has them.
 
-    Batches hold the same images on any number of processes and go through the extractor whole, dealt out in turns: so
+    Batches hold the same images on any number of processes and go through the extractor whole, dealt out in turn, so
     the features are those that a single process computes, bit for bit.
 
     Returns:
@@ -86,7 +86,7 @@ def _compute(
     ranks: Ranks,
     what: str,
 ) -> None:
-    """Computes the features of some batches, and writes them away now and then."""
+    """Computes the features of some batches, and writes them to disk from time to time."""
     if not numbers:
         return
     workers = options["workers"]

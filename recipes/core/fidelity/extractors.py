@@ -68,7 +68,7 @@ if "mobilenet-v2" not in FEATURE_EXTRACTORS_REGISTRY:
 
 
 class _KeepFloat64(TorchFunctionMode):
-    """Leaves float64 as it is where an extractor rounds its result to float32."""
+    """Keeps float64 in extractors that round their result to float32."""
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         if function is torch.Tensor.to and args[1:] == (torch.float32,) and args[0].dtype == torch.float64:
@@ -127,7 +127,7 @@ def build(name: str, layers: list[str], options: dict[str, Any], weights: Weight
 
 @torch.no_grad()
 def run(extractor: FeatureExtractorBase, images: torch.Tensor) -> dict[str, torch.Tensor]:
-    """The features of a batch by layer, (B, d) on the CPU; float64 where the extractor computes in it.
+    """The features of a batch by layer, (B, d) on the CPU; float64 if the extractor computes in it.
 
     Raises:
         UserError: the extractor does not take these images, or does not give one row for each.

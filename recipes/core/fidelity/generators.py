@@ -23,7 +23,7 @@ class Generator:
     """A generator, and how many images it is to draw.
 
     Attributes:
-        model: takes noise (B, z_size), and labels (B) where it has classes; returns uint8 (B, 3, H, W).
+        model: takes noise (B, z_size), and labels (B) if it has classes; returns uint8 (B, 3, H, W).
         count: number of images.
         seed: of the noise.
         identity: a hash of its file; None for a module in memory, whose code cannot be hashed.
@@ -37,8 +37,8 @@ class Generator:
     def draw(self, numbers: Sequence[int], batch_size: int, device: torch.device) -> Iterator[torch.Tensor]:
         """The images of the batches `numbers`, in rising order.
 
-        The noise of all batches before is drawn too, which costs little: so a batch has the same noise whoever draws
-        it, and the noise is torch-fidelity's.
+        The noise of all earlier batches is drawn too, which costs little. A batch then has the same noise on any process,
+        and the noise is torch-fidelity's.
         """
         self.model.to(device)
         random = np.random.RandomState(self.seed)
@@ -69,14 +69,14 @@ class Generator:
 
 
 def find_generator(value: Any, slot: int, options: dict[str, Any]) -> Generator | None:
-    """The generator that an input is, if it is one.
+    """The generator for an input, if it is one.
 
     Args:
         value: a GenerativeModelBase, a module (with `input1_model_z_size`), or a file: .pth of TorchScript, or .onnx; or
             a run folder of `recipes/generate.py`, or a checkpoint of such a run.
 
     Raises:
-        UserError: the size of the noise or the number of samples is missing, or the noise of a run is said to be other.
+        UserError: the size of the noise or the number of samples is missing, or options contradict the noise of a run.
     """
     z_type, z_size, classes, count = (
         options[f"input{slot}_model_{name}"] for name in ("z_type", "z_size", "num_classes", "num_samples")
@@ -107,7 +107,7 @@ def find_generator(value: Any, slot: int, options: dict[str, Any]) -> Generator 
 
 
 def of_run(path: Path, slot: int, options: dict[str, Any]) -> Generator:
-    """The generator that `recipes/generate.py` trained, which says itself what noise and classes it takes."""
+    """The generator that `recipes/generate.py` trained; its description defines its noise and classes."""
     module, info = load_generator(path)
     own = {"z_type": "normal", "z_size": module.noise_size, "num_classes": len(info["labels"])}
     for name, value in own.items():

@@ -1,4 +1,4 @@
-"""Images as uint8 tensors (3, H, W), from folders, datasets and whatever else has them."""
+"""Images as uint8 tensors (3, H, W), from folders, datasets and other sources."""
 
 import hashlib
 import os
@@ -24,8 +24,8 @@ class Transform:
     """From a Pillow image to uint8 (3, H, W).
 
     Args:
-        resize: scale to so many pixels square, bicubic with antialiasing; 0 for no.
-        crop: scale the shorter side to so many pixels, bilinear, and cut the centre out; 0 for no.
+        resize: scale to a square of this many pixels, bicubic with antialiasing; 0 for none.
+        crop: scale the shorter side to this many pixels, bilinear, and cut the centre out; 0 for none.
     """
 
     def __init__(self, resize: int = 0, crop: int = 0):
@@ -44,7 +44,7 @@ class Transform:
 
 
 class FolderImages(Dataset):
-    """The image files of a folder, sorted by their real path, upright by their EXIF tag."""
+    """The image files of a folder, sorted by their real path, rotated upright by their EXIF tag."""
 
     def __init__(self, paths: Sequence[Path], transform: Transform):
         self.paths, self.transform = paths, transform
@@ -95,7 +95,7 @@ class OtherImages(Dataset):
 
 
 def find_images(folder: Path, deep: bool, suffixes: str) -> list[Path]:
-    """The image files of a folder, and with `deep` of the folders in it, sorted as torch-fidelity sorts them."""
+    """The image files of a folder, and with `deep` those of its subfolders, sorted as torch-fidelity sorts them."""
     wanted = {f".{suffix.strip().lower()}" for suffix in suffixes.split(",") if suffix.strip()}
     found = []
     for parent, _folders, names in os.walk(folder):
@@ -115,7 +115,7 @@ def state_of_files(paths: Sequence[Path]) -> str:
 
 
 def state_of_rows(rows: datasets.Dataset, column: str) -> str | None:
-    """A hash of a dataset and of the files that its rows point to; None where those cannot be found."""
+    """A hash of a dataset and of the files that its rows point to; None if those cannot be found."""
     paths = set()
     for chunk in rows.data.column(column).chunks:
         outside = pyarrow.compute.is_null(pyarrow.compute.struct_field(chunk, "bytes"))

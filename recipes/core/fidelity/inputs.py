@@ -1,4 +1,4 @@
-"""What an input is: images, a generator, or features and statistics of before."""
+"""The kinds of input: images, a generator, or precomputed features and statistics."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class Images:
 
     Attributes:
         items: a map-style dataset of uint8 tensors (3, H, W).
-        identity: what they are, for the cache; None if that is not known.
+        identity: of the images, for the cache; None if unknown.
     """
 
     items: Dataset
@@ -76,11 +76,11 @@ Input = Images | Drawn | Precomputed
 def resolve(slot: int, options: dict[str, Any]) -> Input:
     """Finds out what `input1` or `input2` is.
 
-    A text is, in this order: a name that torch-fidelity knows; a file of features or statistics; a generator's file;
-    a folder with images in it; what `load_dataset` takes.
+    Text is tried in this order as: a name that torch-fidelity knows; a file of features or statistics; a generator's file;
+    a folder with images in it; anything that `load_dataset` takes.
 
     Raises:
-        UserError: it is nothing of all that, it is empty, or an option is missing.
+        UserError: it is none of these, it is empty, or an option is missing.
     """
     value = options[f"input{slot}"]
     found = _precomputed(value) or _drawn(value, slot, options) or _images(value, slot, options)

@@ -16,7 +16,7 @@ from recipes.core.fidelity.precomputed import Precomputed
 
 
 class Features:
-    """The features of one input for one extractor, computed just now or before."""
+    """The features of one input for one extractor, just computed or precomputed."""
 
     def __init__(self, name: str, source: dict[str, torch.Tensor] | Precomputed):
         self.name, self.source = name, source
@@ -70,7 +70,7 @@ def kid(first: Features, second: Features, layer: str, options: dict[str, Any]) 
 def prc(first: Features, second: Features, layer: str, options: dict[str, Any]) -> dict[str, float]:
     """Precision: generated samples near real ones; recall: real samples near generated ones (Kynkäänniemi et al. 2019).
 
-    As `calculate_precision_recall_full` of torch-fidelity, but without its matrices of all distances.
+    Like torch-fidelity's `calculate_precision_recall_full`, but without its matrices of all distances.
     """
     generated, real = same_width(first, second, layer, "prc")
     neighbours = options["prc_neighborhood"]
@@ -91,7 +91,7 @@ def prc(first: Features, second: Features, layer: str, options: dict[str, Any]) 
 
 
 def radii(points: torch.Tensor, neighbours: int, tile: int) -> torch.Tensor:
-    """The distance (n) of each point to its neighbour of this rank; it is itself the neighbour of rank 0."""
+    """The distance (n) of each point to its neighbour of this rank; the neighbour of rank 0 is the point itself."""
     nearest = points.new_full((len(points), neighbours + 1), torch.inf)
     for rows, _, block in distances(points, points, tile):
         closest = block.topk(min(neighbours + 1, block.shape[1]), largest=False).values

@@ -1,4 +1,4 @@
-"""The options: torch-fidelity's, with its names and defaults, and those that it lacks."""
+"""The options: torch-fidelity's, with its names and defaults, and additional ones."""
 
 import argparse
 import difflib
@@ -71,7 +71,7 @@ def complete(given: dict[str, Any]) -> dict[str, Any]:
     """All options: those that are given, and the defaults of the others.
 
     Raises:
-        UserError: an unknown option, or one whose value cannot be.
+        UserError: an unknown option, or one with an invalid value.
     """
     for name in given:
         if name not in DEFAULTS:

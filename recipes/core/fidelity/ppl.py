@@ -17,10 +17,10 @@ from recipes.core.fidelity.weights import PUBLISHED, Weights, given_path, in_hub
 
 
 def build_similarity(options: dict[str, Any]) -> tuple[SampleSimilarityBase, dict[str, Weights]]:
-    """The measure of how far two images are apart, on the CPU, and the weights that it has read.
+    """The distance measure between two images, on the CPU, and the weights that it has read.
 
     Raises:
-        UserError: an unknown name, or weights that are not there.
+        UserError: an unknown name, or missing weights.
     """
     name = options["ppl_sample_similarity"]
     if name not in SAMPLE_SIMILARITY_REGISTRY:

@@ -1,4 +1,4 @@
-"""Features and statistics that were computed before."""
+"""Precomputed features and statistics."""
 
 import math
 import zipfile
@@ -17,7 +17,7 @@ LARGEST = 1e100  # whose square is finite
 
 @dataclass
 class Precomputed:
-    """What a file holds.
+    """The content of a file.
 
     Attributes:
         path: the file.
@@ -28,7 +28,7 @@ class Precomputed:
     arrays: dict[str, torch.Tensor]
 
     def features(self, layer: str, metric: str) -> torch.Tensor:
-        """The features of a layer; where there is one array only, it is taken for any layer.
+        """The features of a layer; if there is only one array, it is used for any layer.
 
         Raises:
             UserError: the file has none.
@@ -79,7 +79,7 @@ def read(path: Path) -> Precomputed | None:
 
 
 def _read_npz(path: Path) -> dict[str, torch.Tensor]:
-    """The arrays of floats in an .npz, after a look at the shapes that they state; the others are left out."""
+    """The arrays of floats in an .npz, after checking their declared shapes; the others are left out."""
     arrays, limit = {}, FACTOR * (path.stat().st_size + 1000)
     with reading(f"{path} cannot be read"), zipfile.ZipFile(path) as archive, np.load(path, allow_pickle=False) as file:
         for part in archive.infolist():

@@ -1,4 +1,4 @@
-"""What the processes tell each other."""
+"""Communication between the processes."""
 
 import contextlib
 import os
@@ -44,7 +44,7 @@ class Ranks:
             dist.destroy_process_group(self.group)
 
     def on_main(self, compute: Callable[[], Any]) -> Any:
-        """What the main process computes, there; None on the others. Its error comes to all, so that none waits for it."""
+        """The result of the main process, there; None on the others. An error is raised on all, so none waits for it."""
         result, error = None, None
         if self.main:
             try:
@@ -55,7 +55,7 @@ class Ranks:
         return result
 
     def share(self, compute: Callable[[], Any]) -> Any:
-        """What the main process computes, on every process; its error too."""
+        """The result of the main process, on every process; an error too."""
         value = [self.on_main(compute)]
         if self.world > 1:
             dist.broadcast_object_list(value, src=0, group=self.group)
@@ -81,7 +81,7 @@ class Ranks:
             raise errors[0]
 
     def first_of_machine(self, compute: Callable[[], Any]) -> Any:
-        """Computes on one process of each machine, then on the others, which find what the first has fetched."""
+        """Computes on one process of each machine, then on the others, which find the files that the first has fetched."""
         result, error = None, None
         for turn in (True, False):
             if self.state.is_local_main_process is turn:
@@ -106,7 +106,7 @@ class Ranks:
 
 @contextlib.contextmanager
 def ranks_of(cuda: bool) -> Iterator[Ranks]:
-    """The processes, and a group of theirs that is gone afterwards."""
+    """The processes, and a process group that is removed afterwards."""
     ranks = Ranks(cuda)
     yield ranks
     ranks.wait()  # none leaves before all have read the last message
@@ -114,7 +114,7 @@ def ranks_of(cuda: bool) -> Iterator[Ranks]:
 
 
 def sendable(error: Exception) -> Exception:
-    """The error, or its text where it cannot travel between processes."""
+    """The error, or its text if it cannot be sent between processes."""
     try:
         pickle.loads(pickle.dumps(error))
         return error

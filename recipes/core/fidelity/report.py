@@ -1,4 +1,4 @@
-"""What a run leaves behind: the numbers as JSON and as a table, and pictures to look at. Main process only."""
+"""The files that a run writes: the numbers as JSON and as a table, and pictures to look at. Main process only."""
 
 import json
 from pathlib import Path
@@ -36,10 +36,10 @@ ROWS = {  # name -> keys of value, spread, and what the spread is
 
 
 def make_folder(out: str | None) -> Path:
-    """Makes the folder of the results: `out`, else the next free of runs/fidelity-1, runs/fidelity-2, …
+    """Makes the folder for the results: `out`, else the next free one of runs/fidelity-1, runs/fidelity-2, …
 
     Raises:
-        UserError: `out` holds results already.
+        UserError: `out` already holds results.
     """
     if out is not None:
         if Path(out, "metrics.json").exists():
@@ -73,7 +73,7 @@ def write(
     inputs: dict[int, Input],
     features: tuple[torch.Tensor, ...],
 ) -> None:
-    """Writes pictures, then `metrics.json`, so that a folder that has it is complete."""
+    """Writes pictures, then `metrics.json`: a folder that has it is complete."""
     if features:
         plot_clouds(folder / "features.png", *features)
         if isinstance(inputs[1], (Images, Drawn)):
@@ -108,7 +108,7 @@ def plot_clouds(path: Path, generated: torch.Tensor, real: torch.Tensor) -> None
 
 
 def distances_to_nearest(points: torch.Tensor, others: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """For each of the points (n, d) the distance to the nearest of the others (m, d), and which that is."""
+    """For each of the points (n, d), the distance to the nearest of the others (m, d), and its index."""
     rows = max(64, 2**23 // len(others))
     found = [torch.cdist(block.float(), others.float()).min(1) for block in points.split(rows)]
     return torch.cat([part.values for part in found]), torch.cat([part.indices for part in found])

@@ -1,7 +1,7 @@
 """TensorFlow 1's bilinear resizing, bit for bit as torch-fidelity has it, at a fraction of the time.
 
-torch-fidelity gathers the four neighbours of every pixel of the result. Here columns are interpolated first, on the
-rows of the image alone, and rows then: the same products and sums in the same order.
+torch-fidelity gathers the four neighbours of every pixel of the result. Here columns are interpolated first, only on the
+rows of the image, and then rows: the same products and sums in the same order.
 """
 
 from typing import Any
@@ -20,7 +20,7 @@ USERS = (feature_extractor_clip, feature_extractor_dinov2, feature_extractor_inc
 
 
 def neighbours(length: int, wanted: int, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """For each of the wanted positions the indices before and after it, and how far it is from the first, in 0..1."""
+    """For each output position, the indices before and after it, and its distance from the first, in 0..1."""
     grid = torch.arange(0, wanted, 1, dtype=like.dtype, device=like.device) * torch.tensor(
         length / wanted, dtype=torch.float32
     )
@@ -44,7 +44,7 @@ def resize(input: torch.Tensor, size: tuple[int, int], align_corners: bool = Fal
 
 
 def install() -> None:
-    """Lets torch-fidelity's extractors resize in this way."""
+    """Makes torch-fidelity's extractors resize in this way."""
     users: tuple[Any, ...] = USERS
     for module in users:
         setattr(module, NAME, resize)

@@ -20,7 +20,7 @@ WHOLE = "features.safetensors"
 
 
 def default_root() -> Path:
-    """Where torch-fidelity keeps its cache too."""
+    """The cache folder that torch-fidelity also uses."""
     return Path(torch.hub.get_dir()).parent / "fidelity_cache"
 
 
@@ -28,8 +28,8 @@ class Store:
     """The folder of the features that one key describes.
 
     Args:
-        root: the folder of all caches; every process has to see it.
-        key: all that the features depend on. None: the features are not kept, `folder` says where they go meanwhile.
+        root: the folder of all caches; every process must see it.
+        key: everything that the features depend on. None: the features are not kept, and go to `folder` meanwhile.
     """
 
     def __init__(self, root: Path, key: dict[str, Any] | None, folder: Path | None = None):
@@ -45,7 +45,7 @@ class Store:
         """The features of all images by layer, (n, d).
 
         Raises:
-            UserError: the file is damaged, or is not the one that was asked for.
+            UserError: the file is damaged, or is not the requested one.
         """
         path = self.folder / WHOLE
         try:
@@ -57,11 +57,11 @@ class Store:
             raise UserError(f"{path} is damaged ({error}): delete it") from error
 
     def batches(self) -> set[int]:
-        """The batches whose features are there."""
+        """The batches whose features are stored."""
         return {number for _, numbers in self._shards() for number in numbers}
 
     def write(self, features: dict[int, dict[str, torch.Tensor]]) -> None:
-        """Keeps the features of some batches: number of the batch -> layer -> (B, d)."""
+        """Stores the features of some batches: number of the batch -> layer -> (B, d)."""
         tensors = {f"{number}/{layer}": value for number, layers in features.items() for layer, value in layers.items()}
         if tensors:
             with writing(self.folder):
@@ -69,7 +69,7 @@ class Store:
             _save(tensors, self.folder / f"shard-{uuid.uuid4().hex}.safetensors", self.key)
 
     def merge(self, batches: int, count: int) -> dict[str, torch.Tensor]:
-        """Joins the shards in the order of the batches, keeps the whole and deletes them.
+        """Joins the shards in the order of the batches, stores the result and deletes the shards.
 
         Raises:
             UserError: batches are missing, because another process wrote them to a folder that this one does not see.

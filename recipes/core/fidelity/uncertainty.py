@@ -1,4 +1,4 @@
-"""How sure the numbers are: standard errors and bias by the delete-block jackknife, and KID over all pairs."""
+"""Uncertainty of the numbers: standard errors and bias by the delete-block jackknife, and KID over all pairs."""
 
 from typing import Any
 
@@ -25,12 +25,12 @@ def jackknife(whole: float, without: np.ndarray) -> tuple[float, float]:
 
 
 def deal(count: int, blocks: int, seed: int) -> list[np.ndarray]:
-    """Splits 0 … count - 1 at random into blocks of nearly one size: files are often sorted by class."""
+    """Splits 0 … count - 1 at random into blocks of nearly equal size: files are often sorted by class."""
     return np.array_split(np.random.RandomState(seed).permutation(count), blocks)
 
 
 class Moments:
-    """Mean and scatter matrix in float64 of features of which a block can be left out (Chan et al. 1983)."""
+    """Mean and scatter matrix in float64 of features, from which a block can be left out (Chan et al. 1983)."""
 
     def __init__(self, features: torch.Tensor):
         self.count, self.mean = len(features), features.mean(0)
@@ -54,7 +54,7 @@ class Moments:
 
 
 def root(features: torch.Tensor, moments: Moments) -> torch.Tensor:
-    """A matrix F (r, d) with FᵀF the covariance: the samples themselves where they are few, else by Cholesky."""
+    """A matrix F (r, d) with FᵀF the covariance: the samples themselves if they are few, else by Cholesky."""
     if len(features) <= features.shape[1]:
         return (features - moments.mean) / (moments.count - 1) ** 0.5
     factor, failed = torch.linalg.cholesky_ex(moments.covariance)
@@ -65,7 +65,7 @@ def root(features: torch.Tensor, moments: Moments) -> torch.Tensor:
 
 
 def distance(first: torch.Tensor, second: torch.Tensor, one: Moments, two: Moments) -> float:
-    """The Fréchet distance as torch-fidelity defines it, but by symmetric matrices: twenty of them at the price of ten.
+    """The Fréchet distance as torch-fidelity defines it, but with symmetric matrices: twenty for the cost of ten.
 
     tr √(S₁S₂) is the sum of the roots of the eigenvalues of F S₂ Fᵀ, where S₁ = FᵀF.
     """
@@ -79,7 +79,7 @@ def distance(first: torch.Tensor, second: torch.Tensor, one: Moments, two: Momen
 def frechet(first: torch.Tensor, second: torch.Tensor, options: dict[str, Any]) -> dict[str, float]:
     """Standard error and bias-corrected value of the Fréchet distance of features (n1, d) and (n2, d).
 
-    The distance of finite samples is too large by about c / n; the correction takes this term away. With no more
+    The distance of finite samples is too large by about c / n; the correction removes this term. With no more
     images than dimensions the bias is of another kind, and no corrected value is given.
     """
     pair = [first.double(), second.double()]
@@ -140,7 +140,7 @@ def exact_kid(first: torch.Tensor, second: torch.Tensor, options: dict[str, Any]
 
 
 def _sum(kernel: Any, a: np.ndarray, b: np.ndarray, keywords: dict[str, Any], same: bool) -> float:
-    """The sum of the kernel over the pairs of two blocks, without the pairs of a sample and itself."""
+    """The sum of the kernel over the pairs of two blocks, without pairs of a sample with itself."""
     total = 0.0
     for start in range(0, len(a), ROWS):
         values = kernel(a[start : start + ROWS], b, **keywords)

@@ -1,4 +1,4 @@
-"""The weights files of the extractors: where they are, and whether they are whole."""
+"""The weights files of the extractors: where they are, and whether they are complete."""
 
 import contextlib
 import shutil
@@ -40,7 +40,7 @@ PUBLISHED = _table()
 
 
 def given_path(name: str, options: dict[str, Any], only: bool) -> Path | None:
-    """The file that the options name for an extractor; with `only`, `feature_extractor_weights_path` is meant too."""
+    """The file that the options name for an extractor; with `only`, `feature_extractor_weights_path` counts too."""
     path = options["weights"].get(name)
     if path is None and only:
         path = options["feature_extractor_weights_path"]
@@ -48,7 +48,7 @@ def given_path(name: str, options: dict[str, Any], only: bool) -> Path | None:
 
 
 def obtain(name: str, given: Path | None) -> Weights:
-    """Finds the weights of an extractor, downloads them where nothing was given, and checks them.
+    """Finds the weights of an extractor, downloads them if none were given, and checks them.
 
     Raises:
         UserError: the file is missing, damaged, cannot be fetched, or is not a file of tensors.
@@ -74,7 +74,7 @@ def obtain(name: str, given: Path | None) -> Weights:
 
 
 def _check_tensors(path: Path) -> None:
-    """torch-fidelity unpickles weights without a guard; a file that passes here names nothing but tensors.
+    """torch-fidelity unpickles weights without protection; a file that passes this check names only tensors.
 
     Raises:
         UserError: it holds something else.
@@ -84,7 +84,7 @@ def _check_tensors(path: Path) -> None:
 
 @contextlib.contextmanager
 def in_hub(files: dict[str, Path]) -> Iterator[None]:
-    """Lets torch.hub find files of other places under their published names, for code that asks the hub only.
+    """Lets torch.hub find files from other places under their published names, for code that only asks the hub.
 
     Args:
         files: name of the extractor -> its weights.
@@ -95,7 +95,7 @@ def in_hub(files: dict[str, Path]) -> Iterator[None]:
         checkpoints.mkdir()
         for name, path in files.items():
             _link(checkpoints / PUBLISHED[name].name, path)
-        for entry in hub.iterdir() if hub.is_dir() else ():  # the code of DINOv2, where it is cached
+        for entry in hub.iterdir() if hub.is_dir() else ():  # the code of DINOv2, if it is cached
             if entry.name != "checkpoints":
                 _link(Path(folder, entry.name), entry)
         torch.hub.set_dir(folder)
@@ -106,7 +106,7 @@ def in_hub(files: dict[str, Path]) -> Iterator[None]:
 
 
 def _link(place: Path, target: Path) -> None:
-    """Makes a file or folder stand at another place, too: as a copy if this user may make no links, as on Windows."""
+    """Makes a file or folder available at another place, too: as a copy if the user may not make links, as on Windows."""
     try:
         place.symlink_to(target.resolve())
     except OSError:

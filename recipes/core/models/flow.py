@@ -1,8 +1,8 @@
 """Flow matching: straight paths from noise to images, and the way along their mean velocity.
 
 Lipman et al. 2023, "Flow Matching for Generative Modeling": at time t of [0, 1], a path from noise z to an image x is at
-(1 - t) z + t x, and moves by x - z. A network that predicts this of the place, the time and the class has learned the
-velocity of a flow that carries the normal distribution into that of the images.
+(1 - t) z + t x, and moves by x - z. A network that predicts this from the place, the time and the class has learned the
+velocity of a flow that carries the normal distribution into the distribution of the images.
 """
 
 from collections.abc import Callable
@@ -24,9 +24,9 @@ def draw_noise(indices: np.ndarray, shape: tuple[int, ...], *keys: int) -> torch
 
 
 def hide_labels(labels: torch.Tensor, indices: np.ndarray, share: float, classes: int, *keys: int) -> torch.Tensor:
-    """Replaces a share of the labels by `classes`, which tells none; whose depends on `keys` and `indices` alone.
+    """Replaces a share of the labels by `classes`, the unknown class; which ones depends on `keys` and `indices` alone.
 
-    The network then learns the velocity of all classes besides that of each, as guidance needs it.
+    The network then learns the velocity of all classes together besides that of each, which guidance needs.
 
     Args:
         labels: int64 (B,).
@@ -57,7 +57,7 @@ def flow_losses(
 
 def guided(network: nn.Module, labels: torch.Tensor, guidance: float) -> Velocity:
     """The velocity with classifier-free guidance (Ho and Salimans 2022): `guidance` times the way from the velocity of
-    all classes to that of the label; 1 is the latter, and costs half."""
+    all classes to that of the label; 1 is the latter, at half the cost."""
     if guidance == 1:
         return lambda x, times: network(x, times, labels)
     both = torch.cat([labels, torch.full_like(labels, network.classes)])

@@ -9,14 +9,14 @@ from recipes.core.models.flow import follow, guided
 
 
 class Generator(nn.Module):
-    """Draws images: noise in, pixels out. The only random thing is the noise.
+    """Draws images: noise in, pixels out. Only the noise is random.
 
     Args:
         network: a `UNet`.
         channels, size: C and S, of the images.
         mean, std: per channel, of the values in 0..1 that the network was trained on.
-        guidance: 1 follows the velocity of the label; more moves further away from what all classes share, so that
-            images are more typical of their class and less varied.
+        guidance: 1 follows the velocity of the label; more moves further away from what all classes share, which makes
+            images more typical of their class and less varied.
         steps: of the midpoint rule.
     """
 

@@ -16,24 +16,24 @@ NEEDED = ("README.md", "config.json", "model.safetensors")
 def push_model(
     folder: str | Path, repo_id: str, *, private: bool = True, token: str | None = None, revision: str | None = None
 ) -> str:
-    """Puts a finished run on the Hub: the files of its folder, not its checkpoints and evaluations.
+    """Uploads a finished run to the Hub: the files of its folder, without checkpoints and evaluations.
 
-    `load_model(repo_id)` loads it again. The upload is that of datasets, `dataset_scripts.core.publish.hub.upload`: resumed by
-    the same call, and seen at once or not at all.
+    `load_model(repo_id)` loads it again. The upload works as for datasets, see `dataset_scripts.core.publish.hub.upload`: the
+    same call resumes it, and it appears complete or not at all.
 
     Args:
         folder: a run folder, or a copy of its README.md, config.json and model.safetensors.
         repo_id: USER/NAME.
-        private: of a repository that does not exist yet; one that exists and is public is refused.
-        token: a Hub token that may write; by default the one of `hf auth login` or `HF_TOKEN`.
-        revision: the branch, made if it does not exist.
+        private: make a new repository private; an existing public one is refused.
+        token: a Hub token with write access; by default the one of `hf auth login` or `HF_TOKEN`.
+        revision: the branch, created if it does not exist.
 
     Returns:
         The model's address.
 
     Raises:
         UserError: the folder is not that of a finished run.
-        DataError: the repository is public, or the Hub cannot be reached or says no.
+        DataError: the repository is public, or the Hub cannot be reached or refuses.
     """
     check_can_write(repo_id, token, "model")
     folder = Path(folder)

@@ -29,16 +29,16 @@ def build_model(config: Model, channels: int, classes: int) -> nn.Module:
 
     Args:
         config: `name` is `resnetD` with D = 6n + 2 below 18 or not one of torchvision's (resnet8, resnet14, resnet20,
-            resnet32, …, resnet110) for images of up to about 64 pixels; `cifarnet`, likewise; a classifier of
+            resnet32, …, resnet110) or `cifarnet`, for images of up to about 64 pixels; a classifier of
             torchvision (`torchvision.models.list_models(module=torchvision.models)`), whose input has 3 channels; or
             `timm/NAME` (`timm.list_models()`). `width`: channels of the first stage of our networks. `weights`,
-            `pretrained`, `weights_sha256`: see `find_weights`. `train`: "all", or "head", which freezes all else; see
+            `pretrained`, `weights_sha256`: see `find_weights`. `train`: "all", or "head", which freezes the rest; see
             `train_mode`. `checkpointing`: see `recompute_activations`.
 
     Raises:
-        UserError: there is no such model, it does not take so many channels, it is larger than is sensible, or an option
+        UserError: there is no such model, it does not take this number of channels, it is unreasonably large, or an option
             does not fit it.
-        DataError: as `find_weights`.
+        DataError: see `find_weights`.
     """
     model = build_network(config, channels, classes)
     weights = find_weights(config)
@@ -89,12 +89,12 @@ def build_network(config: Model, channels: int, classes: int) -> nn.Module:
 
 
 def is_ours(name: str) -> bool:
-    """Whether a name is that of one of our own networks, if it is one at all."""
+    """Whether a valid name is that of one of our own networks."""
     return not name.startswith("timm/") and name not in torchvision.models.list_models(module=torchvision.models)
 
 
 def find_heads(model: nn.Module) -> list[str]:
-    """The names of the layers that make the logits: what timm says, else the last linear or convolution layer."""
+    """The names of the layers that make the logits: those that timm names, else the last linear or convolution layer."""
     if hasattr(model, "get_classifier"):
         told = model.get_classifier()  # a distilled model has two
         heads = told if isinstance(told, tuple) else (told,)
@@ -103,13 +103,13 @@ def find_heads(model: nn.Module) -> list[str]:
 
 
 def read_timm(config: Model, path: Path, where: str, channels: int) -> dict[str, torch.Tensor]:
-    """Weights that timm publishes, as timm loads them: under today's names, and for another number of channels.
+    """Weights published by timm, as timm loads them: under current names, and for another number of channels.
 
     Args:
-        where: what the message begins with.
+        where: the beginning of the message.
 
     Raises:
-        UserError: the file does not hold all that the model has.
+        UserError: the file does not hold all tensors of the model.
     """
     name = config.name.removeprefix("timm/")
     source = {"file": str(path), "custom_load": False}
@@ -125,14 +125,14 @@ def read_timm(config: Model, path: Path, where: str, channels: int) -> dict[str,
 
 
 def load_weights(model: nn.Module, state: Any, where: str) -> None:
-    """Loads a state dict of the same architecture, but for a head of another number of classes, or none, which stays new.
+    """Loads a state dict of the same architecture; a head with another number of classes, or none, stays new.
 
     Args:
-        state: what a file of torchvision, timm or a run of ours holds.
-        where: what the message begins with.
+        state: the content of a file of torchvision, timm or one of our runs.
+        where: the beginning of the message.
 
     Raises:
-        UserError: a tensor is missing, left over, of another shape or not finite: named.
+        UserError: a tensor is missing, unexpected, of another shape or not finite; it is named.
     """
     state = state_dict(state, where)
     own, versions = model.state_dict(), getattr(state, "_metadata", None)
@@ -169,7 +169,7 @@ def load_tensors(
     """`load_state_dict`, also for models that ask for the version of their layout, which .safetensors does not keep.
 
     Args:
-        versions: what a file says of them, by layer; None if it says nothing: then the layout is today's.
+        versions: the versions in a file, by layer; None if it has none: then the layout is the current one.
     """
     state = OrderedDict(tensors)
     state._metadata = versions or {"": model.state_dict()._metadata[""]}
@@ -177,7 +177,7 @@ def load_tensors(
 
 
 def train_mode(model: nn.Module) -> None:
-    """Puts the model into training mode, but its frozen parts into evaluation mode: their features shall stay."""
+    """Puts the model into training mode, but its frozen parts into evaluation mode, which keeps their features."""
     model.train()
     for module in model.modules():
         parameters = list(module.parameters())
@@ -187,10 +187,10 @@ def train_mode(model: nn.Module) -> None:
 
 @torch.no_grad()
 def check_input(model: nn.Module, name: str, channels: int, size: int) -> None:
-    """Puts one empty image through the model, so that a size that it cannot take is reported before the training starts.
+    """Passes one empty image through the model, to report a size that it cannot take before the training starts.
 
     Raises:
-        UserError: with what the model says.
+        UserError: with the model's message.
     """
     device = next(model.parameters()).device
     try:

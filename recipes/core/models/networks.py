@@ -82,7 +82,7 @@ class ConvGroup(nn.Module):
 
 
 class CifarNet(nn.Module):
-    """A network that learns small images in few epochs, by ideas of airbench (Jordan 2024, "94% on CIFAR-10 in 3.29
+    """A network that learns small images in few epochs, with ideas from airbench (Jordan 2024, "94% on CIFAR-10 in 3.29
     Seconds on a Single GPU").
 
     A fixed convolution whitens patches of 2x2 pixels, see `whiten`. Three `ConvGroup`s with `width`, 4 `width` and 4
@@ -108,7 +108,7 @@ class CifarNet(nn.Module):
 
         Args:
             images: float32 (N, C, H, W), as the network will see them; some thousands do.
-            floor: is added to the variances, for axes on which patches hardly differ.
+            floor: added to the variances, for axes on which patches hardly differ.
         """
         channels = images.shape[1]
         patches = F.unfold(images, 2).transpose(1, 2).reshape(-1, 4 * channels).cpu().double()

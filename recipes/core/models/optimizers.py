@@ -15,18 +15,18 @@ NEWTON_SCHULZ_STEPS = 5
 
 
 def build_optimizer(model: nn.Module, optim: Optimizer) -> torch.optim.Optimizer:
-    """The optimizer of what can learn in `model`, with decay on matrices and filters only, not on biases and norms.
+    """The optimizer of the trainable parameters, with decay on matrices and filters only, not on biases and norms.
 
     Args:
         model: before it is wrapped in DDP.
         optim: `adamw`; `sgd` with Nesterov's momentum; or `muon`, which updates the weights of linear and ungrouped
-            convolution layers at the rate `muon_lr`, all but those of the head, and has AdamW update the rest at `lr`.
+            convolution layers except the head at the rate `muon_lr`, and has AdamW update the rest at `lr`.
 
     Returns:
         An optimizer whose groups hold "peak": set group["lr"] to group["peak"] times the schedule's factor.
 
     Raises:
-        UserError: there is no such optimizer, or nothing to learn.
+        UserError: there is no such optimizer, or nothing to train.
     """
     learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if not learning:
@@ -54,7 +54,7 @@ def group(parameters: list[nn.Parameter], peak: float, weight_decay: float, **op
 
 
 def hidden_weights(model: nn.Module) -> list[nn.Parameter]:
-    """The matrices that map features to features: what Muon is for."""
+    """The matrices that map features to features, which Muon is made for."""
     heads = set(find_heads(model))
     weights = []
     for name, module in model.named_modules():
@@ -70,8 +70,8 @@ class Muon(torch.optim.Optimizer):
 
     The momentum of a weight's gradient is replaced by the nearest orthogonal matrix. A filter (O, I, H, W) counts as a
     matrix (O, I * H * W), which torch.optim.Muon refuses. Every rank computes the whole update from the gradients that
-    DDP has made equal. It is computed in float32, not in bfloat16 as Jordan's: rounding would make runs on other
-    numbers of processes part.
+    DDP has made equal. It is computed in float32, not in bfloat16 as in Jordan's code: rounding would make runs on
+    different numbers of processes diverge.
 
     Args:
         groups: dicts of `params`, `lr`, `weight_decay`; those with `muon` true hold weights of two or more dimensions
@@ -123,7 +123,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalize(matrix: torch.Tensor) -> torch.Tensor:
-    """Sets the singular values of a matrix to about 1 (0.7 … 1.2), where they are not tiny, by Newton-Schulz steps.
+    """Sets the singular values of a matrix to about 1 (0.7 … 1.2), unless they are tiny, by Newton-Schulz steps.
 
     Args:
         matrix: float32 (rows, columns).

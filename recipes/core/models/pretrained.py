@@ -1,4 +1,4 @@
-"""Published weights of a model by name: where torchvision and timm keep them, and the input that they were trained on."""
+"""Published weights of a model by name: where torchvision and timm keep them, and the input they were trained on."""
 
 import difflib
 from dataclasses import dataclass, replace
@@ -23,7 +23,7 @@ class Pretrained:
         library, name: torchvision's IMAGENET1K_V1, timm's a1_in1k.
         file: where they are.
         size: side of the images that they were trained on, in pixels; None if these were not square.
-        mean, std: of each of the 3 channels, in 0..1, taken off and divided by.
+        mean, std: of each of the 3 channels, in 0..1; the input is (pixels - mean) / std.
     """
 
     library: str
@@ -35,7 +35,7 @@ class Pretrained:
 
 
 def find_pretrained(model: Model) -> Pretrained | None:
-    """The published weights that the options ask for; None if they ask for a file of the user's, or for none.
+    """The published weights that the options ask for; None if they ask for a local file, or for none.
 
     Raises:
         UserError: options that contradict each other, or a name that is neither published nor a file.
@@ -64,7 +64,7 @@ def find_pretrained(model: Model) -> Pretrained | None:
 
 
 def published_names(name: str) -> list[str]:
-    """The names of the weights that are published of a model, `DEFAULT` the first; none of our own networks."""
+    """The names of a model's published weights, `DEFAULT` first; our own networks have none."""
     if name.startswith("timm/"):
         architecture, _, tag = name.removeprefix("timm/").partition(".")
         timm = find_timm(name.removeprefix("timm/"))
@@ -77,16 +77,16 @@ def published_names(name: str) -> list[str]:
 
 
 def find_timm(name: str) -> ModuleType:
-    """timm, which is installed and has a model of this name.
+    """Return timm.
 
     Raises:
-        UserError: it is not, or it has not.
+        UserError: it is not installed, or has no model of this name.
     """
     try:
         import timm
     except ImportError as error:
         raise UserError(f"model.name=timm/{name} needs timm: pip install 'dataset_scripts[timm]'") from error
-    if name not in {*timm.list_models(), *timm.list_models(include_tags=True)}:  # is_model takes anything behind a dot
+    if name not in {*timm.list_models(), *timm.list_models(include_tags=True)}:  # is_model takes anything after a dot
         close = ", ".join(difflib.get_close_matches(name, timm.list_models())) or "resnet50, vit_small_patch16_224, …"
         raise UserError(f"no model.name=timm/{name[:200]}: timm has {close}")
     return timm
@@ -126,7 +126,7 @@ def find_weights(model: Model) -> Weights | None:
     """The file that a model starts from, fetched if it is a published one; None if there is none.
 
     Raises:
-        DataError: it cannot be had, or has another hash than `model.weights_sha256`.
+        DataError: it cannot be fetched, or its hash differs from `model.weights_sha256`.
     """
     pretrained = find_pretrained(model)
     if pretrained is None and model.weights is None:
@@ -140,13 +140,13 @@ def find_weights(model: Model) -> Weights | None:
 
 
 def start_from_weights(config: Train) -> Train:
-    """The configuration with all that the weights decide: which they are, and the input, if it is not given.
+    """Fill in the options that follow from the weights: their name and hash, and the input, if it is not given.
 
-    Published weights are known by their own name instead of DEFAULT, which means others in later versions, and each file
-    by its hash. Size, mean and standard deviation are those that published weights were trained with, for 3 channels.
+    Published weights get their own name instead of DEFAULT, which may mean others in later versions, and each file its
+    hash. Size, mean and standard deviation are those that published weights were trained with, for 3 channels.
 
     Raises:
-        DataError: as `find_weights`.
+        DataError: see `find_weights`.
     """
     pretrained, weights = find_pretrained(config.model), find_weights(config.model)
     sha256 = weights and weights.sha256
@@ -160,7 +160,7 @@ def start_from_weights(config: Train) -> Train:
 
 
 def follow(data: Data, pretrained: Pretrained) -> Data:
-    """The data with the input that weights were trained on, as far as none is given."""
+    """The data options, with the input that the weights were trained on filled in if not given."""
     data = replace(data, channels=data.channels or 3, size=data.size or pretrained.size)
     if data.channels == 3:
         data = replace(data, mean=data.mean or pretrained.mean, std=data.std or pretrained.std)
@@ -168,7 +168,7 @@ def follow(data: Data, pretrained: Pretrained) -> Data:
 
 
 def origin(model: Model, data: Data) -> str:
-    """What a model starts from, in words, after `start_from_weights`."""
+    """The weights that a model starts from, in words, after `start_from_weights`."""
     pretrained = find_pretrained(model)
     if pretrained is None:
         return f"{Path(model.weights).name}, sha256 {model.weights_sha256}" if model.weights else "random weights"

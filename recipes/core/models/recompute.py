@@ -1,4 +1,4 @@
-"""Gradient checkpointing: activations are computed again in the backward pass instead of kept."""
+"""Gradient checkpointing: activations are recomputed in the backward pass instead of kept."""
 
 import contextlib
 from collections.abc import Iterator
@@ -12,11 +12,11 @@ from recipes.core.errors import UserError
 
 
 def recompute_activations(model: nn.Module, name: str) -> None:
-    """Keeps of every block of the model its input alone (Chen et al. 2016, "Training Deep Nets with Sublinear Memory
-    Cost"): less memory for one more forward pass; gradients and running statistics stay what they were.
+    """Keeps only the input of every block of the model (Chen et al. 2016, "Training Deep Nets with Sublinear Memory
+    Cost"): less memory for one more forward pass; gradients and running statistics stay the same.
 
-    A block is a module with parts of its own in an nn.Sequential. A model of timm without batch normalisation has its
-    own idea of blocks, which is taken; with batch normalisation it would move the running statistics twice a step.
+    A block is a module with submodules in an nn.Sequential. A timm model without batch normalisation defines its own
+    blocks, which are used; with batch normalisation it would update the running statistics twice per step.
 
     Raises:
         UserError: the model, called `name`, has no such blocks.
@@ -24,7 +24,7 @@ def recompute_activations(model: nn.Module, name: str) -> None:
     if hasattr(model, "set_grad_checkpointing") and not any(
         isinstance(module, _BatchNorm) for module in model.modules()
     ):
-        with contextlib.suppress(AssertionError):  # how timm says that a model has no blocks
+        with contextlib.suppress(AssertionError):  # how timm reports that a model has no blocks
             model.set_grad_checkpointing()
             return
     blocks = list(find_blocks(model))

@@ -1,4 +1,4 @@
-"""Trained models as files: weights as the library of the architecture names them, and what they are for."""
+"""Trained models as files: weights with the names of the architecture's library, and a description."""
 
 import json
 import re
@@ -62,13 +62,13 @@ def load_model(path: str | Path, revision: str | None = None) -> tuple[nn.Module
 
     Args:
         path: a run folder, a copy of its `model.safetensors` and `config.json`, a checkpoint of a run
-            (`runs/digits-1/checkpoints/000000001408`), or, where nothing of the name is here, a model on the Hub.
+            (`runs/digits-1/checkpoints/000000001408`), or, if no such path exists, a model on the Hub.
         revision: the branch, tag or commit on the Hub.
 
     Returns:
         The model on the CPU in evaluation mode, from float32 (B, C, S, S) to logits (B, K); and its description:
-        architecture, labels (the K classes), channels C, size S, resize, and mean and std, which are taken off and
-        divided by after pixels became 0..1.
+        architecture, labels (the K classes), channels C, size S, resize, and mean and std: the input is
+        (pixels - mean) / std, with pixels in 0..1.
 
     Raises:
         UserError: there is no model there, it is a generator, or it is damaged.
@@ -86,12 +86,12 @@ def load_generator(path: str | Path, revision: str | None = None) -> tuple[Gener
     """Loads a generator that `recipes/generate.py` wrote.
 
     Args:
-        path, revision: as of `load_model`.
+        path, revision: as for `load_model`.
 
     Returns:
         A `Generator` on the CPU in evaluation mode, from noise, float32 (B, C * S * S), and labels, int64 (B,), to uint8
-        (B, 3, S, S), as torch-fidelity asks of a generator; and its description: architecture, labels (the K classes),
-        channels C, size S, guidance and steps, which may be changed on the generator, and what it was trained with.
+        (B, 3, S, S), as torch-fidelity expects of a generator; and its description: architecture, labels (the K classes),
+        channels C, size S, guidance and steps, which may be changed on the generator, and the options of its training.
 
     Raises:
         UserError: there is no model there, it is a classifier, or it is damaged.
@@ -118,16 +118,16 @@ def holds_generator(path: Path) -> bool:
 
 
 def run_of(path: Path) -> Path:
-    """The run folder that a path is, or whose checkpoint it is."""
+    """The run folder of a path: the path itself, or the folder of the run if it is a checkpoint."""
     return path.parent.parent if path.parent.name == "checkpoints" else path
 
 
 def read_info(folder: Path) -> Info:
-    """The content of `config.json`, after a look at every value of it.
+    """The content of `config.json`, after checking every value.
 
     Raises:
         FileNotFoundError: there is none.
-        UserError: a value is missing, of another type, or larger than is sensible.
+        UserError: a value is missing, of another type, or unreasonably large.
     """
     path = folder / "config.json"
     info = read_json(path)
@@ -169,7 +169,7 @@ def _is_number(value: Any) -> bool:
 def load(path: str | Path, revision: str | None, build: Callable[[Info], nn.Module]) -> tuple[nn.Module, Info]:
     """Builds a model from its description, and loads its weights.
 
-    Nothing of a size that the description states is allocated before the weights, which take as much, have been read.
+    No memory is allocated for sizes in the description before the weights, which take as much, have been read.
     """
     if not Path(path).exists() and HUB_NAME.fullmatch(str(path)):
         path = fetch_model(str(path), revision)
@@ -198,10 +198,10 @@ def load(path: str | Path, revision: str | None, build: Callable[[Info], nn.Modu
 
 
 def check_shapes(build: Callable[[Info], nn.Module], info: Info, weights: dict[str, torch.Tensor]) -> None:
-    """Compares the weights with the shapes that the description asks for, without making tensors of these.
+    """Compares the weights with the shapes in the description, without making tensors of those shapes.
 
     Raises:
-        UserError: they differ, and where.
+        UserError: they differ; the message says where.
     """
     with torch.device("meta"):
         try:

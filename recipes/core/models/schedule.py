@@ -1,4 +1,4 @@
-"""What changes over a training, as functions of the samples seen: nothing to step, nothing to save."""
+"""Learning rate and average as functions of the samples seen: nothing to step, nothing to save."""
 
 import math
 
@@ -9,10 +9,10 @@ from recipes.core.errors import UserError
 
 
 def learning_rate(samples: float, total: int, schedule: str, warmup: int) -> float:
-    """The share of its peak that the learning rate has after `samples` of `total` samples.
+    """The learning rate after `samples` of `total` samples, as a share of its peak.
 
-    It rises in a line over `warmup` samples; then `cosine` falls as half a cosine to 0 at the end, `linear` in a line,
-    and `constant` stays.
+    It rises linearly over `warmup` samples; then `cosine` falls as half a cosine to 0 at the end, `linear` falls
+    linearly, and `constant` stays.
 
     Raises:
         UserError: there is no such schedule.
@@ -26,9 +26,9 @@ def learning_rate(samples: float, total: int, schedule: str, warmup: int) -> flo
 
 
 def ema_decay(samples: int, batch: int, half_life: int) -> float:
-    """How much of the average an update keeps, so that a weight's part in it is halved every `half_life` samples.
+    """The share of the average that an update keeps: a weight's part in it is halved every `half_life` samples.
 
-    The half-life is at most a twentieth of what was seen, so that the random start is soon forgotten (Karras et al.
+    The half-life is at most a twentieth of the samples seen, so the random start is soon forgotten (Karras et al.
     2022, "Elucidating the Design Space of Diffusion-Based Generative Models", whose EMA this is).
     """
     return 0.5 ** (batch / max(1e-8, min(half_life, 0.05 * samples)))

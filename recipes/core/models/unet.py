@@ -16,7 +16,7 @@ LIMITS = {"width": 1024, "depth": 10, "blocks": 64}
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions; `condition` scales and shifts what lies between them.
 
-    The second begins at zero, so that a block begins as its shortcut.
+    The second starts at zero, so a block starts as its shortcut.
     """
 
     def __init__(self, inputs: int, outputs: int, condition: int):
@@ -38,7 +38,7 @@ class ResidualBlock(nn.Module):
 
 class UNet(nn.Module):
     """A small residual U-Net (Ronneberger et al. 2015, "U-Net: Convolutional Networks for Biomedical Image Segmentation")
-    that knows time and class.
+    conditioned on time and class.
 
     Group normalisation makes a sample's output independent of its batch.
 
@@ -49,7 +49,7 @@ class UNet(nn.Module):
         classes: K; label K stands for an unknown class.
 
     Raises:
-        UserError: an option is less than 1 or larger than is sensible, or the width is odd.
+        UserError: an option is less than 1 or unreasonably large, or the width is odd.
     """
 
     def __init__(self, config: Unet, channels: int, classes: int):

@@ -1,7 +1,7 @@
-"""Weights files that others publish: fetched once, resumed, verified, and kept where other programs look for them.
+"""Published weights files: fetched once, resumed, verified, and kept where other programs look for them.
 
-A file at a URL lies in torch.hub's folder, one of the Hub in the Hub's cache. Processes that want the same file wait for
-the first of them, and a file that is there is used without a request.
+A file at a URL is kept in torch.hub's folder, one from the Hub in the Hub's cache. Processes that want the same file wait
+for the first of them, and a file that is already there is used without a request.
 """
 
 import hashlib
@@ -38,7 +38,7 @@ def examine(path: Path, expected: str = "") -> Weights:
     """Reads the hash of a file.
 
     Args:
-        expected: the published sha256, or how it begins; "" if none was published.
+        expected: the published sha256, or the beginning of it; "" if none was published.
     """
     with open(path, "rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
@@ -52,7 +52,7 @@ class AtUrl:
     Attributes:
         url: where it is.
         name: what torch.hub calls it on disk.
-        sha256: its hash, or how that begins; "" if it was not published.
+        sha256: its hash, or the beginning of it; "" if it was not published.
     """
 
     url: str
@@ -70,7 +70,7 @@ class AtUrl:
         """The file, found in torch.hub's folder or fetched into it.
 
         Raises:
-            DataError: it could not be had; with its address and the place where it is looked for.
+            DataError: it could not be fetched; with its address and the path where it is expected.
         """
         folder = Path(torch.hub.get_dir(), "checkpoints")
         path = folder / self.name
@@ -93,7 +93,7 @@ class OnHub:
     Attributes:
         repo: USER/NAME.
         revision: the branch, tag or commit; None for main.
-        names: what the file may be called; the first that exists is taken.
+        names: possible names of the file; the first that exists is used.
     """
 
     repo: str
@@ -104,7 +104,7 @@ class OnHub:
         """The file, found in the Hub's cache or fetched into it.
 
         Raises:
-            UserError: it could not be had; with its address and the place where it is looked for.
+            UserError: it could not be fetched; with its address and the path where it is expected.
         """
         weights = self._cached()
         if weights is None or weights.official is False:

@@ -1,7 +1,7 @@
-"""Variables of the environment that would change the arithmetic behind the back of the options.
+"""Environment variables that would change the arithmetic behind the back of the options.
 
-The launcher sets those of accelerate, from its options and its config file. One that asks for what the recipes have an option
-for, or cannot do, is refused; `ACCELERATE_MIXED_PRECISION` alone is taken, where `precision` is not given, and shown.
+The launcher sets those of accelerate, from its options and its config file. A variable that asks for something that the recipes
+have an option for, or cannot do, is refused; only `ACCELERATE_MIXED_PRECISION` is used, if `precision` is not given, and shown.
 """
 
 from collections.abc import Mapping
@@ -39,7 +39,7 @@ REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
 
 
 def fault_of(environment: Mapping[str, str]) -> str | None:
-    """What is wrong with the environment, in a line; None if it changes no arithmetic."""
+    """What is wrong with the environment, in one line; None if it does not change the arithmetic."""
     for name, (harmless, advice) in REFUSED.items():
         if (value := environment.get(name, "")).strip().lower() not in harmless:
             return f"{name}={value}: {advice}"

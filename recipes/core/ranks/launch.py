@@ -1,7 +1,7 @@
-"""Starts a recipe by accelerate's launcher, passes signals on to its processes, and ends with the status that they end with.
+"""Starts a recipe with accelerate's launcher, passes signals on to its processes, and ends with their status.
 
 `accelerate launch -m recipes.train` starts the same processes. But its launcher ends with status 1 whatever theirs is, dies of
-a signal without passing it on, and prints a traceback of its own below an error.
+a signal without passing it on, and prints its own traceback below an error.
 """
 
 import argparse
@@ -39,7 +39,7 @@ def launch(recipe: str, words: list[str]) -> int:
     """Runs `recipes/RECIPE.py` until it ends; returns its exit status, or 128 + n if signal n ended one of its processes.
 
     Args:
-        words: options of the launcher, `OPTIONS`, and all that the recipe takes.
+        words: options of the launcher, `OPTIONS`, and the arguments of the recipe.
 
     Raises:
         UserError: there is no such launch config, or the launcher refuses the options.
@@ -70,7 +70,7 @@ def launch(recipe: str, words: list[str]) -> int:
 
 
 def defaults(given: dict[str, str]) -> dict[str, str]:
-    """What accelerate would warn about if it were not given; and any free port for one machine, which two runs may share."""
+    """Options that accelerate would warn about if not given; and any free port, as two runs may share a machine."""
     devices = torch.accelerator.device_count() if torch.accelerator.is_available() else 0
     alone = {} if "num_machines" in given else {"num_machines": "1", "main_process_port": "0"}
     return {"num_processes": str(max(1, devices)), "mixed_precision": "no", "dynamo_backend": "no", **alone}
@@ -90,7 +90,7 @@ def find_config(name: str) -> Path:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Runs accelerate's launcher in this process; the signals that it gets go to the processes that train."""
+    """Runs accelerate's launcher in this process; signals are passed on to the training processes."""
     # torchrun's agent would end them 30 seconds after a signal. Before torch 2.10 it does, as it does not know the variable.
     os.environ["PET_SIGNALS_TO_HANDLE"] = "SIGHUP"
     for name in (

@@ -1,6 +1,6 @@
-"""Random numbers without a state: a pure function of what they are for.
+"""Random numbers without a state: a pure function of their purpose.
 
-Nothing that is drawn here depends on the worker, the rank, or on what was drawn before. The mixing function is
+Nothing that is drawn here depends on the worker, the rank, or on earlier draws. The mixing function is
 splitmix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014).
 """
 
@@ -19,7 +19,7 @@ def _mix(state: np.ndarray) -> np.ndarray:
 
 
 def derive(*keys: int) -> int:
-    """One seed (0 … 2**63 - 1) from several integers, whose order matters."""
+    """One seed (0 … 2**63 - 1) from several integers; their order matters."""
     state = np.zeros(1, np.uint64)
     for key in keys:
         state = _mix(state ^ np.uint64(key % 2**64))

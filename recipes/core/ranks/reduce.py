@@ -13,7 +13,7 @@ from torch import nn
 
 
 def in_double(tensor: torch.Tensor) -> torch.Tensor:
-    """The tensor as float64, where it lies; on the CPU if it lies on the GPU of a Mac, which has no float64."""
+    """The tensor as float64, on its device; on the CPU if it is on the GPU of a Mac, which has no float64."""
     return (tensor.cpu() if tensor.device.type == "mps" else tensor).double()
 
 
@@ -21,7 +21,7 @@ def reduce_value(value: torch.Tensor | float, average: bool = True) -> torch.Ten
     """The mean, or with `average=False` the sum, of `value` over all ranks; every rank gets the same.
 
     The mean gives each rank the same weight. Ranks with different numbers of samples reduce their sums and counts
-    with `average=False` and divide after.
+    with `average=False` and divide afterwards.
 
     Args:
         value: a number or a tensor of the same shape on every rank. Numbers become float64.
@@ -39,9 +39,9 @@ def sum_once(values: list[float]) -> float:
 
 
 def from_main(compute: Callable[[], Any]) -> Any:
-    """What the main process computes, on every rank: the same bits everywhere, and the work done once.
+    """The result of the main process, on every rank: the same bits everywhere, and the work done once.
 
-    An error of the main process reaches the others as an error too, so that none waits for it.
+    An error on the main process is an error on the others too, so none waits for it.
     """
     state = PartialState()
     result, error = None, None
@@ -69,8 +69,8 @@ def gather_tensors(tensor: torch.Tensor) -> list[torch.Tensor]:
 def ordered_mean(state: None, bucket: dist.GradBucket) -> torch.futures.Future[torch.Tensor]:
     """A communication hook of DDP that adds gradients up in the order of the ranks.
 
-    The sum of three or more numbers depends on its order, and that of an all-reduce on where in a bucket a gradient
-    lies, which DDP decides anew after the first step.
+    The sum of three or more numbers depends on their order, and an all-reduce's order on the position of a gradient in
+    its bucket, which DDP changes after the first step.
     """
     gathered = gather_tensors(bucket.buffer())
     total = gathered[0].clone()
@@ -83,7 +83,7 @@ def ordered_mean(state: None, bucket: dist.GradBucket) -> torch.futures.Future[t
 
 @torch.no_grad()
 def average_buffers(model: nn.Module) -> None:
-    """Makes the buffers of all ranks equal: the mean of running statistics that each rank gathered from its own batches."""
+    """Makes the buffers of all ranks equal: the mean of the running statistics that each rank collected."""
     if PartialState().num_processes > 1:
         for buffer in model.buffers():
             if buffer.is_floating_point():

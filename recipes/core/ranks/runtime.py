@@ -1,4 +1,4 @@
-"""Processes: starting them right, and ending them all with one clear line."""
+"""Processes: starting them correctly, and ending them all with one clear line."""
 
 import contextlib
 import os
@@ -38,12 +38,12 @@ def start(
     log_with: Sequence[str] = (),
     ddp: dict[str, Any] | None = None,
 ) -> Accelerator:
-    """Starts accelerate, and refuses a launch that did not give the processes it was asked for.
+    """Starts accelerate, and refuses a launch that did not start the requested processes.
 
     Args:
         cpu: do not use an accelerator; a machine without one never does.
         precision: "no", "bf16" or "fp16"; None takes the launcher's choice.
-        processes: the number of processes that there must be, or None.
+        processes: the required number of processes, or None.
         threads: CPU threads of each process, a part of the bits of a sum; None shares out the cores on the CPU.
         deterministic: refuse operations whose result differs from run to run.
         log_with: trackers of accelerate ("tensorboard", "trackio", "wandb", …).
@@ -102,7 +102,7 @@ def start(
         raise UserError(f"the launcher started {world} processes, accelerate sees {accelerator.num_processes}")
     if processes not in (None, accelerator.num_processes):
         raise UserError(f"processes={processes}, but the launcher started {accelerator.num_processes}")
-    if threads is None and accelerator.device.type == "cpu":  # whatever OMP_NUM_THREADS says, which launchers set
+    if threads is None and accelerator.device.type == "cpu":  # regardless of OMP_NUM_THREADS, which launchers set
         threads = max(1, usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
     if threads is not None:
         torch.set_num_threads(threads)
@@ -112,8 +112,8 @@ def start(
 def lost_processes() -> bool:
     """Whether `accelerate launch` was asked for several processes and started one, without a word.
 
-    It does so if neither its options nor its config say by what to start them (`--multi_gpu`, MULTI_GPU), and names a
-    meeting place all the same. Processes that torchrun or MPI has started know how many they are.
+    It does so if neither its options nor its config specify how to start them (`--multi_gpu`, MULTI_GPU), but still sets
+    a rendezvous address. Processes started by torchrun or MPI know their number.
     """
     known = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
     return (
@@ -124,9 +124,9 @@ def lost_processes() -> bool:
 
 
 def finish(accelerator: Accelerator) -> None:
-    """Ends all processes together; call it when the caller holds no prepared model any more.
+    """Ends all processes together; call it when the caller no longer holds a prepared model.
 
-    The threads of gloo live as long as a DDP model does, and one that is still at work when the interpreter ends
+    The threads of gloo live as long as a DDP model, and one that is still running when the interpreter ends
     aborts its process.
     """
     accelerator.wait_for_everyone()  # a rank that leaves early takes the connection from the others
@@ -136,10 +136,10 @@ def finish(accelerator: Accelerator) -> None:
 
 @contextlib.contextmanager
 def one_line_errors(program: str) -> Iterator[None]:
-    """Ends the process with one line and exit status 1 for an error that a person can act on, or 75 for the wish to stop.
+    """Ends the process with one line and exit status 1 for an error that the user can act on, or 75 for a request to stop.
 
-    A process that fails takes the others with it: the launcher stops them. So that one fault which all ranks meet is
-    told once, the others leave the main process a moment to tell it.
+    A process that fails takes the others with it: the launcher stops them. To report a fault of all ranks only once,
+    the others leave the main process a moment to report it.
     """
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     print_every_character()

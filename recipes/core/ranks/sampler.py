@@ -1,4 +1,4 @@
-"""Which sample is seen when, and by which rank."""
+"""The order of samples, and their distribution over ranks."""
 
 from collections.abc import Iterator, Sized
 
@@ -8,10 +8,10 @@ from recipes.core.ranks.random_numbers import permutation
 
 
 class StreamSampler(DistributedSampler):
-    """A DistributedSampler over an endless stream: one permutation of the dataset after the other.
+    """A DistributedSampler over an endless stream: one permutation of the dataset after another.
 
-    Position p of the stream lies in epoch e = p // N and holds sample i = permutation(N, seed, e)[p % N]. It is given
-    out as the index e * N + i, which tells both, so that an augmentation can depend on the epoch. Rank r of P takes
+    Position p of the stream is in epoch e = p // N and holds sample i = permutation(N, seed, e)[p % N]. It is given
+    out as the index e * N + i, which encodes both, so an augmentation can depend on the epoch. Rank r of P takes
     the positions p with p % P == r: any P ranks that read B / P indices each read the same global batch of B samples,
     no sample is repeated or left out within an epoch, and a batch may cross from one epoch into the next.
 
@@ -20,7 +20,7 @@ class StreamSampler(DistributedSampler):
         num_replicas, rank: P and r.
         seed: what the permutations depend on.
         start: the first position, counted over all ranks.
-        stop: the position to stop before; None ends with the epoch in which `start` lies.
+        stop: the position to stop before; None ends with the epoch of `start`.
     """
 
     def __init__(

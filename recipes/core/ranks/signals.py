@@ -1,6 +1,6 @@
-"""The wish to stop: a signal, or the loss of the launcher. It is heard at once, also while the main thread waits or computes.
+"""Requests to stop: a signal, or the loss of the launcher, received at once, even while the main thread waits or computes.
 
-The recipes listen before their imports, which take seconds; so this file imports nothing that does.
+The recipes listen before their imports, which take seconds, so this file imports nothing slow.
 """
 
 import atexit
@@ -16,25 +16,25 @@ from collections.abc import Iterator
 from types import FrameType
 
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
-INTERRUPTED = 75  # exit status of a run that was asked to stop and can go on: EX_TEMPFAIL of sysexits.h
+INTERRUPTED = 75  # exit status of a run that was asked to stop and can be resumed: EX_TEMPFAIL of sysexits.h
 AT_ONCE = 128 + signal.SIGINT  # exit status after a second Ctrl-C
 ONE_WISH = 1.0  # seconds: a launcher passes on what the terminal has sent to its processes, too
-GRACE = 30.0  # seconds in which a process without a launcher has to end by itself; torchrun's patience, too
+GRACE = 30.0  # seconds in which a process without a launcher must end by itself; torchrun waits as long
 ACCELERATE = "ACCELERATE_DYNAMO_MODE"  # a variable that accelerate launch sets for each process, and people do not
 LAUNCHED = ("TORCHELASTIC_RUN_ID", ACCELERATE)
 
 
 class Listener(threading.Thread):
-    """Hears the signals of this process, and sees whether its launcher is gone.
+    """Receives the signals of this process, and notices when its launcher is gone.
 
-    Python calls signal handlers in the main thread, between two of its instructions, so never while that waits for another
-    rank. This thread gets the numbers of the signals from a socket as soon as they come.
+    Python calls signal handlers in the main thread, between two of its instructions, so never while it waits for another
+    rank. This thread reads the numbers of the signals from a socket as soon as they arrive.
 
     Attributes:
-        asked: somebody wishes that this process stops.
-        wish: what a wish does: "leave" ends the process, "raise" raises a KeyboardInterrupt in the main thread, and "note"
-            does nothing, as a loop looks at `asked`. "fail" ends a process that has failed before it says so: the launcher
-            ends all when one has.
+        asked: this process was asked to stop.
+        wish: what a request does: "leave" ends the process, "raise" raises a KeyboardInterrupt in the main thread, and
+            "note" does nothing, as a loop looks at `asked`. "fail" ends a process that has failed before it reports it:
+            the launcher ends all when one has.
     """
 
     def __init__(self):
@@ -100,7 +100,7 @@ def _ignore() -> None:
 
 @contextlib.contextmanager
 def raising() -> Iterator[None]:
-    """A wish to stop is a KeyboardInterrupt in here, in a process that listens; and so is what fails because of it."""
+    """In this context, a request to stop is a KeyboardInterrupt, in a process that listens; so is any failure it causes."""
     listener = _listener
     if listener is None:
         yield
@@ -118,7 +118,7 @@ def raising() -> Iterator[None]:
 
 
 def leave(status: int, message: str = "") -> None:
-    """Ends the process without waiting for anything; the main process says a last line."""
+    """Ends the process without waiting for anything; the main process prints a last line."""
     with contextlib.suppress(OSError, RuntimeError, ValueError):  # it may be closed, or be writing just now
         sys.stdout.flush()
     if message and int(os.environ.get("RANK", 0)) == 0:
@@ -128,7 +128,7 @@ def leave(status: int, message: str = "") -> None:
 
 
 def _forget() -> None:
-    """In a child, which others have to be able to end."""
+    """For a child, which others must be able to end."""
     global _listener
     _listener = None
     signal.set_wakeup_fd(-1)
@@ -138,7 +138,7 @@ def _forget() -> None:
 
 @contextlib.contextmanager
 def blocked() -> Iterator[None]:
-    """Signals wait, and processes that are started in here are born deaf to them, until they `unblock`."""
+    """Signals wait in this context, and processes started in it ignore them until they `unblock`."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return

@@ -1,4 +1,4 @@
-"""Stopping a training between two steps, on all ranks at the same one; and data workers that leave it to their parent to stop."""
+"""Stopping a training between two steps, the same ones on all ranks; and data workers that leave stopping to their parent."""
 
 import atexit
 import contextlib
@@ -19,10 +19,10 @@ from recipes.core.ranks.signals import SIGNALS, blocked, listen, unblock
 
 
 class Interruption:
-    """The wish to stop, on which all ranks agree at the same step. From here on it breaks nothing off.
+    """The request to stop, on which all ranks agree at the same step. From here on it interrupts nothing.
 
-    Each step tells the ranks whether one of them was asked, by a reduction whose result is read a step later: none waits
-    for it, as the next step is under way by then.
+    At each step a reduction tells the ranks whether one of them was asked; its result is read a step later, so none waits
+    for it.
     """
 
     def __init__(self):
@@ -41,7 +41,7 @@ class Interruption:
         return before
 
     def result(self) -> bool:
-        """What the last reduction said, after waiting for it."""
+        """The result of the last reduction, after waiting for it."""
         if self.pending is None:
             return False
         flag, work = self.pending
@@ -50,7 +50,7 @@ class Interruption:
 
 
 class Loader(DataLoader):
-    """A DataLoader whose workers outlive a signal to the whole group, so that this process can save, but never this process."""
+    """A DataLoader whose workers survive a signal to the whole group, so this process can save, but never outlive it."""
 
     def __init__(self, dataset: Dataset, **options: Any):
         super().__init__(dataset, worker_init_fn=follow_parent, **options)
@@ -64,7 +64,7 @@ class Loader(DataLoader):
 
 
 def follow_parent(worker: int) -> None:
-    """Makes a worker ignore the signals that ask to stop, and ends it with its parent, however that ends."""
+    """Makes a worker ignore the signals that ask to stop, and ends it with its parent, however the parent ends."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     unblock()

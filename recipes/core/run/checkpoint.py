@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or not there, and the newest one that is sound."""
+"""Checkpoints that are complete or absent, and the newest sound one."""
 
 import contextlib
 import hashlib
@@ -19,14 +19,14 @@ FILES = ("state.pt", "progress.json")  # what the manifest lists
 
 
 def save(folder: Path, samples: int, tensors: dict[str, Any], progress: dict[str, Any], keep: int) -> None:
-    """Writes the checkpoint `folder/checkpoints/SAMPLES`, and leaves `keep` of them. Main process only.
+    """Writes the checkpoint `folder/checkpoints/SAMPLES`, and keeps the last `keep`. Main process only.
 
-    The files are written to a folder of another name, flushed to the disk and listed with their sha256; then the
-    folder gets its name. A kill at any instant leaves the checkpoints before it as they were.
+    The files are written to a folder with a temporary name, flushed to the disk and listed with their sha256; then the
+    folder gets its name. A kill at any instant leaves earlier checkpoints as they were.
 
     Args:
         tensors: state dicts, of tensors and plain values.
-        progress: numbers and texts, for json.
+        progress: numbers and text, for json.
 
     Raises:
         DataError: it cannot be written.
@@ -53,14 +53,14 @@ def digest(path: Path) -> str:
 
 
 def find(folder: Path) -> list[Path]:
-    """The checkpoints of a run, oldest first; whether they are sound is not looked at. Folders of others have no manifest."""
+    """The checkpoints of a run, oldest first, sound or not. Folders of others have no manifest."""
     return sorted(
         path for path in (folder / "checkpoints").glob("[0-9]*") if path.name.isdigit() and (path / MANIFEST).is_file()
     )
 
 
 def remove_all(folder: Path) -> None:
-    """Deletes the checkpoints of a finished run, and nothing else that lies beside them."""
+    """Deletes the checkpoints of a finished run, and nothing else beside them."""
     for path in find(folder):
         delete(path)
     with contextlib.suppress(OSError):  # other things are there, or it is none
@@ -78,7 +78,7 @@ def is_sound(checkpoint: Path) -> bool:
 
 
 def newest(folder: Path) -> Path | None:
-    """The newest sound checkpoint; the main process looks, and every rank gets its answer."""
+    """The newest sound checkpoint; the main process looks for it, and every rank gets the answer."""
     found = None
     if PartialState().is_main_process:
         found = next((path for path in reversed(find(folder)) if is_sound(path)), None)
@@ -89,7 +89,7 @@ def load(checkpoint: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Reads the tensors, to the CPU, and the progress.
 
     Raises:
-        UserError: it holds something else than tensors and plain values, or is damaged.
+        UserError: it holds anything other than tensors and plain values, or is damaged.
     """
     path = checkpoint / "state.pt"
     tensors = read_tensors(path, f"{path} cannot be read")

@@ -1,4 +1,4 @@
-"""Options that would change nothing in this run: refused, since whoever writes one expects it to."""
+"""Options that would have no effect in this run: refused, since a user who sets one expects an effect."""
 
 from collections.abc import Iterator
 
@@ -10,10 +10,10 @@ from recipes.core.options import flat
 
 
 def check_effects(config: Training, parts: Parts, asked: Asked) -> None:
-    """Compares the options with the data and with each other. What a shipped recipe sets in vain becomes a note.
+    """Compares the options with the data and with each other. If a shipped recipe sets one in vain, that becomes a note.
 
     Args:
-        config: all options; those of `asked`, and what was filled in.
+        config: all options: those of `asked`, and those filled in.
 
     Raises:
         UserError: an option that the user wrote differs from its default and has no effect.

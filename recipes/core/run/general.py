@@ -1,4 +1,4 @@
-"""The recipe for data that have none: options that follow the images, how many there are, and where training starts."""
+"""The recipe for data that have none: options that follow from the images, their number, and the initial weights."""
 
 import math
 from dataclasses import replace
@@ -9,22 +9,22 @@ from recipes.core.data.splits import Parts
 from recipes.core.models.models import is_ours
 from recipes.core.options import merge
 
-SMALL = 64  # pixels a side, up to which an image is seen whole by a small network
+SMALL = 64  # pixels per side, up to which a small network sees the whole image
 TINY = 16
-PHOTO = 128  # pixels a side that photos are scaled to, if a network learns them from nothing
+PHOTO = 128  # pixels per side that photos are scaled to, if a network is trained from scratch
 PHOTOS = "photos"
 WARMUP = 20  # the learning rate rises over this part of a training: one in twenty samples
-DRAWN = 32  # pixels a side of generated images, unless they are smaller or another size is given
+DRAWN = 32  # pixels per side of generated images, unless they are smaller or another size is given
 
 
 def general_recipe(config: Training, words: list[str], parts: Parts, processes: int) -> Any:
-    """The configuration for data without a CONFIG: general defaults below what the command line says.
+    """The configuration for data without a CONFIG: general defaults, overridden by the command line.
 
     Args:
-        config: of the command line alone.
+        config: from the command line alone.
         words: its options, as `key=value`.
-        parts: the data; size and channels of its `data` are set as the recipe needs them, and a note says what was chosen.
-        processes: which have to share a batch.
+        parts: the data; size and channels of its `data` are set as the recipe needs them, and a note lists the choices.
+        processes: how many must share a batch.
     """
     if isinstance(config, Train):
         name, values = _for_classifier(config, parts, side_of(parts))
@@ -111,7 +111,7 @@ def _for_generator(config: Training, parts: Parts, side: int) -> tuple[str, dict
 
 
 def _take(config: Training, parts: Parts, **values: Any) -> None:
-    """Sets options of the data that the command line left open."""
+    """Sets data options that the command line left open."""
     parts.data = replace(
         parts.data, **{name: value for name, value in values.items() if getattr(config.data, name) is None}
     )

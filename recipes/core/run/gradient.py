@@ -1,4 +1,4 @@
-"""The gradient of a batch: fast by DDP, or the same bits on every number of processes."""
+"""The gradient of a batch: fast with DDP, or the same bits on every number of processes."""
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
@@ -16,9 +16,9 @@ from recipes.core.ranks.random_numbers import derive
 from recipes.core.ranks.reduce import gather_tensors, in_double, reduce_value
 
 Batch = dict[str, torch.Tensor]
-# What a part of a batch loses: sums, float32 (B,), one for each image, and weights (B,), what each sum is made of, such as its
-# valid pixels; None for 1 each. The loss of the whole batch is the sum of all sums over the sum of all weights: a mean of means
-# would give an image of few pixels the gradient of a full one.
+# The losses of a part of a batch: sums, float32 (B,), one per image, and weights (B,), the number of terms in each sum, such as
+# its valid pixels; None for 1 each. The loss of the whole batch is the sum of all sums over the sum of all weights: a mean of
+# means would give an image of few pixels the gradient of a full one.
 Losses = tuple[torch.Tensor, torch.Tensor | None]
 Loss = Callable[[nn.Module, Batch, int], Losses]  # of (model, part of a batch, position)
 
@@ -47,7 +47,7 @@ def ddp_options(ddp: Ddp) -> dict[str, Any]:
 class DataParallel:
     """Each rank takes its share of the batch in `accumulate` parts; DDP averages the gradients.
 
-    Weights are known in the end only, when all parts have been augmented: the gradient of the sums is divided then.
+    Weights are known only at the end, when all parts have been augmented; then the gradient of the sums is divided.
     """
 
     def __init__(self, accelerator: Accelerator, model: nn.Module, loss: Loss, accumulate: int, seed: int):
@@ -72,13 +72,13 @@ class DataParallel:
 class Ordered:
     """The same bits on every number of processes P that divides the number of shards V.
 
-    Image q of a batch belongs to shard q % V, which lies on rank q % P. Every shard goes through the model by itself,
-    so that its arithmetic does not know of the others; the V gradients are gathered and added up in the order of the
-    shards. This sends V / P times what DDP does, and holds V gradients in memory.
+    Image q of a batch belongs to shard q % V, which is on rank q % P. Every shard goes through the model separately,
+    so its arithmetic does not depend on the others; the V gradients are gathered and added up in the order of the
+    shards. This sends V / P times as much as DDP, and holds V gradients in memory.
 
     Raises:
-        UserError: V does not divide into P, the batch not into V, or the model has batch normalisation, whose
-            statistics would depend on how shards meet on a rank.
+        UserError: P does not divide V, V does not divide the batch, or the model has batch normalisation, whose
+            statistics would depend on which shards share a rank.
     """
 
     def __init__(self, accelerator: Accelerator, model: nn.Module, loss: Loss, batch: int, shards: int, seed: int):
@@ -130,7 +130,7 @@ class Ordered:
 
 
 def pair(sums: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
-    """Sums and weights as float32 (2, B), outside of the graph."""
+    """Sums and weights as float32 (2, B), detached from the graph."""
     return torch.stack([sums.detach(), torch.ones_like(sums) if weights is None else weights.to(sums.dtype)])
 
 

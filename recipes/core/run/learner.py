@@ -1,4 +1,4 @@
-"""Model, average, optimizer and loss: what a training step changes, and what a checkpoint holds."""
+"""Model, average, optimizer and loss: the state that a training step changes and a checkpoint holds."""
 
 import copy
 from abc import ABC, abstractmethod
@@ -25,21 +25,21 @@ from recipes.core.run.gradient import Batch, DataParallel, Losses, Ordered
 
 
 class Learner(ABC):
-    """Builds what the configuration says, with equal weights on every rank, and takes steps.
+    """Builds the configured network with equal weights on every rank, and takes steps.
 
-    A subclass says what is learned: it gives the network, the loss of an image, and a description for who loads it.
+    A subclass defines the task: the network, the loss of an image, and the description needed to load the model.
 
     Args:
         total: samples of the whole training.
 
     Attributes:
         micro: images that a rank reads at a time.
-        at_once: images that a rank puts through the model at a time, in training and in tests.
+        at_once: images that a rank passes through the model at a time, in training and in tests.
         fingerprint: of the initial weights, equal on all ranks.
         rate: the learning rate of the last step.
 
     Raises:
-        UserError: options that do not fit together, or weights that differ over ranks.
+        UserError: options that do not fit together, or weights that differ between ranks.
     """
 
     def __init__(self, accelerator: Accelerator, config: Training, splits: Splits, total: int):
@@ -93,7 +93,7 @@ class Learner(ABC):
 
     @property
     def origin(self) -> str:
-        """What the network starts from."""
+        """The weights that the network starts from."""
         return "random weights"
 
     @abstractmethod
@@ -106,7 +106,7 @@ class Learner(ABC):
 
     @abstractmethod
     def description(self) -> str:
-        """The content of `config.json`: what is needed to load the model and to use it."""
+        """The content of `config.json`: all that is needed to load and use the model."""
 
     @property
     def tested(self) -> nn.Module:
@@ -132,7 +132,7 @@ class Learner(ABC):
         return losses
 
     def average_buffers(self) -> None:
-        """Makes the running statistics, which each rank gathers from its own images, equal on all ranks."""
+        """Makes the running statistics, which each rank collects from its own images, equal on all ranks."""
         average_buffers(self.model)
         if self.average is not None:
             update_ema(self.average, self.model, decay=1.0)
@@ -151,7 +151,7 @@ class Learner(ABC):
         return verify_equal(model=self.model, **({"ema": self.average} if self.average is not None else {}))
 
     def state(self) -> dict[str, Any]:
-        """All that the next step depends on; every rank calls it, as running statistics differ by rank."""
+        """Everything that the next step depends on; every rank calls it, as running statistics differ by rank."""
         return {
             "model": self.model.state_dict(),
             "ema": None if self.average is None else self.average.state_dict(),
@@ -162,7 +162,7 @@ class Learner(ABC):
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Goes on from a state. On another number of ranks, running statistics become the mean of those that were.
+        """Resumes from a state. On a different number of ranks, running statistics become the mean of the stored ones.
 
         Raises:
             UserError: the ranks have read different weights.
@@ -184,10 +184,10 @@ class Learner(ABC):
 
 
 def check_statistics(model: nn.Module, at_once: int, world: int) -> None:
-    """Refuses batch normalisation by the statistics of one image, which are noise, or none if it is one pixel there.
+    """Refuses batch normalisation over one image, whose statistics are noise, or undefined if it is one pixel there.
 
     Raises:
-        UserError: with the way out.
+        UserError: with a way out.
     """
     for name, module in model.named_modules():
         images = at_once * (world if isinstance(module, nn.SyncBatchNorm) else 1)

@@ -1,4 +1,4 @@
-"""What a run says while it goes on: log.jsonl, trackers, and a table on the terminal."""
+"""The output of a running training: log.jsonl, trackers, and a table on the terminal."""
 
 import json
 import time
@@ -23,12 +23,12 @@ from recipes.core.run.learner import Learner
 
 
 class Result(Protocol):
-    """What a test of a model found.
+    """The result of testing a model.
 
     Attributes:
         loss: the mean over the images.
         count: number of images.
-        score: what is better the greater it is; later numbers decide between equal first ones.
+        score: greater is better; later numbers decide between equal first ones.
     """
 
     loss: float
@@ -41,14 +41,14 @@ class Result(Protocol):
         """For the log and `metrics.json`, the loss among them."""
 
     def columns(self) -> dict[str, str]:
-        """What the table of the terminal shows, besides the loss."""
+        """What the table on the terminal shows, besides the loss."""
 
 
 BEGIN_AGAIN = "delete the folder's checkpoints to begin again"
 
 
 def read_record(line: str, path: Path, number: int) -> dict[str, Any]:
-    """A line of `log.jsonl`; a UserError if it is cut."""
+    """A line of `log.jsonl`; a UserError if it is truncated."""
     with reading(f"{path}, line {number}: {BEGIN_AGAIN}"):
         record = json.loads(line)
     if not isinstance(record, dict):
@@ -57,11 +57,11 @@ def read_record(line: str, path: Path, number: int) -> dict[str, Any]:
 
 
 class Log:
-    """`log.jsonl`, one JSON object a line, on disk as soon as it is written; and accelerate's trackers.
+    """`log.jsonl`, one JSON object per line, on disk as soon as it is written; and accelerate's trackers.
 
     Args:
         path: the file. The main process writes it; the others count.
-        count: lines to keep of a run that goes on; later ones will be written again.
+        count: lines to keep when a run is resumed; later ones will be written again.
     """
 
     def __init__(self, accelerator: Accelerator, path: Path, count: int, name: str, config: Training):
@@ -95,7 +95,7 @@ class Log:
 
 
 class Timed:
-    """Passes batches on, and counts the seconds that were spent waiting for them."""
+    """Passes batches on, and counts the seconds spent waiting for them."""
 
     def __init__(self, batches: Iterable[Any]):
         self.batches, self.waited = iter(batches), 0.0
@@ -112,7 +112,7 @@ class Timed:
 
 @dataclass
 class Speed:
-    """What `images` took: seconds of training, of which so many waiting for data, and how many images are left."""
+    """The time that `images` took: seconds of training, those of them waiting for data, and the images left."""
 
     images: int
     seconds: float
@@ -133,7 +133,7 @@ class Speed:
 
 
 def peak_memory() -> int:
-    """The most bytes that this process has held: on its GPU, where it has one, else in main memory."""
+    """The peak memory of this process in bytes: on its GPU if it has one, else in main memory."""
     return torch.cuda.max_memory_allocated() if torch.cuda.is_initialized() else system.peak_memory()
 
 
@@ -165,7 +165,7 @@ def announce(learner: Learner, steps: int, folder: Path, found: Path | None) -> 
 
 
 class Table:
-    """A line on the terminal for each look at the images of a kind, under the names of the columns."""
+    """A line on the terminal for each test, under the names of the columns."""
 
     def __init__(self, kind: str):
         self.kind, self.begun = kind, False

@@ -1,4 +1,4 @@
-"""The loop of a training, whatever is learned: batches, steps, log, tests, checkpoints, and how it ends."""
+"""The training loop for any task: batches, steps, log, tests, checkpoints, and how it ends."""
 
 import math
 import sys
@@ -34,14 +34,14 @@ Write = Callable[[Learner, Path, dict[str, Any], Result, list[dict[str, Any]]], 
 
 @dataclass
 class Progress:
-    """How far a run has come: what a checkpoint says besides tensors, as json and in this order.
+    """The progress of a run: the content of a checkpoint besides tensors, as json and in this order.
 
     Attributes:
         seen: samples.
         sums: loss and images of all ranks, since the last test.
         records: lines of the log.
         training, elapsed: seconds of steps, and of all.
-        best: the best look at the validation images: score, samples seen before, numbers.
+        best: the best test on the validation images: score, samples seen before it, numbers.
     """
 
     seen: int = 0
@@ -53,7 +53,7 @@ class Progress:
 
     @classmethod
     def of(cls, saved: dict[str, Any]) -> "Progress":
-        """What a checkpoint says, each value as its type: a damaged one raises here, not in the training."""
+        """The content of a checkpoint, each value converted to its type: a damaged one raises here, not in the training."""
         return cls(
             seen=int(saved["seen"]),
             sums=list(saved["sums"]),
@@ -65,7 +65,7 @@ class Progress:
 
 
 def start_training(config: Training) -> Accelerator:
-    """Starts the processes as the options of a training say."""
+    """Starts the processes with the options of a training."""
     accelerator = start(
         config.cpu,
         config.precision,
@@ -88,21 +88,21 @@ def train(
     test: Test,
     write: Write,
 ) -> bool:
-    """Trains, tests and writes the run folder; goes on where a run of this configuration was stopped or killed.
+    """Trains, tests and writes the run folder; resumes a run of this configuration that was stopped or killed.
 
     Args:
         name: of the configuration, for the run folder.
-        learn: what is learned.
+        learn: makes the learner of the task.
         test: measures `learner.tested` on the validation images, every `config.evaluate_every` epochs, and on the test images
-            at the end. Without validation images, the test images are looked at all along.
-        write: writes the results of the finished run, on the main process alone, and returns a last line to say.
+            at the end. Without validation images, the test images are used throughout.
+        write: writes the results of the finished run, on the main process alone, and returns a last line to print.
 
     Returns:
-        False where the run was asked to stop before its end.
+        False if the run was asked to stop before its end.
 
     Raises:
-        UserError: less than one batch, a loss that is not finite, data that changed since the run began, or what `learn`
-            and `RunFolder` say.
+        UserError: less than one batch, a loss that is not finite, data that changed since the run began, or an error of
+            `learn` or `RunFolder`.
     """
     main, rank, world = accelerator.is_main_process, accelerator.process_index, accelerator.num_processes
     open_options = {f"data.{name}" for name, value in vars(config.data).items() if value is None}
@@ -148,7 +148,7 @@ def train(
     sums = torch.tensor(progress.sums, dtype=torch.float64)  # sums and weights of all, since the last test
     training, began, best = progress.training, time.perf_counter() - progress.elapsed, progress.best
     interruption, stop, ended, mark = Interruption(), False, False, time.perf_counter()
-    often = 0.1 if sys.stderr.isatty() else 60.0  # seconds: a bar in a log file is a line each time
+    often = 0.1 if sys.stderr.isatty() else 60.0  # seconds: in a log file, each update of the bar is a new line
     bar = tqdm(
         initial=seen,
         total=total,
@@ -205,7 +205,7 @@ def train(
                 if main:
                     checkpoint.save(run.folder, seen, state, vars(now), config.keep)
             mark = time.perf_counter()
-    interruption.result()  # nothing is left on the wire
+    interruption.result()  # no communication is left pending
 
     if stop:
         if main:

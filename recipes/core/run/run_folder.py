@@ -1,4 +1,4 @@
-"""The folder of a run: a new one, or that of the unfinished run which the same command began."""
+"""The folder of a run: a new one, or that of an unfinished run of the same command."""
 
 import contextlib
 import glob
@@ -20,7 +20,7 @@ from recipes.core.ranks.reduce import from_main
 from recipes.core.ranks.signals import GRACE
 from recipes.core.run import checkpoint
 
-# How a run is carried out, not what it computes: these may differ when a run goes on.
+# How a run is carried out, not what it computes: these may differ when a run is resumed.
 MAY_CHANGE = {
     "processes",
     "threads",
@@ -40,13 +40,13 @@ MAY_CHANGE = {
 LOCK = ".lock"
 MARKER = ".run.json"  # in every folder that a run has made, from its first moment
 PATIENCE = GRACE + 10  # seconds: processes of a killed run may outlive it by some, and hold its folder
-SILENT = 1.5  # seconds of waiting without saying so
+SILENT = 1.5  # seconds of waiting before it is reported
 
 
 class RunFolder:
     """The folder of a run, found or made by the main process, which holds it until it ends, however it ends.
 
-    Args: as `open_run_folder`, which raises what is wrong; on every rank.
+    Args: see `open_run_folder`, whose errors are raised on every rank.
     """
 
     def __init__(self, out: str | None, name: str, config: Any, data: Fingerprint, found: set[str]):
@@ -67,18 +67,18 @@ def open_run_folder(
 ) -> Path:
     """Finds the folder of an unfinished run of this configuration, or makes one.
 
-    A folder that no run has made is left alone, unless it is empty or `config.overwrite` is set; then files that have the
-    names of a run's are replaced, and nothing else is touched.
+    A folder that no run has made is left alone, unless it is empty or `config.overwrite` is set; then files that are named
+    like a run's are replaced, and nothing else is touched.
 
     Args:
         out: the folder; None takes one of runs/NAME-1, runs/NAME-2, …
-        held: gets what holds the folder for this process.
-        data: the fingerprint of its data, if they are known.
+        held: receives the lock that holds the folder for this process.
+        data: the fingerprint of its data, if known.
         found: the options that were not given, but found in the data.
 
     Raises:
-        UserError: `out` holds files of somebody else, a finished run, a run of another configuration, or one that is still
-            going on; or the data have changed since the run began.
+        UserError: `out` holds other files, a finished run, a run of another configuration, or one that is still
+            running; or the data have changed since the run began.
     """
     if out is None:
         return unfinished_or_new(name, config, held, data, found)
@@ -145,7 +145,7 @@ def is_run(folder: Path) -> bool:
 
 
 def mark(folder: Path, name: str, config: Any, data: Fingerprint | None, found: Collection[str]) -> None:
-    """Makes a folder that of a run, and says of which one: a second start of it has to see that before any checkpoint.
+    """Marks a folder as that of a run, and records which one: a second start must see that before any checkpoint.
 
     Raises:
         UserError: a run began there on other data.
@@ -194,7 +194,7 @@ def difference(folder: Path, config: Any, found: Collection[str] = ()) -> str | 
     """The first option in which the run of a folder differs from `config`: "optim.lr (0.1, now 0.2)".
 
     Args:
-        found: options that follow from the data; those which did so then are not compared.
+        found: options that follow from the data; those that also did so then are not compared.
     """
     try:
         before = flat(merge(type(config), folder / "config.yaml", []))

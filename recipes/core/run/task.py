@@ -1,4 +1,4 @@
-"""A task, and the way from its command line to a finished run, which is the same for all of them."""
+"""A task, and the way from its command line to a finished run, the same for all tasks."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,12 +21,12 @@ class Task:
     Attributes:
         program: the name of its recipe, for errors.
         schema: its options.
-        default: the CONFIG that is taken if neither one nor data are named.
+        default: the CONFIG to use if neither a CONFIG nor data are named.
         learner, test, write: see `train`.
-        suffix: of the CONFIG that belongs to data of a name.
+        suffix: what the name of a CONFIG has after the name of its data.
         is_labelled: every image needs a label.
         is_measured: mean and standard deviation of the input are those of the training images, unless they are given.
-        follow_weights: fills in what published weights ask for, such as the size of the input.
+        follow_weights: fills in the options that published weights need, such as the size of the input.
     """
 
     program: str
@@ -42,7 +42,7 @@ class Task:
 
 
 def run_task(task: Task, words: list[str]) -> None:
-    """Trains as a command line says, and ends this process if it was asked to stop."""
+    """Trains with the options of a command line, and ends this process if it was asked to stop."""
     with one_line_errors(task.program):
         asked = read_config(task.schema, words, default=task.default, suffix=task.suffix)
         config = asked.config

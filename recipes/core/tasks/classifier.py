@@ -24,7 +24,7 @@ WHITENED = 5000  # training images that whiten the first layer of a network that
 class Classifier(Learner):
     """Learns to tell the classes of images.
 
-    Args, raises: as `Learner`.
+    Args, raises: see `Learner`.
     """
 
     config: Train
@@ -74,7 +74,7 @@ class Classifier(Learner):
 
 
 def class_weights(splits: Splits, device: torch.device) -> torch.Tensor:
-    """Weights with which each class counts alike, and whose mean over the training images is 1.
+    """Weights with which each class counts equally, and whose mean over the training images is 1.
 
     Raises:
         UserError: a class has no training images.

@@ -30,8 +30,8 @@ class Evaluation:
     count: number of images.
     confusion: int64 (K, K): row = label, column = prediction.
     calibration: float64 (15, 3): images, sum of confidences and right predictions of each bin.
-    mistakes: the wrong predictions that were surest: (row, label, prediction, probability).
-    probabilities: float32 (rows of this rank, K), where they were asked for; else of no rows.
+    mistakes: the most confident wrong predictions: (row, label, prediction, probability).
+    probabilities: float32 (rows of this rank, K) if they were asked for, else without rows.
     rows: int64, the rows of this rank, in the order of the probabilities.
     """
 
@@ -54,7 +54,7 @@ class Evaluation:
         return {"loss": self.loss, "accuracy": self.accuracy, "top5": self.top5, "ece": self.ece}
 
     def columns(self) -> dict[str, str]:
-        """What the table of the terminal shows, besides the loss."""
+        """What the table on the terminal shows, besides the loss."""
         return {"top-1": f"{self.accuracy:.2%}", "top-5": f"{self.top5:.2%}"}
 
     def by_class(self, classes: list[str]) -> list[dict]:
@@ -82,7 +82,7 @@ def deal(
     """The batches of this rank, and their rows.
 
     The set is cut into batches of fixed content, and batch b goes to rank b modulo P. Nothing is padded or repeated, and
-    a rank may have nothing to do.
+    some ranks may get no batch.
     """
     starts = range(accelerator.process_index * batch, len(images), accelerator.num_processes * batch)
     mine = [list(range(start, min(start + batch, len(images)))) for start in starts]
@@ -104,15 +104,15 @@ def evaluate(
 ) -> Evaluation:
     """Evaluates on all images; every rank gets the result of all.
 
-    Batches are dealt out as `deal` says, and sums are added up over ranks. The model is used without its DDP wrapper,
-    so that no rank waits for another before the end. It is left in evaluation mode.
+    Batches are dealt out by `deal`, and sums are added up over ranks. The model is used without its DDP wrapper,
+    so no rank waits for another before the end. It is left in evaluation mode.
 
     Args:
-        flips: take the mean of the logits of an image and its mirror image.
+        flips: average the logits of an image and its mirror image.
         keep: keep the probabilities too.
 
     Raises:
-        RuntimeError: the number of images that were counted is not that of the set.
+        RuntimeError: the number of images counted differs from the size of the set.
     """
     model = accelerator.unwrap_model(model)
     model.eval()

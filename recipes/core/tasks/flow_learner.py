@@ -26,7 +26,7 @@ class FlowLearner(Learner):
 
     The noise and the time of a training image depend on the seed, the epoch and its row.
 
-    Args, raises: as `Learner`; UserError also for options of `model` and `flow` that cannot be.
+    Args, raises: see `Learner`; UserError also for invalid options of `model` and `flow`.
     """
 
     config: Generate
@@ -89,10 +89,10 @@ class FlowResult:
 def evaluate_flow(
     accelerator: Accelerator, network: nn.Module, images: Images, prepare: Prepare, batch: int, workers: int, seed: int
 ) -> FlowResult:
-    """The loss on all images, on every rank; noise and times depend on `seed` and the row, and so stay the same.
+    """The loss on all images, on every rank; noise and times depend on `seed` and the row, so they stay the same.
 
     Raises:
-        RuntimeError: the number of images that were counted is not that of the set.
+        RuntimeError: the number of images counted differs from the size of the set.
     """
     network = accelerator.unwrap_model(network)
     network.eval()

@@ -1,4 +1,4 @@
-"""What a run of `recipes/generate.py` leaves behind. Main process only."""
+"""The files that a run of `recipes/generate.py` writes. Main process only."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a run leaves behind: files to look at, and the same numbers for machines. Main process only."""
+"""The files that a run writes: pictures to look at, and the same numbers for machines. Main process only."""
 
 import json
 import math
@@ -30,7 +30,7 @@ from recipes.core.tasks.evaluation import Evaluation
 
 
 def save_figure(figure: plt.Figure, path: Path) -> None:
-    """Writes a figure as a PNG, and forgets it."""
+    """Writes a figure as a PNG, and closes it."""
     with new_file(path) as file:
         figure.savefig(file, format="png", dpi=120)
     plt.close(figure)
@@ -66,12 +66,12 @@ def plot_curves(path: Path, records: list[dict[str, Any]]) -> None:
 
 
 def as_labels(classes: list[str]) -> list[str]:
-    """Names of classes as a plot can show them: in one line, and not longer than is seen."""
+    """Names of classes as a plot can show them: in one line, and short enough."""
     return [name if len(name) < 60 else f"{name[:60]}…" for name in map(printable, classes)]
 
 
 def plot_confusion(path: Path, confusion: np.ndarray, classes: list[str]) -> None:
-    """The confusion matrix; counts are written into it up to 30 classes."""
+    """The confusion matrix; up to 30 classes, counts are written into it."""
     count, names = len(classes), as_labels(classes)
     side = min(14.0, 3.0 + 0.45 * count)
     figure, axes = plt.subplots(figsize=(side + 0.8, side), layout="constrained")
@@ -89,7 +89,7 @@ def plot_confusion(path: Path, confusion: np.ndarray, classes: list[str]) -> Non
 
 
 def plot_mistakes(path: Path, evaluation: Evaluation, images: Images, classes: list[str]) -> None:
-    """The test images that were misread with the most confidence."""
+    """The misclassified test images with the highest confidence."""
     shown, names = evaluation.mistakes, as_labels(classes)
     columns = 5
     rows = max(1, -(-len(shown) // columns))
@@ -107,7 +107,7 @@ def plot_mistakes(path: Path, evaluation: Evaluation, images: Images, classes: l
 
 
 def command() -> str:
-    """The command line of this run, as it can be typed again."""
+    """The command line of this run, ready to be typed again."""
     script = relative_path(sys.argv[0], ".") or sys.argv[0]
     if script.startswith(".."):  # of an installed package
         return shlex.join(["dataset-scripts", Path(script).stem, *sys.argv[1:]])
@@ -160,7 +160,7 @@ def write_results(folder: Path, learner: Learner, metrics: dict[str, Any], card:
     """Writes weights, card and numbers; pictures come after them. A folder with `metrics.json` holds a finished run.
 
     Args:
-        card: a text with places for the metrics, for what is known of every training, and for `own`.
+        card: a text with placeholders for the metrics, for the facts of every training, and for `own`.
     """
     splits = learner.splits
     data, typed = splits.data, command()
@@ -189,7 +189,7 @@ def write_results(folder: Path, learner: Learner, metrics: dict[str, Any], card:
 
 
 def draw(plot: Callable[..., None], path: Path, *args: Any) -> None:
-    """Tries a picture, which no result may depend on: a fault of it is a warning."""
+    """Draws a picture; no result may depend on it, so a failure is only a warning."""
     try:
         plot(path, *args)
     except Exception as error:
@@ -198,7 +198,7 @@ def draw(plot: Callable[..., None], path: Path, *args: Any) -> None:
 
 
 def as_json(value: Any, **options: Any) -> str:
-    """JSON as every reader takes it: numbers that are not finite, which JSON does not have, are null."""
+    """JSON that every reader accepts: numbers that are not finite, which JSON does not have, become null."""
     return json.dumps(_finite(value), allow_nan=False, **options)
 
 

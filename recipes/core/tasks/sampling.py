@@ -38,7 +38,7 @@ def draw(
     """The samples of this rank: their numbers, and pixels as uint8 (S, S, C).
 
     Sample i depends on `seed`, i and its label alone. Batches have a fixed content, the last one is filled up, and batch
-    b goes to rank b modulo P: so a sample goes through the network in the same company on any number of ranks.
+    b goes to rank b modulo P, so a sample is always in the same batch, on any number of ranks.
 
     Args:
         generator: on the device of this rank.
@@ -58,7 +58,7 @@ def draw(
 
 
 def draw_picture(accelerator: Accelerator, generator: Generator, classes: int, seed: int) -> bytes:
-    """A PNG of samples, a row a class, of the first classes where there are many; the same on every rank."""
+    """A PNG of samples, one row per class, for the first classes if there are many; the same on every rank."""
     rows = min(classes, ROWS)
     labels = np.tile(np.arange(rows), COLUMNS)
     drawn = dict(gather_object(list(draw(accelerator, generator, labels, seed, BATCH))))
@@ -83,11 +83,11 @@ def write_samples(
 ) -> None:
     """Writes sample i as `out/00000i.png`, and `metadata.csv` with their classes: together a folder for `load_dataset`.
 
-    The folder has its name when it is whole. What an interrupted call has written stays in `.<out>.partial` beside it; the
-    next call of the same samples goes on with it, one of others begins anew.
+    The folder gets its name when it is complete. The files of an interrupted call stay in `.<out>.partial` beside it; the
+    next call for the same samples resumes it, a call for others starts over.
 
     Raises:
-        UserError: the folder holds something.
+        UserError: the folder is not empty.
         DataError: another process writes it, or it cannot be written.
     """
 
@@ -113,7 +113,7 @@ def write_samples(
 
 
 def describe(generator: Generator, labels: np.ndarray, classes: list[str], *drawing: int | str) -> str:
-    """All that samples depend on, as a digest."""
+    """A digest of everything that samples depend on."""
     state = {name: tensor.cpu().contiguous() for name, tensor in generator.state_dict().items()}
     options = (generator.guidance, generator.steps, generator.mean.tolist(), generator.std.tolist(), classes, drawing)
     return sha256(b"".join([safetensors.torch.save(state), labels.tobytes(), repr(options).encode()])).hexdigest()
