@@ -160,7 +160,8 @@ def tell(
         if time.monotonic() > end + 600:
             return [*faults, f"{out.name}: no end after {history}"]
         command = rng.choice(list(COMMANDS))
-        event = rng.choice(GOES_ON if len(history) > 12 else STOPPING + GOES_ON if rng.random() < 0.4 else STOPPING)
+        is_late = len(history) > 12 or time.monotonic() > end
+        event = rng.choice(GOES_ON if is_late else STOPPING + GOES_ON if rng.random() < 0.4 else STOPPING)
         history.append(f"{command}: {event}")
         counts[f"start: {command}"] += 1
         counts[f"event: {event}"] += 1

@@ -10,7 +10,10 @@ import pytest
 @pytest.mark.slow
 def test_one_story(root):
     result = subprocess.run(
-        [sys.executable, root / "tests/hour.py", "--minutes=5", "--stories=1"], cwd=root, text=True, capture_output=True
+        [sys.executable, root / "tests/hour.py", "--minutes=0.8", "--stories=1"],
+        cwd=root,
+        text=True,
+        capture_output=True,
     )
     assert result.returncode == 0, result.stdout + result.stderr[-3000:]
     figures = json.loads(result.stdout)

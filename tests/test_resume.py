@@ -78,23 +78,33 @@ def result(folder):
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(root, tmp_path_factory):
+def train(root, run_processes):
+    """A training that nothing happens to; returns what it printed."""
+
+    def run(folder, *options, processes=1):
+        return run_processes(processes, root / "recipes/train.py", *options, f"out={folder}").stdout
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(train, tmp_path_factory):
     """The result of the exact run that nothing happens to, on one process."""
     folder = tmp_path_factory.mktemp("whole") / "run"
-    Run(root, folder, *RECIPE, "exact=true").wait()
+    train(folder, *RECIPE, "exact=true")
     assert not (folder / "checkpoints").exists() and not (folder / ".lock").exists()
     return result(folder)
 
 
 @pytest.mark.slow
-def test_killed_twice_and_moved_to_other_processes(root, tmp_path, uninterrupted):
+def test_killed_twice_and_moved_to_other_processes(root, train, tmp_path, uninterrupted):
     folder = tmp_path / "run"
     for processes, samples in ((1, 96), (4, 288)):
         run = Run(root, folder, *RECIPE, "exact=true", processes=processes)
         run.reach(samples)
         run.kill()
         assert not (folder / "metrics.json").exists()
-    assert "going on after" in Run(root, folder, *RECIPE, "exact=true", processes=2).wait()
+    assert "going on after" in train(folder, *RECIPE, "exact=true", processes=2)
     assert result(folder) == uninterrupted  # the same bits, and each line of the log once
 
 
@@ -118,7 +128,7 @@ def test_one_rank_killed_under_a_launcher_that_restarts(root, tmp_path, uninterr
 
 
 @pytest.mark.slow
-def test_sigterm_saves_and_says_that_it_can_go_on(root, tmp_path, uninterrupted):
+def test_sigterm_saves_and_says_that_it_can_go_on(root, train, tmp_path, uninterrupted):
     folder = tmp_path / "run"
     run = Run(root, folder, *RECIPE, "exact=true", "save_every=1000000")
     end = time.monotonic() + 120
@@ -131,7 +141,7 @@ def test_sigterm_saves_and_says_that_it_can_go_on(root, tmp_path, uninterrupted)
     changed = Run(root, folder, *RECIPE, "exact=true", "optim.lr=0.1")
     assert "another optim.lr (0.004, now 0.1)" in changed.process.communicate(timeout=120)[1]
     assert changed.process.returncode == 1
-    Run(root, folder, *RECIPE, "exact=true").wait()
+    train(folder, *RECIPE, "exact=true")
     weights, log = result(folder)
     assert weights == uninterrupted[0]
     assert [line for line in log if line["kind"] == "test"] == [
@@ -140,16 +150,16 @@ def test_sigterm_saves_and_says_that_it_can_go_on(root, tmp_path, uninterrupted)
 
 
 @pytest.mark.slow
-def test_ddp_goes_on_bit_for_bit(root, tmp_path):
+def test_ddp_goes_on_bit_for_bit(root, train, tmp_path):
     # Of three ranks, whose sums depend on their order. The statistics of BatchNorm differ by rank between evaluations.
     processes = 3
     options = [*RECIPE, "deterministic=true", "model.name=cifarnet", "data.size=16", "data.channels=3", "epochs=0.2"]
     options = [option for option in options if not option.startswith(("augment.mixup", "shards"))]
-    Run(root, tmp_path / "whole", *options, processes=processes).wait()
+    train(tmp_path / "whole", *options, processes=processes)
     run = Run(root, tmp_path / "killed", *options, processes=processes)
     run.reach(96)
     run.kill()
-    assert "going on after" in Run(root, tmp_path / "killed", *options, processes=processes).wait()
+    assert "going on after" in train(tmp_path / "killed", *options, processes=processes)
     assert result(tmp_path / "killed") == result(tmp_path / "whole")
 
 
