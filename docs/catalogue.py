@@ -5,8 +5,7 @@ from pathlib import Path
 
 import huggingface_hub
 
-from dataset_scripts.core.load.detect import declared
-from dataset_scripts.core.load.script import Script, bundled
+from dataset_scripts.core.load.script import bundled, bundled_layouts
 
 ROOT = Path(__file__).resolve().parent.parent
 HEAD = """\
@@ -47,7 +46,7 @@ def line(name: str, path: Path, *cells: str) -> str:
 def text() -> str:
     layouts, sets = [], []
     for name, path in bundled().items():
-        if "PRECEDENCE" in declared(Script(path)):
+        if name in bundled_layouts():
             layouts.append(line(name, path))
             continue
         card = huggingface_hub.DatasetCard.load(path.with_name("README.md")).data

@@ -29,7 +29,7 @@ from dataset_scripts.core.files.listing import Files
 from dataset_scripts.core.image.decode import Frame, decode_image
 from dataset_scripts.core.load import detect as layouts
 from dataset_scripts.core.load.detect import detect
-from dataset_scripts.core.load.script import find_script
+from dataset_scripts.core.load.script import bundled_names, find_script
 from recipes.core import config
 from recipes.core.errors import UserError
 from recipes.core.fidelity import precomputed
@@ -63,7 +63,7 @@ def prepare(work: Path) -> None:
     for target in EXAMPLES.values():
         if target.reader not in OTHERS and target.reader not in PARSERS:
             template(target.reader, target.config)
-    for name in layouts.bundled_names():
+    for name in bundled_names():
         importlib.import_module(find_script(name).module_name())
 
 

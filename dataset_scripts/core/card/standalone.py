@@ -10,6 +10,7 @@ from typing import Any
 import datasets
 import huggingface_hub
 
+from dataset_scripts.core.card.write import describe
 from dataset_scripts.core.formats.card_rules import size_category, task_category, texts_of
 from dataset_scripts.core.formats.front_matter import (
     CODE,
@@ -141,7 +142,9 @@ def write_card(
     text = text.partition(USE.partition("ds =")[0])[0]  # of an export that is exported again
     text = for_everyone(text).strip("\n")
     if not text.strip():
-        columns = "\n".join(f"| {code(column)} | {_describe(feature)} |" for column, feature in features.items())
+        columns = "\n".join(
+            f"| {code(column)} | {describe(feature, names=10)} |" for column, feature in features.items()
+        )
         text = f"# {markdown(name)}\n\n{count:,} rows.\n\n| column | content |\n|---|---|\n{columns}"
     splits = "\n".join(
         f"| {markdown(str(part))} | {item.num_examples:,} | {item.num_bytes:,} |" for part, item in infos.items()
@@ -152,18 +155,6 @@ def write_card(
     (folder / "README.md").write_text(whole, encoding="utf-8", newline="\n")
     for picture in pictures(whole, beside) if beside else []:
         shutil.copyfile(picture, folder / picture.name)
-
-
-def _describe(feature: Any) -> str:
-    """A column in words."""
-    if isinstance(feature, datasets.ClassLabel):
-        names = ", ".join(map(markdown, feature.names[:10]))
-        return f"class, {len(feature.names)} of them: {names}{', …' if len(feature.names) > 10 else ''}"
-    if isinstance(feature, dict):
-        return "; ".join(f"{code(name)} {_describe(inner)}" for name, inner in feature.items())
-    if hasattr(feature, "feature"):
-        return f"list of {_describe(feature.feature)}"
-    return feature.dtype if isinstance(feature, datasets.Value) else type(feature).__name__.lower()
 
 
 def for_everyone(text: str) -> str:

@@ -23,14 +23,18 @@ CONTENT = {"image": "the image", "mask": "ids of classes, one a pixel", "image_i
 NOT_AT_HAND = "its rows are not at hand: pass data_dir=…, the folder of its data"
 
 
-def describe(feature: Any) -> str:
-    """The type of a column in words: `list of float32`."""
+def describe(feature: Any, names: int = 0) -> str:
+    """The type of a column in words: `list of float32`; of a class also its first names, up to `names`."""
     if isinstance(feature, datasets.ClassLabel):
-        return f"one of {len(feature.names)} classes"
+        count = len(feature.names)
+        if not names:
+            return f"one of {count} classes"
+        listed = ", ".join(map(markdown, feature.names[:names]))
+        return f"class, {count} of them: {listed}{', …' if count > names else ''}"
     if isinstance(feature, dict):
-        return "; ".join(f"{code(name)} {describe(inner)}" for name, inner in feature.items())
+        return "; ".join(f"{code(name)} {describe(inner, names)}" for name, inner in feature.items())
     if hasattr(feature, "feature"):
-        return f"list of {describe(feature.feature)}"
+        return f"list of {describe(feature.feature, names)}"
     return feature.dtype if isinstance(feature, datasets.Value) else type(feature).__name__.lower()
 
 

@@ -10,7 +10,7 @@ from dataset_scripts.core.errors import DataError, printable_logger, reading
 from dataset_scripts.core.files.listing import Files, folder_of, stem_of
 from dataset_scripts.core.formats.dataset_info import check_for_datasets
 from dataset_scripts.core.formats.front_matter import LARGEST, split_card
-from dataset_scripts.core.load.script import Script, bundled_names, find_script
+from dataset_scripts.core.load.script import Script, bundled_layouts, find_script
 
 logger = printable_logger(__name__)
 DECLARED = re.compile(r"^(PRECEDENCE|SUFFIXES) = (\d|\(.*\))", re.MULTILINE)
@@ -40,8 +40,8 @@ def detect(files: Files) -> Script | None:
 def _layout(files: Files) -> Script | None:
     layouts = {}
     present = {os.path.splitext(path)[1].lower() for path in files.paths}
-    for name in bundled_names():
-        said = declared(find_script(name))
+    for name, path in bundled_layouts().items():
+        said = declared(Script(path))
         if "PRECEDENCE" in said and not present.isdisjoint(said.get("SUFFIXES", present)):
             layouts.setdefault(said["PRECEDENCE"], []).append(name)
     faults = []

@@ -29,6 +29,11 @@ def bundled_names() -> tuple[str, ...]:
     return tuple(bundled())
 
 
+def bundled_layouts() -> dict[str, Path]:
+    """Those of the bundled scripts that read a layout."""
+    return {name: path for name, path in bundled().items() if path.is_relative_to(PACKAGE / "layouts")}
+
+
 @dataclass(frozen=True)
 class Script:
     """A loading script on disk.

@@ -7,11 +7,8 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import dataset_scripts
 from dataset_scripts.core.errors import DataError, reading
-from dataset_scripts.core.load.moved import new_name
-
-PACKAGE = Path(dataset_scripts.__file__).resolve().parent
+from dataset_scripts.core.load.moved import PACKAGE, new_name
 
 
 def sources_of(script: Path) -> dict[Path, bytes]:
@@ -44,9 +41,8 @@ def parse(source: bytes, path: Path) -> ast.Module:
     with reading(path):
         try:
             tree = ast.parse(source, filename=str(path))
-            compile(
-                tree, str(path), "exec", dont_inherit=True
-            )  # finds what the parser lets pass: `return` outside a function
+            # This finds what the parser lets pass: `return` outside a function.
+            compile(tree, str(path), "exec", dont_inherit=True)
         except MemoryError as error:
             raise RecursionError from error  # the parser's stack is full, not the memory
     return tree
@@ -87,12 +83,11 @@ def _of_name(module: str, name: str) -> Iterator[Path]:
     """The file that `from module import name` takes the name from, if it is of this package."""
     path = _module(f"{module}.{name}") or _module(module)
     if path is not None and path.name == "__init__.py":
-        for node in ast.walk(ast.parse(path.read_bytes())):
-            if isinstance(node, ast.ImportFrom) and name in {alias.asname or alias.name for alias in node.names}:
-                yield from _of_name(
-                    node.module, next(alias.name for alias in node.names if name == (alias.asname or alias.name))
-                )
-                return
+        for node in _imports(path.read_bytes(), path):
+            for alias in node.names:
+                if isinstance(node, ast.ImportFrom) and name == (alias.asname or alias.name):
+                    yield from _of_name(node.module, alias.name)
+                    return
     if path is not None:
         yield path
 

@@ -64,6 +64,7 @@ CHOICES = {
     "input1_model_z_type": tuple(NOISE_SOURCE_REGISTRY),
     "input2_model_z_type": tuple(NOISE_SOURCE_REGISTRY),
 }
+FLAGS = DEFAULTS | {"uncertainty": True}  # of the command line
 SHORT = {"isc": "-i", "fid": "-f", "kid": "-k", "prc": "-r", "ppl": "-p", "batch_size": "-b"}
 
 
@@ -106,9 +107,9 @@ def as_flags(word: str) -> list[str]:
     """The word, or of `key=value` the option with dashes that means the same."""
     key, equals, value = word.partition("=")
     flag = f"--{key.replace('_', '-')}"
-    if not equals or key not in DEFAULTS | {"out": None, "threads": None, "uncertainty": True}:
+    if not equals or key not in FLAGS and key not in ("out", "threads"):
         return [word]
-    default = (DEFAULTS | {"uncertainty": True}).get(key)
+    default = FLAGS.get(key)
     if not isinstance(default, bool):
         return [f"{flag}={value}"]
     if value not in ("true", "false"):
@@ -132,7 +133,7 @@ def parse(argv: Sequence[str], description: str) -> tuple[dict[str, Any], argpar
     parser.add_argument("--threads", type=int, help="CPU threads of each process; default: the cores, shared out")
     parser.add_argument("--cpu", "-c", action="store_true", help="do not use an accelerator")
     parser.add_argument("--silent", action="store_true", help="no progress bars")
-    for name, default in (DEFAULTS | {"uncertainty": True}).items():
+    for name, default in FLAGS.items():
         if name in ("cuda", "verbose"):
             continue
         flag, kind = f"--{name.replace('_', '-')}", "store_true"

@@ -45,8 +45,12 @@ class Ranks:
 
     def on_main(self, compute: Callable[[], Any]) -> Any:
         """The result of the main process, there; None on the others. An error is raised on all, so none waits for it."""
+        return self._where(self.main, compute)
+
+    def _where(self, is_mine: bool, compute: Callable[[], Any]) -> Any:
+        """The result on the processes that compute; None on the others, which wait and get an error too."""
         result, error = None, None
-        if self.main:
+        if is_mine:
             try:
                 result = compute()
             except Exception as caught:
@@ -82,15 +86,9 @@ class Ranks:
 
     def first_of_machine(self, compute: Callable[[], Any]) -> Any:
         """Computes on one process of each machine, then on the others, which find the files that the first has fetched."""
-        result, error = None, None
-        for turn in (True, False):
-            if self.state.is_local_main_process is turn:
-                try:
-                    result = compute()
-                except Exception as caught:
-                    error = caught
-            self.all_done(error)
-        return result
+        is_first = self.state.is_local_main_process
+        first, other = self._where(is_first, compute), self._where(not is_first, compute)
+        return first if is_first else other
 
     def same(self, value: Any, what: str) -> Any:
         """Checks that all processes have the same value.

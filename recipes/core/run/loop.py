@@ -38,7 +38,7 @@ class Progress:
 
     Attributes:
         seen: samples.
-        sums: loss and images of all ranks, since the last test.
+        sums: sums and weights of the losses of all ranks, since the last test.
         records: lines of the log.
         training, elapsed: seconds of steps, and of all.
         best: the best test on the validation images: score, samples seen before it, numbers.
