@@ -4,9 +4,10 @@
 
 Each story is one run of `recipes/train.py` with `exact=true` in a folder of its own. Until it has finished, it is started
 by a command drawn at random, on one process or two, and something drawn at random happens to it: a signal to the launcher,
-to one of its processes or to all, a kill, the same command given a second time, an evaluation of its newest checkpoint. After each
-start no process may be left. In the end weights, log and numbers have to be those of a run that nothing happened to.
-Prints what happened as JSON; exit status 0 if every story ended so, else 1.
+to one of its processes or to all, a kill, the same command given a second time, an evaluation of its newest checkpoint while the
+run is paused. After each start no process may be left. In the end weights, log and numbers have to be those of a run that
+nothing happened to. Every evaluation of the same weights, on one process or two, has to give the same numbers, those of a
+finished run its own. Prints what happened as JSON; exit status 0 if every story ended so, else 1.
 """
 
 import argparse
@@ -21,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
@@ -53,6 +55,16 @@ COMMANDS = {
     "torchrun": [BIN / "torchrun", "--standalone", "--nproc-per-node=2", "recipes/train.py"],
     "dataset-scripts train": [BIN / "dataset-scripts", "train"],
 }
+EVALUATIONS = {
+    "one process": [BIN / "accelerate", "launch", "recipes/evaluate.py"],
+    "two processes": [
+        BIN / "accelerate",
+        "launch",
+        "--config_file",
+        "accelerate_configs/cpu_2.yaml",
+        "recipes/evaluate.py",
+    ],
+}
 STOPPING = (
     "TERM to the launcher",
     "INT to all",
@@ -63,6 +75,7 @@ STOPPING = (
     "KILL of all",
 )
 GOES_ON = ("nothing", "the same command again", "evaluation")  # what does not stop a run
+NUMBERS = ("loss", "accuracy", "top5", "ece", "by_class")
 CLOCK = ("seconds", "images_per_second", "data_wait", "memory_gb")
 GONE = 60  # seconds within which all processes have to be gone: two times the grace of one that has lost its launcher
 SAYS_SO = ("python", "dataset-scripts train")  # commands that end with the status of the run
@@ -74,27 +87,44 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--stories", type=int, default=10**6)
     given = parser.parse_args()
-    rng, end = random.Random(given.seed), time.monotonic() + 60 * given.minutes
     with tempfile.TemporaryDirectory() as folder:
         whole = Path(folder, "whole")
         began = time.monotonic()
         run = Start("python", whole)
         assert run.wait() == 0, run.errors()
-        wanted, alone = digest(whole), time.monotonic() - began
-        counts, faults, stories = collections.Counter(), [], 0
-        while time.monotonic() < end and stories < given.stories:
+        hour = Hour(
+            rng=random.Random(given.seed),
+            end=time.monotonic() + 60 * given.minutes,
+            alone=time.monotonic() - began,
+            wanted=digest(whole),
+            numbers={"finished": json.loads((whole / "metrics.json").read_text())},
+        )
+        faults, stories = [], 0
+        while time.monotonic() < hour.end and stories < given.stories:
             stories += 1
-            faults += tell(rng, Path(folder, str(stories)), wanted, counts, alone, end)
+            faults += tell(hour, Path(folder, str(stories)))
     figures = {
         "minutes": given.minutes,
         "seed": given.seed,
         "stories": stories,
-        "hash": wanted,
-        **counts,
+        "hash": hour.wanted,
+        **hour.counts,
         "faults": faults,
     }
     print(json.dumps(figures, indent=2))
     return 1 if faults else 0
+
+
+@dataclass(frozen=True)
+class Hour:
+    """What the stories have in common."""
+
+    rng: random.Random
+    end: float
+    alone: float  # seconds that an undisturbed run takes
+    wanted: str  # its digest
+    numbers: dict[str, dict]  # of each checkpoint, by name, and of the finished run, as first evaluated
+    counts: collections.Counter = field(default_factory=collections.Counter)
 
 
 class Start:
@@ -151,25 +181,26 @@ class Start:
         return self.output.read()[-4000:]
 
 
-def tell(
-    rng: random.Random, out: Path, wanted: str, counts: collections.Counter, alone: float, end: float
-) -> list[str]:
+def tell(hour: Hour, out: Path) -> list[str]:
     """One story; what went wrong in it."""
+    rng, counts, end = hour.rng, hour.counts, hour.end
     faults, history = [], []
     while not (out / "metrics.json").is_file():
         if time.monotonic() > end + 600:
             return [*faults, f"{out.name}: no end after {history}"]
         command = rng.choice(list(COMMANDS))
         is_late = len(history) > 12 or time.monotonic() > end
-        event = rng.choice(GOES_ON if is_late else STOPPING + GOES_ON if rng.random() < 0.4 else STOPPING)
+        event = rng.choice(GOES_ON if is_late else STOPPING + GOES_ON if rng.random() < 0.5 else STOPPING)
         history.append(f"{command}: {event}")
         counts[f"start: {command}"] += 1
         counts[f"event: {event}"] += 1
         run = Start(command, out)
         if event == "nothing":
             run.wait()
-        elif run.wait(rng.uniform(0.2, 0.9) * alone) is None:  # often after the training has begun, sometimes before
-            faults += [f"{out.name}: {fault} after {history}" for fault in happen(event, run, out, rng, counts)]
+        elif (
+            run.wait(rng.uniform(0.2, 0.9) * hour.alone) is None
+        ):  # often after the training has begun, sometimes before
+            faults += [f"{out.name}: {fault} after {history}" for fault in happen(hour, event, run, out)]
         if run.wait(600 if event in GOES_ON else GONE) is None:
             faults.append(f"{out.name}: the command still runs after {history}")
             for process in run.family():
@@ -187,13 +218,13 @@ def tell(
         counts[f"status {status}"] += 1
         counts["went on from a checkpoint"] += "going on after" in said
     counts["starts"] += len(history)
-    if digest(out) != wanted:
+    if digest(out) != hour.wanted:
         faults.append(f"{out.name}: another result after {history}")
-    counts["same result"] += digest(out) == wanted
-    return faults
+    counts["same result"] += digest(out) == hour.wanted
+    return faults + evaluate(hour, out, "finished")
 
 
-def happen(event: str, run: Start, out: Path, rng: random.Random, counts: collections.Counter) -> list[str]:
+def happen(hour: Hour, event: str, run: Start, out: Path) -> list[str]:
     """Does to a run what is drawn; what was wrong in its answer."""
     family, trainers = run.family(), run.trainers()
     with contextlib.suppress(psutil.NoSuchProcess):
@@ -202,11 +233,11 @@ def happen(event: str, run: Start, out: Path, rng: random.Random, counts: collec
         elif event in ("INT to all", "TERM to all"):
             os.killpg(run.process.pid, signal.SIGINT if event.startswith("INT") else signal.SIGTERM)
         elif event == "USR1 to a process" and trainers:
-            rng.choice(trainers).send_signal(signal.SIGUSR1)
+            hour.rng.choice(trainers).send_signal(signal.SIGUSR1)
         elif event == "KILL of the launcher":
             run.process.kill()
         elif event == "KILL of a process" and trainers:
-            rng.choice(trainers).kill()
+            hour.rng.choice(trainers).kill()
         elif event == "KILL of all":
             for process in family:
                 process.kill()
@@ -216,27 +247,46 @@ def happen(event: str, run: Start, out: Path, rng: random.Random, counts: collec
             said = second.errors()
             if status != 0 and "in use by a run that is going on" not in said and "holds a finished run" not in said:
                 return [f"the second command said {said}"]
-        elif event == "evaluation" and (found := newest(run, out)):
-            folder = out.with_name(f"{out.name}-{len(list(out.parent.iterdir()))}")
-            words = [BIN / "accelerate", "launch", "recipes/evaluate.py", found, f"out={folder}"]
-            result = subprocess.run(list(map(str, words)), cwd=ROOT, capture_output=True, text=True)
-            counts["evaluations"] += result.returncode == 0
-            if (
-                result.returncode and "missing" not in result.stderr
-            ):  # the run may have deleted the checkpoint meanwhile
-                return [f"the evaluation said {result.stderr[-2000:]}"]
-            run.wait()
+        elif event == "evaluation":
+            return evaluate_paused(hour, run, out)
     return []
 
 
-def newest(run: Start, out: Path) -> Path | None:
-    """The newest checkpoint, as soon as there is one; None if the run ends before."""
+def evaluate_paused(hour: Hour, run: Start, out: Path) -> list[str]:
+    """Evaluates the newest checkpoint, as soon as there is one. The run is paused, as it would soon delete the checkpoint."""
+    faults: list[str] = []
     while run.process.poll() is None:
-        run.family()
-        if found := sorted((out / "checkpoints").glob("[0-9]*")):
-            return found[-1]
-        time.sleep(0.05)
-    return None
+        stopped = run.family()
+        for process in stopped:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.suspend()
+        found = sorted((out / "checkpoints").glob("[0-9]*"))
+        if found:
+            faults = evaluate(hour, found[-1], found[-1].name)
+        for process in stopped:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.resume()
+        if found:
+            break
+        time.sleep(0.1)
+    return faults
+
+
+def evaluate(hour: Hour, weights: Path, name: str) -> list[str]:
+    """Evaluates weights on one process or two; what is wrong with the numbers, compared with those known by this name."""
+    processes = hour.rng.choice(list(EVALUATIONS))
+    with tempfile.TemporaryDirectory() as folder:
+        words = [*EVALUATIONS[processes], weights, f"out={folder}/evaluation"]
+        env = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+        result = subprocess.run(list(map(str, words)), cwd=ROOT, env=env, capture_output=True, text=True)
+        if result.returncode:
+            return [f"the evaluation of {name} on {processes} said {result.stderr[-2000:]}"]
+        found = json.loads(Path(folder, "evaluation", "metrics.json").read_text())
+    hour.counts[f"evaluations of a {'finished run' if name == 'finished' else 'checkpoint'}, {processes}"] += 1
+    known = hour.numbers.setdefault(name, found)
+    if differing := [key for key in NUMBERS if found[key] != known[key]]:
+        return [f"{name} evaluated on {processes}: {[(key, found[key], known[key]) for key in differing]}"]
+    return []
 
 
 def digest(folder: Path) -> str:
