@@ -2,11 +2,8 @@
 
 from pathlib import Path
 
-from recipes.core.config import Generate, Train
-from recipes.core.options import fields_of
-from recipes.evaluate import Evaluate
-from recipes.generate import Sample
-from recipes.push import Push
+from recipes.core.config import Evaluate, Generate, Push, Sample, Train
+from recipes.core.help import as_written, groups
 
 RECIPES = {
     "train.py": Train,
@@ -23,11 +20,13 @@ def text() -> str:
         "those of\ntorch-fidelity: `python recipes/fidelity.py --help`. This page is written by `python docs/options.py`.\n"
     ]
     for recipe, schema in RECIPES.items():
-        parts.append(f"\n## {recipe}\n\n| option | default | meaning | values |\n|---|---|---|---|\n")
-        for name, rule, value in fields_of(schema()):
-            default = "null" if value is None else str(value).lower() if isinstance(value, bool) else value
-            cells = (f"`{name}`", f"`{default}`", rule.meaning, str(rule))
-            parts.append("| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |\n")
+        parts.append(f"\n## {recipe}\n")
+        for heading, options in groups(schema()):
+            parts.append(f"\n**{heading}**\n" if heading else "")
+            parts.append("\n| option | default | meaning | values |\n|---|---|---|---|\n")
+            for name, rule, value in options:
+                cells = (f"`{name}`", f"`{as_written(value)}`", rule.meaning, str(rule))
+                parts.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n")
     return "".join(parts)
 
 

@@ -10,16 +10,19 @@ held rows out, these are evaluated. The command writes metrics.json, predictions
 confidence, probabilities) and confusion.png into a folder.
 """
 
+from recipes.core.config import Data, Evaluate, TestData, Training
+from recipes.core.help import print_help
 from recipes.core.ranks import signals
 
-if __name__ == "__main__":
-    signals.listen()  # before the imports below, which take seconds
+if __name__ == "__main__":  # before the imports below, which take seconds
+    signals.listen()
+    print_help(__doc__, Evaluate)
 
 import io
 import os
 import re
 import sys
-from dataclasses import dataclass, field, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +36,6 @@ from dataset_scripts.core.errors import printable
 from dataset_scripts.core.files.disk import writing
 from dataset_scripts.core.files.replace import write_file
 from dataset_scripts.core.load.script import find_script
-from recipes.core.config import LARGEST_SIDE, Data, Training
 from recipes.core.data.augment import Prepare
 from recipes.core.data.data import load_test
 from recipes.core.data.fingerprint import MEANING, digests_of, find_images, read_fingerprint
@@ -41,56 +43,10 @@ from recipes.core.data.splits import HELD_OUT, Part
 from recipes.core.errors import UserError
 from recipes.core.models.models import check_input
 from recipes.core.models.saved import load_model, run_of
-from recipes.core.options import (
-    asks_for_help,
-    build,
-    check,
-    help_text,
-    merge,
-    opt,
-    option_of,
-    read_options,
-    split_words,
-)
+from recipes.core.options import build, check, merge, read_options, split_words
 from recipes.core.ranks.runtime import finish, one_line_errors, quiet_other_ranks, start
 from recipes.core.tasks.evaluation import Evaluation, evaluate
 from recipes.core.tasks.report import as_json, draw, plot_confusion
-
-
-@dataclass(frozen=True)
-class TestData:
-    """Options that are not given are as in the training. Channels, mean and std belong to the model."""
-
-    path: str = option_of(Data, "path")
-    name: str | None = option_of(Data, "name")
-    data_dir: str | None = option_of(Data, "data_dir")
-    test_split: str | None = opt(
-        None, "the split to evaluate; null: as in the training, for other data test or validation"
-    )
-    image: str | None = option_of(Data, "image")
-    label: str | None = option_of(Data, "label")
-    size: int | None = opt(
-        None, "side of the square input in pixels; null: as in the training", low=1, high=LARGEST_SIDE
-    )
-    resize: str | None = opt(
-        None, "whole: scale the image; crop: cut a square; null: as in the training", choices=("whole", "crop")
-    )
-    workers: int = option_of(Data, "workers")
-    memory_gb: float = option_of(Data, "memory_gb")
-
-
-@dataclass(frozen=True)
-class Evaluate:
-    data: TestData = field(default_factory=TestData)
-    batch: int = opt(64, "images that a process passes through the model at a time", low=1)
-    flips: bool = opt(False, "average over an image and its mirror image")
-    precision: str | None = opt(
-        None, "of the arithmetic; null: as in the launch config", choices=("no", "bf16", "fp16")
-    )
-    processes: int | None = opt(None, "refuse to run on a different number of processes", low=1)
-    threads: int | None = opt(None, "CPU threads of a process", low=1, high=4096)
-    cpu: bool = opt(False, "do not use an accelerator")
-    out: str | None = opt(None, "the folder for the results; null: evaluation, in the first argument", is_path=True)
 
 
 def predictions(result: Evaluation, part: Part) -> pa.Table:
@@ -145,8 +101,9 @@ def run(accelerator: Accelerator, config: Evaluate, path: Path, trained: dict[st
     }
     write_file(folder / "metrics.json", as_json(metrics, indent=2) + "\n")
     draw(plot_confusion, folder / "confusion.png", result.confusion.numpy(), info["labels"])
+    shares = ", ".join(f"{name} {value}" for name, value in result.columns().items())
     print(
-        f"{result.count:,} images: top-1 {result.accuracy:.2%}, top-5 {result.top5:.2%}, cross-entropy {result.loss:.4f}, "
+        f"{result.count:,} images: {shares}, cross-entropy {result.loss:.4f}, "
         f"calibration error {result.ece:.4f}, precision {accelerator.mixed_precision}: see {printable(folder)}"
     )
 
@@ -217,9 +174,6 @@ def read(argv: list[str]) -> tuple[Evaluate, Path, dict[str, Any]]:
 
 
 def main() -> None:
-    if asks_for_help(sys.argv):
-        print(help_text(__doc__, Evaluate))
-        return
     with one_line_errors("evaluate.py"):
         config, path, trained = read(sys.argv[1:])
         accelerator = start(config.cpu, config.precision, config.processes, config.threads)

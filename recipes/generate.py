@@ -12,13 +12,15 @@ epoch and row, sample number i on seed and i, so any number of processes sees, a
 `recipes.load_generator` loads the trained generator, `recipes/fidelity.py` measures it.
 """
 
+from recipes.core.config import Generate, Sample
+from recipes.core.help import print_help
 from recipes.core.ranks import signals
 
-if __name__ == "__main__":
-    signals.listen()  # before the imports below, which take seconds
+if __name__ == "__main__":  # before the imports below, which take seconds
+    signals.listen()
+    print_help(__doc__, Generate, sample=Sample)
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +29,12 @@ import numpy as np
 from dataset_scripts.core.errors import printable
 from dataset_scripts.core.files.disk import writing
 from dataset_scripts.core.files.replace import write_file
-from recipes.core.config import Generate
 from recipes.core.data.augment import Prepare
 from recipes.core.data.images import Images
 from recipes.core.errors import UserError
 from recipes.core.models.generator import Generator
 from recipes.core.models.saved import load_generator
-from recipes.core.options import asks_for_help, describe, help_text, merge, opt, split_words
+from recipes.core.options import merge, split_words
 from recipes.core.ranks.runtime import finish, one_line_errors, quiet_other_ranks, start
 from recipes.core.run.task import Task, run_task
 from recipes.core.tasks import flow_report
@@ -41,20 +42,6 @@ from recipes.core.tasks.flow_learner import FlowLearner, FlowResult, evaluate_fl
 from recipes.core.tasks.sampling import draw_picture, write_samples
 
 PICTURES = "pictures"  # the folder of a run in which one can see it learn
-
-
-@dataclass(frozen=True)
-class Sample:
-    count: int = opt(100, "images", low=1)
-    label: str | None = opt(None, "the class of all images; null: image i has class i modulo the number of classes")
-    guidance: float | None = opt(None, "null: as in the training", low=-100, high=100)
-    steps: int | None = opt(None, "null: as in the training", low=1)
-    seed: int = opt(0, "of all random numbers", low=0, high=2**32 - 1)
-    batch: int = opt(64, "images that a process draws at a time", low=1)
-    processes: int | None = opt(None, "refuse to run on a different number of processes", low=1)
-    threads: int | None = opt(None, "CPU threads of a process", low=1, high=4096)
-    cpu: bool = opt(False, "do not use an accelerator")
-    out: str = opt("samples", "the folder for the images", is_path=True)
 
 
 def test(learner: FlowLearner, images: Images, folder: Path, seen: int) -> FlowResult:
@@ -118,9 +105,7 @@ TASK = Task(
 
 def main() -> None:
     words, options = split_words(sys.argv[1:])
-    if asks_for_help(sys.argv):
-        print(f"{help_text(__doc__, Generate)}\nOptions of sample:\n\n{describe(Sample)}")
-    elif words[:1] == ["sample"]:
+    if words[:1] == ["sample"]:
         with one_line_errors("generate.py"):
             if len(words) != 2:
                 raise UserError("generate.py sample takes one run folder or checkpoint, and options as key=value")

@@ -6,25 +6,21 @@
 `recipes.load_model("user/digits")` loads it. Repeat the command to resume an interrupted upload.
 """
 
+from recipes.core.config import Push
+from recipes.core.help import print_help
+
+if __name__ == "__main__":  # before the imports below, which take seconds
+    print_help(__doc__, Push)
+
 import sys
-from dataclasses import dataclass
 
 from recipes.core.errors import UserError
 from recipes.core.models.hub import push_model
-from recipes.core.options import asks_for_help, help_text, merge, opt, split_words
+from recipes.core.options import merge, split_words
 from recipes.core.ranks.runtime import one_line_errors
 
 
-@dataclass(frozen=True)
-class Push:
-    private: bool = opt(True, "make a new repository private; an existing public one is refused")
-    revision: str | None = opt(None, "the branch; null: main")
-
-
 def main() -> None:
-    if asks_for_help(sys.argv):
-        print(help_text(__doc__, Push))
-        return
     with one_line_errors("push.py"):
         words, given = split_words(sys.argv[1:])
         if len(words) != 2:

@@ -11,20 +11,21 @@ function of the samples seen. Repeat the command to resume a run that was stoppe
 model, the curves, and all numbers.
 """
 
+from recipes.core.config import Train
+from recipes.core.help import print_help
 from recipes.core.ranks import signals
 
-if __name__ == "__main__":
-    signals.listen()  # before the imports below, which take seconds
+if __name__ == "__main__":  # before the imports below, which take seconds
+    signals.listen()
+    print_help(__doc__, Train)
 
 import sys
 from pathlib import Path
 from typing import Any
 
-from recipes.core.config import Train
 from recipes.core.data.augment import Prepare
 from recipes.core.data.images import Images
 from recipes.core.models.pretrained import start_from_weights
-from recipes.core.options import asks_for_help, help_text
 from recipes.core.run.task import Task, run_task
 from recipes.core.tasks import report
 from recipes.core.tasks.classifier import Classifier
@@ -60,10 +61,7 @@ TASK = Task("train.py", Train, "digits", Classifier, test, write, follow_weights
 
 
 def main() -> None:
-    if asks_for_help(sys.argv):
-        print(help_text(__doc__, Train))
-    else:
-        run_task(TASK, sys.argv[1:])
+    run_task(TASK, sys.argv[1:])
 
 
 if __name__ == "__main__":

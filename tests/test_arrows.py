@@ -24,6 +24,7 @@ FLOORS = {
         "errors",
         "foreign",
         "options",
+        "help",
         "config",
         "ranks",
         "data",

@@ -2,17 +2,17 @@
 
 import dataclasses
 import os
+import subprocess
+import sys
 import typing
 
 import pytest
 import yaml
 
-from recipes.core.config import Generate, Train, read_config
+from recipes.core.config import Evaluate, Generate, Push, Sample, Train, read_config
 from recipes.core.errors import UserError
-from recipes.core.options import describe, fields_of, flat, merge, opt, read_options, split_words, to_yaml
-from recipes.evaluate import Evaluate
-from recipes.generate import Sample
-from recipes.push import Push
+from recipes.core.help import describe, groups
+from recipes.core.options import fields_of, flat, merge, opt, read_options, split_words, to_yaml
 
 SCHEMAS = [Train, Generate, Evaluate, Sample, Push]
 
@@ -199,9 +199,34 @@ def test_words_and_options(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("schema", SCHEMAS)
 def test_help_has_every_option_with_its_meaning(schema):
-    lines = describe(schema).splitlines()
-    for (name, rule, _), line in zip(fields_of(schema()), lines, strict=True):
-        assert line.strip().startswith(f"{name}=") and rule.meaning in line and str(rule) in line
+    text = " ".join(["", *describe(schema).split()])
+    assert sorted(option[0] for _, options in groups(schema()) for option in options) == sorted(flat(schema()))
+    for heading, options in groups(schema()):
+        place = text.index(heading)
+        for name, rule, _ in options:
+            assert rule.meaning and rule.meaning[-1] not in ".;"
+            about = "; ".join(filter(None, [rule.meaning, str(rule)]))
+            place = text.index(f" {name}=", place)
+            assert " ".join(about.split()) in text[place:]
+
+
+def test_help_comes_before_the_imports_that_take_seconds(root):
+    for recipe in ("train", "generate", "evaluate", "push"):
+        code = (
+            f"import runpy, sys; sys.argv[1:] = ['--help']; runpy.run_path('recipes/{recipe}.py', run_name='__main__')"
+        )
+        code = f"import atexit, sys; atexit.register(lambda: print('torch' in sys.modules)); {code}"
+        done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+        assert done.stdout.startswith(("Trains", "Evaluates", "Uploads")) and done.stdout.endswith("False\n")
+
+
+def test_all_mistakes_are_said_at_once(tmp_path):
+    with pytest.raises(UserError) as caught:
+        merge(Train, {}, ["batch=0", "optim.lrr=1", "data=3", "epochs=2", "augment.flip=two"])
+    said = str(caught.value).split("; ")
+    assert [part.split()[0] for part in said] == ["batch=0", "there", "data", "augment.flip=two"]
+    with pytest.raises(UserError, match=r"^epochs=… has to be given \(.*\); seed=… has to be given \("):
+        merge(Train, {}, ["epochs=???", "seed=???"])
 
 
 def test_files_that_cannot_be(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from recipes.core.config import Generate, Train
-from recipes.core.options import describe
+from recipes.core.help import describe
 
 SHORT = ["cpu=true", "model.name=resnet8", "model.width=8", "epochs=0.2", "batch=12", "save_every=12", "threads=1"]
 

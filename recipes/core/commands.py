@@ -4,6 +4,7 @@ Each takes the arguments after its name and returns the exit status; the first l
 """
 
 import argparse
+import runpy
 import sys
 from pathlib import Path
 
@@ -40,10 +41,8 @@ def _launch(recipe: str, words: list[str]) -> int:
 
 def push_model(words: list[str]) -> int:
     """uploads a model that `train` or `generate` wrote to the Hub"""
-    from recipes.push import main
-
     sys.argv = ["push.py", *words]
-    main()
+    runpy.run_module("recipes.push", run_name="__main__", alter_sys=True)
     return 0
 
 

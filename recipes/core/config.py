@@ -6,14 +6,23 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from recipes.core.errors import UserError
-from recipes.core.options import flat, merge, opt, split_words
+from recipes.core.options import flat, merge, opt, option_of, split_words
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 LARGEST_SIDE = 16_384  # pixels
 
+# Headings of `--help`, of options that stand by themselves.
+TRAINING = "length and batches"
+SAME = "the same result again"
+HARDWARE = "hardware and speed"
+TESTS = "evaluation, checkpoints and trackers"
+RUN = "the run"
+
 
 @dataclass(frozen=True)
 class Data:
+    """The images, their labels and splits."""
+
     path: str = opt("digits", "a script, a bundled name, a folder or a Hub id: what load_dataset takes", is_path=True)
     name: str | None = opt(None, "the configuration of the dataset")
     data_dir: str | None = opt(None, "the folder of the data, for a script or a bundled name", is_path=True)
@@ -58,7 +67,7 @@ class Data:
 
 @dataclass(frozen=True)
 class Views:
-    """Different views of the same image."""
+    """Different views of the training images."""
 
     flip: float = opt(0.0, "probability of a horizontal flip", low=0, high=1)
     alternate: bool = opt(False, "flip every second epoch instead, half of the images first (airbench)")
@@ -70,6 +79,8 @@ class Views:
 
 @dataclass(frozen=True)
 class Augment(Views):
+    """Changes of the training images."""
+
     auto: str | None = opt(None, "trivial (TrivialAugment) or rand (RandAugment)", choices=("trivial", "rand"))
     auto_ops: int = opt(2, "RandAugment: operations per image", low=1, high=100)
     auto_magnitude: int = opt(9, "RandAugment: their strength", low=0, high=30)
@@ -80,6 +91,8 @@ class Augment(Views):
 
 @dataclass(frozen=True)
 class Model:
+    """The network, and the weights that it starts from."""
+
     name: str = opt("resnet20", "resnet8, resnet14, resnet20, …, cifarnet, a classifier of torchvision, or timm/NAME")
     width: int = opt(16, "channels of the first stage, in our ResNets", low=1)
     weights: str | None = opt(
@@ -96,6 +109,8 @@ class Model:
 
 @dataclass(frozen=True)
 class Unet:
+    """The network."""
+
     width: int = opt(32, "channels at full resolution; twice as many at half of it, four times at all below", low=1)
     depth: int = opt(2, "resolutions, each half of the one above", low=1)
     blocks: int = opt(1, "residual blocks at each of them", low=1)
@@ -103,6 +118,8 @@ class Unet:
 
 @dataclass(frozen=True)
 class Flow:
+    """Training by flow matching, and the drawing of images."""
+
     label_dropout: float = opt(
         0.1, "share of the training images whose class is hidden, which guidance needs", low=0, high=1
     )
@@ -114,6 +131,8 @@ class Flow:
 
 @dataclass(frozen=True)
 class Init:
+    """How all processes get the same weights."""
+
     method: str = opt(
         "seed",
         "seed: every rank draws the same weights; broadcast: rank 0 draws, the others receive",
@@ -123,6 +142,8 @@ class Init:
 
 @dataclass(frozen=True)
 class Optimizer:
+    """How the weights are updated."""
+
     name: str = opt(
         "adamw",
         "adamw, sgd (Nesterov), or muon (for filters and matrices; AdamW for the rest)",
@@ -140,12 +161,16 @@ class Optimizer:
 
 @dataclass(frozen=True)
 class Optim(Optimizer):
+    """How the weights are updated, and the loss."""
+
     label_smoothing: float = opt(0.0, "share of the target that is spread equally over all classes", low=0, below=1)
     class_weights: bool = opt(False, "weight classes so that each counts equally")
 
 
 @dataclass(frozen=True)
 class Ddp:
+    """How gradients are averaged over the processes."""
+
     bucket_mb: int = opt(25, "gradients are sent in buckets of this size", low=1)
     find_unused: bool = opt(False, "for models with branches that a step may leave out")
     static_graph: bool = opt(False, "the same graph in every step")
@@ -166,42 +191,52 @@ class Training:
     init: Init = field(default_factory=Init)
     optim: Optimizer = field(default_factory=Optimizer)
     ddp: Ddp = field(default_factory=Ddp)
-    epochs: float = opt(15.0, "times that each training image is seen; a last partial batch is left out", above=0)
-    batch: int = opt(64, "images per update, over all processes", low=1)
-    accumulate: int = opt(1, "parts that each process cuts its share of a batch into", low=1)
-    exact: bool = opt(False, "the same bits on every number of processes that divides `shards`")
-    shards: int = opt(8, "parts of a batch whose images exact=true and mixing keep together", low=1)
-    precision: str | None = opt(
-        None, "of the arithmetic; null: as in the launch config", choices=("no", "bf16", "fp16")
+    epochs: float = opt(
+        15.0, "times that each training image is seen; a last partial batch is left out", above=0, group=TRAINING
     )
-    channels_last: bool = opt(False, "the memory order of pixels that suits convolutions on GPUs")
-    compile: bool = opt(False, "torch.compile")
-    deterministic: bool = opt(False, "the same bits in every run on the same number of processes")
+    batch: int = opt(64, "images per update, over all processes", low=1, group=TRAINING)
+    accumulate: int = opt(1, "parts that each process cuts its share of a batch into", low=1, group=TRAINING)
+    exact: bool = opt(False, "the same bits on every number of processes that divides `shards`", group=SAME)
+    shards: int = opt(8, "parts of a batch whose images exact=true and mixing keep together", low=1, group=SAME)
+    precision: str | None = opt(
+        None, "of the arithmetic; null: as in the launch config", choices=("no", "bf16", "fp16"), group=HARDWARE
+    )
+    channels_last: bool = opt(False, "the memory order of pixels that suits convolutions on GPUs", group=HARDWARE)
+    compile: bool = opt(False, "torch.compile", group=HARDWARE)
+    deterministic: bool = opt(False, "the same bits in every run on the same number of processes", group=SAME)
     evaluate_every: float = opt(
-        1.0, "epochs between tests on the validation images, or on the test images if there are none", above=0
+        1.0,
+        "epochs between tests on the validation images, or on the test images if there are none",
+        above=0,
+        group=TESTS,
     )
     keep_best: bool = opt(
         False,
         "end with the weights that were best on the validation images (by accuracy, then loss), not the last ones",
+        group=TESTS,
     )
     patience: float | None = opt(
-        None, "end early after this many epochs without improvement on the validation images", above=0
+        None, "end early after this many epochs without improvement on the validation images", above=0, group=TESTS
     )
-    save_every: int | None = opt(None, "samples between checkpoints; null: an epoch", low=1)
-    keep: int = opt(2, "checkpoints to keep", low=1)
-    log_with: list[str] = opt([], "trackers of accelerate: tensorboard, trackio, wandb, …")
-    seed: int = opt(0, "of all random numbers", low=0, high=2**32 - 1)
-    processes: int | None = opt(None, "refuse to run on a different number of processes", low=1)
+    save_every: int | None = opt(None, "samples between checkpoints; null: an epoch", low=1, group=TESTS)
+    keep: int = opt(2, "checkpoints to keep", low=1, group=TESTS)
+    log_with: list[str] = opt([], "trackers of accelerate: tensorboard, trackio, wandb, …", group=TESTS)
+    seed: int = opt(0, "of all random numbers", low=0, high=2**32 - 1, group=SAME)
+    processes: int | None = opt(None, "refuse to run on a different number of processes", low=1, group=HARDWARE)
     threads: int | None = opt(
-        None, "CPU threads of a process; null: its share of the machine's cores", low=1, high=4096
+        None, "CPU threads of a process; null: its share of the machine's cores", low=1, high=4096, group=HARDWARE
     )
-    cpu: bool = opt(False, "do not use an accelerator")
-    out: str | None = opt(None, "the run folder; null: the next free runs/NAME-1, runs/NAME-2, …", is_path=True)
+    cpu: bool = opt(False, "do not use an accelerator", group=HARDWARE)
+    out: str | None = opt(
+        None, "the run folder; null: the next free runs/NAME-1, runs/NAME-2, …", is_path=True, group=RUN
+    )
     overwrite: bool = opt(
-        False, "let `out` be a folder with other files in it; those named like a run's files are replaced"
+        False, "let `out` be a folder with other files in it; those named like a run's files are replaced", group=RUN
     )
 
-    dry_run: bool = opt(False, "show the data, the model and the updates of this run, and stop before it begins")
+    dry_run: bool = opt(
+        False, "show the data, the model and the updates of this run, and stop before it begins", group=RUN
+    )
 
     @property
     def is_steered(self) -> bool:
@@ -210,21 +245,86 @@ class Training:
 
 @dataclass(frozen=True)
 class Train(Training):
-    """The configuration of `recipes/train.py`."""
+    """The options of `recipes/train.py`."""
 
     augment: Augment = field(default_factory=Augment)
     model: Model = field(default_factory=Model)
     optim: Optim = field(default_factory=Optim)
-    test_flips: bool = opt(False, "test with the average over an image and its mirror image")
+    test_flips: bool = opt(False, "test with the average over an image and its mirror image", group=TESTS)
 
 
 @dataclass(frozen=True)
 class Generate(Training):
-    """The configuration of `recipes/generate.py`."""
+    """The options of `recipes/generate.py`."""
 
     model: Unet = field(default_factory=Unet)
     optim: Optimizer = field(default_factory=lambda: Optimizer(ema=20_000))
     flow: Flow = field(default_factory=Flow)
+
+
+@dataclass(frozen=True)
+class TestData:
+    """The images; options that are not given are as in the training.
+
+    Channels, mean and standard deviation belong to the model.
+    """
+
+    path: str = option_of(Data, "path")
+    name: str | None = option_of(Data, "name")
+    data_dir: str | None = option_of(Data, "data_dir")
+    test_split: str | None = opt(
+        None, "the split to evaluate; null: as in the training, for other data test or validation"
+    )
+    image: str | None = option_of(Data, "image")
+    label: str | None = option_of(Data, "label")
+    size: int | None = opt(
+        None, "side of the square input in pixels; null: as in the training", low=1, high=LARGEST_SIDE
+    )
+    resize: str | None = opt(
+        None, "whole: scale the image; crop: cut a square; null: as in the training", choices=("whole", "crop")
+    )
+    workers: int = option_of(Data, "workers")
+    memory_gb: float = option_of(Data, "memory_gb")
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """The options of `recipes/evaluate.py`."""
+
+    data: TestData = field(default_factory=TestData)
+    batch: int = opt(64, "images that a process passes through the model at a time", low=1)
+    flips: bool = opt(False, "average over an image and its mirror image")
+    precision: str | None = opt(
+        None, "of the arithmetic; null: as in the launch config", choices=("no", "bf16", "fp16")
+    )
+    processes: int | None = opt(None, "refuse to run on a different number of processes", low=1)
+    threads: int | None = opt(None, "CPU threads of a process", low=1, high=4096)
+    cpu: bool = opt(False, "do not use an accelerator")
+    out: str | None = opt(None, "the folder for the results; null: evaluation, in the first argument", is_path=True)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The options of `recipes/generate.py sample`."""
+
+    count: int = opt(100, "images", low=1)
+    label: str | None = opt(None, "the class of all images; null: image i has class i modulo the number of classes")
+    guidance: float | None = opt(None, "null: as in the training", low=-100, high=100)
+    steps: int | None = opt(None, "null: as in the training", low=1)
+    seed: int = opt(0, "of all random numbers", low=0, high=2**32 - 1)
+    batch: int = opt(64, "images that a process draws at a time", low=1)
+    processes: int | None = opt(None, "refuse to run on a different number of processes", low=1)
+    threads: int | None = opt(None, "CPU threads of a process", low=1, high=4096)
+    cpu: bool = opt(False, "do not use an accelerator")
+    out: str = opt("samples", "the folder for the images", is_path=True)
+
+
+@dataclass(frozen=True)
+class Push:
+    """The options of `recipes/push.py`."""
+
+    private: bool = opt(True, "make a new repository private; an existing public one is refused")
+    revision: str | None = opt(None, "the branch; null: main")
 
 
 class Asked(NamedTuple):

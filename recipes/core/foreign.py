@@ -8,14 +8,14 @@ import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
-
-import safetensors.torch
-import torch
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from dataset_scripts.core import errors
 from dataset_scripts.core.errors import DataError
 from recipes.core.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
 
 LARGEST = 50_000_000  # bytes of a text file: a million names of classes take less
 LONGEST_NAME, LONGEST_TEXT = 300, 10_000  # characters in a pickle, of names of code and of others
@@ -82,6 +82,9 @@ def read_tensors(path: Path, where: str | None = None) -> Any:
         OSError: it cannot be opened.
         UserError: it holds something else, is damaged, or packs more than it shows.
     """
+    import safetensors.torch
+    import torch
+
     require_file(path)
     where = f"{where or path}: {NO_WEIGHTS}"
     if path.suffix == ".safetensors":
@@ -121,12 +124,14 @@ def _check_names(file: BinaryIO) -> None:
             raise ValueError("it holds a text longer than the name of any tensor")
 
 
-def state_dict(state: Any, where: str) -> dict[str, torch.Tensor]:
+def state_dict(state: Any, where: str) -> "dict[str, torch.Tensor]":
     """Checks that what was read is a dict of tensors, none of which shows more than it stores.
 
     Raises:
         UserError: it is something else.
     """
+    import torch
+
     if not isinstance(state, dict) or not all(
         isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in state.items()
     ):

@@ -45,6 +45,7 @@ class Rule:
         above, below: numbers that it must be greater or less than.
         choices: the allowed words.
         is_path: a path on this machine; `~` stands for the user's folder.
+        group: the heading in `--help`, of an option that does not belong to a group of options.
     """
 
     meaning: str = ""
@@ -54,6 +55,7 @@ class Rule:
     below: float | None = None
     choices: tuple[str, ...] = ()
     is_path: bool = False
+    group: str = ""
 
     def __str__(self) -> str:
         """The values, in words; "" for any."""
@@ -127,8 +129,8 @@ def merge(schema: type, base: Path | Mapping[str, Any], words: Sequence[str]) ->
     """An instance of `schema`: its defaults, under a yaml file or a dict, under `key=value` words.
 
     Raises:
-        UserError: an unknown key, a value that the field does not take, or a required one that is missing; in one line
-            that names the field, its range and its meaning.
+        UserError: unknown keys, values that their fields do not take, or required ones that are missing; in one line
+            that names all of these fields, their ranges and meanings.
     """
     values = read_options(base) if isinstance(base, Path) else _copied(base)
     if isinstance(base, Path):
@@ -142,9 +144,10 @@ def merge(schema: type, base: Path | Mapping[str, Any], words: Sequence[str]) ->
             place[part] = place = inner if isinstance(inner, dict) else {}
         place[last] = text
     config = build(schema, values)
-    lacking = next((name for name, _, value in fields_of(config) if value == MISSING), None)
-    if lacking is not None:
-        raise UserError(f"{lacking}=… has to be given ({_rule(schema, lacking).meaning})")
+    if lacking := [
+        f"{name}=… has to be given ({rule.meaning})" for name, rule, value in fields_of(config) if value == MISSING
+    ]:
+        raise UserError("; ".join(lacking))
     return config
 
 
@@ -189,27 +192,39 @@ def _copied(values: Mapping[str, Any]) -> dict[str, Any]:
     return {key: _copied(value) if isinstance(value, Mapping) else value for key, value in values.items()}
 
 
-def build(schema: type, values: Mapping[str, Any], above: str = "") -> Any:
+def build(schema: type, values: Mapping[str, Any]) -> Any:
     """An instance of a dataclass from a tree of values.
 
     Raises:
         UserError: as for `merge`.
     """
+    faults: list[str] = []
+    config = _build(schema, values, "", faults)
+    if faults:
+        raise UserError("; ".join(faults))
+    return config
+
+
+def _build(schema: type, values: Mapping[str, Any], above: str, faults: list[str]) -> Any:
+    """Like `build`, of a group of options; values that a field does not take are left out and added to `faults`."""
     kinds, known = typing.get_type_hints(schema), {field.name: field for field in dataclasses.fields(schema)}
     made = {}
     for key, value in values.items():
         name = f"{above}{key}"
-        if key not in known:
-            raise UserError(f"there is no option {name}{_near(name, above, known)}")
-        if dataclasses.is_dataclass(kinds[key]):
-            if not isinstance(value, Mapping):
-                inner = ", ".join(f"{name}.{field.name}" for field in dataclasses.fields(kinds[key]))
-                raise UserError(f"{name} is a group of options: {inner}")
-            made[key] = build(kinds[key], value, f"{name}.")
-        elif isinstance(value, Mapping):
-            raise UserError(f"{name} is one value, not a group with {', '.join(map(str, value))[:100]}")
-        else:
-            made[key] = _value(value, kinds[key], known[key].metadata.get("rule", Rule()), name)
+        try:
+            if key not in known:
+                raise UserError(f"there is no option {name}{_near(name, above, known)}")
+            if dataclasses.is_dataclass(kinds[key]):
+                if not isinstance(value, Mapping):
+                    inner = ", ".join(f"{name}.{field.name}" for field in dataclasses.fields(kinds[key]))
+                    raise UserError(f"{name} is a group of options: {inner}")
+                made[key] = _build(kinds[key], value, f"{name}.", faults)
+            elif isinstance(value, Mapping):
+                raise UserError(f"{name} is one value, not a group with {', '.join(map(str, value))[:100]}")
+            else:
+                made[key] = _value(value, kinds[key], known[key].metadata.get("rule", Rule()), name)
+        except UserError as error:
+            faults.append(str(error))
     return schema(**made)
 
 
@@ -283,10 +298,6 @@ def fields_of(config: Any, above: str = "") -> Iterator[tuple[str, Rule, Any]]:
             yield name, field.metadata.get("rule", Rule()), value
 
 
-def _rule(schema: type, name: str) -> Rule:
-    return next(rule for known, rule, _ in fields_of(schema()) if known == name)
-
-
 def flat(config: Any) -> dict[str, Any]:
     """Options by their names, those of groups with dots."""
     return {name: value for name, _, value in fields_of(config)}
@@ -294,22 +305,3 @@ def flat(config: Any) -> dict[str, Any]:
 
 def to_yaml(config: Any) -> str:
     return yaml.safe_dump(dataclasses.asdict(config), sort_keys=False, allow_unicode=True, width=120)
-
-
-def describe(schema: type) -> str:
-    """Every option with its default, its range and its meaning, one per line."""
-    lines = []
-    for name, rule, value in fields_of(schema()):
-        default = "null" if value is None else str(value).lower() if isinstance(value, bool) else value
-        about = "; ".join(filter(None, [rule.meaning, str(rule)]))
-        lines.append(f"  {f'{name}={default}':32} {about}")
-    return "\n".join(lines)
-
-
-def asks_for_help(words: list[str]) -> bool:
-    return bool({"-h", "--help"} & set(words))
-
-
-def help_text(docstring: str | None, schema: type) -> str:
-    """The description of a recipe, and its options."""
-    return f"{docstring}\nOptions, their defaults, meanings and ranges:\n\n{describe(schema)}"

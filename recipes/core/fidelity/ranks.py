@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import pickle
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -13,6 +12,7 @@ from accelerate import PartialState
 
 from recipes.core.errors import UserError
 from recipes.core.ranks import environment
+from recipes.core.ranks.reduce import from_main, sendable
 
 PATIENCE = timedelta(days=7)  # the others wait while one process computes distances, which takes long
 
@@ -60,10 +60,7 @@ class Ranks:
 
     def share(self, compute: Callable[[], Any]) -> Any:
         """The result of the main process, on every process; an error too."""
-        value = [self.on_main(compute)]
-        if self.world > 1:
-            dist.broadcast_object_list(value, src=0, group=self.group)
-        return value[0]
+        return from_main(compute, self.group)
 
     def gather(self, value: Any) -> list[Any]:
         """The values of all processes, by rank."""
@@ -109,12 +106,3 @@ def ranks_of(cuda: bool) -> Iterator[Ranks]:
     yield ranks
     ranks.wait()  # none leaves before all have read the last message
     ranks.close()
-
-
-def sendable(error: Exception) -> Exception:
-    """The error, or its text if it cannot be sent between processes."""
-    try:
-        pickle.loads(pickle.dumps(error))
-        return error
-    except Exception:
-        return RuntimeError(f"{type(error).__name__}: {error}")

@@ -17,6 +17,7 @@ from recipes.core.foreign import read_json, read_tensors, reading, state_dict
 from recipes.core.models.generator import Generator
 from recipes.core.models.hub import fetch_model
 from recipes.core.models.models import MOST_CLASSES, WIDEST, build_model, load_tensors
+from recipes.core.models.state import tested_weights
 from recipes.core.models.unet import LIMITS, UNet
 
 HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
@@ -185,7 +186,7 @@ def load(path: str | Path, revision: str | None, build: Callable[[Info], nn.Modu
         ) from error
     if file.suffix == ".pt":
         with reading(file):
-            weights = weights["ema"] or weights["model"]
+            weights = tested_weights(weights)
     weights = state_dict(weights, str(file))
     try:
         with reading("the model cannot be read"):

@@ -2,13 +2,14 @@
 
 import itertools
 import math
+import pickle
 from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from accelerate import PartialState
-from accelerate.utils import broadcast_object_list, gather_object, reduce
+from accelerate.utils import gather_object, reduce
 from torch import nn
 
 
@@ -38,22 +39,39 @@ def sum_once(values: list[float]) -> float:
     return math.fsum(itertools.chain.from_iterable(gather_object([values])))
 
 
-def from_main(compute: Callable[[], Any]) -> Any:
+def from_main(compute: Callable[[], Any], group: dist.ProcessGroup | None = None) -> Any:
     """The result of the main process, on every rank: the same bits everywhere, and the work done once.
 
     An error on the main process is an error on the others too, so none waits for it.
+
+    Args:
+        group: the process group that passes the result on; None for the usual one.
     """
     state = PartialState()
-    result, error = None, None
+    result: Any = None
+    error: Exception | None = None
     if state.is_main_process:
         try:
             result = compute()
         except Exception as caught:
             error = caught
-    result, error = broadcast_object_list([result, error])
+    if state.num_processes > 1:
+        values = [result, error and sendable(error)]
+        dist.broadcast_object_list(values, src=0, group=group)
+        result, sent = values
+        error = error or sent
     if error is not None:
         raise error
     return result
+
+
+def sendable(error: Exception) -> Exception:
+    """The error, or its text if it cannot be sent between processes."""
+    try:
+        pickle.loads(pickle.dumps(error))
+        return error
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")
 
 
 def gather_tensors(tensor: torch.Tensor) -> list[torch.Tensor]:

@@ -4,11 +4,9 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -19,6 +17,7 @@ from recipes.core.errors import UserError
 from recipes.core.models.models import train_mode
 from recipes.core.models.optimizers import build_optimizer
 from recipes.core.models.schedule import ema_decay, learning_rate, update_ema
+from recipes.core.models.state import State, collect, restore, restore_statistics
 from recipes.core.ranks.initialization import initialize, verify_equal
 from recipes.core.ranks.reduce import average_buffers, ordered_mean
 from recipes.core.run.gradient import Batch, DataParallel, Losses, Ordered
@@ -150,37 +149,19 @@ class Learner(ABC):
         """The fingerprint of model and average, after comparing them over all ranks."""
         return verify_equal(model=self.model, **({"ema": self.average} if self.average is not None else {}))
 
-    def state(self) -> dict[str, Any]:
-        """Everything that the next step depends on; every rank calls it, as running statistics differ by rank."""
-        return {
-            "model": self.model.state_dict(),
-            "ema": None if self.average is None else self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "scaler": None if self.accelerator.scaler is None else self.accelerator.scaler.state_dict(),
-            "best": self.best,
-            "buffers": gather_object([{name: buffer.cpu() for name, buffer in self.model.named_buffers()}]),
-        }
+    def state(self) -> State:
+        """Everything that the next step depends on; every rank calls it."""
+        return collect(self)
 
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Resumes from a state. On a different number of ranks, running statistics become the mean of the stored ones.
+    def load_state(self, state: State) -> None:
+        """Resumes from a state.
 
         Raises:
             UserError: the ranks have read different weights.
         """
-        self.model.load_state_dict(state["model"])
-        if self.average is not None:
-            self.average.load_state_dict(state["ema"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        if self.accelerator.scaler is not None:
-            self.accelerator.scaler.load_state_dict(state["scaler"])
-        self.best = state["best"]
+        restore(self, state)
         self.verify()
-        ranks = state["buffers"]
-        for name, buffer in self.model.named_buffers():
-            if len(ranks) == self.accelerator.num_processes:
-                buffer.copy_(ranks[self.accelerator.process_index][name])
-            elif buffer.is_floating_point():
-                buffer.copy_(torch.stack([rank[name] for rank in ranks]).mean(0))
+        restore_statistics(self, state)
 
 
 def check_statistics(model: nn.Module, at_once: int, world: int) -> None:

@@ -24,7 +24,7 @@ class Evaluation:
     """Attributes:
     loss: mean cross-entropy.
     accuracy: share of images whose likeliest class is the label (top-1).
-    top5: share of images whose label is among the five likeliest classes.
+    top5: share of images whose label is among the five likeliest classes; None if there are no more than five.
     ece: expected calibration error: the mean distance of confidence and accuracy over 15 bins of confidence (Guo et
         al. 2017, "On Calibration of Modern Neural Networks").
     count: number of images.
@@ -37,7 +37,7 @@ class Evaluation:
 
     loss: float
     accuracy: float
-    top5: float
+    top5: float | None
     ece: float
     count: int
     confusion: torch.Tensor
@@ -51,11 +51,13 @@ class Evaluation:
         return [self.accuracy, -self.loss]
 
     def numbers(self) -> dict[str, float]:
-        return {"loss": self.loss, "accuracy": self.accuracy, "top5": self.top5, "ece": self.ece}
+        top5 = {} if self.top5 is None else {"top5": self.top5}
+        return {"loss": self.loss, "accuracy": self.accuracy, **top5, "ece": self.ece}
 
     def columns(self) -> dict[str, str]:
         """What the table on the terminal shows, besides the loss."""
-        return {"top-1": f"{self.accuracy:.2%}", "top-5": f"{self.top5:.2%}"}
+        top5 = {} if self.top5 is None else {"top-5": f"{self.top5:.2%}"}
+        return {"top-1": f"{self.accuracy:.2%}", **top5}
 
     def by_class(self, classes: list[str]) -> list[dict]:
         """A row for each class: name, images, recall, precision and F1; None if there is nothing to divide by."""
@@ -148,7 +150,7 @@ def evaluate(
     return Evaluation(
         sum_once(sums) / count,
         int(confusion.diagonal().sum()) / count,
-        int(reduce_value(top5, average=False)) / count,
+        int(reduce_value(top5, average=False)) / count if classes > 5 else None,
         float((calibration[:, 1] - calibration[:, 2]).abs().sum() / count),
         count,
         confusion,

@@ -20,7 +20,7 @@ tags: [image-generation, flow-matching, class-conditional]
 Images of {class_count} classes, from noise. Squared error of the velocity on {test_images:,} test images: {loss:.4f}, after
 {samples:,} training images ({seconds:.0f} s on {processes} × {device}).
 
-![samples, a row a class](samples.png)
+![samples, one row per class](samples.png)
 
 ```python
 import torch
@@ -37,20 +37,8 @@ pixels = generator(noise, labels)  # uint8 (16, 3, {size}, {size})
 | images | {channels} × {size} × {size} |
 | model | {model}; {parameters:,} parameters |
 | drawing | midpoint rule of {steps} steps, guidance {guidance} |
-| weights | `model.safetensors`, fingerprint `{weights}` |
-| versions | {versions} |
-
-Made by
-
-{fence}
-{command}
-{fence}
-
-with all options in [config.yaml](config.yaml). The numbers: [metrics.json](metrics.json), [log.jsonl](log.jsonl);
-the loss: [curves.png](curves.png).
-
-Classes: {classes}
 """
+PICTURES = "[samples.png](samples.png), [curves.png](curves.png)"
 
 
 def write_run(
@@ -59,7 +47,7 @@ def write_run(
     """Writes all results of a generator."""
     data, flow = learner.splits.data, learner.config.flow
     own = {"noise_size": data.channels * data.size**2, "steps": flow.steps, "guidance": flow.guidance}
-    write_results(folder, learner, metrics, CARD, **own)
+    write_results(folder, learner, metrics, CARD, PICTURES, **own)
     write_file(folder / "samples.png", picture)
     draw(plot_curves, folder / "curves.png", records)
 

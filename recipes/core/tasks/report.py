@@ -140,6 +140,10 @@ model, info = load_model("{here}")  # float32 (B, {channels}, {size}, {size}) to
 | input | {channels} × {size} × {size}, values in 0..1, minus {mean}, divided by {std} |
 | model | {model_code}, {parameters:,} parameters |
 | started from | {origin} |
+"""
+PICTURES = "[confusion.png](confusion.png), [mistakes.png](mistakes.png)"
+
+END = """\
 | weights | `model.safetensors`, fingerprint `{weights}` |
 | versions | {versions} |
 
@@ -150,23 +154,28 @@ Made by
 {fence}
 
 with all options in [config.yaml](config.yaml). The numbers: [metrics.json](metrics.json), [log.jsonl](log.jsonl);
-the pictures: [confusion.png](confusion.png), [mistakes.png](mistakes.png).
+the pictures: {pictures}.
 
 Classes: {classes}
 """
 
 
-def write_results(folder: Path, learner: Learner, metrics: dict[str, Any], card: str, **own: Any) -> None:
+def write_results(
+    folder: Path, learner: Learner, metrics: dict[str, Any], card: str, pictures: str, **own: Any
+) -> None:
     """Writes weights, card and numbers; pictures come after them. A folder with `metrics.json` holds a finished run.
 
     Args:
-        card: a text with placeholders for the metrics, for the facts of every training, and for `own`.
+        card: its beginning, up to the table; with placeholders for the metrics, for the facts of every training, and
+            for `own`.
+        pictures: the links to them.
     """
     splits = learner.splits
     data, typed = splits.data, command()
     write_file(folder / "model.safetensors", weights_of(learner.tested))
-    text = card.format(
+    text = (card + END).format(
         **metrics,
+        pictures=pictures,
         **own,
         here=HERE,
         model=markdown(learner.name),
@@ -215,7 +224,7 @@ def write_run(
 ) -> None:
     """Writes all results of a classifier."""
     splits = learner.splits
-    write_results(folder, learner, metrics, CARD, mean=splits.data.mean, std=splits.data.std)
+    write_results(folder, learner, metrics, CARD, PICTURES, mean=splits.data.mean, std=splits.data.std)
     draw(plot_curves, folder / "curves.png", records)
     draw(plot_confusion, folder / "confusion.png", evaluation.confusion.numpy(), splits.classes)
     draw(plot_mistakes, folder / "mistakes.png", evaluation, splits.test, splits.classes)
