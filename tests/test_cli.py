@@ -152,6 +152,16 @@ def test_push_says_what_is_missing(cli, tmp_path, monkeypatch):
     assert status == 2 and "writing to the Hub needs a token" in errors.splitlines()[-1]
 
 
+def test_options_are_also_read_without_dashes(cli, tmp_path, monkeypatch):
+    assert cli("list", "json=true")[1] == cli("list", "--json")[1] != cli("list", "json=false")[1]
+    status, output, errors = cli("export", "digits", tmp_path / "out", "split=test", "max_shard_size=1MB")
+    assert status == 0 and [path.name for path in (tmp_path / "out/data").iterdir()] == ["test-00000-of-00001.parquet"]
+    assert cli("list", "json=maybe")[::2] == (2, "dataset-scripts: json=maybe should be true or false\n")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "name=x").mkdir()
+    assert "name=x" in cli("preview", "name=x")[2]
+
+
 def test_help_shows_examples(cli):
     assert "dataset-scripts new my_set --data path/to/photos" in cli("--help")[1]
     assert "example:" in cli("verify", "--help")[1]

@@ -35,12 +35,49 @@ examples:
 """
 
 
+# What the commands share; `key=value` and `--key value` mean the same.
+OPTIONS: dict[str, dict[str, Any]] = {
+    "data": {"type": Path, "required": True, "help": "the folder, archive or file of images"},
+    "name": {"help": "the configuration, if there are several"},
+    "split": {"help": "one split; default: all"},
+    "data_dir": {"help": "the folder of the data, if the script does not know where they are"},
+    "num_proc": {"type": int, "help": "processes that work at the same time"},
+    "json": {"action": "store_true", "help": "print JSON"},
+    "out": {
+        "type": Path,
+        "default": Path("preview"),
+        "help": "sheet.png, report.html, or a folder for both and report.json",
+    },
+    "rows": {"type": int, "default": 6, "help": "rows of the sheet"},
+    "seed": {"type": int, "default": 0, "help": "decides which rows are shown"},
+    "max_shard_size": {"default": "500MB", "help": "the largest size of a file"},
+    "overwrite": {"action": "store_true", "help": "replace an earlier export"},
+    "public": {"action": "store_true", "help": "make a new repository public; it is private without it"},
+    "revision": {"help": "the branch; default: main"},
+}
+SHORT = {"out": ["-o"]}
+SWITCHES = {"true": True, "false": False}
+
+
 def run(arguments: list[str], added_commands: EntryPoints) -> int:
     """Runs a command of this package; returns the exit status: 0 well, 1 the data are not."""
-    options = _parser(added_commands).parse_args(arguments)
+    options = _parser(added_commands).parse_args([flag for word in arguments for flag in _with_dashes(word)])
     status = options.run(options)
     flush_output()
     return status
+
+
+def _with_dashes(word: str) -> list[str]:
+    """The word, or the option with dashes that means the same as `key=value`; none for `false`, which needs no option."""
+    key, equals, value = word.partition("=")
+    if not equals or key not in OPTIONS or Path(word).exists():
+        return [word]
+    flag = f"--{key.replace('_', '-')}"
+    if "action" not in OPTIONS[key]:
+        return [f"{flag}={value}"]
+    if value not in SWITCHES:
+        raise DataError(f"{printable(word)} should be true or false")
+    return [flag] if SWITCHES[value] else []
 
 
 def _parser(added_commands: EntryPoints) -> argparse.ArgumentParser:
@@ -53,100 +90,58 @@ def _parser(added_commands: EntryPoints) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def command(name: str, run: Any, text: str, example: str) -> argparse.ArgumentParser:
+    def command(name: str, run: Any, text: str, example: str, *options: str) -> argparse.ArgumentParser:
         added = commands.add_parser(
             name,
             help=text,
-            description=text[0].upper() + text[1:] + ".",
+            description=f"{text[0].upper()}{text[1:]}. Options may also be written key=value.",
             epilog=f"example:\n  {example}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         added.set_defaults(run=run)
+        for option in options:
+            about = OPTIONS[option]
+            default = f" (default: {about['default']})" if "default" in about else ""
+            flag = f"--{option.replace('_', '-')}"
+            added.add_argument(*SHORT.get(option, []), flag, **about | {"help": about["help"] + default})
         return added
 
-    added = command("list", run_list, "the scripts that come with the package", "dataset-scripts list --json")
-    added.add_argument("--json", action="store_true")
+    command("list", run_list, "the scripts that come with the package", "dataset-scripts list --json", "json")
 
-    added = command(
-        "info", run_info, "what a set is, its splits and where its files come from", "dataset-scripts info mnist"
-    )
+    text = "what a set is, its splits and where its files come from"
+    added = command("info", run_info, text, "dataset-scripts info mnist", "json")
     added.add_argument("name")
-    added.add_argument("--json", action="store_true")
 
-    added = command(
-        "new",
-        run_new,
-        "a script, a card and a test for your own data",
-        "dataset-scripts new my_set --data path/to/photos",
-    )
+    text = "a script, a card and a test for your own data"
+    added = command("new", run_new, text, "dataset-scripts new my_set --data path/to/photos", "data")
     added.add_argument("folder", type=Path, metavar="my_set", help="the folder to write; its name is the script's")
-    added.add_argument("--data", type=Path, required=True, help="the folder, archive or file of images")
 
-    added = command(
-        "preview",
-        run_preview,
-        "a contact sheet, class balance, sizes, duplicates and overlaps of splits",
-        "dataset-scripts preview path/to/photos -o sheet.png",
-    )
+    text = "a contact sheet, class balance, sizes, duplicates and overlaps of splits"
+    example = "dataset-scripts preview path/to/photos -o sheet.png"
+    added = command("preview", run_preview, text, example, "out", "name", "data_dir", "rows", "seed", "num_proc")
     added.add_argument("path", metavar="NAME_OR_PATH")
-    added.add_argument(
-        "-o",
-        "--out",
-        type=Path,
-        default=Path("preview"),
-        help="sheet.png, report.html, or a folder for both and report.json (default: %(default)s)",
-    )
-    added.add_argument("--name", help="the configuration, if there are several")
-    added.add_argument("--data-dir")
-    added.add_argument("--rows", type=int, default=6, help="of the sheet")
-    added.add_argument("--seed", type=int, default=0, help="which rows are shown")
-    added.add_argument("--num-proc", type=int)
 
-    added = command(
-        "verify",
-        run_verify,
-        "digests, row counts, class balance and every image of a set",
-        "dataset-scripts verify fashion_mnist --data-dir downloads --num-proc 4",
-    )
+    text = "digests, row counts, class balance and every image of a set"
+    example = "dataset-scripts verify fashion_mnist --data-dir downloads --num-proc 4"
+    added = command("verify", run_verify, text, example, "name", "data_dir", "num_proc", "json")
     added.add_argument("path", metavar="NAME_OR_PATH")
-    added.add_argument("--name", help="the configuration, if there are several")
-    added.add_argument("--data-dir")
-    added.add_argument("--num-proc", type=int)
-    added.add_argument("--json", action="store_true")
 
-    added = command(
-        "export",
-        run_export,
-        "Parquet files with embedded images, and a card",
-        "dataset-scripts export digits out && python -c 'import datasets; print(datasets.load_dataset(\"out\"))'",
-    )
+    text = "Parquet files with embedded images, and a card"
+    example = "dataset-scripts export digits out && python -c 'import datasets; print(datasets.load_dataset(\"out\"))'"
+    wanted = ("name", "split", "data_dir", "num_proc", "max_shard_size", "overwrite")
+    added = command("export", run_export, text, example, *wanted)
     added.add_argument("path", metavar="NAME_OR_PATH")
-    added.add_argument("out", type=Path, help="the folder to write")
-    added.add_argument("--name", help="the configuration, if there are several")
-    added.add_argument("--split")
-    added.add_argument("--data-dir")
-    added.add_argument("--num-proc", type=int)
-    added.add_argument("--max-shard-size", default="500MB", help="default: %(default)s")
-    added.add_argument("--overwrite", action="store_true", help="replace an earlier export")
+    added.add_argument("out", type=Path, metavar="FOLDER", help="the folder to write")
 
-    added = command(
-        "push",
-        run_push,
-        "an exported folder, or what can be exported, as a dataset on the Hub",
-        "dataset-scripts push out ann/photos",
-    )
+    text = "an exported folder, or what can be exported, as a dataset on the Hub"
+    example = "dataset-scripts push out ann/photos"
+    added = command("push", run_push, text, example, "public", "revision", "num_proc")
     added.add_argument("path", metavar="FOLDER_OR_NAME_OR_PATH")
     added.add_argument("repo_id", metavar="user/name")
-    added.add_argument("--public", action="store_true", help="a new repository is private without it")
-    added.add_argument("--revision", help="the branch")
-    added.add_argument("--num-proc", type=int)
 
-    added = command(
-        "card", run_card, "rewrites the machine part of a card: features, splits, size", "dataset-scripts card my_set"
-    )
+    text = "rewrites the machine part of a card: features, splits, size"
+    added = command("card", run_card, text, "dataset-scripts card my_set", "name", "data_dir")
     added.add_argument("path", metavar="NAME_OR_PATH", help="a script; its card is README.md beside it")
-    added.add_argument("--name", help="the configuration, if there are several")
-    added.add_argument("--data-dir", help="the data, if the script does not know where they are")
 
     added = command("check", run_check, "what is wrong with cards, offline", "dataset-scripts check my_set/README.md")
     added.add_argument("cards", nargs="*", metavar="NAME_OR_CARD", help="default: all cards of the package")
