@@ -58,22 +58,18 @@ def calculate_metrics(**options: Any) -> dict[str, Any]:
 
     Args:
         options: torch-fidelity's, by its names and with its defaults, among them `isc`, `fid`, `kid`, `prc`, `ppl`,
-            `batch_size`, `feature_extractor`, `cache_root`, `verbose`. These differ:
-
-            input1, input2: also anything that `load_dataset` takes (with `input1_name`, `input1_split`,
-                `input1_column`), a `datasets.Dataset`, features or statistics (.safetensors, .npz), and a module with
-                `input1_model_z_size`. `input1` is the generated side.
-            samples_find_ext: all formats of Pillow.
-            prc_batch_size: rows and columns of distances computed at once, 1000.
-            input1_cache_name: only needed to keep the features of a torch Dataset, whose pixels are then hashed.
-
-            These are new:
-
-            weights: name of an extractor, or lpips-vgg16, -> path of its weights.
-            resize: scale every image to a square of this many pixels; 0 for none.
-            workers: processes that read images, for each process that computes; None: by the number of cores.
-            uncertainty: also return `n1`, `n2`, `d`, the standard error and the bias-corrected value of FID, and the
-                exact KID with its standard error.
+            `batch_size`, `feature_extractor`, `cache_root`, `verbose`; those that differ or are new follow.
+        input1, input2: also anything that `load_dataset` takes (with `input1_name`, `input1_split`, `input1_column`),
+            a `datasets.Dataset`, features or statistics (.safetensors, .npz), and a module with
+            `input1_model_z_size`. `input1` is the generated side.
+        samples_find_ext: by default all formats of Pillow.
+        prc_batch_size: rows and columns of distances computed at once, 1000.
+        input1_cache_name: only needed to keep the features of a torch Dataset, whose pixels are then hashed.
+        weights: name of an extractor, or lpips-vgg16, -> path of its weights. New.
+        resize: scale every image to a square of this many pixels; 0 for none. New.
+        workers: processes that read images, for each process that computes; None: by the number of cores. New.
+        uncertainty: also return `n1`, `n2`, `d`, the standard error and the bias-corrected value of FID, and the
+            exact KID with its standard error. New.
 
     Returns:
         torch-fidelity's keys with their values.

@@ -14,15 +14,13 @@ __all__ = ["PublishedSet", "Source"]
 
 
 class PublishedSet:
-    """Comes before a layout in the bases of a named set, whose body declares what was published:
+    """Comes before a layout in the bases of a named set, whose body declares what was published::
 
-    ```python
-    published = Source.at("https://…/mnist/")
+        published = Source.at("https://…/mnist/")
 
-    class Mnist(PublishedSet, Idx):
-        SOURCES = (published("train-images-idx3-ubyte.gz", 9912422, "440f…"), …)
-        ROWS = {"train": 60_000, "test": 10_000}
-    ```
+        class Mnist(PublishedSet, Idx):
+            SOURCES = (published("train-images-idx3-ubyte.gz", 9912422, "440f…"), …)
+            ROWS = {"train": 60_000, "test": 10_000}
 
     With `data_dir=` the set is read from existing files, as published or unpacked; otherwise the files are
     downloaded and verified. Archives are read in place; a compressed tar becomes a plain one in the cache.

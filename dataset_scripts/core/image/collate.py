@@ -19,6 +19,12 @@ def pad_collate(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
     Raises:
         RuntimeError: images with different channels.
+
+    Example:
+        >>> rows = [{"image": torch.ones(3, 4, 5), "label": 0}, {"image": torch.ones(3, 2, 7), "label": 1}]
+        >>> batch = pad_collate(rows)
+        >>> batch["image"].shape, batch["image_size"].tolist(), batch["label"]
+        (torch.Size([2, 3, 4, 7]), [[4, 5], [2, 7]], tensor([0, 1]))
     """
     height = max(row["image"].shape[-2] for row in rows)
     width = max(row["image"].shape[-1] for row in rows)
@@ -45,6 +51,12 @@ def detection_collate(rows: list[dict[str, Any]]) -> tuple[list[torch.Tensor], l
         The images (C, H, W), and for each a dict of `boxes` (N, 4) x1, y1, x2, y2 in pixels, `labels` (N,) = category
         + 1 (0 is the background), and `masks` (N, H, W) uint8 if there are any. Crowds, which are not single
         objects, and boxes without area are left out, as in the training of those detectors.
+
+    Example:
+        >>> objects = {"bbox": torch.tensor([[1.0, 2.0, 3.0, 4.0]]), "category": torch.tensor([0])}
+        >>> images, targets = detection_collate([{"image": torch.zeros(3, 8, 9), "objects": objects}])
+        >>> targets
+        [{'boxes': tensor([[1., 2., 4., 6.]]), 'labels': tensor([1])}]
     """
     images, targets = [], []
     for row in rows:

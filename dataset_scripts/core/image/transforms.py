@@ -19,13 +19,15 @@ class ToTensor:
     The values are those of `torchvision.transforms.ToTensor`, for every mode and dtype that both accept; the dtype
     is always float32 (torchvision changes it with the mode).
 
-    | image                                         | tensor                                                 |
-    |-----------------------------------------------|--------------------------------------------------------|
-    | 8-bit channels (L LA RGB RGBA CMYK …, uint8)  | value / 255, or 0..255 with `normalize=False`          |
-    | `1`, bool                                     | 0 or 1                                                 |
-    | `P`, `PA` (palette)                           | the palette's *indices*, scaled like any 8 bits        |
-    | `I;16` `I` `F`, other integers and floats     | the value itself: its range is not known               |
-    | alpha (LA PA RGBA)                            | a channel like the others, the last one                |
+    ============================================  =================================================
+    image                                         tensor
+    ============================================  =================================================
+    8-bit channels (L LA RGB RGBA CMYK …, uint8)  value / 255, or 0..255 with `normalize=False`
+    `1`, bool                                     0 or 1
+    `P`, `PA` (palette)                           the palette's *indices*, scaled like any 8 bits
+    `I;16` `I` `F`, other integers and floats     the value itself: its range is not known
+    alpha (LA PA RGBA)                            a channel like the others, the last one
+    ============================================  =================================================
 
     Rows with more than an image are ready for `torchvision.transforms.v2`, which moves all of it together: images are
     `tv_tensors.Image`, a `mask` (or `instance_mask`) is a `Mask` (H, W) of int64 ids, and `objects` hold
@@ -45,6 +47,12 @@ class ToTensor:
     Raises:
         TypeError: a value that is not an image; an image column that has become nested lists of numbers, as after
             `Dataset.map` and `flatten_indices` (transforming those again would be silently wrong).
+
+    Example:
+        >>> ToTensor()(PIL.Image.new("RGB", (3, 2), (255, 51, 0)))[:, 0, 0]
+        tensor([1.0000, 0.2000, 0.0000])
+        >>> ToTensor(normalize=False)({"image": PIL.Image.new("L", (3, 2), 7), "label": 4})["image"].shape
+        torch.Size([1, 2, 3])
     """
 
     def __init__(self, normalize: bool = True, columns: tuple[str, ...] = ("image",)):

@@ -78,6 +78,15 @@ def load_dataset(
     Raises:
         DataError: the path, the data or an option cannot be read as asked.
         TrustError: there is a script in the data that was not asked for, or others can write to the folder of its copies.
+
+    Example:
+        >>> ds = load_dataset("digits", split="train")
+        >>> ds.num_rows, ds.features["label"].names[:3]
+        (1438, ['0', '1', '2'])
+        >>> ds[0]["image"].shape, ds[0]["image"].dtype
+        (torch.Size([1, 8, 8]), torch.float32)
+        >>> load_dataset("digits", split="test", transform=None)[0]["image"].size
+        (8, 8)
     """
     with reading("download_mode, verification_mode"):
         datasets.DownloadMode(download_mode or "reuse_dataset_if_exists")

@@ -23,18 +23,20 @@ MODULE_FIELDS = {"module_path", "hash", "builder_kwargs"}
 def enable() -> contextlib.ExitStack:
     """Makes `datasets.load_dataset`, and all functions of `datasets` that take the path of a dataset, run local scripts again.
 
-    It stays in force until `disable()`, or the end of a `with`:
-
-    ```python
-    with enable():
-        ds = datasets.load_dataset("path/to/script.py", split="train")
-    ```
+    It stays in force until `disable()`, or the end of a `with`.
 
     Rows are what the script and `datasets` make of them (Pillow images): third-party code gets what it was
     written for. Everything except a path to a script is handled as before.
 
     Raises:
         RuntimeError: the installed `datasets` has moved the name that is replaced.
+
+    Example:
+        >>> from dataset_scripts.core.load.script import bundled  # where the scripts of this package are
+        >>> with enable():
+        ...     ds = datasets.load_dataset(str(bundled()["digits"]), split="test")
+        >>> ds[0]["image"].size
+        (8, 8)
     """
     scope = contextlib.ExitStack()
     factory = getattr(datasets.load, FACTORY, None)
