@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import datasets
 import pyarrow as pa
 
+from dataset_scripts.core.builders.leftovers import check_leftovers
 from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.files.faults import Faults
 from dataset_scripts.core.files.listing import Files, Reader, is_hidden
@@ -30,9 +31,11 @@ class LayoutConfig(datasets.BuilderConfig):
     Attributes:
         on_error: "raise" stops at the first row that cannot be read; "skip" leaves such rows out, and lists them in
             a file that the log names. It also decodes every image while building, to find the damaged ones.
+        ignore: patterns of paths in the data that are left out, such as "annots/**" or "*.txt"; `*` stands for anything.
     """
 
     on_error: str = "raise"
+    ignore: list[str] | None = None
 
 
 @dataclass
@@ -57,6 +60,7 @@ class LayoutBuilder(datasets.ArrowBasedBuilder):
     """Reads a layout in two steps; a script implements `index` and `read`, and `matches(files)` beside the class.
 
     Attributes:
+        READS_ALL: every file of the folder has to be accounted for, see `check_leftovers`.
         CHOOSES_BY_NAME: the name of the configuration chooses one of several sets in the data.
         DATA_DIR: the default folder of the data, relative to the script; for your own scripts.
         files: the listing of `data_dir`, if the caller has already made it.
@@ -65,6 +69,7 @@ class LayoutBuilder(datasets.ArrowBasedBuilder):
     VERSION = datasets.Version("1.0.0")
     BUILDER_CONFIG_CLASS = LayoutConfig
     CHUNK: ClassVar[int] = 256  # the most rows per table, and the unit that num_proc and DataLoader workers share out
+    READS_ALL: ClassVar[bool] = True
     TAKES_DATA_FILES: ClassVar[bool] = False
     CHOOSES_BY_NAME: ClassVar[bool] = False
     DATA_DIR: ClassVar[str | None] = None
@@ -125,13 +130,15 @@ class LayoutBuilder(datasets.ArrowBasedBuilder):
 
     def _split_generators(self, dl_manager):
         self.faults = Faults(self.config.on_error, None if dl_manager.is_streaming else self.skipped_path)
-        files, self.files = self._list(), None  # workers need no listing
+        files, self.files = self._list().without(self.config.ignore or []), None  # workers need no listing
         for message in files.left_out:
             self.faults.note(message)
         with reading(files.root):
             self.info.features, splits = self.index(files)
             for rows in splits.values():
                 check_paths(rows.columns, {name: self.info.features[name] for name in rows.columns}, Origin())
+            if self.READS_ALL and not self.config.data_files:
+                check_leftovers(files, self.dataset_name)
         empty = [split for split, rows in splits.items() if not len(rows.samples)]
         if empty or not splits:
             raise DataError(f"{files.root}: no images for the split {(empty or ['train'])[0]}")

@@ -1,12 +1,13 @@
 """The files of a folder or an archive: listed once, in sorted order, never leaving their root."""
 
+import fnmatch
 import hashlib
 import io
 import os
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
@@ -152,11 +153,13 @@ class Files(Reader):
             and times of modification and of the last change, which no program sets. It misses changes within one tick of
             the clock, or on a file system without change times, if size and modification time are as before.
         left_out: the fault of each entry, archive or member that `skip` left out.
+        accounted: the paths that a layout reads, or knows and leaves out.
     """
 
     paths: list[str] = field(default_factory=list)
     state: str = ""
     left_out: list[str] = field(default_factory=list)
+    accounted: set[str] = field(default_factory=set)
 
     def above(self, tail: str) -> str:
         """The part before `tail` in the first path that ends with it: the folder of a set in an unpacked tree, else ""."""
@@ -232,12 +235,37 @@ class Files(Reader):
         return [path for path in self.paths if path.lower().endswith(suffixes)]
 
     def keep(self, paths: Iterable[str]) -> None:
-        """Releases the archives that hold none of the paths: only archives with rows decide how rows are read.
-
-        The listing stays as it is.
+        """Accounts for the paths of rows, and releases the archives that hold none: only those with rows decide how
+        rows are read. The listing stays as it is.
         """
+        paths = list(paths)
+        self.account(paths)
         used = {id(self.locate(path)[0]) for path in paths}
         self.mounts = {prefix: archive for prefix, archive in self.mounts.items() if id(archive) in used}
+
+    def account(self, paths: Iterable[str]) -> None:
+        """Notes that the layout reads these files, or knows them and leaves them out on purpose."""
+        self.accounted.update(paths)
+
+    def without(self, patterns: list[str]) -> "Files":
+        """The listing without the paths that match a pattern, which is logged.
+
+        Raises:
+            DataError: a pattern matches nothing.
+        """
+        if not patterns:
+            return self
+        if not isinstance(patterns, (list, tuple)) or not all(isinstance(pattern, str) for pattern in patterns):
+            raise DataError(f"ignore={patterns!r} is not a list of patterns, such as ['annots/**']")
+        ignored: set[str] = set()
+        for pattern in patterns:
+            plain = pattern.strip("/")
+            found = [path for path in self.paths if fnmatch.fnmatchcase(path, plain) or path.startswith(f"{plain}/")]
+            if not found:
+                raise DataError(f"ignore: {pattern!r} matches no file in {self.root}")
+            ignored.update(found)
+        logger.warning("%s: %d files are left out, as ignore=… says", self.root, len(ignored))
+        return replace(self, paths=[path for path in self.paths if path not in ignored], accounted=set())
 
     def reader(self) -> Reader:
         """The part that worker processes need: everything except the listing."""

@@ -35,7 +35,9 @@ def is_number(value: Any) -> bool:
     return type(value) in (int, float) and not abs(value) > MOST
 
 
-def fit_boxes(boxes: Any, frame: Frame, annotated: tuple[int, int] | None, where: Sequence[str]) -> np.ndarray:
+def fit_boxes(
+    boxes: Any, frame: Frame, annotated: tuple[int, int] | None, where: Sequence[str], clip: bool = False
+) -> np.ndarray:
     """Checks boxes and brings them to the decoded image.
 
     Args:
@@ -43,6 +45,7 @@ def fit_boxes(boxes: Any, frame: Frame, annotated: tuple[int, int] | None, where
         frame: the image.
         annotated: (width, height) of the image that was annotated, None if unknown.
         where: names file and line of each box, for messages.
+        clip: cut boxes at the border of the image, however far they reach; one outside of it gets no area.
 
     Returns:
         (N, 4) float32, the same in pixels of the decoded image.
@@ -63,11 +66,14 @@ def fit_boxes(boxes: Any, frame: Frame, annotated: tuple[int, int] | None, where
         wrong = (high < low).any(1)
     size = np.array(frame.size, np.float64)
     outside = (low < -TOLERANCE).any(1) | (high > size + TOLERANCE).any(1)
+    if clip:
+        outside[:] = False
     for place in np.flatnonzero(~np.isfinite(boxes).all(1) | wrong | outside).tolist():
         box = ", ".join(f"{number:g}" for number in boxes[place])
         fault = "reaches out of" if outside[place] else "is not a box in"
+        way_out = ' (boxes="clip" cuts it there)' if outside[place] else ""
         raise DataError(
-            f"{where[place]}: [{box}] (x, y, width, height) {fault} the image of {size[0]:g} x {size[1]:g} pixels"
+            f"{where[place]}: [{box}] (x, y, width, height) {fault} the image of {size[0]:g} x {size[1]:g} pixels{way_out}"
         )
     low, high = np.clip(low, 0, size), np.clip(high, 0, size)
     return np.concatenate([low, high - low], 1).astype(np.float32)

@@ -1,0 +1,353 @@
+"""The base of layouts for shapes drawn on images: a format is its parser, and the words that tell its files."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import datasets
+import numpy as np
+
+from dataset_scripts.core.builders.layout import LayoutBuilder, LayoutConfig, Rows
+from dataset_scripts.core.errors import DataError, printable_logger
+from dataset_scripts.core.files.faults import Faults
+from dataset_scripts.core.files.listing import Files, Reader, folder_of, is_image, without_suffix
+from dataset_scripts.core.files.splits import SplitFolders
+from dataset_scripts.core.files.stems import own_stems, pair_by_stem
+from dataset_scripts.core.formats.fields import short
+from dataset_scripts.core.image.decode import Frame
+from dataset_scripts.core.image.features import List
+from dataset_scripts.core.image.objects import MOST, RLE, encode_segmentation, fit_boxes, object_features
+from dataset_scripts.core.image.polygons import area_of, circle, clip_polygon
+
+logger = printable_logger(__name__)
+
+
+@dataclass
+class AnnotatedConfig(LayoutConfig):
+    """Options of every layout of shapes.
+
+    Attributes:
+        images: the folder of the images, if others are there too.
+        annotations: the folder of the annotations, or their file, if others are there too.
+        classes: names of the categories, in order; None takes those of the annotations, sorted.
+        boxes: "raise" refuses a box that reaches out of its image by more than a pixel, "clip" cuts it there.
+        masks: also make run-length codes from the shapes; needs pycocotools.
+    """
+
+    images: str | None = None
+    annotations: str | None = None
+    classes: list[str] | None = None
+    boxes: str = "raise"
+    masks: bool = False
+
+
+@dataclass
+class Shape:
+    """What is drawn on an image.
+
+    Attributes:
+        label: the name of its category.
+        kind: "box" (two opposite corners), "polygon" (three points or more), "circle" (its centre and a point on it),
+            "line" (two points or more), "point", or "mask" (the upper left corner of `mask`).
+        points: float64 (N, 2), x and y in pixels of the image that was annotated, or fractions of it.
+        more: values of the columns that the layout adds to `objects`.
+        mask: bool (H, W), of kind "mask".
+    """
+
+    label: str
+    kind: str
+    points: np.ndarray
+    more: Mapping[str, Any] = field(default_factory=dict)
+    mask: np.ndarray | None = None
+
+
+@dataclass
+class Annotation:
+    """What a format says of an image.
+
+    Attributes:
+        shapes: the objects, in the order of the file.
+        size: (width, height) of the image that was annotated; None if the format does not say.
+        is_relative: the points are fractions of the image.
+        columns: values of the columns that the layout adds to the row.
+    """
+
+    shapes: list[Shape]
+    size: tuple[int, int] | None = None
+    is_relative: bool = False
+    columns: Mapping[str, Any] = field(default_factory=dict)
+
+
+class AnnotatedBuilder(LayoutBuilder):
+    """Reads images with shapes. A layout implements `parse`, and `annotations` or, with one file per image, `is_annotation`.
+
+    The rows have `image`, `image_id` (the path without suffix) and `objects`: `bbox`, `category`, `area`; `polygon`
+    (x0, y0, x1, y1, …) if a shape is more than a box; `segmentation` with `masks=True`; and OBJECT_COLUMNS.
+
+    Attributes:
+        SUFFIXES: of the annotation files, in lower case.
+        OBJECT_COLUMNS: the columns that the layout adds to `objects`: name -> feature.
+        ROW_COLUMNS: those that it adds to the row.
+        IS_POLYGONAL: whether a file may hold other shapes than boxes.
+    """
+
+    BUILDER_CONFIG_CLASS = AnnotatedConfig
+    SUFFIXES: ClassVar[tuple[str, ...]] = ()
+    OBJECT_COLUMNS: ClassVar[dict[str, Any]] = {}
+    ROW_COLUMNS: ClassVar[dict[str, Any]] = {}
+    IS_POLYGONAL: ClassVar[bool] = True
+
+    def parse(self, content: bytes, where: str) -> Annotation:
+        """Reads what a file, or a part of one, says of an image.
+
+        Args:
+            where: names it, for messages.
+
+        Raises:
+            DataError, or any other exception of a parser: it is damaged.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def is_annotation(cls, content: bytes) -> bool:
+        """Whether the beginning of a file shows that it is in this format."""
+        raise NotImplementedError
+
+    @classmethod
+    def stems(cls, path: str) -> Iterator[str]:
+        """The names that the image of an annotation file may have, with or without suffix, the likeliest first."""
+        return own_stems(path)
+
+    @classmethod
+    def matches_by_stem(cls, files: Files) -> str | None:
+        """The evidence for a layout with one file per image: files of this format, with the stems of images."""
+        paths = files.having(*cls.SUFFIXES) if files.images else []
+        some = paths[:: max(1, len(paths) // 8)]
+        if not some or not any(cls.is_annotation(peek(files, path)) for path in some):
+            return None
+        found = cls.annotation_files(files, AnnotatedConfig())
+        pairs = [image for _, image, _ in pair_by_stem(files.root, files.images, found, cls.stems) if image]
+        return f"{len(pairs)} of {len(files.images)} images with a {cls.__name__} file" if pairs else None
+
+    @classmethod
+    def annotation_files(cls, files: Files, config: AnnotatedConfig) -> list[str]:
+        """The files of this format: of the folder or of the name that is asked for, else all that look like it."""
+        paths = [path for path in files.having(*cls.SUFFIXES) if not is_image(path)]
+        if config.annotations is not None:
+            return [path for path in paths if is_below(path, config.annotations)]
+        return [path for path in paths if cls.is_annotation(peek(files, path))]
+
+    def annotations(self, files: Files, images: list[str]) -> Iterator[tuple[str, str, bytes | None]]:
+        """The annotated images: for each its path, its annotation file, and the part of it that is about the image.
+
+        The part is None for the whole file. What is about none of `images` is raised in `self.faults`.
+        """
+        found = self.annotation_files(files, self.config)
+        for path, image, fault in pair_by_stem(files.root, images, found, self.stems):
+            with self.faults:
+                if image is None:
+                    files.account([path])
+                    raise fault
+                yield image, path, None
+
+    def index(self, files):
+        config = self.config
+        if config.boxes not in ("raise", "clip"):
+            raise DataError(f"boxes={config.boxes!r}: it is 'raise' or 'clip'")
+        images = [path for path in files.images if config.images is None or is_below(path, config.images)]
+        if not images:
+            where = "" if config.images is None else f" in images={config.images!r}"
+            raise DataError(f"{files.root} has no images{where}")
+        samples: dict[str, tuple[str, str, bytes | None]] = {}
+        names: set[str] = set()
+        is_polygonal, sources = False, set()
+        for image, source, part in self.annotations(files, images):
+            sources.add(source)
+            with self.faults:
+                if image in samples:
+                    raise DataError(
+                        f"{files.root}/{source}: {image} is also annotated in {samples[image][1]}: remove one"
+                    )
+                annotation = self._parsed(files, source, part)
+                self._check_shapes(annotation, f"{files.root}/{source}")
+                names.update(shape.label for shape in annotation.shapes)
+                is_polygonal |= any(shape.kind != "box" for shape in annotation.shapes)
+                samples[image] = (image, source, part)
+        if not samples:
+            raise DataError(f"{files.root} has no image with an annotation of this format")
+        classes = config.classes or sorted(names)
+        if strange := sorted(names - set(classes)):
+            raise DataError(f"{files.root}: {short(strange[0])} is none of classes={short(classes)}")
+        self.places = {name: place for place, name in enumerate(classes)}
+        self.is_polygonal = is_polygonal and self.IS_POLYGONAL
+        files.account(sources)
+        splits = self._splits(files, images, samples)
+        files.keep(path for rows in splits.values() for image, source, _ in rows for path in (image, source) if path)
+        return self._features(), {split: Rows(rows) for split, rows in splits.items()}
+
+    def _splits(self, files: Files, images: list[str], samples: dict) -> dict[str, list[tuple]]:
+        """The rows of each split; the images of one without any annotation are rows whose objects are None.
+
+        Other images without an annotation are faults: whether nothing is on them or nobody has looked is not known.
+        """
+        of = SplitFolders(images).of
+        splits: dict[str, list[tuple]] = {}
+        bare: dict[str, list[str]] = {}
+        for image in images:
+            if image in samples:
+                splits.setdefault(of(image), []).append(samples[image])
+            else:
+                bare.setdefault(of(image), []).append(image)
+        for split, paths in bare.items():
+            if split and split not in splits:
+                logger.warning("%s: no image of %s is annotated: their objects are None", files.root, split)
+                splits[split] = [(path, None, None) for path in paths]
+            else:
+                report_bare(files, self.faults, paths, len(images))
+        if "" in splits and len(splits) > 1:
+            raise DataError(
+                f"{files.root}/{splits[''][0][0]} lies in no split folder while others do: move it into one"
+            )
+        return {split or "train": rows for split, rows in splits.items()}
+
+    def _features(self) -> datasets.Features:
+        more: dict[str, Any] = {"area": datasets.Value("float32"), **self.OBJECT_COLUMNS}
+        if self.is_polygonal:
+            more["polygon"] = List(datasets.Value("float32"))
+        if self.config.masks:
+            more["segmentation"] = RLE
+        features = {"image": datasets.Image(), "image_id": datasets.Value("string"), **self.ROW_COLUMNS}
+        return datasets.Features(features | {"objects": object_features(list(self.places), **more)})
+
+    def _parsed(self, files: Reader, source: str, part: bytes | None) -> Annotation:
+        content = files.read(source, empty=True) if part is None else part
+        return self.parse(content, f"{files.root}/{source}")
+
+    @staticmethod
+    def _check_shapes(annotation: Annotation, where: str) -> None:
+        least = {"box": 2, "polygon": 3, "circle": 2, "line": 2, "point": 1, "mask": 1}
+        for number, shape in enumerate(annotation.shapes, 1):
+            if not isinstance(shape.label, str) or not shape.label.strip():
+                raise DataError(f"{where}, object {number} has no class")
+            points = shape.points = np.asarray(shape.points, np.float64).reshape(-1, 2)
+            if len(points) < least[shape.kind]:
+                raise DataError(f"{where}, object {number} is a {shape.kind} of {len(points)} points")
+            if not np.isfinite(points).all() or np.abs(points).max(initial=0) > MOST:
+                raise DataError(f"{where}, object {number} has a point that is not a number of pixels")
+
+    def read(self, files, sample):
+        image, source, part = sample
+        content = files.read(image)
+        row = {"image": {"bytes": content, "path": image}, "image_id": without_suffix(image), "objects": None}
+        row |= dict.fromkeys(self.ROW_COLUMNS)
+        if source is None:
+            return row
+        annotation = self._parsed(files, source, part)
+        where = f"{files.root}/{source}" if part is None else f"{files.root}/{source}, {image}"
+        self._check_shapes(annotation, where)
+        frame = Frame.of(content, f"{files.root}/{image}")
+        return row | dict(annotation.columns) | {"objects": self._objects(annotation, frame, where)}
+
+    def _objects(self, annotation: Annotation, frame: Frame, where: str) -> dict[str, list]:
+        """The column `objects`, in pixels of the decoded image."""
+        size = annotation.size if annotation.size and all(annotation.size) else None
+        if size is not None and tuple(size) not in (frame.size, frame.stored):
+            raise DataError(
+                f"{where}: the image is {size[0]:g} x {size[1]:g} there, and has {frame.size[0]} x {frame.size[1]} pixels"
+            )
+        clip, shapes = self.config.boxes == "clip", annotation.shapes
+        labels = [f"{where}, object {number} ({short(shape.label)})" for number, shape in enumerate(shapes, 1)]
+        drawn = frame.stored if frame.turns(size) else frame.size
+        scale = np.array(drawn if annotation.is_relative else (1, 1), np.float64)
+        outlines = [outline(shape, shape.points * scale) for shape in shapes]
+        corners = [points.min(0) for points in outlines]
+        boxes = [[*low, *(points.max(0) - low)] for low, points in zip(corners, outlines)]
+        fitted = fit_boxes(boxes, frame, size, labels, clip=clip)
+        if frame.turns(size):
+            outlines = [frame.turn_points(points) for points in outlines]
+        outlines = [clip_polygon(points, frame.size) if len(points) > 2 else points for points in outlines]
+        objects: dict[str, list] = {
+            "bbox": list(fitted),
+            "category": [self.places[shape.label] for shape in shapes],
+            "area": [
+                float(box[2] * box[3])
+                if shape.kind == "box"
+                else float(shape.mask.sum())
+                if shape.mask is not None
+                else area_of(points)
+                for shape, box, points in zip(shapes, fitted, outlines)
+            ],
+        }
+        for name in self.OBJECT_COLUMNS:
+            objects[name] = [shape.more.get(name) for shape in shapes]
+        if self.is_polygonal:
+            objects["polygon"] = [points.ravel().tolist() for points in outlines]
+        if self.config.masks:
+            objects["segmentation"] = [
+                self._segmentation(shape, points, frame, size, label)
+                for shape, points, label in zip(shapes, outlines, labels)
+            ]
+        return objects
+
+    @staticmethod
+    def _segmentation(shape: Shape, points: np.ndarray, frame: Frame, size: tuple | None, where: str) -> dict[str, Any]:
+        if shape.mask is None:
+            if len(points) < 3:
+                raise DataError(f"{where} is a {shape.kind}: masks=True takes boxes, polygons, circles and masks")
+            return encode_segmentation([points.ravel().tolist()], frame.size, frame, where)
+        whole = np.zeros((frame.stored if frame.turns(size) else frame.size)[::-1], np.uint8)
+        left, top = np.round(shape.points[0]).astype(int)
+        height, width = shape.mask.shape
+        if left < 0 or top < 0 or top + height > whole.shape[0] or left + width > whole.shape[1]:
+            raise DataError(f"{where}: its mask reaches out of the image")
+        whole[top : top + height, left : left + width] = shape.mask
+        if frame.turns(size):
+            whole = frame.turn_mask(whole)
+        from dataset_scripts.core.image.rle import mask_tools
+
+        code = mask_tools().encode(np.asfortranarray(whole))
+        return {"size": list(map(int, code["size"])), "counts": code["counts"].decode()}
+
+
+def report_bare(files: Files, faults: Faults, bare: list[str], count: int) -> None:
+    """Raises, or notes with `on_error="skip"`, that images have no annotation.
+
+    Raises:
+        DataError: it counts them, and says how to leave them out.
+    """
+    files.account(bare)
+    if not faults.skip:
+        raise DataError(
+            f"{files.root}: {len(bare)} of {count} images have no annotation, such as {bare[0]}: on_error='skip' leaves "
+            "them out, and so does ignore=[…]"
+        )
+    for path in bare:
+        faults.note(f"{files.root}/{path} has no annotation")
+
+
+def outline(shape: Shape, points: np.ndarray) -> np.ndarray:
+    """The points around a shape (N, 2): four of a box or a mask, 64 of a circle, else its own."""
+    if shape.kind == "circle":
+        return circle(points[0], points[1])
+    if shape.kind == "mask" and shape.mask is not None:
+        rows, columns = np.flatnonzero(shape.mask.any(1)), np.flatnonzero(shape.mask.any(0))
+        if not len(rows):
+            return np.repeat(points[:1], 4, 0)
+        low = points[0] + [columns[0], rows[0]]
+        points = np.stack([low, points[0] + [columns[-1] + 1, rows[-1] + 1]])
+    elif shape.kind != "box":
+        return points
+    (left, top), (right, bottom) = points.min(0), points.max(0)
+    return np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
+
+
+def is_below(path: str, folder: str) -> bool:
+    """Whether a path is what the user names: the file itself, or a file in a folder of that path or name."""
+    folder = folder.strip("/")
+    return path == folder or f"/{folder}/" in f"/{folder_of(path)}/"
+
+
+def peek(files: Reader, path: str, size: int = 1 << 14) -> bytes:
+    """The first bytes of a file."""
+    with files.open(path) as file:
+        return file.read(size)

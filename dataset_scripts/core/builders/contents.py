@@ -1,0 +1,65 @@
+"""What a file of text is about, by its beginning: the annotations of which tool, a table, a list."""
+
+import re
+
+Kind = tuple[str, str]  # what the files are called, and the layout that reads them
+
+NUMBER = r"-?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|-?\.\d+"
+LINES = (  # of text files: what every line is, what the files are called, and the layout that reads them
+    (r"\d+(?:\s+(?:0?\.\d+|[01](?:\.\d*)?|\d\.\d+e-\d+)){4}", "YOLO labels", "yolo"),
+    (r"\d+(?:\s+(?:0?\.\d+|[01](?:\.\d*)?|\d\.\d+e-\d+)){6,}", "YOLO polygons", "yolo"),
+    (rf"(?:(?:{NUMBER})\s+){{8}}\S+(?:\s+\d)?", "DOTA labels", "dota"),
+    (rf"[A-Za-z_]+(?:\s+(?:{NUMBER})){{14,15}}", "KITTI labels", "kitti"),
+    (rf"(?:(?:{NUMBER}),\s*){{8}}.*", "quadrilaterals of text (ICDAR)", "ocr"),
+)
+JSON = (  # keys that are there, what the files are called, and the layout that reads them
+    ({"shapes", "imagePath"}, "labelme annotations", "labelme"),
+    ({"images", "annotations", "categories"}, "COCO annotations", "coco"),
+    ({"objects", "classTitle"}, "Supervisely annotations", "supervisely"),
+    ({"asset", "regions"}, "VoTT annotations", "vott"),
+    ({"regions", "shape_attributes"}, "VIA annotations", "via"),
+    ({"filename", "regions"}, "VIA annotations", "via"),
+    ({"image", "annotations", "coordinates"}, "CreateML annotations", "createml"),
+    ({"imgHeight", "imgWidth", "objects"}, "Cityscapes polygons", "cityscapes"),
+    ({"name", "labels", "box2d"}, "BDD annotations", "bdd"),
+    ({"images", "annotations", "file_name"}, "COCO annotations", "coco"),
+)
+COLUMNS = (  # of tables: names of columns in lower case, what they are called, and the layout that reads them
+    ({"xmin", "ymin", "xmax", "ymax"}, "tables of boxes", "csv_boxes"),
+    ({"imageid", "labelname", "xmin"}, "Open Images tables", "openimages"),
+    ({"encodedpixels"}, "tables of run-length codes", "csv_boxes"),
+    ({"rle"}, "tables of run-length codes", "csv_boxes"),
+    ({"bbox"}, "tables of boxes", "csv_boxes"),
+    ({"region_shape_attributes"}, "VIA annotations", "via"),
+)
+
+
+def kind_of(content: bytes, suffix: str) -> Kind | None:
+    """What a file looks like, and the layout that reads such files; None for nothing that is known.
+
+    Args:
+        content: its first bytes.
+        suffix: in lower case.
+    """
+    text = content.decode("utf-8-sig", "replace")
+    if suffix == ".xml":
+        if re.search(r"<annotation[\s>]", text):
+            return ("xml files like VOC annotations", "voc")
+        if re.search(r"<annotations[\s>]", text) and re.search(r"<(image|track|meta)[\s>]", text):
+            return ("xml files like CVAT annotations", "cvat")
+        return None
+    if suffix in (".json", ".jsonl"):
+        keys = set(re.findall(r'"([^"\\]{1,40})"\s*:', text))
+        found = next((kind for wanted, *kind in JSON if wanted <= keys), None)
+        return (f"json files like {found[0]}", found[1]) if found else None
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if len(content) >= 1 << 14:
+        lines = lines[:-1]  # the last one is cut off
+    if suffix in (".csv", ".tsv"):
+        columns = {name.strip(" \"'").lower() for name in re.split(r"[,;\t|]", lines[0])} if lines else set()
+        found = next((kind for wanted, *kind in COLUMNS if wanted <= columns), None)
+        return (f"csv files like {found[0]}", found[1]) if found else None
+    for pattern, name, layout in LINES:
+        if lines and all(re.fullmatch(pattern, line) for line in lines[:20]):
+            return (f"text files like {name}", layout)
+    return None

@@ -1,0 +1,183 @@
+"""Files that a layout has not read: known company such as a README, or the sign that the layout is not understood.
+
+Annotations that are overlooked make silently wrong data: images without their boxes, masks shown as photos, classes
+called "images". So nothing is read unless every file is accounted for.
+"""
+
+import posixpath
+import re
+from collections import Counter
+from collections.abc import Iterable
+
+from dataset_scripts.core.builders.contents import kind_of
+from dataset_scripts.core.errors import DataError, printable_logger, reading
+from dataset_scripts.core.files.archives import archive_stem, is_archive, open_archive
+from dataset_scripts.core.files.listing import Files, folder_of, is_image, name_of, stem_of, without_suffix
+
+logger = printable_logger(__name__)
+
+SHOWN = 3  # examples of a kind of files
+PEEK = 1 << 16  # bytes of a file that tell what it is
+COMPANY = re.compile(
+    r"(.*[_\-. ])?(readme|licen[cs]es?|copying|notice|authors|citation|change-?log|contributing|terms|attribution|thanks|"
+    r"about|metadata_?info|credits|disclaimer|dataset_?(card|info|infos)|version|requirements|checksums?|md5sums?|"
+    r"sha\d+sums?|sample_?submission)([_\-. ].*)?|thumbs\.db|desktop\.ini"
+)
+COMPANY_SUFFIXES = tuple(
+    ".md .rst .pdf .html .htm .doc .docx .odt .ipynb .py .sh .bat .ps1 .m .r .js .css .log .toml .cfg .ini .lock .md5 .sha1 "
+    ".sha256 .bib .tex .ppt .pptx .url .webloc .cache .lnk .torrent .crc .sfv .db-journal .gitignore .gitattributes".split()
+)
+PICTURES = re.compile(
+    r"(.*[_\-. ])?(preview|thumb|thumbnail|logo|banner|cover|teaser|favicon|screenshot)s?([_\-. ].*)?"
+)
+THUMBNAILS = re.compile(r"thumb(nail)?s?|previews?", re.IGNORECASE)
+TEXTS = (".txt", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".lst", ".list", ".data", ".dat", ".names")
+ARRAYS = (
+    ".npy",
+    ".npz",
+    ".mat",
+    ".h5",
+    ".hdf5",
+    ".pkl",
+    ".pickle",
+    ".pt",
+    ".pth",
+    ".parquet",
+    ".arrow",
+    ".mdb",
+    ".tfrecord",
+)
+SHEETS = (".xls", ".xlsx", ".ods")
+PACKED = (".rar", ".7z")
+
+
+def check_leftovers(files: Files, layout: str) -> None:
+    """Looks at the files that a layout has not accounted for; company such as a README is counted in a log line.
+
+    Raises:
+        DataError: there are images that no row shows, files with the stems of images, tables or lists that name images,
+            data in another form, or archives with more than what lies beside them. The message counts them, shows
+            some, says what they look like, and how to read them or to leave them out.
+    """
+    left = [path for path in files.paths if path not in files.accounted]
+    if not left:
+        return
+    about = Images(files)
+    kinds: dict[tuple[str, str], list[str]] = {}  # (what they are, the layout that reads them) -> paths
+    company = []
+    for path in left:
+        kind = what_is(files, path, about)
+        if kind is None:
+            company.append(path)
+        else:
+            kinds.setdefault(kind, []).append(path)
+    if kinds:
+        raise DataError(complaint(files, layout, kinds, set(left)))
+    if company:
+        logger.info("%s: %d other files, such as %s", files.root, len(company), company[0])
+
+
+class Images:
+    """The names of the images of a listing, to tell which files are about them."""
+
+    def __init__(self, files: Files):
+        self.names = {name_of(path) for path in files.images}
+        self.stems = {without_suffix(name) for name in self.names}
+
+    def own(self, path: str) -> bool:
+        """Whether a file's name is that of an image, but for what is before or after it: `1.txt`, `gt_1.txt`, `1_mask.png`."""
+        name = name_of(path)
+        stem = without_suffix(name)
+        if stem in self.stems or stem in self.names or without_suffix(stem) in self.stems:
+            return True
+        cuts = [match.start() for match in re.finditer(r"[_\-. ]", stem)]
+        return any(stem[:cut] in self.stems or stem[cut + 1 :] in self.stems for cut in cuts)
+
+    def named_in(self, text: str) -> bool:
+        """Whether a text names images: by a whole name, or by stems at the beginning of most of its lines."""
+        words = set(re.split(r"[\s,;|\"'<>:=\[\]{}()]+", text))
+        names = {name_of(word.replace("\\", "/")) for word in words}
+        if not names.isdisjoint(self.names):
+            return True
+        if any(is_image(name) and without_suffix(name) in self.stems for name in names):
+            return True
+        lines = [line for line in text.splitlines() if line.strip()][1:]
+        starts = {re.split(r"[\s,;|]", line.strip(" \"'"), maxsplit=1)[0].strip("\"'") for line in lines}
+        found = {name_of(start) for start in starts} & self.stems
+        return len(found) > 1 and 2 * len(found) >= len(starts) and 2 * len(found) >= len(self.stems)
+
+
+def what_is(files: Files, path: str, about: Images) -> tuple[str, str] | None:
+    """What a file looks like, and the layout that reads such files, if any; None for company."""
+    name, suffix = name_of(path).lower(), posixpath.splitext(path.lower())[1]
+    if is_image(path):
+        if PICTURES.fullmatch(stem_of(name)) or any(map(THUMBNAILS.fullmatch, folder_of(path).split("/"))):
+            return None
+        return "images that no row shows", ""
+    if is_archive(path):
+        return None if is_unpacked(files, path) else ("archives beside the data", "")
+    if suffix in PACKED:
+        return f"{suffix[1:]} archives, which cannot be read", ""
+    is_own = about.own(path)
+    if suffix in COMPANY_SUFFIXES or (COMPANY.fullmatch(name) and not is_own):
+        return None
+    if suffix in SHEETS:
+        return "spreadsheets, which have to be saved as csv", ""
+    if suffix in ARRAYS:
+        return f"{suffix} files", ""
+    if suffix in TEXTS or is_own:
+        with files.open(path) as file:
+            content = file.read(PEEK)
+        kind = kind_of(content, suffix)
+        if kind is not None and (is_own or kind[1] not in ("", "csv_list")):
+            return kind
+        if is_own:
+            return f"{suffix or 'other'} files named like images", ""
+        text = content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig", "replace")
+        if about.named_in(text):
+            return f"{suffix[1:]} files that name images", "csv_list"
+    return None
+
+
+def is_unpacked(files: Files, path: str) -> bool:
+    """Whether all that an archive holds lies beside it, in a folder of its name or not."""
+    below = f"{archive_stem(path)}/"
+    if any(other.startswith(below) for other in files.paths):
+        return True
+    with reading(f"{files.root}/{path} cannot be read"):
+        archive = open_archive(files.root / files.aliases.get(path, path))
+    start = folder_of(path) + "/" * bool(folder_of(path))
+    return all(start + name in files.names for name in archive.names)
+
+
+def complaint(files: Files, layout: str, kinds: dict[tuple[str, str], list[str]], left: set[str]) -> str:
+    """What was left, what it looks like, and the ways out."""
+    parts, ways = [], []
+    for (kind, reader), paths in sorted(kinds.items(), key=lambda item: (-len(item[1]), item[0])):
+        folders = Counter(map(folder_of, paths))
+        where = ", ".join(f"{folder}/" for folder in sorted(folders)[:SHOWN] if folder)
+        examples = ", ".join(paths[:SHOWN]) + " …" * (len(paths) > SHOWN)
+        parts.append(f"{len(paths)} {kind}{f' in {where}' if where else ''} ({examples})")
+        if reader and reader != layout:
+            ways.append(f"load_dataset({reader!r}, data_dir=…) reads {kind}")
+    ignored = patterns(files, [path for paths in kinds.values() for path in paths], left)
+    ways.append(f"load_dataset({layout!r}, data_dir=…, ignore={ignored!r}) leaves them out")
+    return (
+        f"{files.root} is not understood: read as {layout}, there would be left {'; '.join(parts)}. {'; '.join(ways)}"
+    )
+
+
+def patterns(files: Files, paths: Iterable[str], left: set[str]) -> list[str]:
+    """Patterns for `ignore=` that leave out these paths, and nothing that is read."""
+    read = [path for path in files.paths if path not in left]
+    found = []
+    for folder, suffix in dict.fromkeys((folder_of(path), posixpath.splitext(path)[1]) for path in paths):
+        chosen = [path for path in paths if folder_of(path) == folder and posixpath.splitext(path)[1] == suffix]
+        if folder and not any(path.startswith(f"{folder}/") for path in read):
+            found.append(f"{folder}/**")
+        elif not any(folder_of(path) == folder and path.endswith(suffix) for path in read) and len(chosen) > 1:
+            found.append(f"{folder}/*{suffix}".lstrip("/"))
+        else:
+            found += chosen
+    found = list(dict.fromkeys(found))
+    return found if len(found) <= 5 else [*found[:5], "…"]
