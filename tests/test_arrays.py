@@ -243,7 +243,9 @@ def test_arrays_beside_photos_are_something_else(tmp_path, save_image):
     save_image(tmp_path / "cat/1.png")
     np.savez(tmp_path / "images.npz", images=make()[0])
     np.save(tmp_path / "labels.npy", np.arange(3))
-    assert len(load_dataset(str(tmp_path), split="train")) == 1
+    with pytest.raises(DataError, match=r"read as image_folder, .* 1 .npy files \(labels.npy\); 1 .npz files"):
+        load_dataset(str(tmp_path))
+    assert len(load_dataset(str(tmp_path), split="train", ignore=["*.np?"])) == 1
 
 
 def test_features_are_no_images(tmp_path):

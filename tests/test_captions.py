@@ -98,7 +98,7 @@ def img2dataset(folder, save_image, count=25):
 def test_img2dataset(tmp_path, save_image, caplog):
     pixels = img2dataset(tmp_path / "data", save_image)
     rows = load_dataset("captions", data_dir=str(tmp_path / "data"), split="train")
-    assert "2 files are neither image nor caption and left out, such as 00000.parquet" in caplog.text
+    assert "2 other files are of no matter, such as 00000.parquet" in caplog.text
     paths = sorted((tmp_path / "data").glob("0*/*.json"))
     theirs = pd.DataFrame([json.loads(path.read_bytes()) for path in paths]).astype(object)
     theirs = theirs.where(theirs.notna(), None)
@@ -199,10 +199,10 @@ def test_no_field_is_a_caption(tmp_path, save_image):
 
 def test_notes_are_ignored(tmp_path, save_image, caplog):
     write(tmp_path, save_image, "1", "one")
-    for name in ("README.txt", "license.txt", "meta_cap.json", "1.npz"):
+    for name in ("README.txt", "license.txt", "meta_cap.json"):
         (tmp_path / name).write_text("{}")
     assert load_dataset(str(tmp_path), split="train")["caption"] == ["one"]
-    assert "4 files are neither image nor caption and left out, such as 1.npz" in caplog.text
+    assert "3 other files are of no matter, such as README.txt" in caplog.text
 
 
 def test_other_folders_are_not_taken(tmp_path, save_image):

@@ -244,7 +244,7 @@ def test_other_folders_are_not_cifar(tmp_path, save_image):
     for name in ("train", "test", "meta"):
         (tmp_path / name).write_text("lists of files\n")
     save_image(tmp_path / "images/1.png")
-    assert list(load_dataset(str(tmp_path), split="train").features) == ["image", "label"]
+    assert list(load_dataset(str(tmp_path), split="train").features) == ["image"]
     with pytest.raises(DataError, match="holds no data of the layout cifar"):
         load_dataset("cifar", data_dir=str(tmp_path / "images"))
 

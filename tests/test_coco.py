@@ -262,9 +262,9 @@ FAULTS = {
     "outside": r"annotation \d+: \[5, 5, 1000, 3\] .* reaches out of the image of",
     "nan": r"annotation \d+: \[nan, 5, 1, 3\] .* is not a box in",
     "image id": "annotations of image 77777, which is not in its images",
-    "missing": r"instances_train2017.json: image \d+, gone.jpg, is not in .*train2017",
-    "root": r"image \d+, ../../../etc/passwd, leads outside of",
-    "absolute": r"image \d+, /etc/passwd, leads outside of",
+    "missing": r"instances_train2017.json: image \d+: there is no image gone.jpg in ",
+    "root": r"image \d+: there is no image ../../../etc/passwd in ",
+    "absolute": r"image \d+: there is no image /etc/passwd in ",
     "twice": r"image id \d+ occurs twice",
     "same file": r"images \d+ and 99999 are the same file",
     "size": r"image \d+ is \d+ x \d+ there, and \d+ x \d+ in train2017",
@@ -279,10 +279,11 @@ def test_faults_are_named_or_skipped_and_listed(coco, what, caplog):
     path.write_text(json.dumps(change(json.loads(path.read_text()), what)))
     with pytest.raises(DataError, match=FAULTS[what]):
         load_dataset(str(coco), masks=True)
+    skipped = 2 if what in ("missing", "root", "absolute") else 1  # the file that nothing names any more, too
     for _ in range(2):  # a cached set says it again
         caplog.clear()
         rows = load_dataset(str(coco), split="train", masks=True, on_error="skip")
-        assert re.search(rf"1 skipped, such as: .*{FAULTS[what]}.*all are listed in .*skipped.txt", caplog.text)
+        assert re.search(rf"{skipped} skipped, such as: .*{FAULTS[what]}.*all are listed in .*skipped.txt", caplog.text)
     assert len(rows) == whole - (what not in ("image id", "twice", "same file"))
 
 

@@ -19,7 +19,7 @@ from dataset_scripts import DataError, ToTensor, load_dataset
 from dataset_scripts.core.builders.tables import read_table
 from dataset_scripts.core.files.listing import Files
 from dataset_scripts.layouts.csv_list.csv_list import Paths, matches
-from dataset_scripts.layouts.csv_list.names import Places
+from dataset_scripts.layouts.csv_list.names import Fit, Places
 
 
 def write_csv(path, rows, delimiter=","):
@@ -51,7 +51,10 @@ def names_of(rows):
 def test_kaggle(dogs, tmp_path, caplog):
     rows = load_dataset(str(tmp_path), split="train")
     assert "read as csv_list (24 images, named in labels.csv)" in caplog.text
-    assert "sample_submission.csv" in caplog.text and "4 images are named in no table and left out" in caplog.text
+    assert (
+        "sample_submission.csv" in caplog.text
+        and "no table names the images of test: their columns are None" in caplog.text
+    )
     assert rows.features["label"].names == ["boxer", "collie", "pug"]
     assert names_of(rows) == [row["breed"] for row in dogs]
     files = torchvision.datasets.folder.default_loader
@@ -339,7 +342,7 @@ def test_a_large_table_takes_little_memory(tmp_path):
     places = Places(Files(tmp_path, paths=paths))
     names = pa.array([f"{number:08}" for number in np.random.default_rng(0).permutation(200_000).tolist()])
     before = pa.total_allocated_bytes()
-    found, faults = places.find(names, "labels.csv", "train")
+    found, faults = places.find(names, "labels.csv", "train", Fit())
     assert not list(faults)
     assert [paths[number] for number in found.to_pylist()] == [f"train/{name}.jpg" for name in names.to_pylist()]
     assert pa.total_allocated_bytes() - before < 3 * names.nbytes

@@ -134,7 +134,9 @@ def test_processes_streams_and_zips(tmp_path):
 def test_other_files_are_something_else(tmp_path, save_image):
     save_image(tmp_path / "cat/1.png")
     write(tmp_path / "weights.h5", images=make()[0])
-    assert len(load_dataset(str(tmp_path), split="train")) == 1
+    with pytest.raises(DataError, match=r"read as image_folder, .* 1 .h5 files \(weights.h5\)"):
+        load_dataset(str(tmp_path))
+    assert len(load_dataset(str(tmp_path), split="train", ignore=["weights.h5"])) == 1
     write(tmp_path / "model/weights.h5", layer__kernel=np.zeros((3, 3, 3, 8)), layer__bias=np.zeros(8))
     with pytest.raises(DataError, match=r"none of the arrays is called like images, .*: .*\['layer/bias'\] \(8,\)"):
         load_dataset("hdf5", data_dir=str(tmp_path / "model"), image_key="x")

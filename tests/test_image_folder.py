@@ -128,7 +128,8 @@ def test_other_files_are_ignored_and_counted(tmp_path, save_image, caplog):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"no image")
     assert len(load_dataset(str(tmp_path), split="train")) == 1
-    assert "read as image_folder (1 images in 1 folders, 2 other files ignored, such as Thumbs.db" in caplog.text
+    assert "read as image_folder (1 image in 1 folder;" in caplog.text
+    assert "2 other files are of no matter, such as Thumbs.db" in caplog.text
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
@@ -161,10 +162,14 @@ def test_metadata_in_split_folders_and_numbers_as_labels(tmp_path, save_image, c
         save_image(tmp_path / split / "x.png")
         save_image(tmp_path / split / "unlisted.png")
         (tmp_path / split / "metadata.csv").write_text(f"file_name,label,score\nx.png,{label},0.5\n")
-    sets = load_dataset(str(tmp_path))
-    assert sets["train"].features["label"].names == ["3", "7"]
+    with pytest.raises(DataError, match="2 of 4 images are in no metadata table, such as train/unlisted.png"):
+        load_dataset(str(tmp_path))
+    sets = load_dataset(str(tmp_path), ignore=["*/unlisted.png"])
+    assert sets["train"].features["label"].names == list("01234567")  # a number keeps its value
     assert labels(sets["train"]) == ["7"] and labels(sets["test"]) == ["3"]
-    assert "2 images are in no metadata table and left out, such as train/unlisted.png" in caplog.text
+    assert "2 files are left out, as ignore=… says" in caplog.text
+    skipped = load_dataset(str(tmp_path), on_error="skip")
+    assert labels(skipped["train"]) == ["7"] and "2 skipped, such as" in caplog.text
 
 
 @pytest.mark.parametrize(

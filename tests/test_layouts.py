@@ -191,7 +191,7 @@ def test_on_error_is_for_layouts(tmp_path, root):
         ("test-dev2017", "validation"),
         ("latest", None),
         ("trainval", None),
-        ("trainA", None),
+        ("trainA", "train"),
         ("a_test_b", "test"),
     ],
 )

@@ -117,14 +117,13 @@ def test_names_of_folders_and_suffixes_can_be_given(tmp_path, save_image, save_m
     kinds = {kind: save_mask(tmp_path / f"drawn/1_{kind}.png") for kind in kinds}
     options = {"data_dir": str(tmp_path), "images": "raw", "masks": "drawn", "split": "train"}
     with pytest.raises(
-        DataError, match="drawn/1_labelIds.png and drawn/1_labelTrainIds.png are both the mask of 1: rename"
+        DataError,
+        match="drawn/1_labelIds.png and drawn/1_labelTrainIds.png are both the mask of 1: .*mask_suffix='_labelIds'",
     ):
         load_dataset("mask_pairs", **options)
     same(load_dataset("mask_pairs", **options, mask_suffix="_labelTrainIds")[0], pixels, kinds["labelTrainIds"])
-    assert "3 files are neither image nor mask and left out, such as drawn/1_color.png" in caplog.text
     (tmp_path / "drawn/1_labelTrainIds.png").unlink()
     same(load_dataset("mask_pairs", **options)[0], pixels, kinds["labelIds"])
-    assert "2 files are neither" in caplog.text
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "I;16"])
@@ -324,11 +323,13 @@ def test_a_split_without_masks(tmp_path, save_image, save_mask, caplog):
     written = save_image(tmp_path / "train/images/a.png"), save_mask(tmp_path / "train/masks/a.png")
     save_image(tmp_path / "test/images/b.png")
     save_image(tmp_path / "figure.png")
-    sets = load_dataset(str(tmp_path))
+    with pytest.raises(DataError, match=r"1 images that no row shows \(figure.png\)"):
+        load_dataset(str(tmp_path))
+    sets = load_dataset(str(tmp_path), ignore=["figure.png"])
     same(sets["train"][0], *written)
     assert sets["test"][0]["mask"] is None and sets["test"][0]["image"].shape == (3, 7, 9)
     assert "no image of test has a mask: theirs are None" in caplog.text
-    assert "1 files are neither image nor mask and left out, such as figure.png" in caplog.text
+    (tmp_path / "figure.png").unlink()
     save_image(tmp_path / "images/c.png")
     with pytest.raises(DataError, match="images/c.png lies in no split folder while others lie in train"):
         load_dataset(str(tmp_path))

@@ -151,7 +151,9 @@ def test_processes_and_streams(tmp_path):
 def test_mat_beside_photos_is_something_else(tmp_path, save_image):
     save_image(tmp_path / "cat/1.png")
     scipy.io.savemat(tmp_path / "cat/1.mat", {"images": make()[0], "labels": make()[1]})
-    assert load_dataset(str(tmp_path), split="train")[0]["image"].shape == (3, 7, 9)
+    with pytest.raises(DataError, match=r"read as image_folder, .* 1 .mat files in cat/ \(cat/1.mat\)"):
+        load_dataset(str(tmp_path))
+    assert load_dataset(str(tmp_path), split="train", ignore=["*.mat"])[0]["image"].shape == (3, 7, 9)
 
 
 @pytest.mark.parametrize(

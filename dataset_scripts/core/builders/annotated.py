@@ -8,15 +8,15 @@ import datasets
 import numpy as np
 
 from dataset_scripts.core.builders.layout import LayoutBuilder, LayoutConfig, Rows
+from dataset_scripts.core.builders.leftovers import leave_out
 from dataset_scripts.core.errors import DataError, printable_logger
-from dataset_scripts.core.files.faults import Faults
-from dataset_scripts.core.files.listing import Files, Reader, folder_of, is_image, without_suffix
+from dataset_scripts.core.files.listing import Files, Reader, is_image, without_suffix
 from dataset_scripts.core.files.splits import SplitFolders
-from dataset_scripts.core.files.stems import own_stems, pair_by_stem
+from dataset_scripts.core.files.stems import is_below, own_stems, pair_by_stem
 from dataset_scripts.core.formats.fields import short
 from dataset_scripts.core.image.decode import Frame
 from dataset_scripts.core.image.features import List
-from dataset_scripts.core.image.objects import MOST, RLE, encode_segmentation, fit_boxes, object_features
+from dataset_scripts.core.image.objects import MOST, RLE, check_boxes, encode_segmentation, fit_boxes, object_features
 from dataset_scripts.core.image.polygons import area_of, circle, clip_polygon
 
 logger = printable_logger(__name__)
@@ -152,8 +152,7 @@ class AnnotatedBuilder(LayoutBuilder):
 
     def index(self, files):
         config = self.config
-        if config.boxes not in ("raise", "clip"):
-            raise DataError(f"boxes={config.boxes!r}: it is 'raise' or 'clip'")
+        check_boxes(config.boxes)
         images = [path for path in files.images if config.images is None or is_below(path, config.images)]
         if not images:
             where = "" if config.images is None else f" in images={config.images!r}"
@@ -203,7 +202,7 @@ class AnnotatedBuilder(LayoutBuilder):
                 logger.warning("%s: no image of %s is annotated: their objects are None", files.root, split)
                 splits[split] = [(path, None, None) for path in paths]
             else:
-                report_bare(files, self.faults, paths, len(images))
+                leave_out(files, self.faults, paths, len(images), "have no annotation")
         if "" in splits and len(splits) > 1:
             raise DataError(
                 f"{files.root}/{splits[''][0][0]} lies in no split folder while others do: move it into one"
@@ -309,22 +308,6 @@ class AnnotatedBuilder(LayoutBuilder):
         return {"size": list(map(int, code["size"])), "counts": code["counts"].decode()}
 
 
-def report_bare(files: Files, faults: Faults, bare: list[str], count: int) -> None:
-    """Raises, or notes with `on_error="skip"`, that images have no annotation.
-
-    Raises:
-        DataError: it counts them, and says how to leave them out.
-    """
-    files.account(bare)
-    if not faults.skip:
-        raise DataError(
-            f"{files.root}: {len(bare)} of {count} images have no annotation, such as {bare[0]}: on_error='skip' leaves "
-            "them out, and so does ignore=[…]"
-        )
-    for path in bare:
-        faults.note(f"{files.root}/{path} has no annotation")
-
-
 def outline(shape: Shape, points: np.ndarray) -> np.ndarray:
     """The points around a shape (N, 2): four of a box or a mask, 64 of a circle, else its own."""
     if shape.kind == "circle":
@@ -339,12 +322,6 @@ def outline(shape: Shape, points: np.ndarray) -> np.ndarray:
         return points
     (left, top), (right, bottom) = points.min(0), points.max(0)
     return np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
-
-
-def is_below(path: str, folder: str) -> bool:
-    """Whether a path is what the user names: the file itself, or a file in a folder of that path or name."""
-    folder = folder.strip("/")
-    return path == folder or f"/{folder}/" in f"/{folder_of(path)}/"
 
 
 def peek(files: Reader, path: str, size: int = 1 << 14) -> bytes:

@@ -20,6 +20,8 @@ def most_classes(rows: int) -> int:
 def numbered_classes(largest: int, rows: int, where: object, first: int = 0) -> list[str]:
     """Return the names of classes that have only numbers: `first` to `largest`, as text.
 
+    So a label keeps its value: of 0, 2 and 4 there are five classes, and 4 is the class named "4".
+
     Args:
         rows: the number of labels.
         where: names the file and the place, for messages.

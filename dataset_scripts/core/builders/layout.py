@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import datasets
 import pyarrow as pa
 
-from dataset_scripts.core.builders.leftovers import check_leftovers
+from dataset_scripts.core.builders.leftovers import check_leftovers, leave_unchosen
 from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.files.faults import Faults
 from dataset_scripts.core.files.listing import Files, Reader, is_hidden
@@ -21,6 +21,7 @@ from dataset_scripts.core.image.columns import Origin, check_paths, stored_image
 from dataset_scripts.core.image.decode import decode_image
 
 TABLE = 256 << 20  # bytes of images per table; Arrow counts those of a column in 31 bits
+FOLDER_OPTIONS = ("images", "annotations", "labels", "masks", "source", "target")  # by which the user chooses
 SINGLE = 1 << 20  # bytes up to which `datasets` may collect tables of one row
 
 
@@ -64,6 +65,7 @@ class LayoutBuilder(datasets.ArrowBasedBuilder):
         CHOOSES_BY_NAME: the name of the configuration chooses one of several sets in the data.
         DATA_DIR: the default folder of the data, relative to the script; for your own scripts.
         files: the listing of `data_dir`, if the caller has already made it.
+        is_detected: nobody has named the layout.
     """
 
     VERSION = datasets.Version("1.0.0")
@@ -74,6 +76,7 @@ class LayoutBuilder(datasets.ArrowBasedBuilder):
     CHOOSES_BY_NAME: ClassVar[bool] = False
     DATA_DIR: ClassVar[str | None] = None
     files: Files | None = None
+    is_detected: bool = False
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -130,7 +133,9 @@ class LayoutBuilder(datasets.ArrowBasedBuilder):
 
     def _split_generators(self, dl_manager):
         self.faults = Faults(self.config.on_error, None if dl_manager.is_streaming else self.skipped_path)
-        files, self.files = self._list().without(self.config.ignore or []), None  # workers need no listing
+        precedence = max(getattr(sys.modules[part.__module__], "PRECEDENCE", 0) for part in type(self).__mro__)
+        is_chosen = not self.is_detected and precedence > 0
+        files, self.files = self._list().once().without(self.config.ignore or []), None  # workers need no listing
         for message in files.left_out:
             self.faults.note(message)
         with reading(files.root):
@@ -138,7 +143,9 @@ class LayoutBuilder(datasets.ArrowBasedBuilder):
             for rows in splits.values():
                 check_paths(rows.columns, {name: self.info.features[name] for name in rows.columns}, Origin())
             if self.READS_ALL and not self.config.data_files:
-                check_leftovers(files, self.dataset_name)
+                chosen = [getattr(self.config, name, None) for name in FOLDER_OPTIONS]
+                leave_unchosen(files, [folder for folder in chosen if isinstance(folder, str)])
+                check_leftovers(files, self.dataset_name, is_chosen)
         empty = [split for split, rows in splits.items() if not len(rows.samples)]
         if empty or not splits:
             raise DataError(f"{files.root}: no images for the split {(empty or ['train'])[0]}")

@@ -8,11 +8,14 @@ import posixpath
 import re
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 
 from dataset_scripts.core.builders.contents import kind_of
 from dataset_scripts.core.errors import DataError, printable_logger, reading
 from dataset_scripts.core.files.archives import archive_stem, is_archive, open_archive
+from dataset_scripts.core.files.faults import Faults
 from dataset_scripts.core.files.listing import Files, folder_of, is_image, name_of, stem_of, without_suffix
+from dataset_scripts.core.files.stems import is_below
 
 logger = printable_logger(__name__)
 
@@ -51,8 +54,12 @@ SHEETS = (".xls", ".xlsx", ".ods")
 PACKED = (".rar", ".7z")
 
 
-def check_leftovers(files: Files, layout: str) -> None:
+def check_leftovers(files: Files, layout: str, is_chosen: bool = False) -> None:
     """Looks at the files that a layout has not accounted for; company such as a README is counted in a log line.
+
+    Args:
+        layout: its name.
+        is_chosen: the user has named it: annotations that another layout reads are then left to that.
 
     Raises:
         DataError: there are images that no row shows, files with the stems of images, tables or lists that name images,
@@ -62,6 +69,7 @@ def check_leftovers(files: Files, layout: str) -> None:
     left = [path for path in files.paths if path not in files.accounted]
     if not left:
         return
+    files = replace(files, mounts=files.all_mounts or files.mounts)
     about = Images(files)
     kinds: dict[tuple[str, str], list[str]] = {}  # (what they are, the layout that reads them) -> paths
     company = []
@@ -71,10 +79,54 @@ def check_leftovers(files: Files, layout: str) -> None:
             company.append(path)
         else:
             kinds.setdefault(kind, []).append(path)
+    for kind, reader in list(kinds) if is_chosen else ():
+        if reader not in ("", "csv_list", layout):
+            paths = kinds.pop((kind, reader))
+            logger.warning("%s: %d %s are left to load_dataset(%r)", files.root, len(paths), kind, reader)
     if kinds:
         raise DataError(complaint(files, layout, kinds, set(left)))
     if company:
-        logger.info("%s: %d other files, such as %s", files.root, len(company), company[0])
+        logger.warning("%s: %d other files are of no matter, such as %s", files.root, len(company), company[0])
+
+
+def leave_unchosen(files: Files, folders: list[str]) -> None:
+    """Accounts for the files outside of the folders that the user has chosen, and logs how many there are."""
+    if not folders:
+        return
+    lower = [folder.lower() for folder in folders]
+    others = [path for path in files.paths if not any(is_below(path.lower(), folder) for folder in lower)]
+    others = [path for path in others if path not in files.accounted]
+    files.account(others)
+    if others:
+        logger.warning(
+            "%s: %d files outside of %s are left out, such as %s",
+            files.root,
+            len(others),
+            ", ".join(folders),
+            others[0],
+        )
+
+
+def leave_out(files: Files, faults: Faults, paths: list[str], count: int, why: str) -> None:
+    """Raises, or notes with `on_error="skip"`, that a layout has nothing to say of some images.
+
+    Args:
+        count: of all images.
+        why: what they are or lack, in words: "have no annotation".
+
+    Raises:
+        DataError: it counts them, and says how to leave them out.
+    """
+    if not paths:
+        return
+    files.account(paths)
+    if not faults.skip:
+        raise DataError(
+            f"{files.root}: {len(paths)} of {count} images {why}, such as {paths[0]}: on_error='skip' leaves them out, "
+            "and so does ignore=[…]"
+        )
+    for path in paths:
+        faults.note(f"{files.root}/{path}: such images {why}")
 
 
 class Images:
@@ -123,6 +175,8 @@ def what_is(files: Files, path: str, about: Images) -> tuple[str, str] | None:
         return None
     if suffix in SHEETS:
         return "spreadsheets, which have to be saved as csv", ""
+    if suffix == ".parquet" and is_of_a_shard(files, path):
+        return None
     if suffix in ARRAYS:
         return f"{suffix} files", ""
     if suffix in TEXTS or is_own:
@@ -137,6 +191,14 @@ def what_is(files: Files, path: str, about: Images) -> tuple[str, str] | None:
         if about.named_in(text):
             return f"{suffix[1:]} files that name images", "csv_list"
     return None
+
+
+def is_of_a_shard(files: Files, path: str) -> bool:
+    """Whether a table is named like a shard beside it, `00000.tar` or `00000/`: what img2dataset says of its images."""
+    stem = without_suffix(path)
+    return any(prefix == f"{stem}/" for prefix in files.mounts) or any(
+        other.startswith(f"{stem}/") for other in files.paths
+    )
 
 
 def is_unpacked(files: Files, path: str) -> bool:

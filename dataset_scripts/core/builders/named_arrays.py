@@ -179,6 +179,7 @@ class NamedArrayBuilder(ArrayBuilder):
         used = {array.path for _, *both in pairs for array in both if array}
         for split, part in self.readable(pairs, lambda each: (each[0], self._part(files, *each[1:]))):
             splits.setdefault(split, []).append(part)
+        files.account(self.paths(files))  # arrays that are not read are logged
         keep_only(files, used)
         return self.assemble(files, splits, {"label": self.config.classes})
 

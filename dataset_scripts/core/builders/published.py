@@ -34,6 +34,7 @@ class PublishedSet:
         HOMEPAGE, LICENSE, CITATION: as in `datasets.DatasetInfo`; the licence is an identifier of the Hub.
     """
 
+    READS_ALL: ClassVar[bool] = False  # the declarations name the files; others beside them do not matter
     SOURCES: ClassVar[tuple[Source, ...]] = ()
     ROWS: ClassVar[dict[str, int]] = {}
     CLASSES: ClassVar[list[str] | None] = None

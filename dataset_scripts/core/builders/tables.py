@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dataset_scripts.core.builders.classes import most_classes, numbered_classes
 from dataset_scripts.core.builders.layout import Rows
 from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.files.faults import Faults, readable
@@ -173,10 +174,22 @@ def free_name(name: str, taken: Collection[str]) -> str:
 def as_class_label(column: pa.ChunkedArray) -> tuple[datasets.ClassLabel, pa.Array] | None:
     """Makes classes of a column of strings, integers or booleans; None for other types, such as regression targets.
 
+    Whole numbers keep their values, as in all layouts: see `numbered_classes`. Decimals that are whole count as such.
+
     Returns:
         The ClassLabel, its names in sorted order of the values, and the column as class indices (int64).
     """
     kind = column.type
+    if pa.types.is_floating(kind) and column.null_count < len(column):
+        known = column.drop_null()
+        if pc.all(pc.and_(pc.is_finite(known), pc.equal(pc.floor(known), known))).as_py():
+            column = column.cast(pa.int64())
+            kind = column.type
+    if pa.types.is_integer(kind) and column.null_count < len(column):
+        low, high = pc.min(column).as_py(), pc.max(column).as_py()
+        if 0 <= low and high < most_classes(len(column)):
+            feature = datasets.ClassLabel(names=numbered_classes(high, len(column), "labels"))
+            return feature, column.cast(pa.int64()).combine_chunks()
     if not (
         pa.types.is_string(kind)
         or pa.types.is_large_string(kind)

@@ -1,8 +1,10 @@
 """The files of a folder or an archive: listed once, in sorted order, never leaving their root."""
 
+import bisect
 import fnmatch
 import hashlib
 import io
+import math
 import os
 from collections import Counter
 from collections.abc import Iterable
@@ -154,12 +156,14 @@ class Files(Reader):
             the clock, or on a file system without change times, if size and modification time are as before.
         left_out: the fault of each entry, archive or member that `skip` left out.
         accounted: the paths that a layout reads, or knows and leaves out.
+        all_mounts: the archives before `keep` released some.
     """
 
     paths: list[str] = field(default_factory=list)
     state: str = ""
     left_out: list[str] = field(default_factory=list)
     accounted: set[str] = field(default_factory=set)
+    all_mounts: dict[str, ArchiveReader] = field(default_factory=dict)
 
     def above(self, tail: str) -> str:
         """The part before `tail` in the first path that ends with it: the folder of a set in an unpacked tree, else ""."""
@@ -221,6 +225,42 @@ class Files(Reader):
         ]
         return cls(path, mounts, sorted(paths) + in_order, state.hexdigest(), left_out, aliases=aliases)
 
+    def once(self) -> "Files":
+        """The listing without folders that repeat what lies around them, file for file; what is left out is logged.
+
+        Some archives hold their set twice: `chest_xray/train/…` and `chest_xray/chest_xray/train/…`.
+        """
+        names, copies = set(self.paths), []
+        for folder in sorted(folders_of(self.paths) - {""}):
+            above, inside = folder_of(folder), f"{folder}/"
+            start = len(above) + bool(above)
+            if any(folder.startswith(f"{copy}/") for copy in copies):
+                continue
+            place = bisect.bisect_left(self.paths, inside)
+            first = self.paths[place] if place < len(self.paths) else ""
+            if not first.startswith(inside) or self._outer(first, inside, start) not in names:
+                continue
+            below = [path for path in self.paths if path.startswith(inside)]
+            if all(
+                (outer := self._outer(path, inside, start)) in names and self._size(path) == self._size(outer)
+                for path in below
+            ):
+                logger.warning("%s: %s repeats what lies beside it, and is left out", self.root, folder)
+                copies.append(folder)
+        if not copies:
+            return self
+        kept = [path for path in self.paths if not any(path.startswith(f"{copy}/") for copy in copies)]
+        return replace(self, paths=kept, accounted=set())
+
+    @staticmethod
+    def _outer(path: str, inside: str, start: int) -> str:
+        """The file beside a folder that a file in it would repeat."""
+        return path[:start] + path[len(inside) :]
+
+    def _size(self, path: str) -> float:
+        """The size of a file on disk; of one in an archive NaN, which equals nothing."""
+        return math.nan if self.locate(path)[0] else os.path.getsize(self._on_disk(path))
+
     @cached_property
     def names(self) -> frozenset[str]:
         return frozenset(self.paths)
@@ -240,6 +280,7 @@ class Files(Reader):
         """
         paths = list(paths)
         self.account(paths)
+        self.all_mounts = self.all_mounts or self.mounts
         used = {id(self.locate(path)[0]) for path in paths}
         self.mounts = {prefix: archive for prefix, archive in self.mounts.items() if id(archive) in used}
 

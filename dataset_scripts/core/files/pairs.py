@@ -1,24 +1,29 @@
 """Files that belong together by their names: images/ beside masks/, low/ beside high/."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.files.listing import folder_of, name_of
-from dataset_scripts.core.files.splits import SPLITS
+from dataset_scripts.core.files.splits import SPLITS, SplitFolders
 
 Key = tuple[str, str]  # split ("" for none), and what the names of a pair have in common
 
+PLAIN = ("dir", "folder", "files", "set", "data", "png", "jpg", "2", "02")  # that tell no pairs apart
 _SPLIT = "|".join(sorted(SPLITS, key=len, reverse=True))
 _SPLIT_FOLDER = re.compile(rf"({_SPLIT})[\W_]?(\d*)")  # train, train2017, eval15
 
 
-def folder_parser(words: Mapping[str, int]) -> Callable[[str], tuple[int | None, str, str]]:
+def folder_parser(
+    words: Mapping[str, int], folders: Iterable[str] = (), by_part: bool = False
+) -> Callable[[str], tuple[int | None, str, str]]:
     """Makes a function that reads side and split from the names of the folders above a file.
 
     Args:
         words: names of folders in lower case, each with its side, 0 or 1.
+        folders: all folders of the listing: `training_set` beside `test_set` are splits, see `sibling_splits`.
+        by_part: a word may also be a part of a name: `img_dir`, `Ground Truth`, `gt_0001`.
 
     Returns:
         A function of the folder ("city/train/masks"), which gives its side or None, its split or "", and the rest
@@ -30,12 +35,22 @@ def folder_parser(words: Mapping[str, int]) -> Callable[[str], tuple[int | None,
     both = (
         re.compile(rf"(?<![^\W_])(?=(?:({_SPLIT})[\W_]?({word})|({word})[\W_]?({_SPLIT}))(?![^\W_]))") if word else None
     )
+    split_of = SplitFolders(f"{folder}/" for folder in folders).of
+
+    def side_in(name: str) -> tuple[int | None, str]:
+        """The side that a part of a name gives, and what is left of the name."""
+        parts = [part for part in re.split(r"[\W_]+|(?<=[a-z])(?=[A-Z])|(?<=[a-zA-Z])(?=\d)", name) if part]
+        if (whole := "".join(parts).lower()) in words:
+            return words[whole], ""
+        sides = {words[part.lower()] for part in parts if part.lower() in words}
+        rest = "_".join(part for part in parts if part.lower() not in words)
+        return (sides.pop(), rest) if len(sides) == 1 else (None, name)
 
     @lru_cache(maxsize=1 << 16)
     def parse(folder: str) -> tuple[int | None, str, str]:
-        side, split, rest = None, "", []
+        side, split, rest, above = None, "", [], ""
         for part in filter(None, folder.split("/")):
-            lower = part.lower()
+            lower, above = part.lower(), f"{above}/{part}".lstrip("/")
             if lower in words:
                 side = words[lower]
             elif match := _SPLIT_FOLDER.fullmatch(lower):
@@ -44,6 +59,11 @@ def folder_parser(words: Mapping[str, int]) -> Callable[[str], tuple[int | None,
             elif both and (found := list(both.finditer(lower))):
                 match = found[-1]
                 split, side = SPLITS[match[1] or match[4]], words[match[2] or match[3]]
+            elif by_part and (found_side := side_in(part))[0] is not None:
+                side = found_side[0]
+                rest += [found_side[1]] * (len(found_side[1]) > 0 and found_side[1].lower() not in PLAIN)
+            elif said := split_of(f"{above}/"):
+                split = said
             else:
                 rest.append(part)
         return side, split, "/".join(rest)

@@ -61,6 +61,12 @@ def pair_by_stem(
             yield other, None, DataError(f"{root}/{other}: there is no image {wanted[-1]}{hint}")
 
 
+def is_below(path: str, folder: str) -> bool:
+    """Whether a path is what the user names: the file itself, or a file in a folder of that path or name."""
+    folder = folder.strip("/")
+    return path == folder or f"/{folder}/" in f"/{folder_of(path)}/"
+
+
 class Named:
     """The images of a listing, found by the names that a file of annotations gives them.
 

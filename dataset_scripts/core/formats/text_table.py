@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from typing import Any, BinaryIO
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 
 from dataset_scripts.core.errors import DataError
@@ -136,9 +137,11 @@ def read_csv(files: Reader, path: str, text_columns: Collection[str], faults: Fa
         pyarrow.ArrowException: no such table.
     """
     where, odd = f"{files.root}/{path}", []
-    with files.open(path) as file:
+    with files.open(path) as opened:
+        file = as_utf8(opened)
         sound = sound_text(file, where, faults)
-        left = sound if isinstance(sound, io.BytesIO) and sound is not file else None  # of a file with faults
+        # What is not the file as it lies there: the lines without faults, or another encoding.
+        left = sound if isinstance(sound, io.BytesIO) and sound is not opened else None
         mark = delimiter(path, line := sound.readline(BLOCK).decode("utf-8", "replace"))
     if line.count(mark) >= MAX_COLUMNS:
         raise DataError(f"{where}: its first line has more than {MAX_COLUMNS:,} columns")
@@ -163,6 +166,7 @@ def read_csv(files: Reader, path: str, text_columns: Collection[str], faults: Fa
     for message in odd:
         with faults or nullcontext():
             raise DataError(message)
+    table = _trimmed(table)
     last = table.slice(len(table) - 1).to_pylist() if len(table) else [{}]
     if left is None and any(isinstance(value, str) and "\n" in value for value in last[0].values()):
         with files.open(path) as file:
@@ -172,6 +176,25 @@ def read_csv(files: Reader, path: str, text_columns: Collection[str], faults: Fa
     return table
 
 
+def _trimmed(table: pa.Table) -> pa.Table:
+    """The table without the blanks that some put behind each comma."""
+    if not any(name != name.strip() for name in table.column_names):
+        return table
+    columns = [
+        pc.utf8_trim_whitespace(column) if pa.types.is_string(column.type) else column for column in table.columns
+    ]
+    return pa.table(columns, names=[name.strip() for name in table.column_names])
+
+
 def delimiter(path: str, line: str) -> str:
-    """What stands between the values of a csv or tsv whose first line is `line`."""
-    return "\t" if path.lower().endswith(".tsv") else ";" if ";" in line and "," not in line else ","
+    """What stands between the values of a csv or tsv whose first line is `line`: the first of these that is in it."""
+    return "\t" if path.lower().endswith(".tsv") else next((mark for mark in ",;\t|" if mark in line), ",")
+
+
+def as_utf8(file: BinaryIO) -> BinaryIO:
+    """The file at its start; one in UTF-16 with a byte order mark as UTF-8 in memory."""
+    start = file.read(2)
+    file.seek(0)
+    if start not in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        return file
+    return io.BytesIO(file.read().decode("utf-16").encode())

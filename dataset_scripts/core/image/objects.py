@@ -35,6 +35,12 @@ def is_number(value: Any) -> bool:
     return type(value) in (int, float) and not abs(value) > MOST
 
 
+def check_boxes(boxes: Any) -> None:
+    """Raises a DataError if `boxes` is not a value of the option of that name."""
+    if boxes not in ("raise", "clip"):
+        raise DataError(f"boxes={boxes!r}: it is 'raise' or 'clip'")
+
+
 def fit_boxes(
     boxes: Any, frame: Frame, annotated: tuple[int, int] | None, where: Sequence[str], clip: bool = False
 ) -> np.ndarray:

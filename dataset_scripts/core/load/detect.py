@@ -6,7 +6,10 @@ import os
 import re
 from typing import Any
 
+import pyarrow.parquet as pq
+
 from dataset_scripts.core.errors import DataError, printable_logger, reading
+from dataset_scripts.core.files.archives import is_archive
 from dataset_scripts.core.files.listing import Files, folder_of, stem_of
 from dataset_scripts.core.formats.dataset_info import check_for_datasets
 from dataset_scripts.core.formats.front_matter import LARGEST, split_card
@@ -80,5 +83,22 @@ def is_published(files: Files) -> bool:
             card = split_card(file.read(LARGEST).decode(errors="replace").lstrip())
         if card and re.search(r"^(configs|dataset_info):", card.header, re.MULTILINE):
             return True
-    tables = files.having(".parquet", ".arrow")
-    return any(folder_of(path) in ("", "data") and stem_of(path) != "metadata" for path in tables)
+    tables = [path for path in files.having(".parquet", ".arrow") if folder_of(path) in ("", "data")]
+    tables = [path for path in tables if stem_of(path) != "metadata"]
+    return bool(tables) and (
+        not (files.images or is_shards(files)) or any(holds_bytes(files, path) for path in tables[:3])
+    )
+
+
+def is_shards(files: Files) -> bool:
+    """Whether there are archives."""
+    return bool(files.mounts) or any(map(is_archive, files.paths))
+
+
+def holds_bytes(files: Files, path: str) -> bool:
+    """Whether a table has a column of images, or of other bytes; what img2dataset writes beside its shards has none."""
+    if path.lower().endswith(".arrow"):
+        return True
+    with reading(f"{files.root}/{path} cannot be read as a table"):
+        schema = pq.read_schema(files.open(path))
+    return any("binary" in str(field.type) or "bytes" in str(field.type) for field in schema)

@@ -20,9 +20,10 @@ from dataset_scripts.core.files.walk import check_links
 from dataset_scripts.core.formats.dataset_info import check_for_datasets
 from dataset_scripts.core.image.columns import Origin, guard, origin_of
 from dataset_scripts.core.image.transforms import ToTensor, attach
-from dataset_scripts.core.load.detect import detect
+from dataset_scripts.core.load.detect import detect, is_published
 from dataset_scripts.core.load.foreign import check_classes, check_labels, check_sources, read_by_datasets
 from dataset_scripts.core.load.script import Script, find_script
+from dataset_scripts.core.load.stock import hand_over
 
 
 def load_dataset(
@@ -105,10 +106,12 @@ def load_dataset(
     if is_local:
         folder = Path(path).expanduser() / (data_dir or "")
         files = Files.of(folder, skip=on_error == "skip")
-        script = detect(files)
+        script = detect(files.once().without(config_kwargs.get("ignore") or []))
         if script is not None:
             data_dir = str(folder)
     if script is None:
+        if files is not None and data_files is None:
+            hand_over(files, is_published(files))
         if not is_local and _means_a_path(path):
             raise DataError(f"there is no file or folder {path}{_near(path)}")
         if data_dir is not None and Path(path).is_dir():
@@ -169,6 +172,8 @@ def load_dataset(
             storage_options=storage_options,
             **config_kwargs,
         )
+    if isinstance(builder, LayoutBuilder):
+        builder.is_detected = is_local
     origin = Origin() if isinstance(builder, LayoutBuilder) else Origin(anywhere=True)  # layouts store bytes
     if streaming:
         with read_by_datasets(path) if script.is_bundled else contextlib.nullcontext():

@@ -10,7 +10,8 @@ import pyarrow as pa
 from dataset_scripts.core.builders.layout import LayoutBuilder, LayoutConfig, Rows
 from dataset_scripts.core.errors import DataError, printable_logger
 from dataset_scripts.core.files.listing import Files, Reader, folder_of, is_image, stem_of
-from dataset_scripts.core.files.pairs import folder_parser, join, name_splits
+from dataset_scripts.core.files.pairs import join, name_splits
+from dataset_scripts.core.files.splits import SplitFolders
 from dataset_scripts.core.formats.fields import HEAD, Fields
 from dataset_scripts.core.formats.json_text import parse_json
 from dataset_scripts.core.image.features import List
@@ -130,15 +131,8 @@ class Captions(LayoutBuilder):
     BUILDER_CONFIG_CLASS = CaptionsConfig
 
     def index(self, files):
-        images, texts, tables, ignored = find_texts(files)
-        if ignored:
-            logger.warning(
-                "%s: %d files are neither image nor caption and left out, such as %s",
-                files.root,
-                len(ignored),
-                ignored[0],
-            )
-        split_of, rows = folder_parser({}), {}
+        images, texts, tables, _ = find_texts(files)
+        split_of, rows = SplitFolders(files.images).of, {}
         sidecars = {key: texts.get(key) or tables.get(key) for key in texts.keys() | tables.keys()}
         sides = [{("", key): paths for key, paths in side.items()} for side in (images, sidecars)]
         fields = Fields()
@@ -152,7 +146,7 @@ class Captions(LayoutBuilder):
                 if table:
                     content, size = read_fields(files, table)
                     fields.add(content, f"{files.root}/{table}", size)
-                rows.setdefault(split_of(folder_of(image))[1], []).append((image, text, table))
+                rows.setdefault(split_of(image), []).append((image, text, table))
         fields.check(str(files.root))
         self.kinds = fields.kinds
         without = [row for split in rows.values() for row in split if row[1] is None]
@@ -168,6 +162,9 @@ class Captions(LayoutBuilder):
         schema = pa.schema([(column, self.kinds[name]) for name, column in self.columns.items()])
         features |= datasets.Features.from_arrow_schema(schema)
         rows = name_splits(files.root, rows, lambda row: row[0])
+        files.keep(path for split in rows.values() for row in split for path in row if path)
+        for side in (images, texts, tables):  # what is in no row is a fault
+            files.account(path for paths in side.values() for path in paths)
         return datasets.Features(features), {split: Rows(samples) for split, samples in rows.items()}
 
     @staticmethod

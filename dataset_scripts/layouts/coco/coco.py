@@ -12,15 +12,26 @@ import datasets
 import numpy as np
 
 from dataset_scripts.core.builders.layout import LayoutBuilder, LayoutConfig, Rows
+from dataset_scripts.core.builders.leftovers import leave_out
 from dataset_scripts.core.errors import DataError, printable_logger, reading
 from dataset_scripts.core.files.faults import readable
-from dataset_scripts.core.files.listing import Files
+from dataset_scripts.core.files.listing import Files, without_suffix
+from dataset_scripts.core.files.splits import SplitFolders
+from dataset_scripts.core.files.stems import Named, is_below
 from dataset_scripts.core.formats.fields import short
 from dataset_scripts.core.formats.json_stream import FAULTY, Element, elements
 from dataset_scripts.core.formats.json_text import parse_json
 from dataset_scripts.core.image.decode import Frame
 from dataset_scripts.core.image.features import List
-from dataset_scripts.core.image.objects import RLE, encode_segmentation, fit_boxes, is_number, object_features
+from dataset_scripts.core.image.objects import (
+    RLE,
+    check_boxes,
+    encode_segmentation,
+    fit_boxes,
+    is_number,
+    object_features,
+)
+from dataset_scripts.core.image.rle import mask_tools, sound_code
 from dataset_scripts.layouts.coco.sources import annotation_files, by_split, image_folder
 
 logger = printable_logger(__name__)
@@ -37,10 +48,16 @@ class CocoConfig(LayoutConfig):
     Attributes:
         task: "detection", "keypoints" or "captions"; None takes the first one with files.
         masks: also read the segmentations, as run-length codes; needs pycocotools.
+        images: the folder of the images, if others are there too.
+        annotations: the folder of the json files, or the file, if others are there too.
+        boxes: "raise" refuses a box that reaches out of its image by more than a pixel, "clip" cuts it there.
     """
 
     task: str | None = None
     masks: bool = False
+    images: str | None = None
+    annotations: str | None = None
+    boxes: str = "raise"
 
 
 def matches(files):
@@ -57,23 +74,22 @@ class Coco(LayoutBuilder):
     TAKES_DATA_FILES = True
 
     def index(self, files):
+        check_boxes(self.config.boxes)
         self.task, sources = self._sources(files)
         self.categories, named_in = {}, {}  # category id -> name, and the file that defines it
+        self.above, self.used = set(), set()  # the names of supercategories, and the ids that objects have
+        images = [path for path in files.images if self.config.images is None or is_below(path, self.config.images)]
+        self.named = Named(files.root, images)
         read = readable(self.faults, sources.items(), lambda item: (item[0], self._read_json(files, item[1], named_in)))
         tables = dict(read)
+        self._drop_roots(files)
         in_order = sorted(self.categories, key=lambda number: (isinstance(number, str), number))
-        self.places = {number: place for place, number in enumerate(in_order)}
+        self.places = {str(number): place for place, number in enumerate(in_order)}
         splits = {split: Rows(self._samples(files, sources[split], split, *table)) for split, table in tables.items()}
         read = {sample[0] for rows in splits.values() for sample in rows.samples}
-        if len(read) < len(files.images):
-            other = next(path for path in files.images if path not in read)
-            logger.warning(
-                "%s: %d images are in no annotation file and left out, such as %s",
-                files.root,
-                len(files.images) - len(read),
-                other,
-            )
         files.keep(read)
+        if not self.config.data_files:
+            self._others(files, images, read, splits)
         ids = [sample[1] for rows in splits.values() for sample in rows.samples]
         features = {
             "image": datasets.Image(),
@@ -83,9 +99,9 @@ class Coco(LayoutBuilder):
         if self.task == "captions":
             features["captions"] = List(datasets.Value("string"))
             return datasets.Features(features), splits
-        names = [self.categories[number] for number in self.places]
+        names = [self.categories[number] for number in in_order]
         often = Counter(names)
-        names = [name if often[name] == 1 else f"{name} ({number})" for number, name in zip(self.places, names)]
+        names = [name if often[name] == 1 else f"{name} ({number})" for number, name in zip(in_order, names)]
         more = {"area": datasets.Value("float32"), "iscrowd": datasets.Value("bool"), "id": datasets.Value("int64")}
         if self.config.masks:
             more["segmentation"] = RLE
@@ -96,11 +112,15 @@ class Coco(LayoutBuilder):
 
     def _sources(self, files: Files) -> tuple[str, dict[str, str]]:
         """The task, and the annotation file of each split."""
-        tasks = annotation_files(files)
+        tasks = annotation_files(files, self.config.annotations)
         task = self.config.task or next((task for task, paths in tasks.items() if paths), "detection")
         if task not in tasks:
             raise DataError(f"task={task!r}: it is one of {', '.join(tasks)}")
         splits = self.named_files() or by_split(tasks[task])
+        for other, paths in tasks.items():
+            files.account(paths)
+            if paths and other != task:
+                logger.warning("%s: %s: task=%r reads them", files.root, ", ".join(paths), other)
         if not splits:
             raise DataError(f"{files.root} has no json file with COCO's images and annotations for {task}")
         for split, paths in splits.items():
@@ -125,13 +145,16 @@ class Coco(LayoutBuilder):
                         self._add_category(element, where, named_in)
                     elif element.key == "images":
                         number, image = self._image(element, where)
-                        if number in images:
+                        if str(number) in images:
                             raise DataError(f"{where}, line {element.line}: image id {number} occurs twice")
-                        images[number] = image
+                        images[str(number)] = (number, *image)
                     elif element.key == "annotations":
                         number = self._get(element, "image_id", where)
-                        annotations.setdefault(number, []).append(element.text)
-        for number in incomplete:  # an image without one of its objects would teach that the object is not there
+                        annotations.setdefault(str(number), []).append(element.text)
+                        self.used.add(str(element.value.get("category_id")))
+        for number in map(
+            str, incomplete
+        ):  # an image without one of its objects would teach that the object is not there
             images.pop(number, None)
             annotations.pop(number, None)
         for number in annotations.keys() - images.keys():
@@ -146,6 +169,32 @@ class Coco(LayoutBuilder):
         if self.categories.setdefault(number, name) != name:
             raise DataError(f"{where}: category {number} is {name}, in {named_in[number]} {self.categories[number]}")
         named_in[number] = where
+        self.above.add(element.value.get("supercategory"))
+
+    def _drop_roots(self, files: Files) -> None:
+        """Drops what some tools put above all categories, and nothing is in: a name that others have as supercategory."""
+        for number, name in list(self.categories.items()):
+            if str(number) not in self.used and name in self.above and len(self.categories) > 1:
+                logger.warning(
+                    "%s: %s is only the name above other categories, and is no class", files.root, short(name)
+                )
+                del self.categories[number]
+
+    def _others(self, files: Files, images: list[str], read: set[str], splits: dict[str, Rows]) -> None:
+        """The images in no annotation file: of a split without any they become rows without annotations."""
+        of, lost, bare = SplitFolders(files.images).of, [], {}
+        for path in images:
+            if path not in read:
+                split = of(path)
+                if split and split not in splits:
+                    bare.setdefault(split, []).append(path)
+                else:
+                    lost.append(path)
+        for split, paths in bare.items():
+            logger.warning("%s: no annotation file lists the images of %s: theirs are None", files.root, split)
+            splits[split] = Rows([(path, without_suffix(path), None, None, None, b"") for path in paths])
+            files.keep([*read, *(path for paths in bare.values() for path in paths)])
+        leave_out(files, self.faults, lost, len(images), "are in no annotation file")
 
     def _image(self, element: Element, where: str) -> tuple[int | str, tuple]:
         """The id of an image, and its file name, width and height, None if they are not given."""
@@ -160,6 +209,7 @@ class Coco(LayoutBuilder):
         size = record.get("width"), record.get("height")
         if not all(side is None or is_number(side) for side in size):
             raise DataError(f"{place} is {short(size[0])} x {short(size[1])}, which is not a size in pixels")
+        size = size if all(side is not None and side > 0 for side in size) else (None, None)  # VIA writes -1
         return number, (name.replace("\\", "/"), *size)
 
     @staticmethod
@@ -175,20 +225,22 @@ class Coco(LayoutBuilder):
 
     def _samples(self, files: Files, source: str, split: str, images: dict, annotations: dict) -> list[tuple]:
         where = f"{files.root}/{source}"
-        folder = image_folder(files, source, split, [name for name, _, _ in images.values()])
+        folder = image_folder(files, source, split, [name for _, name, _, _ in images.values()])
+        is_bare = not annotations
+        if is_bare:
+            logger.warning("%s: it annotates nothing: the objects of its images are None", where)
         samples, seen = [], {}
-        for number, (name, width, height) in images.items():
+        for key, (number, name, width, height) in images.items():
             with self.faults:
                 path = posixpath.normpath(posixpath.join(folder, name))
-                if posixpath.isabs(name) or path.startswith("../") or name[1:2] == ":":
-                    raise DataError(f"{where}: image {number}, {name}, leads outside of {files.root}")
-                if path not in files.names:
-                    raise DataError(f"{where}: image {number}, {name}, is not in {files.root}/{folder}")
+                if path not in files.names or self.config.images is not None:
+                    path = self.named.find(name, source, f"{where}: image {number}")
                 if path in seen:
                     raise DataError(f"{where}: images {seen[path]} and {number} are the same file {name}")
                 seen[path] = number
-                texts = annotations.pop(number, [])
-                samples.append((path, number, source, width, height, b"[" + b",".join(texts) + b"]"))
+                texts = annotations.pop(key, [])
+                text = b"" if is_bare else b"[" + b",".join(texts) + b"]"
+                samples.append((path, number, source, width, height, text))
         return samples
 
     def read(self, files, sample):
@@ -204,8 +256,10 @@ class Coco(LayoutBuilder):
         if annotated:
             annotated = frame.size if annotated == frame.size else frame.stored  # as whole numbers
         place = f"{where}, image {number}"
-        annotations = parse_json(text, place)
         row = {"image": {"bytes": content, "path": path}, "image_id": str(number) if self.text_ids else number}
+        if not text:
+            return row | ({"captions": None} if self.task == "captions" else {"objects": None})
+        annotations = parse_json(text, place)
         if self.task == "captions":
             return row | {"captions": [self._caption(annotation, place) for annotation in annotations]}
         return row | {"objects": self._objects(annotations, frame, annotated, place)}
@@ -222,20 +276,27 @@ class Coco(LayoutBuilder):
     def _objects(self, annotations: list[dict], frame: Frame, annotated: tuple | None, where: str) -> dict[str, list]:
         labels = [f"{where}, annotation {short(annotation.get('id'))}" for annotation in annotations]
         for annotation, label in zip(annotations, labels):
+            complete_box(annotation, label)
             check_annotation(annotation, label)
-            if annotation["category_id"] not in self.places:
+            if str(annotation["category_id"]) not in self.places:
                 raise DataError(f"{label}: there is no category {short(annotation['category_id'])}")
         boxes = [annotation["bbox"] for annotation in annotations]
+        clip = self.config.boxes == "clip"
+        fitted = fit_boxes(boxes, frame, annotated, labels, clip=clip)
+        cut = (np.abs(fitted[:, 2:].prod(1) - np.prod(np.array(boxes, float).reshape(-1, 4)[:, 2:], 1)) > 1e-3) & clip
         objects = {
-            "bbox": list(fit_boxes(boxes, frame, annotated, labels)),
-            "category": [self.places[annotation["category_id"]] for annotation in annotations],
-            "area": [annotation.get("area", box[2] * box[3]) for annotation, box in zip(annotations, boxes)],
+            "bbox": list(fitted),
+            "category": [self.places[str(annotation["category_id"])] for annotation in annotations],
+            "area": [
+                box[2] * box[3] if is_cut else annotation.get("area", box[2] * box[3])
+                for annotation, box, is_cut in zip(annotations, fitted, cut)
+            ],
             "iscrowd": [bool(annotation.get("iscrowd", 0)) for annotation in annotations],
             "id": [annotation.get("id") for annotation in annotations],
         }
         if self.config.masks:
             objects["segmentation"] = [
-                encode_segmentation(annotation.get("segmentation"), annotated or frame.size, frame, label)
+                encode_segmentation(segmentation_of(annotation), annotated or frame.size, frame, label)
                 for annotation, label in zip(annotations, labels)
             ]
         if self.task == "keypoints":
@@ -244,6 +305,27 @@ class Coco(LayoutBuilder):
                 for annotation, label in zip(annotations, labels)
             ]
         return objects
+
+
+def complete_box(annotation: dict, where: str) -> None:
+    """Gives an object without a box the extent of its polygons, or of its run-length code."""
+    shape = annotation.get("segmentation")
+    if annotation.get("bbox") not in (None, []) or not shape:
+        return
+    with reading(f"{where}: no segmentation"):
+        if isinstance(shape, dict):
+            code = sound_code(shape, tuple(shape["size"]))
+            annotation["bbox"] = [float(number) for number in mask_tools().toBbox(code)]
+        else:
+            points = np.concatenate([np.array(polygon, np.float64).reshape(-1, 2) for polygon in shape])
+            low, high = points.min(0), points.max(0)
+            annotation["bbox"] = [float(number) for number in (*low, *(high - low))]
+
+
+def segmentation_of(annotation: dict) -> object:
+    """The segmentation; of an object that has only a box, a code without pixels: what is inside the box is not known."""
+    shape = annotation.get("segmentation")
+    return [[0.0, 0.0, 0.0, 0.0, 0.0, 0.0]] if shape in (None, []) and annotation.get("bbox") else shape
 
 
 def check_annotation(annotation: dict, where: str) -> None:

@@ -7,6 +7,7 @@ from collections import Counter
 from dataset_scripts.core.errors import DataError, printable_logger
 from dataset_scripts.core.files.listing import Files, folder_of, folders_of, name_of, stem_of
 from dataset_scripts.core.files.splits import split_in, split_name
+from dataset_scripts.core.files.stems import is_below
 
 logger = printable_logger(__name__)
 
@@ -14,9 +15,9 @@ PEEK = 1 << 14  # bytes at either end of a json file that tell what it is
 MANY = 100  # json files in one folder: they describe an image each
 
 
-def annotation_files(files: Files) -> dict[str, list[str]]:
-    """The json files in COCO's format, by task."""
-    paths = files.having(".json")
+def annotation_files(files: Files, wanted: str | None = None) -> dict[str, list[str]]:
+    """The json files in COCO's format, by task; only those of a file or folder, if one is wanted."""
+    paths = [path for path in files.having(".json") if wanted is None or is_below(path, wanted)]
     crowded = {folder for folder, count in Counter(map(folder_of, paths)).items() if count > MANY}
     tasks = {"detection": [], "keypoints": [], "captions": []}
     for path in paths:
@@ -33,7 +34,8 @@ def annotation_files(files: Files) -> dict[str, list[str]]:
         if re.search(rb'"caption"\s*:', text) and b'"bbox"' not in text:
             tasks["captions"].append(path)
         else:
-            tasks["keypoints" if "keypoint" in name_of(path) else "detection"].append(path)
+            has_points = re.search(rb'"keypoints"\s*:\s*\[\s*-?\d', text)
+            tasks["keypoints" if has_points or "keypoint" in name_of(path) else "detection"].append(path)
     return tasks
 
 
@@ -75,8 +77,6 @@ def image_folder(files: Files, source: str, split: str, names: list[str]) -> str
         lambda folder: split_in(folder) == split,
     ):
         best = [folder for folder in best if wanted(folder)] or best
-    if len(best) > 1:
-        raise DataError(
-            f"{files.root}: the images of {source} may lie in {', '.join(best)}: leave one of them in the folder"
-        )
+    if len(best) > 1 and max(hits.values()) == len(some):
+        raise DataError(f"{files.root}: the images of {source} may lie in {', '.join(best)}: choose one by images=…")
     return best[0]

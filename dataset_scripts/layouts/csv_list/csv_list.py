@@ -16,24 +16,29 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dataset_scripts.core.builders.layout import LayoutBuilder, LayoutConfig, Rows
+from dataset_scripts.core.builders.leftovers import leave_out
 from dataset_scripts.core.builders.tables import as_class_label, free_name
 from dataset_scripts.core.errors import DataError, printable_logger, reading
 from dataset_scripts.core.files.faults import Faults
 from dataset_scripts.core.files.listing import Files, folder_of, is_image, name_of, stem_of
-from dataset_scripts.core.files.splits import SPLITS, split_in
+from dataset_scripts.core.files.splits import SPLITS, SplitFolders, split_in
 from dataset_scripts.core.formats.fields import short
 from dataset_scripts.core.formats.json_stream import records
 from dataset_scripts.core.formats.json_text import parse_json
-from dataset_scripts.core.formats.text_table import delimiter, sound_text
-from dataset_scripts.layouts.csv_list.names import Places
+from dataset_scripts.core.formats.text_table import as_utf8, delimiter, sound_text
+from dataset_scripts.layouts.csv_list.names import Fit, Places
 from dataset_scripts.layouts.csv_list.rows import (
     FOLDER,
     LINE,
     check_overlap,
     class_names,
+    gather_captions,
     is_class,
+    is_counted,
     is_multi_label,
     is_splits,
+    is_table,
+    join_partitions,
     read_rows,
 )
 
@@ -82,14 +87,14 @@ def matches(files):
     """Tables and lists with a column that names images."""
     if not files.images:
         return None
-    found = list(image_columns(Places(files), {path: head(files, path) for path in candidates(files)}))
+    found = list(image_columns(Places(files), {path: head(files, path) for path in candidates(files)})[0])
     return f"{len(files.images)} images, named in {', '.join(found[:6])}{' …' * (len(found) > 6)}" if found else None
 
 
 def candidates(files: Files) -> list[str]:
     """Files that may be tables of images: of a folder's files not more than 50, and none that describes one image."""
     paths = [path for path in files.having(*SUFFIXES) if not OTHERS.fullmatch(name_of(path).lower())]
-    paths = [path for path in paths if not NAME_LISTS.fullmatch(name_of(path).lower())]
+    paths = [path for path in paths if not (NAME_LISTS.fullmatch(name_of(path).lower()) and not _is_list(files, path))]
     wanted, crowd = set(map(stem_of, paths)), Counter(map(folder_of, paths))
     stems = {stem for path in files.images if (stem := stem_of(path)) in wanted} if wanted else set()
     # If images have their own text files (YOLO's boxes, captions), a list beside them only selects those in use.
@@ -104,10 +109,18 @@ def candidates(files: Files) -> list[str]:
     ]
 
 
+def _is_list(files: Files, path: str) -> bool:
+    """Whether the lines of a text begin with the names of images."""
+    with files.open(path) as file:
+        lines = as_utf8(file).read(PEEK).decode("utf-8-sig", "replace").splitlines()[:20]
+    firsts = [words[0] for line in lines if (words := re.split(r"[\s,;|]", line.strip(), maxsplit=1)) and words[0]]
+    return bool(firsts) and all(map(is_image, firsts))
+
+
 def head(files: Files, path: str) -> dict[str, list[str]]:
     """The first values of each column, as text."""
     with files.open(path) as file:
-        content = file.read(PEEK)
+        content = as_utf8(file).read(PEEK)
     text = content.decode("utf-8-sig", "replace")
     lines = [line for line in text.splitlines() if line.strip()]
     lines = lines[:-1] if len(content) == PEEK else lines  # the last one is cut off
@@ -125,16 +138,17 @@ def head(files: Files, path: str) -> dict[str, list[str]]:
 def _head_rows(files: Files, path: str, text: str, lines: list[str]) -> Iterator[Any]:
     """The first rows of a table of which the first lines are known: dicts, or something else if it is not a table."""
     suffix = path.lower().rpartition(".")[2]
-    if suffix in ("csv", "tsv"):
+    if suffix in ("csv", "tsv") or (suffix == "txt" and is_table(lines)):
         sound = sound_text(
             io.BytesIO("\n".join(lines).encode()), path, Faults.gathered()
         )  # a quote without an end hides the rest
-        yield from csv.DictReader(
-            sound.read().decode().splitlines(), delimiter=delimiter(path, lines[0] if lines else "")
-        )
+        mark = delimiter(path, lines[0] if lines else "")
+        for row in csv.DictReader(sound.read().decode().splitlines(), delimiter=mark):
+            yield {name and name.strip(): value for name, value in row.items()}
     elif suffix == "jsonl":
         yield from map(_json_or_none, lines)
     elif suffix == "txt":
+        lines = lines[2:] if is_counted(lines) else lines
         yield from ({"file_name": found["file_name"]} for line in lines if (found := re.match(LINE, line.strip())))
     elif text.lstrip().startswith("["):
         with files.open(path) as file:  # its first item may be longer than the text
@@ -151,16 +165,23 @@ def _json_or_none(text: str) -> Any:
         return None
 
 
-def image_columns(places: Places, heads: dict[str, dict[str, list[str]]]) -> dict[str, str]:
-    """Table -> the column most of whose first values name images; of several the one with suffixes, or the most varied."""
-    shares = places.shares({(path, name): values for path, first in heads.items() for name, values in first.items()})
+def image_columns(places: Places, heads: dict[str, dict[str, list[str]]]) -> tuple[dict[str, str], dict[str, Fit]]:
+    """Finds the column of each table most of whose first values name images, or that names most of the images.
+
+    Of several it is the one with suffixes, or the most varied.
+
+    Returns:
+        Table -> column, and table -> how its names are read.
+    """
+    fits = places.fits({(path, name): values for path, first in heads.items() for name, values in first.items()})
     found = {}
     for path, columns in heads.items():
-        names = [name for name in columns if shares[path, name] > 0.5]
+        names = [name for name in columns if fits[path, name][1] > 0.5]
+        names = [name for name in names if not fits[path, name][0].any_suffix or any(map(is_image, columns[name]))]
         if names:
             # An index (0, 1, …, as pandas writes it without a name) may name 0.png, 1.png, …, too, and so may classes.
             found[path] = max(names, key=lambda name: (sum(map(is_image, columns[name])), len(set(columns[name]))))
-    return found
+    return found, {path: fits[path, name][0] for path, name in found.items()}
 
 
 class CsvList(LayoutBuilder):
@@ -174,11 +195,16 @@ class CsvList(LayoutBuilder):
         named = {path: split for split, paths in self.named_files().items() for path in paths}
         heads = {path: head(files, path) for path in named or candidates(files)}
         if self.config.image_column is None:
-            columns = image_columns(places, heads)
+            columns, self.fits = image_columns(places, heads)
         else:
-            columns = {
-                path: self.config.image_column for path, first in heads.items() if self.config.image_column in first
+            name = self.config.image_column
+            columns = {path: name for path, first in heads.items() if name in first}
+            self.fits = {
+                path: fit for path, (fit, _) in places.fits({path: heads[path][name] for path in columns}).items()
             }
+        for path, fit in self.fits.items():
+            if said := str(fit):
+                logger.warning("%s/%s: its names of images are read %s", files.root, path, said)
         path = next((path for path in named if path not in columns), None)
         if path is not None:
             raise DataError(
@@ -186,35 +212,53 @@ class CsvList(LayoutBuilder):
             )
         if not columns:
             raise DataError(f"{files.root} has no table with a column that names its images: pass image_column=…")
-        for path, share in places.shares({path: [name] for path, name in columns.items()}).items():
-            if share:
+        for path, (fit, share) in places.fits({path: [name] for path, name in columns.items()}).items():
+            if share and is_image(columns[path]) and not fit.drop:
                 raise DataError(
                     f"{files.root}/{path}: its first line names the image {short(columns[path])}: put a line of column names before it"
                 )
         tables = {path: self._read(files, places, path, name, named.get(path)) for path, name in columns.items()}
+        files.account([*tables, *(path for path in candidates(files) if not any(heads.get(path, {}).values()))])
+        tables = join_partitions(tables)
         check_overlap(files, tables)
         with reading(f"{files.root}: the columns of {', '.join(tables)} do not agree"):
             whole = pa.concat_tables(tables.values(), promote_options="permissive")
         pa.default_memory_pool().release_unused()
         features, columns, names = self._columns(files, whole)
-        others = [path for path in files.paths if not is_image(path) and path not in tables and path != names]
-        if others:
-            others.sort(key=lambda path: not path.lower().endswith(SUFFIXES))
-            logger.warning("%s: %d other files are ignored, such as %s", files.root, len(others), others[0])
+        files.account(filter(None, [names]))
         numbers, said = whole["image"].combine_chunks(), whole["split"].combine_chunks()
         del tables, whole  # large
         pa.default_memory_pool().release_unused()
         used = np.zeros(len(files.images), bool)
         used[numbers] = True
         files.keep(path for path, named in zip(files.images, used) if named)
-        if not used.all():
-            logger.warning("%s: %d images are named in no table and left out", files.root, np.count_nonzero(~used))
+        bare = {} if used.all() or named else self._unnamed(files, used, said.unique().to_pylist())
         splits = {}
         for split in said.unique().to_pylist():
             rows = pc.equal(said, split)
             part = {name: column.filter(rows) for name, column in columns.items()}
             splits[split] = Rows(Paths(files.images, numbers.filter(rows)), part)
+        for split, paths in bare.items():
+            splits[split] = Rows(paths, {name: pa.nulls(len(paths), column.type) for name, column in columns.items()})
         return datasets.Features({"image": datasets.Image()} | features), splits
+
+    def _unnamed(self, files: Files, used: np.ndarray, named: list[str]) -> dict[str, list[str]]:
+        """The images that no table names: those of a split without a table are rows without values, others are faults."""
+        of, bare, lost = SplitFolders(files.images).of, {}, []
+        for path, is_used in zip(files.images, used):
+            if not is_used:
+                split = of(path)
+                (bare.setdefault(split, []) if split and split not in named else lost).append(path)
+        for split, paths in bare.items():
+            logger.warning("%s: no table names the images of %s: their columns are None", files.root, split)
+            files.account(paths)
+        if all(path.lower().endswith(".txt") for path in self.fits):  # a list chooses
+            files.account(lost)
+            if lost:
+                logger.warning("%s: %d images are in no list, such as %s", files.root, len(lost), lost[0])
+        else:
+            leave_out(files, self.faults, lost, len(files.images), "are named in no table")
+        return bare
 
     def _read(self, files: Files, places: Places, path: str, name: str, split: str | None) -> pa.Table:
         """A table with the columns `image`, a place in `files.images`, and `split`, and those of the file."""
@@ -232,7 +276,8 @@ class CsvList(LayoutBuilder):
         if by_row and split is None:
             words = table[by_row].combine_chunks().dictionary_encode()
             said = pa.array([SPLITS[word.lower()] for word in words.dictionary.to_pylist()]).take(words.indices)
-        images, faults = places.find(names, path, said)
+        names, table, said = gather_captions(names, table, said, where)
+        images, faults = places.find(names, path, said, self.fits[path])
         for row, message in faults:
             with self.faults:
                 raise DataError(f"{where}, row {row + 1}: {message}")

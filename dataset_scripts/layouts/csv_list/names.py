@@ -1,30 +1,81 @@
 """Names of images in tables: with or without the folder, with or without the suffix."""
 
+import itertools
 import posixpath
 import re
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from dataset_scripts.core.builders.tables import path_array
-from dataset_scripts.core.files.listing import Files, folder_of, name_of, stem_of, without_suffix
+from dataset_scripts.core.files.listing import (
+    IMAGE_SUFFIXES,
+    Files,
+    folder_of,
+    is_image,
+    name_of,
+    stem_of,
+    without_suffix,
+)
 from dataset_scripts.core.files.splits import split_in
 from dataset_scripts.core.formats.fields import short
 
+ENDINGS = "|".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))
 SUFFIX = r"\.[^./]*$"
 ODD = r"\\|(^|/)\.\.?(/|$)"  # `..\a.png`, `./a.png`
 PART = 1 << 15  # images that are looked up at once: a hash table of all would be larger than the table of names
 ROWS = 1 << 18  # names that are, for what it takes beside them
 
 
+class Fit(NamedTuple):
+    """How the names of a table have to be read.
+
+    Attributes:
+        drop: how many folders in front are those of another machine: `/home/me/set/1.jpg`.
+        any_suffix: the files have another suffix.
+        any_case: the files differ in case.
+    """
+
+    drop: int = 0
+    any_suffix: bool = False
+    any_case: bool = False
+
+    def read(self, name: str) -> str:
+        """A name, as it is compared."""
+        name = name.split("/", self.drop)[-1] if name.count("/") >= self.drop else name
+        name = without_suffix(name) if self.any_suffix and is_image(name) else name
+        return name.lower() if self.any_case else name
+
+    def read_all(self, names: pa.Array) -> pa.Array:
+        """The names of a column, as they are compared."""
+        if self.drop:
+            names = pc.replace_substring_regex(names, f"^(?:[^/]*/){{{self.drop}}}", "")
+        if self.any_suffix:
+            names = pc.replace_substring_regex(names, rf"(?i)\.(?:{ENDINGS})$", "")
+        return pc.utf8_lower(names) if self.any_case else names
+
+    def __str__(self) -> str:
+        """What is different, for the log; "" for nothing."""
+        said = [f"without {self.drop} folder{'s' * (self.drop > 1)} in front"] if self.drop else []
+        said += ["with another suffix"] if self.any_suffix else []
+        said += ["in any case"] if self.any_case else []
+        return ", ".join(said)
+
+
+def clean(name: str) -> str:
+    """A name with `/`, without `./` in front, and without blanks around it."""
+    return re.sub(r"^(\.\.?/)+", "", name.strip().replace("\\", "/"))
+
+
 class Places:
     """The images of a listing, found by the names that tables give them: the end of a path, or all of it."""
 
     def __init__(self, files: Files):
-        self.root, self.images = files.root, files.images
+        self.root, self.images, self.fit = files.root, files.images, Fit()
 
     @cached_property
     def levels(self) -> np.ndarray:
@@ -36,25 +87,39 @@ class Places:
         """Name and stem in lower case -> path; for messages."""
         return {key.lower(): path for path in self.images for key in (name_of(path), stem_of(path))}
 
-    def shares(self, columns: Mapping[Hashable, Sequence[str]]) -> dict[Hashable, float]:
-        """The share of some names of each column that are those of images; all in one pass over the paths."""
-        plain = {
-            key: [re.sub(r"^(\.\.?/)+", "", name.replace("\\", "/")) for name in names]
-            for key, names in columns.items()
-        }
-        wanted = {part for names in plain.values() for name in names for part in (name_of(name), stem_of(name))}
-        depths = {name.count("/") for names in plain.values() for name in names}
-        ends = {
-            "/".join(path.split("/")[-depth - 1 :])
-            for path in (self.images if wanted else ())
-            if stem_of(path) in wanted
-            for depth in depths
-        }
-        ends |= set(map(without_suffix, ends))
-        return {key: sum(name in ends for name in names) / max(1, len(names)) for key, names in plain.items()}
+    def fits(self, columns: Mapping[Hashable, Sequence[str]]) -> dict[Hashable, tuple["Fit", float]]:
+        """How some names of each column have to be read to be those of images, and the share of them that are.
+
+        The plainest way by which most names are found counts, else the one that finds the most. All in one pass over
+        the paths.
+        """
+        plain = {key: [clean(name) for name in names] for key, names in columns.items()}
+        wanted = {key.lower() for names in plain.values() for name in names for key in (name_of(name), stem_of(name))}
+        tails = set()
+        for path in self.images if wanted else ():
+            if stem_of(path).lower() in wanted or name_of(path).lower() in wanted:
+                parts = path.split("/")
+                tails.update("/".join(parts[start:]) for start in range(len(parts)))
+        tails |= set(map(without_suffix, tails))
+        lower = {tail.lower() for tail in tails}
+        return {key: self._fit(names, tails, lower) for key, names in plain.items()}
+
+    def _fit(self, names: list[str], tails: set[str], lower: set[str]) -> tuple["Fit", float]:
+        best, most = Fit(), 0.0
+        for any_case, any_suffix in itertools.product((False, True), repeat=2):
+            for drop in range(1 + max((name.count("/") for name in names), default=0)):
+                fit = Fit(drop, any_suffix, any_case)
+                found = {said for name in names if (said := fit.read(name)) in (lower if any_case else tails)}
+                hits = sum(fit.read(name) in found for name in names)
+                share = max(hits / max(1, len(names)), len(found) / max(1, len(self.images)))
+                if share > most:
+                    best, most = fit, min(1.0, share)
+                if most > 0.5:
+                    return best, most
+        return best, most
 
     def find(
-        self, names: pa.Array, table: str, split: str | pa.Array | None
+        self, names: pa.Array, table: str, split: str | pa.Array | None, fit: Fit
     ) -> tuple[pa.Array, Iterator[tuple[int, str]]]:
         """Finds the image that each name means.
 
@@ -64,11 +129,13 @@ class Places:
         Args:
             table: path of the table.
             split: of all names, or of each.
+            fit: how to read the names.
 
         Returns:
             The places in `images` (int32), null if there is a fault, and the faults: row and message.
         """
-        plain = self._plain(names, table)
+        self.fit = fit
+        plain = fit.read_all(self._plain(names, table))
         if isinstance(split, pa.Array):
             place, second = np.empty((2, len(names)), np.int32)
             for word in split.unique():
@@ -158,6 +225,7 @@ class Places:
             part = np.arange(start, min(count, start + step)) if numbers is None else numbers[start : start + step]
             paths = (self.images[number] for number in part.tolist())
             ends = path_array(["/".join(path.rsplit("/", depth + 1)[-depth - 1 :]) for path in paths])
+            ends = pc.utf8_lower(ends) if self.fit.any_case else ends
             ends = ends if suffix else pc.replace_substring_regex(ends, SUFFIX, "")
             rows, found = _places(names, ends)
             last[rows] = part[found]

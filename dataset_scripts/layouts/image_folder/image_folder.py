@@ -10,15 +10,17 @@ import datasets
 import pyarrow as pa
 
 from dataset_scripts.core.builders.layout import LayoutBuilder, LayoutConfig, Rows
+from dataset_scripts.core.builders.leftovers import leave_out
 from dataset_scripts.core.builders.tables import as_class_label, read_metadata
 from dataset_scripts.core.errors import DataError, printable_logger
 from dataset_scripts.core.files.listing import Files, folder_of, is_image, name_of
-from dataset_scripts.core.files.splits import SPLITS, in_order, split_in, split_name
+from dataset_scripts.core.files.splits import in_order, sibling_splits, split_in, split_name
 
 logger = printable_logger(__name__)
 
 METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 PRECEDENCE = 0
+PLAIN = re.compile(r"data|dataset|images?|imgs?|jpegimages|photos?|pictures?|samples", re.IGNORECASE)
 PART = re.compile(r"(.*?)[-_.]?\d+([-_.]of[-_.]\d+)?")  # part3, train-00001-of-00010
 
 
@@ -43,15 +45,15 @@ def matches(files):
     if not files.images:
         return None
     folders = image_folders(files)
-    parts = [f"{len(files.images)} images in {len(set(folders.values()))} folders"]
+    parts = [f"{counted(len(files.images), 'image')} in {counted(len(set(folders.values())), 'folder')}"]
     if tables := tables_in(files):
         parts.append(f"described by {', '.join(tables)}")
-    others = len(files.paths) - len(files.images) - len(tables)
-    if others:
-        first = next(path for path in files.paths if not is_image(path) and path not in tables)
-        parts.append(f"{others} other files ignored, such as {first}")
     splits = in_order(dict.fromkeys(split_folders(files, folders, None).values()))
     return f"{', '.join(parts)}; splits: {', '.join(splits) or 'train'}"
+
+
+def counted(count: int, thing: str) -> str:
+    return f"{count} {thing}{'s' * (count != 1)}"
 
 
 def tables_in(files: Files) -> list[str]:
@@ -79,7 +81,7 @@ def top_of(folders: Iterable[str]) -> str:
     shared = os.path.commonprefix([min(unique).split("/"), max(unique).split("/")])  # what these share, all share
     if "/".join(shared) in unique:
         shared = shared[:-1]  # it contains images: it is their class
-    return "".join(f"{part}/" for part in itertools.takewhile(lambda part: part.lower() not in SPLITS, shared))
+    return "".join(f"{part}/" for part in itertools.takewhile(lambda part: not sibling_splits([part]), shared))
 
 
 def split_folders(files: Files, folders: dict[str, str], wanted: bool | None) -> dict[str, str]:
@@ -87,13 +89,14 @@ def split_folders(files: Files, folders: dict[str, str], wanted: bool | None) ->
     start = len(top_of(folders.values()))
     tops = sorted({folder[start:].split("/", 1)[0] for folder in folders.values()} - {""})
     loose = next((path for path, folder in folders.items() if not folder[start:]), None)
+    named = sibling_splits(tops)
     if wanted is None:
-        wanted = bool(tops) and loose is None and all(top.lower() in SPLITS for top in tops)
+        wanted = bool(tops) and loose is None and len(named) == len(tops)
     if not wanted:
         return {}
     if loose is not None:
         raise DataError(f"{files.root}/{loose} lies beside the split folders: move it into one, or pass splits=False")
-    named = {top: split_name(top) for top in tops}
+    named = {top: named.get(top) or split_name(top) for top in tops}
     return named if len(set(named.values())) == len(tops) else {top: top for top in tops}  # `val` beside `valid`
 
 
@@ -106,17 +109,12 @@ class ImageFolder(LayoutBuilder):
         images = [path for paths in splits.values() for path in paths]
         columns, features = {}, {"image": datasets.Image()}
         tables = tables_in(files)
+        files.account(tables)
         if tables:
             metadata = read_metadata(files, tables, self.faults)
             order = {path: row for row, path in enumerate(metadata["file_name"].to_pylist())}
             missing = [path for path in images if path not in order]
-            if missing:
-                logger.warning(
-                    "%s: %d images are in no metadata table and left out, such as %s",
-                    files.root,
-                    len(missing),
-                    missing[0],
-                )
+            leave_out(files, self.faults, missing, len(images), "are in no metadata table")
             splits = {
                 split: {path: name for path, name in paths.items() if path in order} for split, paths in splits.items()
             }
@@ -127,20 +125,40 @@ class ImageFolder(LayoutBuilder):
                 classes = as_class_label(metadata[name]) if name == "label" else None
                 features[name], columns[name] = classes or (kinds[name], metadata[name].combine_chunks())
         if "label" not in features and not self.config.drop_labels and (not tables or self.config.drop_labels is False):
-            names = [name for paths in splits.values() for name in paths.values()]
+            names = self._labels(files, splits)
             if any(names):
-                if not all(names):
-                    stray = f"{files.root}/{images[names.index('')]}"
-                    raise DataError(
-                        f"{stray} is in no class folder while others are: move it, or pass drop_labels=True"
-                    )
-                features["label"], columns["label"] = as_class_label(pa.chunked_array([names]))
+                features["label"], columns["label"] = as_class_label(pa.chunked_array([pa.array(names, pa.string())]))
         files.keep(images)
         rows, start = {}, 0
         for split, paths in splits.items():
             rows[split] = Rows(list(paths), {name: column.slice(start, len(paths)) for name, column in columns.items()})
             start += len(paths)
         return datasets.Features(features), rows
+
+    def _labels(self, files: Files, splits: dict[str, dict[str, str]]) -> list[str | None]:
+        """The class of each image; None in splits without class folders, if others have them.
+
+        Raises:
+            DataError: some images of a split are in class folders, and others are not.
+        """
+        names: list[str | None] = []
+        for paths in splits.values():
+            bare = next((path for path, name in paths.items() if not name), None)
+            if bare is not None and any(paths.values()):
+                raise DataError(
+                    f"{files.root}/{bare} is in no class folder while others are: move it, or pass drop_labels=True"
+                )
+            names += paths.values() if bare is None else [None] * len(paths)
+        found = set(names) - {None}
+        if len(found) == 1 and PLAIN.fullmatch(name := found.pop()) and self.config.drop_labels is None:
+            logger.warning("%s: %s is the only folder, and not a class: there are no labels", files.root, name)
+            return [None] * len(names)
+        without = [split for split, paths in splits.items() if not any(paths.values())]
+        if without and found:
+            logger.warning(
+                "%s: no image of %s is in a class folder: its labels are None", files.root, ", ".join(without)
+            )
+        return names
 
     def _classes(self, files: Files) -> dict[str, dict[str, str]]:
         """Sorts the images: split -> path -> class ("" for none)."""
@@ -153,10 +171,17 @@ class ImageFolder(LayoutBuilder):
         tops = split_folders(files, folders, self.config.splits)
         splits = in_order({split: {} for split in tops.values()}) or {"train": {}}
         start = len(top_of(folders.values()))
+        below: dict[str, dict[str, list[str]]] = {}  # top folder -> path -> the folders below it
         for path, folder in folders.items():
             parts = folder[start:].split("/")
-            split = tops[parts.pop(0)] if tops else "train"
-            splits[split][path] = "/".join(parts[: self.config.class_depth])
+            below.setdefault(parts.pop(0) if tops else "", {})[path] = parts
+        for top, inside in below.items():
+            repeated = top and all(parts[:1] == [top] for parts in inside.values())
+            if repeated:
+                logger.warning("%s: %s holds nothing but another %s, which is not a class", files.root, top, top)
+            for path, parts in inside.items():
+                parts = parts[1:] if repeated else parts
+                splits[tops[top] if tops else "train"][path] = "/".join(parts[: self.config.class_depth])
         return splits
 
     def read(self, files, path):

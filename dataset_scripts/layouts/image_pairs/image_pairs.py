@@ -1,6 +1,7 @@
 """Image to image: pairs of the same name in two folders, pairs side by side in one file, and the unpaired sets of CycleGAN."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import datasets
@@ -77,8 +78,8 @@ def present(files: Files) -> list[tuple]:
     return [names for names in FOLDERS if {0, 1} <= {side for side, _, _ in map(parser(names), found)}]
 
 
-def parser(names: tuple):
-    return folder_parser({name.lower(): side for side, group in enumerate(names) for name in group})
+def parser(names: tuple, folders: Iterable[str] = ()):
+    return folder_parser({name.lower(): side for side, group in enumerate(names) for name in group}, folders)
 
 
 def share(sides: tuple[dict, dict]) -> int:
@@ -95,7 +96,7 @@ def find_sides(
     Returns:
         The paths of each key for either side, and the images that are on neither.
     """
-    parse = parser(names)
+    parse = parser(names, set(map(folder_of, files.images)))
     sides, ignored = ({}, {}), []
     for path in files.images:
         side, split, rest = parse(folder_of(path))
@@ -124,7 +125,7 @@ class ImagePairs(LayoutBuilder):
     def index(self, files):
         self.paired = True
         if self.config.side_by_side:
-            parse = folder_parser({})
+            parse = folder_parser({}, set(map(folder_of, files.images)))
             rows = [(parse(folder_of(path)), path) for path in files.images]
             splits = {split: [] for (_, split, _), _ in rows}
             for (_, split, rest), path in rows:
@@ -132,6 +133,7 @@ class ImagePairs(LayoutBuilder):
         else:
             splits = self._find_splits(files)
         splits = name_splits(files.root, splits, lambda row: row[1])
+        files.keep(path for rows in splits.values() for _, *paths in rows for path in paths)
         features = {"image": datasets.Image()}
         if self.paired:
             features |= {"target": datasets.Image(), "image_id": datasets.Value("string")}
@@ -146,13 +148,11 @@ class ImagePairs(LayoutBuilder):
                 f"{files.root} has no two folders of a known pair, such as low and high, or trainA and trainB: "
                 "name them by source='…' and target='…', or pass side_by_side=True"
             )
-        if ignored:
-            logger.warning(
-                "%s: %d images are in neither folder, or of another scale, and left out, such as %s",
-                files.root,
-                len(ignored),
-                ignored[0],
-            )
+        if self.config.scale is not None:
+            other = [path for path in ignored if scale_of(path) not in (None, self.config.scale)]
+            files.account(other)
+            if other:
+                logger.warning("%s: %d images are of another scale, such as %s", files.root, len(other), other[0])
         scales = {scale_of(path) for key, paths in sides[0].items() if len(paths) > 1 for path in paths} - {None}
         if len(scales) > 1:
             raise DataError(
@@ -161,6 +161,8 @@ class ImagePairs(LayoutBuilder):
         self.paired = self.config.paired
         if self.paired is None:
             self.paired = names != AB or share(sides) > 0
+        for side in sides:  # what is in no row is a fault
+            files.account(path for paths in side.values() for path in paths)
         splits = {}
         if not self.paired:
             for side, letter in zip(sides, "AB"):

@@ -61,6 +61,7 @@ class Lmdb(LayoutBuilder):
     BUILDER_CONFIG_CLASS = LmdbConfig
 
     def index(self, files):
+        files.account(files.having(".mdb"))
         if self.config.channels not in ("bgr", "rgb"):
             raise DataError(f"channels={self.config.channels!r}: it is 'bgr' or 'rgb'")
         close_environments()  # of a stream that was left halfway, whose file may have changed since

@@ -1,25 +1,29 @@
 """Semantic segmentation: images, and masks of class ids that are named like their images."""
 
+import itertools
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import datasets
+import numpy as np
 
 from dataset_scripts.core.builders.layout import LayoutBuilder, LayoutConfig, Rows
 from dataset_scripts.core.errors import DataError, printable_logger
 from dataset_scripts.core.files.listing import Files, folder_of, name_of, stem_of
 from dataset_scripts.core.files.pairs import Key, folder_parser, folders, join, name_splits
-from dataset_scripts.core.image.decode import Frame
+from dataset_scripts.core.image.decode import Frame, decode_image
 from dataset_scripts.core.image.masks import fit_mask
 from dataset_scripts.layouts.mask_pairs.colors import Colors, read_colors
 
 logger = printable_logger(__name__)
 
 PRECEDENCE = 1
-IMAGES = "image images img imgs jpegimages input inputs leftimg8bit original originals photo photos rgb".split()
+MOST_FOLDERS = 12  # among which pairs are looked for by content
+FEW_VALUES = 32  # of grey, in a mask
+IMAGES = "im image images img imgs jpegimages input inputs leftimg8bit original originals photo photos rgb".split()
 MASKS = (
-    "annot annotation annotations annots ground-truth ground_truth groundtruth gt gtcoarse gtfine gts label labels mask "
-    "masks seg segmentation segmentationclass segmentationclasspng segmentations".split()
+    "ann anns annot annotation annotations annots ground-truth ground_truth groundtruth gt gtcoarse gtfine gts label labels mask "
+    "masks seg segmentation segmentationclass segmentationclasspng segmentations semantic".split()
 )
 IMAGE_STEM = re.compile(r"(?:image|img)[-_](.+)|(.+)[-_](?:image|img|leftImg8bit|rgb|sat)", re.IGNORECASE)
 MASK_STEM = re.compile(
@@ -53,11 +57,16 @@ class MaskPairsConfig(LayoutConfig):
 
 def matches(files):
     """Images, most of which have a mask of the same name."""
-    parse = folder_parser(dict.fromkeys(MASKS, 1))
+    parse = folder_parser(dict.fromkeys(IMAGES, 0) | dict.fromkeys(MASKS, 1), by_part=True)
     in_folders = any(parse(folder)[0] == 1 for folder in set(map(folder_of, files.images)))
     some = files.images[:: max(1, len(files.images) // 200)]  # most have a mask, so that some of these are one
     if not in_folders and not any(MASK_STEM.fullmatch(stem_of(path)) for path in some):
-        return None
+        guessed = guess_folders(files)
+        if guessed is None:
+            return None
+        sides, ignored = find_pairs(files, MaskPairsConfig(images=guessed[0], masks=guessed[1]))
+        count = len(sides[0].keys() & sides[1].keys())
+        return f"{count} images in {guessed[0]} with a mask, by its content, of their name in {guessed[1]}"
     sides, ignored = find_pairs(files, MaskPairsConfig())
     paired = sides[0].keys() & sides[1].keys()
     splits = {split for split, _ in paired}
@@ -77,11 +86,14 @@ def find_pairs(
     Returns:
         Images and masks, the paths of each key, and the paths that are neither.
     """
+    if not (config.images or config.masks) and (guessed := guess_folders(files)) is not None:
+        config = replace(config, images=guessed[0], masks=guessed[1])
     words = dict.fromkeys([config.images.lower()] if config.images else IMAGES, 0)
     words |= dict.fromkeys([config.masks.lower()] if config.masks else MASKS, 1)
     suffix = config.mask_suffix
     stem_pattern = re.compile(f"(.+){re.escape(suffix)}") if suffix else MASK_STEM
-    parse = folder_parser(words)
+    above = set(map(folder_of, files.images))
+    parse = folder_parser(words, above, by_part=not (config.images or config.masks))
     placed = [(path, *parse(folder_of(path))) for path in files.images]
     folders_of = {side for _, side, _, _ in placed}
     images, masks, found, ignored = {}, {}, [], []
@@ -116,20 +128,57 @@ def find_pairs(
     return (images, masks), ignored
 
 
+def guess_folders(files: Files) -> tuple[str, str] | None:
+    """The names of the folders of images and of masks, told by stems and content alone; None if names tell, or nothing does.
+
+    Two folders have the same stems, and the images of one are masks: of a palette, or grey with few values.
+    """
+    folders: dict[str, list[str]] = {}
+    for path in files.images:
+        folders.setdefault(name_of(folder_of(path)), []).append(path)
+    parse = folder_parser(dict.fromkeys(MASKS, 1), by_part=True)
+    if not 2 <= len(folders) <= MOST_FOLDERS or any(parse(name)[0] is not None for name in folders):
+        return None
+    stems = {name: {stem_of(path) for path in paths} for name, paths in folders.items()}
+    found = [
+        (first, second)
+        for first, second in itertools.permutations(folders, 2)
+        if 2 * len(stems[first] & stems[second]) > max(len(stems[first]), len(stems[second]))
+        and all(is_mask(files, path) for path in folders[second][:: max(1, len(folders[second]) // 4)][:4])
+        and not all(is_mask(files, path) for path in folders[first][:: max(1, len(folders[first]) // 4)][:4])
+    ]
+    return found[0] if len(found) == 1 else None
+
+
+def is_mask(files: Files, path: str) -> bool:
+    """Whether an image has a palette, or is grey with few values."""
+    try:
+        image = decode_image({"bytes": files.read(path), "path": path}, path)
+    except DataError:
+        return False
+    if image.mode in ("P", "1"):
+        return True
+    return image.mode in ("L", "I;16", "I") and len(np.unique(np.asarray(image))) <= FEW_VALUES
+
+
 class MaskPairs(LayoutBuilder):
     BUILDER_CONFIG_CLASS = MaskPairsConfig
 
     def index(self, files):
         sides, ignored = find_pairs(files, self.config)
-        if ignored:
-            logger.warning(
-                "%s: %d files are neither image nor mask and left out, such as %s", files.root, len(ignored), ignored[0]
-            )
+        if self.config.mask_suffix:
+            files.account(path for path in ignored if MASK_STEM.fullmatch(stem_of(path)))  # other masks of the images
+        for side in sides:  # what is in no row is a fault
+            files.account(path for paths in side.values() for path in paths)
+        files.account(path for path in ignored if NO_CLASSES.search(stem_of(path)))
         self.colors = self._find_colors(files)
         masked, splits = {split for split, _ in sides[1]}, {}
         for (split, name), image, mask, fault in join(files.root, sides, ("image", "mask")):
             with self.faults:
                 if fault and (split in masked or mask or len(sides[0].get((split, name), ())) > 1):
+                    if len(several := sides[1].get((split, name), [])) > 1:
+                        suffix = stem_of(several[0]).removeprefix(name.rpartition("/")[2])
+                        raise DataError(f"{fault}; mask_suffix={suffix!r} chooses the first of them")
                     raise fault
                 splits.setdefault(split, []).append((name, image, mask))
         for split in splits.keys() - masked:

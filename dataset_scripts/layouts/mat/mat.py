@@ -265,6 +265,7 @@ class Mat(ArrayBuilder):
                 images = [paths[number] for number in numbers]
                 splits[split] = [Part((lists["setid"], images), len(numbers), values, lists["imagelabels"])]
         used = {path for parts in splits.values() for path in parts[0].source[1]}
+        files.account(paths.values())  # the list chooses
         keep_only(files, used.union(lists.values()))
         names = self.config.classes or [str(number) for number in range(1, 103)]
         return self.assemble(files, splits, {"label": names}, first=1)

@@ -29,7 +29,9 @@ def survey(files: Reader, path: str) -> tuple[list[str], bool]:
     return [_name(node) for node in nodes], any(re.fullmatch(r"0+(\.0*)?", start) for start in starts)
 
 
-def read_objects(files: Reader, path: str, frame: Frame, places: Mapping[str, int], first: int) -> dict[str, list]:
+def read_objects(
+    files: Reader, path: str, frame: Frame, places: Mapping[str, int], first: int, clip: bool = False
+) -> dict[str, list]:
     """Reads the objects of an image.
 
     Args:
@@ -37,6 +39,7 @@ def read_objects(files: Reader, path: str, frame: Frame, places: Mapping[str, in
         places: class -> category.
         first: 1 where pixels count from 1 and the last one belongs to the box, as VOC writes it: x = xmin - 1, width =
             xmax - xmin + 1; 0 if the numbers are edges: x = xmin, width = xmax - xmin.
+        clip: cut boxes at the border of the image, instead of refusing them.
 
     Returns:
         The column `objects`: boxes (x, y, width, height) in pixels of the decoded image.
@@ -60,7 +63,7 @@ def read_objects(files: Reader, path: str, frame: Frame, places: Mapping[str, in
         if _name(node) not in places:
             raise DataError(f"{label}: it is none of the classes {short(', '.join(places))}")
     objects: dict[str, Any] = {
-        "bbox": _boxes(nodes, labels, first, frame, annotated),
+        "bbox": _boxes(nodes, labels, first, frame, annotated, clip),
         "category": [places[_name(node)] for node in nodes],
         "pose": [(node.findtext("pose") or "Unspecified").strip() for node in nodes],
         "parts": [],
@@ -69,7 +72,7 @@ def read_objects(files: Reader, path: str, frame: Frame, places: Mapping[str, in
         objects[mark] = [_mark(node, mark, label) for node, label in zip(nodes, labels)]
     for node, label in zip(nodes, labels):
         parts = node.findall("part")
-        boxes = _boxes(parts, [f"{label}, part {short(_name(part))}" for part in parts], first, frame, annotated)
+        boxes = _boxes(parts, [f"{label}, part {short(_name(part))}" for part in parts], first, frame, annotated, clip)
         objects["parts"].append([{"name": _name(part), "bbox": box} for part, box in zip(parts, boxes)])
     return objects
 
@@ -120,7 +123,7 @@ def _name(node: Element) -> str:
 
 
 def _boxes(
-    nodes: Sequence[Element], labels: Sequence[str], first: int, frame: Frame, annotated: tuple | None
+    nodes: Sequence[Element], labels: Sequence[str], first: int, frame: Frame, annotated: tuple | None, clip: bool
 ) -> list[np.ndarray]:
     boxes = []
     for node, label in zip(nodes, labels):
@@ -129,7 +132,7 @@ def _boxes(
             raise DataError(f"{label} has no bndbox")
         left, top, right, bottom = (_number(box, side, label) for side in ("xmin", "ymin", "xmax", "ymax"))
         boxes.append([left - first, top - first, right - left + first, bottom - top + first])
-    return list(fit_boxes(boxes, frame, annotated, labels))
+    return list(fit_boxes(boxes, frame, annotated, labels, clip))
 
 
 def _number(node: Element, tag: str, where: str) -> float:

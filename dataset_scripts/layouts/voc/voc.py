@@ -6,14 +6,16 @@ from dataclasses import dataclass
 import datasets
 
 from dataset_scripts.core.builders.layout import LayoutBuilder, LayoutConfig, Rows
+from dataset_scripts.core.builders.leftovers import leave_out
 from dataset_scripts.core.errors import DataError, printable_logger
 from dataset_scripts.core.files.listing import Files, is_image, name_of, without_suffix
-from dataset_scripts.core.files.splits import SPLITS, split_name
+from dataset_scripts.core.files.splits import SplitFolders, split_name
+from dataset_scripts.core.files.stems import is_below, pair_by_stem
 from dataset_scripts.core.formats.fields import short
 from dataset_scripts.core.image.decode import Frame
 from dataset_scripts.core.image.features import List
 from dataset_scripts.core.image.masks import fit_mask
-from dataset_scripts.core.image.objects import object_features
+from dataset_scripts.core.image.objects import check_boxes, object_features
 from dataset_scripts.layouts.voc.annotation import MARKS, read_objects, survey
 
 logger = printable_logger(__name__)
@@ -38,6 +40,9 @@ class VocConfig(LayoutConfig):
         task: "detection" or "segmentation"; None takes the first one with files.
         year: the year to read if there are several: "2012" for VOC2012.
         classes: names of the categories, in order; None reads them from the xml files.
+        images: the folder of the images, if others are there too.
+        annotations: the folder of the xml files, if others are there too.
+        boxes: "raise" refuses a box that reaches out of its image by more than a pixel, "clip" cuts it there.
         one_based: whether the first pixel is 1 and the last one belongs to the box, as in VOC; False for tools that
             count edges from 0.
     """
@@ -45,11 +50,14 @@ class VocConfig(LayoutConfig):
     task: str | None = None
     year: str | int | None = None
     classes: list[str] | None = None
+    images: str | None = None
+    annotations: str | None = None
+    boxes: str = "raise"
     one_based: bool = True
 
 
 def matches(files):
-    """JPEGImages with xml files or SegmentationClass, or images most of which have their own xml file."""
+    """JPEGImages with xml files or SegmentationClass, or images with an xml file of their stem."""
     named = any("JPEGImages/" in path for path in files.images)
     if not named and not files.having(".xml"):
         return None
@@ -58,7 +66,7 @@ def matches(files):
     if named and (found["xml"] or found["mask"]):
         return f"{counted}, with JPEGImages"
     paired = found["image"].keys() & found["xml"].keys()
-    if not paired or 2 * len(paired) < len(found["image"]):
+    if not paired:
         return None
     with files.open(found["xml"][min(paired)]) as file:
         head = re.split(rb"<annotation[\s>]", file.read(PEEK), maxsplit=1)
@@ -66,8 +74,15 @@ def matches(files):
     return f"{counted}, {len(paired)} of the images with an xml file" if says else None
 
 
-def sort_files(files: Files) -> tuple[dict[str, dict[str, str]], dict[str, tuple[str, str]]]:
+def sort_files(
+    files: Files, images: str | None = None, annotations: str | None = None
+) -> tuple[dict[str, dict[str, str]], dict[str, tuple[str, str]]]:
     """What belongs together has one key: the path without suffix and without the folders that VOC sorts files into.
+
+    In folders of other names, an xml file has the key of the image that it is about by its stem.
+
+    Args:
+        images, annotations: the folders to look in; None for all.
 
     Returns:
         kind ("image", "xml", "mask", "instance_mask") -> key -> path; and the keys that two files of a kind share.
@@ -77,7 +92,8 @@ def sort_files(files: Files) -> tuple[dict[str, dict[str, str]], dict[str, tuple
     for path in files.paths:
         *folders, name = path.split("/")
         kind = "xml" if name.lower().endswith(".xml") else "image" if is_image(name) else None
-        if kind is None:
+        wanted = {"xml": annotations, "image": images}.get(kind)
+        if kind is None or (wanted is not None and not is_below(path, wanted)):
             continue
         if kind == "image":
             kind = next((MASKS[folder.lower()] for folder in folders if folder.lower() in MASKS), "image")
@@ -85,6 +101,14 @@ def sort_files(files: Files) -> tuple[dict[str, dict[str, str]], dict[str, tuple
         first = found[kind].setdefault(key, path)
         if first != path:
             twice[key] = (first, path)
+    lonely = {path: key for key, path in found["xml"].items() if key not in found["image"]}
+    free = {path: key for key, path in found["image"].items() if key not in found["xml"]}
+    for path, image, _ in pair_by_stem(files.root, list(free), lonely):
+        if image is not None:
+            del found["xml"][lonely[path]]
+            first = found["xml"].setdefault(free[image], path)
+            if first != path:
+                twice[free[image]] = (first, path)
     return found, twice
 
 
@@ -94,23 +118,29 @@ class Voc(LayoutBuilder):
     DEFAULT_CONFIG_NAME = "default"
 
     def index(self, files):
-        found, twice = sort_files(files)
+        check_boxes(self.config.boxes)
+        found, twice = sort_files(files, self.config.images, self.config.annotations)
         self.task = self.config.task or ("segmentation" if found["mask"] and not found["xml"] else "detection")
         if self.task not in TASKS:
             raise DataError(f"task={self.task!r}: it is one of {', '.join(TASKS)}")
-        listed = self._image_sets(files) or self._folders(files, found)
+        sets = self._image_sets(files)
+        listed = sets or self._folders(files, found)
         splits = {split: self._samples(files, split, rows, found, twice) for split, rows in listed.items()}
         if not any(sample[2] for samples in splits.values() for sample in samples):
             raise DataError(f"{files.root} holds no image with an annotation for {self.task}")
         used = {sample[1] for samples in splits.values() for sample in samples}
         bare = [path for path in found["image"].values() if path not in used]
-        if bare:
-            logger.warning(
-                "%s: %d images are listed nowhere or have no annotation, and are left out, such as %s",
-                files.root,
-                len(bare),
-                bare[0],
-            )
+        if sets:  # a list chooses
+            files.account(path for paths in found.values() for path in paths.values())
+            files.account(path for path in files.having(".txt") if IMAGE_SET.fullmatch(path) or "ImageSets/" in path)
+            if bare:
+                logger.warning("%s: %d images are in no list, such as %s", files.root, len(bare), bare[0])
+        else:
+            splits |= self._bare_splits(files, splits, bare)
+        files.account(path for pair in twice.values() for path in pair)  # faults of the rows that they belong to
+        if self.task == "detection":  # VOC has both for some of its images
+            files.account([*found["mask"].values(), *found["instance_mask"].values()])
+        files.account(path for path in files.paths if name_of(path) == "labelmap.txt")  # what CVAT writes beside it
         files.keep(path for samples in splits.values() for _, *paths in samples for path in paths if path)
         features = {"image": datasets.Image(), "image_id": datasets.Value("string")}
         if self.task == "segmentation":
@@ -158,13 +188,28 @@ class Voc(LayoutBuilder):
     def _folders(self, files: Files, found: dict) -> dict[str, list[tuple]]:
         """Without lists every annotated image is a row, and the folders named like a split are the splits."""
         targets = found["xml" if self.task == "detection" else "mask"]
-        splits = {}
+        splits, of = {}, SplitFolders(files.paths).of
         for key, path in targets.items():
-            split = next((SPLITS[folder.lower()] for folder in path.split("/")[:-1] if folder.lower() in SPLITS), "")
-            splits.setdefault(split, []).append((path, None, key, key))
+            splits.setdefault(of(path) or of(found["image"].get(key, "")), []).append((path, None, key, key))
         if "" in splits and len(splits) > 1:
             raise DataError(f"{files.root}/{splits[''][0][0]} lies beside the split folders: move it into one")
         return {split or "train": rows for split, rows in splits.items()}
+
+    def _bare_splits(self, files: Files, splits: dict, bare: list[str]) -> dict[str, list[tuple]]:
+        """The images of splits without any annotation, as rows without; of other splits they are faults."""
+        of, lost = SplitFolders(files.images).of, []
+        found: dict[str, list[tuple]] = {}
+        for path in bare:
+            split = of(path)
+            if split and split not in splits:
+                nothing = (None,) if self.task == "detection" else (None, None)
+                found.setdefault(split, []).append((without_suffix(path), path, *nothing))
+            else:
+                lost.append(path)
+        for split in found:
+            logger.warning("%s: no image of %s has an annotation: theirs are None", files.root, split)
+        leave_out(files, self.faults, lost, len(files.images), "have no annotation")
+        return found
 
     def _samples(self, files: Files, split: str, rows: list[tuple], found: dict, twice: dict) -> list[tuple]:
         """The rows as (image id, image, xml or mask, instance mask); None for what a whole split lacks."""
@@ -184,7 +229,9 @@ class Voc(LayoutBuilder):
                 if key in seen:
                     raise DataError(f"{where}: {said} is listed twice")
                 if key not in found["image"]:
-                    raise DataError(f"{where}: there is no image {said}")
+                    near = next((path for other, path in found["image"].items() if other.lower() == key.lower()), None)
+                    hint = f", but there is {near}, whose name differs in case: rename one" if near else ""
+                    raise DataError(f"{where}: there is no image {said}{hint}")
                 seen.add(key)
                 for kind in kinds:
                     if kind not in lacking and key not in found[kind]:
@@ -220,8 +267,8 @@ class Voc(LayoutBuilder):
         frame = Frame.of(content, f"{files.root}/{path}")
         row = {"image": {"bytes": content, "path": path}, "image_id": name}
         if self.task == "detection":
-            first = 1 if self.config.one_based else 0
-            return row | {"objects": targets[0] and read_objects(files, targets[0], frame, self.places, first)}
+            first, clip = 1 if self.config.one_based else 0, self.config.boxes == "clip"
+            return row | {"objects": targets[0] and read_objects(files, targets[0], frame, self.places, first, clip)}
         for column, target in zip(("mask", "instance_mask"), targets):
             value = target and {"bytes": files.read(target), "path": target}
             row[column] = value and fit_mask(value, frame, f"{files.root}/{target}")

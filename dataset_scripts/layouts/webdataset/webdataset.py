@@ -109,6 +109,9 @@ class Webdataset(LayoutBuilder):
         self.most = max([most_classes(count), *map(len, name_lists(files).values())])  # classes
         fields = Fields()
         tables = {prefix: self._table(prefix, archive, fields) for prefix, archive in tars.items()}
+        files.account(prefix + name for prefix, archive in tars.items() for name in archive.names)
+        files.account(path for path in files.having("_stats.json"))  # what img2dataset counts
+        files.account(path for paths in (name_lists(files),) for path in paths)
         files.keep(paths[0][0].as_py() for paths, _ in tables.values() if len(paths))
         fields.check(str(files.root))
         with reading(files.root):

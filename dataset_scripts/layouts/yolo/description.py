@@ -9,7 +9,8 @@ from typing import Any
 
 from dataset_scripts.core.errors import DataError, printable_logger, reading
 from dataset_scripts.core.files.faults import Faults
-from dataset_scripts.core.files.listing import Files, folders_of
+from dataset_scripts.core.files.listing import Files, folder_of, folders_of, is_image, stem_of
+from dataset_scripts.core.files.splits import SPLITS
 from dataset_scripts.core.formats.fields import short
 from dataset_scripts.core.formats.safe_yaml import load_yaml
 from dataset_scripts.layouts.yolo.label import read_text
@@ -23,14 +24,32 @@ _FIRST = re.compile(rb"^(names|nc|classes|train|val|valid|test)\s*[:=]", re.MULT
 
 
 def descriptions(files: Files) -> list[str]:
-    """The files at the top that name classes and splits."""
-    found = []
+    """The files that name classes and splits; if there are none, those that name classes."""
+    found: dict[bool, list[str]] = {True: [], False: []}
     for path in files.having(".yaml", ".yml", ".data"):
-        if "/" not in path:
-            with files.open(path) as file:
-                keys = set(_FIRST.findall(file.read(_PEEK)))
-            if keys & {b"names", b"nc", b"classes"} and keys & {b"train", b"val", b"valid", b"test"}:
-                found.append(path)
+        keys = said_keys(files, path)
+        if keys & {"names", "nc", "classes"}:
+            found[bool(keys & KEYS.keys())].append(path)
+    return found[True] or found[False]
+
+
+def said_keys(files: Files, path: str) -> set[str]:
+    """The keys of a description that say something of classes and splits."""
+    with files.open(path) as file:
+        return {key.decode() for key in _FIRST.findall(file.read(_PEEK))}
+
+
+def split_lists(files: Files) -> dict[str, str]:
+    """The lists that are named like splits, whose lines name images: split -> path; as darknet has them, without a yaml."""
+    found: dict[str, str] = {}
+    for path in files.having(".txt"):
+        split = KEYS.get(stem_of(path).lower()) or SPLITS.get(stem_of(path).lower())
+        if split is None or split in found:
+            continue
+        with files.open(path) as file:
+            lines = file.read(_PEEK).decode("utf-8", "replace").splitlines()
+        if lines and all(is_image(line.strip()) for line in lines[:20] if line.strip()):
+            found[split] = path
     return found
 
 
@@ -41,11 +60,13 @@ class Description:
         files: the listing.
         source: the file; "" if there is none.
         said: its keys.
+        is_chosen: a list chooses images of the set, so that others may lie beside them.
     """
 
     files: Files
     source: str = ""
     said: dict[str, Any] = field(default_factory=dict)
+    is_chosen: bool = False
 
     @classmethod
     def of(cls, files: Files, source: str | None) -> "Description":
@@ -78,10 +99,12 @@ class Description:
         """The images of each split; empty if it names none."""
         files, splits, folders = self.files, {}, folders_of(self.files.paths)
         base = str(self.said.get("path") or "")
-        base = next(
-            (place for name in (base, posixpath.basename(base)) if (place := find(name, [""], folders.__contains__))),
-            "",
-        )
+        home = folder_of(self.source)
+        named = (base, posixpath.basename(base))
+        base = next((place for name in named if name and (place := find(name, [home, ""], folders.__contains__))), home)
+        if not self.said:
+            lists = split_lists(files)
+            return {split: self._listed(path, [folder_of(path), ""], faults) for split, path in lists.items()}
         for key, split in KEYS.items():
             entries = self.said.get(key) or []
             entries = [entries] if isinstance(entries, str) else entries
@@ -91,7 +114,7 @@ class Description:
                 )
             paths, listed = [], set()
             for entry in entries:
-                found = find(entry, [base, ""], lambda place: place in folders or place in files.names)
+                found = find(entry, [base, home, ""], lambda place: place in folders or place in files.names)
                 images = []
                 if found in folders:
                     images = [path for path in files.images if path.startswith(f"{found}/" if found else "")]
@@ -111,6 +134,7 @@ class Description:
 
     def _listed(self, source: str, folders: list[str], faults: Faults) -> list[str]:
         """The images in a list, one path per line."""
+        self.is_chosen = True
         images, listed = frozenset(self.files.images), set()
         content = self.files.read(source, empty=True).removeprefix(codecs.BOM_UTF8)
         for number, line in enumerate(content.splitlines(), 1):
@@ -131,7 +155,7 @@ class Description:
         """The classes: from the description, else from classes.txt or a .names file; None if nothing names them."""
         names, count = self.said.get("names"), self.said.get("nc", self.said.get("classes"))
         if isinstance(names, str):
-            path = find(names, [""], self.files.names.__contains__)
+            path = find(names, [folder_of(self.source), ""], self.files.names.__contains__)
             if path is None:
                 raise DataError(f"{self.where}: there is no {short(names)} in {self.files.root}")
             names = self._lines(path)
@@ -158,6 +182,19 @@ class Description:
         if len(set(map(str, names))) < len(names):
             raise DataError(f"{self.where}: two classes have one name: pass classes=[…]")
         return [str(name) for name in names]
+
+    def sources(self) -> list[str]:
+        """The files that describe the set: the description, lists of images, names of classes."""
+        files = self.files
+        said = [value for value in self.said.values() if isinstance(value, str)]
+        folders = [folder_of(self.source), ""]
+        named = [path for value in said if (path := find(value, folders, files.names.__contains__))]
+        return [
+            *filter(None, [self.source]),
+            *named,
+            *split_lists(files).values(),
+            *files.having("classes.txt", ".names"),
+        ]
 
     def _lines(self, path: str) -> list[str]:
         return [line.strip() for line in read_text(self.files, path).splitlines() if line.strip()]

@@ -5,9 +5,11 @@ from typing import Any
 import numpy as np
 
 from dataset_scripts.core.errors import DataError, reading, reason
-from dataset_scripts.core.files.listing import Reader, without_suffix
+from dataset_scripts.core.files.listing import Files, Reader, without_suffix
+from dataset_scripts.core.files.stems import is_below, pair_by_stem
 from dataset_scripts.core.image.decode import Frame
 from dataset_scripts.core.image.objects import MOST, TOLERANCE, encode_segmentation, fit_boxes
+from dataset_scripts.core.image.polygons import area_of, clip_polygon
 
 
 def read_text(files: Reader, path: str) -> str:
@@ -16,12 +18,29 @@ def read_text(files: Reader, path: str) -> str:
         return files.read(path, empty=True).decode("utf-8-sig")
 
 
-def label_of(path: str, names: frozenset[str]) -> str:
-    """The label file of an image: in `labels/` for the last `images/`, else beside it; "" if there is none."""
-    stem = without_suffix(path)
-    head, images, tail = f"/{stem}".rpartition("/images/")
-    swapped = f"{head}/labels/{tail}.txt"[1:] if images else ""
-    return next((label for label in (swapped, f"{stem}.txt") if label in names), "")
+def labels_of(files: Files, images: str | None = None, labels: str | None = None) -> dict[str, str]:
+    """The label file of each image that has one: in `labels/` for the last `images/`, beside it, or of its stem.
+
+    Args:
+        images, labels: the folders to look in; None for all.
+    """
+    texts = {path for path in files.having(".txt") if labels is None or is_below(path, labels)}
+    found, others = {}, []
+    for path in files.images:
+        if images is not None and not is_below(path, images):
+            continue
+        stem = without_suffix(path)
+        head, swapped, tail = f"/{stem}".rpartition("/images/")
+        usual = (f"{head}/labels/{tail}.txt"[1:] if swapped else "", f"{stem}.txt")
+        if label := next((label for label in usual if label in texts), ""):
+            found[path] = label
+        else:
+            others.append(path)
+    free = sorted(texts - set(found.values())) if others else []
+    if free and (labels is not None or are_labels(files, free)):
+        paired = {text: image for text, image, _ in pair_by_stem(files.root, others, free) if image}
+        found |= {image: text for text, image in paired.items()}
+    return found
 
 
 def is_label(line: str) -> bool:
@@ -34,6 +53,11 @@ def is_label(line: str) -> bool:
     return fractions and category >= 0 and category.is_integer()
 
 
+def has_polygon(text: str) -> bool:
+    """Whether a line has more numbers than a box."""
+    return any(len(line.split()) >= 7 for line in text.splitlines())
+
+
 def largest_class(text: str) -> int:
     """The largest class of the lines that are labels; -1 if there are none."""
     return max((int(float(line.split(maxsplit=1)[0])) for line in text.splitlines() if is_label(line)), default=-1)
@@ -42,11 +66,19 @@ def largest_class(text: str) -> int:
 def are_labels(files: Reader, paths: list[str]) -> bool:
     """Whether text files hold labels: there is a first line in some of a dozen, and it is one."""
     some = [text for path in paths[:: max(1, len(paths) // 10)] if (text := read_text(files, path).strip())]
-    return bool(some) and all(is_label(text.splitlines()[0]) for text in some)
+    good = sum(is_label(text.splitlines()[0]) for text in some)
+    return 2 * good > len(some)  # others, such as lists and README.txt, may lie beside them
 
 
 def read_objects(
-    files: Reader, path: str, frame: Frame, classes: int, keypoints: tuple[int, int] | None, masks: bool
+    files: Reader,
+    path: str,
+    frame: Frame,
+    classes: int,
+    keypoints: tuple[int, int] | None,
+    masks: bool,
+    with_polygons: bool = False,
+    clip: bool = False,
 ) -> dict[str, list]:
     """Reads the objects of an image.
 
@@ -56,6 +88,8 @@ def read_objects(
         classes: the number of classes.
         keypoints: K and numbers each (2: x, y; 3: x, y, visible), if the lines have them after the box.
         masks: also make `segmentation` from the polygons.
+        with_polygons: also make `polygon`: x0, y0, x1, y1, …; of a box its corners.
+        clip: cut boxes and polygons at the border of the image, instead of refusing them.
 
     Returns:
         The column `objects`, in pixels of the decoded image: for a polygon, `bbox` is its extent and `area` its own;
@@ -101,7 +135,15 @@ def read_objects(
             )
         objects["bbox"].append([*corner, *extent])
         polygons.append(polygon)
-    objects["bbox"] = list(fit_boxes(objects["bbox"], frame, None, labels))
+    objects["bbox"] = list(fit_boxes(objects["bbox"], frame, None, labels, clip=clip))
+    outlines = [
+        corners_of(box) if polygon is None else clip_polygon(polygon, frame.size)
+        for polygon, box in zip(polygons, objects["bbox"])
+    ]
+    if clip:
+        objects["area"] = [area_of(outline) for outline in outlines]
+    if with_polygons:
+        objects["polygon"] = [outline.ravel().tolist() for outline in outlines]
     if masks:
         objects["segmentation"] = []
         for polygon, where in zip(polygons, labels):
@@ -110,6 +152,12 @@ def read_objects(
             points = [np.clip(polygon, 0, size).ravel().tolist()]
             objects["segmentation"].append(encode_segmentation(points, frame.size, frame, where))
     return objects
+
+
+def corners_of(box: np.ndarray) -> np.ndarray:
+    """The corners (4, 2) of a box x, y, width, height."""
+    left, top, width, height = box
+    return np.array([[left, top], [left + width, top], [left + width, top + height], [left, top + height]], np.float64)
 
 
 def _numbers(line: str, classes: int, where: str) -> tuple[int, np.ndarray]:

@@ -7,13 +7,21 @@ import datasets
 from dataset_scripts.core.builders.classes import most_classes
 from dataset_scripts.core.builders.layout import LayoutBuilder, LayoutConfig, Rows
 from dataset_scripts.core.errors import DataError, printable_logger
-from dataset_scripts.core.files.listing import Files, folder_of, is_image, without_suffix
-from dataset_scripts.core.files.splits import SPLITS
+from dataset_scripts.core.files.listing import Files, without_suffix
+from dataset_scripts.core.files.splits import SplitFolders
+from dataset_scripts.core.files.stems import is_below
 from dataset_scripts.core.image.decode import Frame
 from dataset_scripts.core.image.features import List
-from dataset_scripts.core.image.objects import RLE, object_features
-from dataset_scripts.layouts.yolo.description import Description, descriptions
-from dataset_scripts.layouts.yolo.label import are_labels, label_of, largest_class, read_objects, read_text
+from dataset_scripts.core.image.objects import RLE, check_boxes, object_features
+from dataset_scripts.layouts.yolo.description import KEYS, Description, descriptions, said_keys
+from dataset_scripts.layouts.yolo.label import (
+    are_labels,
+    has_polygon,
+    labels_of,
+    largest_class,
+    read_objects,
+    read_text,
+)
 
 logger = printable_logger(__name__)
 
@@ -29,40 +37,61 @@ class YoloConfig(LayoutConfig):
         data: the yaml or .data file that describes the set, if there are several.
         classes: names of the classes, in the order of their ids; None takes those of the set.
         masks: also make run-length codes from the polygons; needs pycocotools.
+        images: the folder of the images, if others are there too.
+        labels: the folder of the label files, if other texts are there too.
+        boxes: "raise" refuses a box that reaches out of its image by more than a pixel, "clip" cuts it there.
     """
 
     data: str | None = None
     classes: list[str] | None = None
     masks: bool = False
+    images: str | None = None
+    labels: str | None = None
+    boxes: str = "raise"
 
 
 def matches(files):
     """A yaml with classes and splits, darknet's .data, or text files of images that hold a class and fractions."""
     if not files.images:
         return None
-    labels = [label for path in files.images if (label := label_of(path, files.names))] if files.having(".txt") else []
+    labels = list(labels_of(files).values()) if files.having(".txt") else []
     counted = f"{len(files.images)} images, {len(labels)} label files"
-    if described := descriptions(files):
+    is_labelled = are_labels(files, labels)
+    described = descriptions(files)
+    if described and (is_labelled or any(KEYS.keys() & said_keys(files, path) for path in described)):
         return f"{counted}, described by {', '.join(described)}"
-    return counted if are_labels(files, labels) else None
+    return counted if is_labelled else None
 
 
 class Yolo(LayoutBuilder):
     BUILDER_CONFIG_CLASS = YoloConfig
 
     def index(self, files):
+        check_boxes(self.config.boxes)
+        self.label_of = labels_of(files, self.config.images, self.config.labels)
         description = Description.of(files, self.config.data)
-        splits = description.splits(self.faults) or split_folders(files)
+        splits = description.splits(self.faults) or split_folders(files, self.label_of, self.config.images)
         stems, twice = set(), set()
         for path in files.images:
             stem = without_suffix(path)
             (twice if stem in stems else stems).add(stem)
         samples = {split: self._samples(files, split, paths, twice) for split, paths in splits.items()}
         labels = self._labels(files, samples)
+        texts = [read_text(files, label) for label in labels[:: max(1, len(labels) // 100)]]
+        self.has_polygons = any(map(has_polygon, texts)) and not description.keypoints()
+        files.account([*labels, *description.sources()])
+        if description.is_chosen:
+            rows = {path for rows in samples.values() for path, _ in rows}
+            others = [path for path in files.images if path not in rows]
+            if others:
+                logger.warning("%s: %d images are in no list, such as %s", files.root, len(others), others[0])
+            files.account([*others, *self.label_of.values()])
         names = self.config.classes or description.names() or self._numbered(files, labels, samples)
         files.keep(path for rows in samples.values() for row in rows for path in row if path)
         self.classes, self.keypoints = len(names), description.keypoints()
         more = {"area": datasets.Value("float32")}
+        if self.has_polygons:
+            more["polygon"] = List(datasets.Value("float32"))
         if self.config.masks:
             more["segmentation"] = RLE
         if self.keypoints:
@@ -81,7 +110,7 @@ class Yolo(LayoutBuilder):
             with self.faults:
                 if without_suffix(path) in twice:
                     raise DataError(f"{files.root}/{path}: another image has this stem, and one label file is for both")
-                samples.append((path, label_of(path, files.names)))
+                samples.append((path, self.label_of.get(path, "")))
         bare = [path for path, label in samples if not label]
         if samples and len(bare) == len(samples):
             logger.warning("%s: no image of %s has a label file: their objects are None", files.root, split)
@@ -97,16 +126,10 @@ class Yolo(LayoutBuilder):
         return samples
 
     def _labels(self, files: Files, samples: dict[str, list[tuple]]) -> list[str]:
-        """The label files of the rows, sorted; counts the images and label files that are in no row."""
+        """The label files of the rows, sorted."""
         labels = sorted({label for rows in samples.values() for _, label in rows if label})
         if not labels:
             raise DataError(f"{files.root}: no image has a label file")
-        used = {path for rows in samples.values() for path, _ in rows}.union(labels)
-        folders = set(map(folder_of, labels))
-        left = [path for path in files.paths if path not in used and not path.endswith("classes.txt")]
-        left = [path for path in left if is_image(path) or (path.endswith(".txt") and folder_of(path) in folders)]
-        if left:
-            logger.warning("%s: %d images and text files belong to no row, such as %s", files.root, len(left), left[0])
         return labels
 
     def _numbered(self, files: Files, labels: list[str], samples: dict[str, list[tuple]]) -> list[str]:
@@ -131,18 +154,19 @@ class Yolo(LayoutBuilder):
         row = {"image": {"bytes": content, "path": path}, "image_id": without_suffix(path), "objects": None}
         if label is not None:
             frame = Frame.of(content, f"{files.root}/{path}")
-            row["objects"] = read_objects(files, label, frame, self.classes, self.keypoints, self.config.masks)
+            masks, clip = self.config.masks, self.config.boxes == "clip"
+            objects = read_objects(files, label, frame, self.classes, self.keypoints, masks, self.has_polygons, clip)
+            row["objects"] = objects
         return row
 
 
-def split_folders(files: Files) -> dict[str, list[str]]:
-    """The images by split: those in folders `images` if these have labels, else all; folders named like a split are one."""
-    inside = [path for path in files.images if "/images/" in f"/{path}"]
-    images = inside if any(label_of(path, files.names) for path in inside) else files.images
-    splits = {}
+def split_folders(files: Files, label_of: dict[str, str], wanted: str | None = None) -> dict[str, list[str]]:
+    """The images by split: those in the folder that is wanted, or in `images` if these have labels, else all."""
+    inside = [path for path in files.images if is_below(path, wanted or "images")]
+    images = inside if wanted or any(path in label_of for path in inside) else files.images
+    splits, of = {}, SplitFolders(files.paths).of
     for path in images:
-        words = [folder.lower().rstrip("0123456789_-") for folder in path.split("/")[:-1]]
-        splits.setdefault(next((SPLITS[word] for word in words if word in SPLITS), ""), []).append(path)
+        splits.setdefault(of(path) or of(label_of.get(path, "")), []).append(path)
     if "" in splits and len(splits) > 1:
         raise DataError(f"{files.root}/{splits[''][0]} lies beside the split folders: move it into one")
     return {split or "train": paths for split, paths in splits.items()}
