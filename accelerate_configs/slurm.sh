@@ -1,10 +1,10 @@
 #!/bin/bash
-# Trains on a SLURM cluster, and puts itself back into the queue when its time is up:
+# Trains on a SLURM cluster, and requeues itself when its time is up:
 #
 #   sbatch --nodes=2 accelerate_configs/slurm.sh imagenet_resnet50 data.data_dir=/data/imagenet out=runs/imagenet
 #
-# SLURM sends this script SIGUSR1 two minutes before the end; the script asks the run to stop, the run saves, ends with
-# status 75, and the next turn goes on from there. `out` must lie on a file system that all nodes see.
+# SLURM sends this script SIGUSR1 two minutes before the end; the script asks the run to stop, the run saves and exits
+# with status 75, and the next job continues from there. `out` must lie on a file system that all nodes see.
 # Not yet launched on a cluster.
 #SBATCH --job-name=train
 #SBATCH --nodes=1

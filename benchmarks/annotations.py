@@ -1,10 +1,10 @@
-"""How much memory large annotation files take, as multiples of their size: a COCO json, and a csv that names images.
+"""How much memory large annotation files take, as a multiple of their size: a COCO json, and a csv that names images.
 
     python benchmarks/annotations.py            # 1,000,000 annotations; prints a table, writes results/annotations.json
 
-The peak memory of a new process that reads the file, less that of one that only imports the package (and, for the csv,
-makes the listing of its images, which are not on disk), over the size of the file. `json.load` and `pandas.read_csv`,
-which many readers begin with, stand beside it.
+Each figure is the peak memory of a new process that reads the file, minus that of one that only imports the package
+(and, for the csv, lists its images, which are not on disk), divided by the size of the file. `json.load` and
+`pandas.read_csv`, which many readers start with, are measured for comparison.
 """
 
 import argparse
@@ -24,7 +24,7 @@ LISTING = (
     "from dataset_scripts.layouts.csv_list.csv_list import CsvList, Files, matches; "
     "files = Files(folder, paths=['labels.csv'] + [f'train/{{number:012}}.jpg' for number in range({0})]); files.images; "
 )
-VARIANTS = {  # file -> the line that does it; of None is what all the others do, too
+VARIANTS = {  # file -> the lines to measure; None is the baseline, which all the others include
     "annotations.json": {
         None: "pass",
         "json.load": "whole = json.load(open(folder + '/annotations.json'))",

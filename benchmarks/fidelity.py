@@ -1,10 +1,10 @@
-"""How fast generated images are measured, beside torch-fidelity in the same run.
+"""How fast generated images are measured, compared with torch-fidelity in the same run.
 
     python benchmarks/fidelity.py             # prints a table, writes benchmarks/results/fidelity.json
     python benchmarks/fidelity.py --images 64 --samples 2000 --dimensions 512
 
-Extraction: the same images, the same Inception of random weights, one thread a process; a process of its own for every
-figure, its imports not counted. Metrics: features of given numbers, one thread, and the peak of memory over that of the
+Extraction: the same images, the same Inception with random weights, and one thread per process; every figure is from a
+process of its own, without its imports. Metrics: random features, one thread, and the peak memory beyond that of the
 features.
 """
 
@@ -89,14 +89,14 @@ def run(program: str, argument: str, processes: int = 1) -> list:
 
 
 class RandomInception(FeatureExtractorInceptionV3):
-    """Inception with the weights that PyTorch draws."""
+    """Inception with the weights that PyTorch initialises."""
 
     def load_state_dict(self, *args):
         pass
 
 
 def extraction(folder: Path, count: int) -> dict:
-    """Seconds of ISC, which is all extraction."""
+    """Seconds of ISC, nearly all of which is extraction."""
     random = np.random.default_rng(0)
     images = folder / "images"
     images.mkdir()

@@ -1,10 +1,10 @@
-"""How fast folders become datasets, beside stock `imagefolder` in the same run.
+"""How fast folders become datasets, compared with stock `imagefolder` in the same run.
 
     python benchmarks/loading.py              # prints a table, writes benchmarks/results/loading.json
     python benchmarks/loading.py --files 2000
 
-A folder of class folders with small JPEG files is read by both: built with one and two processes, loaded again from
-the cache, and streamed up to the first batch. Every figure is the time of a fresh process, without its imports; files
+Both read a folder of class folders with small JPEG files: built with one and two processes, loaded again from the
+cache, and streamed up to the first batch. Every figure is the time of a fresh process, without its imports; files
 are in the page cache. The order of the variants changes from round to round, and the median counts.
 """
 
@@ -25,7 +25,7 @@ from tqdm import tqdm
 STOCK = "from datasets import load_dataset; rows = {}load_dataset('imagefolder', data_dir=folder, split='train'{}){}"
 OURS = "from dataset_scripts import load_dataset; rows = {}load_dataset(folder, split='train'{}){}"
 BUILD, STREAM = ("", "", ""), ("list(", ", streaming=True", ".take(64))")
-VARIANTS = {  # (what, how) -> the line that does it
+VARIANTS = {  # (what, how) -> the line to measure
     ("build", "stock"): STOCK.format(*BUILD),
     ("build", "ours"): OURS.format(*BUILD),
     ("build", "ours, 2 processes"): OURS.format("", ", num_proc=2", ""),
@@ -70,7 +70,7 @@ def measure(variant: tuple[str, str], folder: Path, cache: Path, files: int) -> 
         raise SystemExit(f"{variant}: {result.stderr[-2000:]}")
     seconds, rows = result.stdout.split()[-2:]
     if int(rows) != (64 if variant[0].startswith("stream") else files):
-        raise SystemExit(f"{variant} gave {rows} rows of {files}")
+        raise SystemExit(f"{variant} returned {rows} rows of {files}")
     return float(seconds)
 
 

@@ -3,13 +3,14 @@
     python benchmarks/steady.py               # 50 epochs; prints a table, writes benchmarks/results/steady.json
     python benchmarks/steady.py --epochs 20 --forms tar --ways streamed
 
-The same images are read as files, from a zip, a tar and a TFRecord; built once and then read from the cache of `datasets`,
-and streamed, which reads the files anew in every epoch. Each is a process of its own. After each epoch the memory of it and
-its workers is added up, PSS (a page that n processes share counts 1/n for each), and so are open files. USS, what is theirs
-alone, is shown beside it: it grows as forked workers touch pages that they had in common with their parent.
+The same images are read as files, from a zip, a tar and a TFRecord; built once and then read from the cache of
+`datasets`, and streamed, which reads the files anew in every epoch. Each variant runs in a process of its own. After
+each epoch, the PSS (a page that n processes share counts 1/n for each) and the open files of this process and its
+workers are added up. USS, the memory that is not shared, is also shown: it grows as forked workers touch pages that
+they shared with their parent.
 
-The exit status is 1 if PSS at the end is more than 2 % above what it was after the first fifth of the epochs, or more files are
-open.
+The exit status is 1 if PSS at the end is more than 2 % higher than after the first fifth of the epochs, or if more
+files are open.
 """
 
 import argparse
@@ -77,7 +78,7 @@ def measure(folder: str, way: str, epochs: int, images: int) -> None:
     for _ in range(epochs):
         count = sum(len(batch["image"]) for batch in loader)
         if count != images:
-            raise SystemExit(f"{count} rows of {images}")
+            raise SystemExit(f"read {count} rows of {images}")
         processes = [psutil.Process(), *psutil.Process().children()]
         memory = [process.memory_full_info() for process in processes]
         uss, pss = (sum(getattr(part, kind) for part in memory) for kind in ("uss", "pss"))
@@ -86,7 +87,7 @@ def measure(folder: str, way: str, epochs: int, images: int) -> None:
 
 
 def growth(values: list[int]) -> float:
-    """The share by which the last fifth is above the second one, of their medians."""
+    """The share by which the median of the last fifth exceeds that of the second fifth."""
     part = max(1, len(values) // 5)
     return statistics.median(values[-part:]) / statistics.median(values[part : 2 * part]) - 1
 
@@ -97,7 +98,7 @@ def main() -> int:
     parser.add_argument("--images", type=int, default=256)
     parser.add_argument("--forms", nargs="+", choices=FORMS, default=FORMS)
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS)
-    parser.add_argument("--growth", type=float, default=0.02, help="of memory that still counts as flat")
+    parser.add_argument("--growth", type=float, default=0.02, help="growth of memory that still counts as flat")
     parser.add_argument("--measure", nargs=2, metavar=("FOLDER", "WAY"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.measure:

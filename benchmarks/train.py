@@ -1,10 +1,10 @@
-"""What the recipe costs beside a bare PyTorch loop, and what a second process gains, in one run.
+"""What the recipe costs compared with a bare PyTorch loop, and what a second process gains, in one run.
 
     python benchmarks/train.py              # prints a table, writes benchmarks/results/train.json
 
-The bare loop trains the same model on the same images in the same order with the same augmentation, without anything
-else: no log, no checkpoints, no checks. Every figure is images a second of the training alone, of a fresh process with
-one CPU thread; the variants take turns, and the median of the rounds counts.
+The bare loop trains the same model on the same images in the same order with the same augmentation, and nothing else:
+no log, no checkpoints, no checks. Every figure is images per second of the training alone, in a fresh process with one
+CPU thread; the variants take turns, and the median of the rounds counts.
 """
 
 import argparse
@@ -59,7 +59,7 @@ print("speed", steps * config.batch / (time.perf_counter() - start))
 
 
 def measure(variant: str, epochs: float, folder: Path) -> float:
-    """Images a second."""
+    """Images per second."""
     options = [*OPTIONS, f"epochs={epochs}"]
     out = folder / "run"
     processes = 2 if variant == "2 processes" else 1

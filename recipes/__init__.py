@@ -5,7 +5,7 @@ import os
 import sys
 from typing import Any
 
-# Python puts the folder of the program that it runs first on its path: `evaluate` and `core` would be found here.
+# Python puts the folder of the running program first in sys.path: `import evaluate` or `import core` would find ours.
 _HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:] = [entry for entry in sys.path if not entry or os.path.abspath(entry) != _HERE]
 

@@ -8,8 +8,8 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-# Each of several workers keeps to its share of the cores, with all that it starts. Threads for every core would, on cores
-# that all workers use, mostly wait for one another.
+# Each of several workers uses its share of the cores, with everything that it starts. With a thread per core in every
+# worker, threads would mostly wait for one another.
 if (_WORKER := os.environ.get("PYTEST_XDIST_WORKER", "")) and hasattr(os, "sched_setaffinity"):
     _SHARE = sorted(os.sched_getaffinity(0))[int(_WORKER[2:]) :: int(os.environ["PYTEST_XDIST_WORKER_COUNT"])]
     os.sched_setaffinity(0, _SHARE or os.sched_getaffinity(0))
@@ -110,7 +110,7 @@ def one_thread():
 
 @pytest.fixture
 def trap(tmp_path):
-    """Writes code that leaves a mark when it runs: `trap.code`; `trap.sprung()` says whether it has."""
+    """Writes code that leaves a mark when it runs: `trap.code`; `trap.sprung()` is whether it has."""
     mark = tmp_path / "mark"
 
     def write(path: Path) -> Path:
@@ -138,7 +138,7 @@ def write_data(tmp_path):
 
 @pytest.fixture(scope="session")
 def warm():
-    """A process that has imported the libraries, see tests/warm.py; where processes cannot be copied, there is none."""
+    """A process that has imported the libraries, see tests/warm.py; None if processes cannot be forked."""
     if not hasattr(os, "fork"):
         yield None
         return
@@ -159,7 +159,7 @@ def warm():
 def run_processes(warm, tmp_path_factory):
     """Runs a Python script on N CPU processes; returns what it printed and its exit status.
 
-    With variables, which libraries read when they are imported, it is started anew: by torchrun, if N is more than 1.
+    With environment variables, which libraries read on import, it starts new processes: by torchrun if N is above 1.
     """
     folder = tmp_path_factory.mktemp("processes")
 

@@ -4,10 +4,10 @@
     python tests/hub.py FOLDER USER/NAME STATE      can be written to, with the token `hf_write`
     python tests/hub.py FOLDER USER/NAME STATE model    the same, of a model
 
-The folder STATE has `log` (a line for each request that writes), `reads` (for each that reads a file, with its range),
-`objects/` (what was uploaded, by sha256), `repo.json` (once the repository exists) and `branches/` (all but main). Where
-the file `STATE/hold` exists, an upload hangs; where `STATE/cut` does, the next file breaks off in the middle, and where
-`STATE/wrong` does, files have other bytes than they should.
+The folder STATE has `log` (a line per request that writes), `reads` (one per request that reads a file, and its range),
+`objects/` (what was uploaded, by sha256), `repo.json` (once the repository exists) and `branches/` (all but main). If
+the file `STATE/hold` exists, an upload hangs; if `STATE/cut` exists, the next file breaks off in the middle; and if
+`STATE/wrong` exists, files have other bytes than they should.
 """
 
 import base64

@@ -45,7 +45,7 @@ def pack(folder, path, kind, top=""):
 
 @pytest.fixture
 def photos(tmp_path, save_image):
-    """Split folders of class folders, suffixes in both cases, and what has to be ignored."""
+    """Split folders of class folders, suffixes in both cases, and files that must be ignored."""
     root = tmp_path / "photos"
     for split in ("train", "test"):
         for name in ("cat", "dog"):
@@ -93,7 +93,7 @@ def test_upper_case_and_streams_that_were_joined(photos, tmp_path, kind):
 
 
 def test_many_epochs_of_a_packed_tar(photos, tmp_path):
-    """Each starts at the front again, which is not the order of another layout."""
+    """Each epoch reads the tar from its start again."""
     stream = load_dataset(str(pack(photos, tmp_path / "a.tar.gz", "tar.gz")), split="train", streaming=True)
     assert [sum(row["label"] for row in stream) for _ in range(20)] == [5] * 20
 
@@ -122,7 +122,7 @@ def test_what_was_unpacked_is_read_and_not_its_archive(tmp_path, caplog, kind):
     (tmp_path / "set/x").mkdir(parents=True)
     np.save(tmp_path / "set/x/images.npy", images)
     pack(tmp_path / "set/x", tmp_path / f"set/x.{kind}", kind, "x/")
-    np.save(tmp_path / "set/x/images.npy", images[::-1])  # tells the two from each other
+    np.save(tmp_path / "set/x/images.npy", images[::-1])  # distinguishes the two
     rows = load_dataset(str(tmp_path / "set"), split="train", num_proc=2)
     assert (
         f"x.{kind} is left out: the folder x/ beside it is read instead" in caplog.text and len(rows.cache_files) == 2
@@ -149,7 +149,7 @@ def test_archives_that_would_be_one_folder(photos, tmp_path):
 
 
 def test_an_archive_in_a_folder_of_the_name_of_another(photos, tmp_path):
-    """The longer of two folders is meant: cat.tar stands for cat/, cat/old.zip for cat/old/."""
+    """The archive belongs to the longest matching folder: cat.tar stands for cat/, cat/old.zip for cat/old/."""
     (tmp_path / "set/cat").mkdir(parents=True)
     pack(photos / "train/cat", tmp_path / "set/cat.tar", "tar")
     pack(photos / "train/dog", tmp_path / "set/cat/old.zip", "zip")
@@ -165,7 +165,7 @@ def test_an_archive_in_a_folder_of_the_name_of_another(photos, tmp_path):
 
 
 def test_only_what_is_read_decides_on_the_order(photos, tmp_path, save_image):
-    """A compressed tar is read by one process, but one that no row is read from does not matter."""
+    """A compressed tar is read by one process, but a tar that no row comes from does not matter."""
     labels, masks = tmp_path / "labels", tmp_path / "masks"
     for path in (photos / "train/cat").iterdir():
         save_image(masks / "masks" / f"{path.stem}.png", mode="L")
@@ -301,7 +301,7 @@ def test_cut_off(photos, tmp_path, kind):
 
 @pytest.mark.parametrize("packed", [False, True])
 def test_damage_between_members(photos, tmp_path, packed):
-    """Where tarfile sees the end of the archive, and the rest would be missing without a word."""
+    """tarfile takes it for the end of the archive, so the rest would be silently missing."""
     path = pack(photos, tmp_path / "a.tar", "tar")
     whole = path.read_bytes()
     with tarfile.open(path) as archive:

@@ -165,7 +165,7 @@ def test_dtypes(tmp_path):
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 def test_what_is_stored_is_a_png_of_these_pixels(channels):
-    """Of any size, from memory in any order, read by Pillow; not larger than Pillow writes it."""
+    """For any size and memory order, as Pillow reads it; not larger than what Pillow writes."""
     rng = np.random.default_rng(channels)
     sizes = [(1, 1), (1, 9), (9, 1), (28, 28), (33, 47), (160, 200)]
     for height, width in sizes:

@@ -1,10 +1,10 @@
-"""Imports run one way: a room imports those below it, and no script is imported by name."""
+"""Imports run one way: a package imports only those below it, and no script is imported by name."""
 
 import ast
 
 import pytest
 
-# From the ground up. A room imports rooms that stand before it, and its own files.
+# From the ground up. A package imports packages listed before it, and its own files.
 FLOORS = {
     "dataset_scripts/core": [
         "errors",
@@ -70,7 +70,7 @@ def test_core_imports_no_script_and_scripts_import_core_and_layouts(root):
         if not path.is_relative_to(package / "core"):
             places = {tuple(name.split(".")[1:3]) for name in imported(path) if name.startswith("dataset_scripts.")}
             sets = {place[0] for place in places} - {"core", "layouts", path.parent.name}
-            assert not sets or path.parent.parent == package, path  # a named set may stand on another one
+            assert not sets or path.parent.parent == package, path  # a named set may build on another one
             forbidden = {"load", "look", "card", "publish", "new", "commands", "cli"}
             assert not [place for place in places if place[0] == "core" and place[1] in forbidden], path
 

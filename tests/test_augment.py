@@ -194,9 +194,9 @@ def test_pairs_are_the_same_on_every_number_of_processes():
     assert len(pairs) == 12 and all(found == pairs[0] for found in pairs)
     assert sorted(pairs[0].values()) == list(range(total)) == sorted(pairs[0])
     assert all(pairs[0][other] == one != other for one, other in pairs[0].items())
-    with pytest.raises(UserError, match="24 images a process at a time must be a multiple of 16"):
+    with pytest.raises(UserError, match="the 24 images that a process takes at a time must be a multiple of 16"):
         mixing.partners(24, 1, 8)
-    with pytest.raises(UserError, match="shards=8 do not divide over 3 processes"):
+    with pytest.raises(UserError, match="mixup and cutmix need shards=8 to be a multiple of the 3 processes"):
         mixing.partners(24, 3, 8)
 
 
@@ -208,7 +208,7 @@ def test_mixing_is_that_of_the_papers_and_of_no_rank(augment):
     for position in range(0, 60 * count, count):
         mixed, targets = mixing.mix(x, labels, 7, augment, 5, position, mixing.partners(count, 1, shards))
         partner = mixing.partners(count, 1, shards)
-        own = (mixed == x).all(1)  # pixels of one's own, of the partner
+        own = (mixed == x).all(1)  # the image's own pixels, and the partner's
         theirs = (mixed == x[partner]).all(1)
         cut = bool((own | theirs).all())
         kinds.add(cut)
@@ -227,7 +227,7 @@ def test_mixing_is_that_of_the_papers_and_of_no_rank(augment):
             expected[row, label] += weight
             expected[row, other] += 1 - weight
         torch.testing.assert_close(targets, expected, atol=1e-5, rtol=0)
-        for processes in (2, 4):  # every rank by itself makes its part of the same batch
+        for processes in (2, 4):  # each rank mixes its own part of the same batch
             for rank in range(processes):
                 pairs = mixing.partners(count // processes, processes, shards)
                 part = mixing.mix(x[rank::processes], labels[rank::processes], 7, augment, 5, position, pairs)

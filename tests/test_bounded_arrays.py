@@ -42,7 +42,7 @@ print("seconds", time.process_time() - start)
 
 
 def read(layout, *folders, memory=400 << 20, seconds=15):
-    """Reads folders in a process with that much memory beside its libraries; returns what it printed, a line each."""
+    """Reads folders in a process with that much memory beyond its libraries; returns its output, a line per folder."""
     code = READ.format(layout=layout, memory=memory)
     result = subprocess.run(
         [sys.executable, "-c", code, *map(str, folders)], capture_output=True, text=True, timeout=120
@@ -106,7 +106,7 @@ def test_headers_of_npy(tmp_path, shape):
 
 def test_one_place_decides():
     assert check_rows((10, 4, 4), 2) == 320 and check_rows((0, 4), 1) == 0
-    assert check_rows((1 << 20, 8, 8), 1, 100) == 1 << 26  # much may come of little, as of blank images
+    assert check_rows((1 << 20, 8, 8), 1, 100) == 1 << 26  # a small file may hold many rows, such as blank images
     for shape, itemsize, packed in (
         ((5, 0), 1, None),
         ((5, 3), 0, None),
@@ -147,7 +147,7 @@ def test_what_is_packed_is_read_with_a_limit(tmp_path):
 
 
 def test_many_arrays_in_a_file(tmp_path):
-    """The list of members is read once, not once for each."""
+    """The list of members is read once, not once per member."""
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         for number in range(8000):
             archive.writestr(f"x{'9' * 5000 if number == 7 else number}²_meta.npy", npy((1,), b"\0"))
@@ -181,7 +181,7 @@ def test_classes_follow_what_is_named(tmp_path):
 
 
 def nested(depth):
-    """A list that holds the one below ten times: as a text it has 10 ** depth characters."""
+    """A list that holds the next one ten times: as text it has 10 ** depth characters."""
     lists = b"".join(
         b"(" + b"h" + bytes([k]) + (b"h" + bytes([k])) * 9 + b"lq" + bytes([k + 1]) for k in range(1, depth)
     )
@@ -225,7 +225,7 @@ def test_hostile_pickles(tmp_path):
 
 @pytest.mark.parametrize("protocol", range(6))
 def test_pickles_of_every_protocol(protocol):
-    """As Python reads them."""
+    """They are read as Python reads them."""
     for array in (
         np.arange(6, dtype=np.uint8).reshape(2, 3),
         np.asfortranarray(np.arange(6).reshape(2, 3)),
@@ -291,7 +291,7 @@ def test_a_parser_that_dies_or_hangs_is_an_error_of_the_file(tmp_path, monkeypat
     ):
         with pytest.raises(error, match=message):
             call(function)
-    assert call("noise") == 1 and isolated._child.process.pid == process  # it stays
+    assert call("noise") == 1 and isolated._child.process.pid == process  # the child process survives
     for function, message, wait in (
         ("crash", "crash .SIGSEGV", 60),
         ("hang", "longer than 1 seconds", 60),
@@ -353,7 +353,7 @@ def test_hdf5_of_what_was_never_written(tmp_path):
 @pytest.mark.parametrize("options", [{}, {"userblock_size": 512}])
 @pytest.mark.parametrize("dtype", ["u1", ">u2", "i4", "?"])
 def test_contiguous_hdf5(tmp_path, options, dtype):
-    """Values that are read at their place are those of h5py, also behind a block of a user."""
+    """Values that are read in place are those of h5py, also after a user block."""
     images = np.random.default_rng(0).integers(0, 256, (9, 6, 5)).astype(dtype)
     with h5py.File(tmp_path / "a.h5", "w", **options) as file:
         file["images"] = images

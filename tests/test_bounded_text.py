@@ -1,4 +1,4 @@
-"""Text that is made to take time, memory or the whole process: it gives rows or a DataError, and soon."""
+"""Text that is made to take time, memory or the whole process: it gives rows or a DataError, quickly."""
 
 import io
 import json
@@ -198,7 +198,7 @@ def test_a_string_without_end_is_not_read_again_and_again():
 
 
 def test_late_fields_are_columns(image):
-    """Also of a list whose first record lacks them, and far behind the first block."""
+    """Also in a list whose first record lacks them, and far beyond the first block."""
     count = 9000
     for number in range(1, 4):
         PIL.Image.new("L", (4, 4)).save(image / f"{number}.png")
@@ -380,7 +380,7 @@ def test_codes_are_those_of_pycocotools():
 
 
 def test_codes_of_any_bytes_make_masks_or_errors():
-    """In a process of its own, which pycocotools would end."""
+    """They are decoded in a process of its own, as pycocotools may crash it."""
     code = """
 import numpy as np
 from dataset_scripts import DataError

@@ -28,7 +28,7 @@ def picture(value: int = 0) -> bytes:
 
 
 def write(path: Path, images: list[dict], feature: dict | None = None) -> Path:
-    """A Parquet file of a column `image`, whose schema says that it is a `feature`."""
+    """A Parquet file with a column `image`, which the schema declares as a `feature`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     table = pa.table({"image": pa.array(images, IMAGE.arrow_schema.field("image").type)})
     info = {"info": {"features": {"image": feature or {"_type": "Image"}}}}
@@ -223,7 +223,7 @@ def test_arguments_that_nobody_knows(options, tmp_path):
     (tmp_path / "photos/cat/a.png").write_bytes(picture())
     (tmp_path / "table").mkdir()
     (tmp_path / "table/a.csv").write_text("a\n1\n")
-    # What has no configurations takes any name.
+    # A set without configurations accepts any name.
     for path in [tmp_path / "table"] if "name" in options else [tmp_path / "table", tmp_path / "photos", "digits"]:
         with pytest.raises(DataError):
             load_dataset(str(path), **{"split": "train"} | options)
@@ -260,7 +260,7 @@ def test_columns_of_views_are_exported(tmp_path):
 
 
 def test_a_long_message_keeps_its_end():
-    """A DataLoader worker sends the traceback before the message, and it is longer the deeper a package is installed."""
+    """A DataLoader worker sends the traceback before the message; the deeper a package lies, the longer it is."""
     message = str(DataError("Caught DataError " + "x" * 30_000 + " a.png: cut off"))
     assert message.startswith("Caught") and message.endswith("a.png: cut off") and len(message) <= 20_000
 

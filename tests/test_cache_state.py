@@ -1,4 +1,4 @@
-"""A cached dataset is never the answer to other data."""
+"""A cached dataset is never returned for other data."""
 
 import importlib
 import inspect
@@ -17,7 +17,7 @@ from dataset_scripts.core.load.script import bundled_names, find_script
 
 @pytest.mark.parametrize("way", ["data_dir", "data_files"])
 def test_a_file_of_the_same_size_and_time_is_read_anew(way, tmp_path):
-    """`cp --preserve` and archives set the modification time; only the change time of the inode tells."""
+    """`cp --preserve` and archives set the modification time; only the change time of the inode differs."""
     options = {"data_dir": str(tmp_path)} if way == "data_dir" else {"data_files": {"train": str(tmp_path / "*.bmp")}}
     for value in (3, 5):
         PIL.Image.new("L", (4, 4), value).save(tmp_path / "a.bmp")

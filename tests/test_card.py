@@ -207,7 +207,7 @@ def test_a_key_that_stands_twice_is_found_at_any_depth():
 
 
 CONFIGS = [
-    # what stands under `configs`, the fault or None, whether `datasets` says so too
+    # the content of `configs`, the fault or None, whether `datasets` reports it too
     ("[{config_name: default, data_files: data/*.parquet}]", None, True),
     ("[{config_name: a, data_files: [data/train.parquet, data/test.parquet]}]", None, True),
     ("[{config_name: a, data_files: [{split: train, path: [data/train.parquet]}]}]", None, True),
@@ -275,7 +275,7 @@ CONFIGS = [
     (
         "[{config_name: a, default: true, data_files: data/test.parquet}, {config_name: a, data_files: data/train.parquet}]",
         "configs[1].config_name: there are two called 'a'",
-        False,  # the first is lost without a word
+        False,  # the first is silently lost
     ),
 ]
 
@@ -294,7 +294,7 @@ def test_configs_as_datasets_judges_them(tmp_path, configs, fault, same):
         return datasets.load_dataset(str(tmp_path), cache_dir=str(tmp_path / ".cache"))
 
     if same and fault is not None:
-        with pytest.raises(Exception):  # noqa: B017  it has many
+        with pytest.raises(Exception):  # noqa: B017  it raises many types
             load()
     elif fault is None:
         assert {len(rows) for rows in load().values()} <= {2, 4}
@@ -538,7 +538,7 @@ def test_a_first_card_for_a_layout_in_a_script_of_ones_own(tmp_path, save_image)
 
 
 def test_stock_datasets_reads_the_columns_from_the_card(tmp_path):
-    """The Parquet files say nothing of classes and images: that the columns are right is the card's doing."""
+    """The Parquet files do not mention classes and images: the right columns come from the card."""
     script = write_script(tmp_path, TOYS, rows={"train": 3})
     folder = tmp_path / "out"
     (folder / "data").mkdir(parents=True)

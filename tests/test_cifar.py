@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100 against torchvision's readers, and pickles that want to run code."""
+"""CIFAR-10 and CIFAR-100 against torchvision's readers, and pickles that try to run code."""
 
 import os
 import pickle
@@ -18,7 +18,7 @@ CLASSES = "airplane automobile bird cat deer dog frog horse ship truck".split()
 
 
 def text(value):
-    """A string of Python 2."""
+    """A string as Python 2 pickles it."""
     return b"T" + struct.pack("<I", len(value)) + value
 
 
@@ -53,7 +53,7 @@ def random_batch(rng, count, classes):
 
 
 def write_cifar10(root, count=20, dump=python2):
-    """The version for Python; split -> (data, labels)."""
+    """Writes the version for Python; returns split -> (data, labels)."""
     rng, folder = np.random.default_rng(0), root / "cifar-10-batches-py"
     folder.mkdir(parents=True, exist_ok=True)
     batches = {}
@@ -164,9 +164,8 @@ def test_processes_streams_and_archives(tmp_path):
     batches = write_cifar10(tmp_path / "data", count=40)
     shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path / "data")
     shutil.make_archive(str(tmp_path / "data/cifar-10-python"), "gztar", tmp_path / "data", "cifar-10-batches-py")
-    two = load_dataset(
-        str(tmp_path / "data"), split="train", num_proc=2
-    )  # the download lies beside, as torchvision leaves it
+    # The download is next to the files, where torchvision leaves it.
+    two = load_dataset(str(tmp_path / "data"), split="train", num_proc=2)
     assert len(two.cache_files) == 2
     stream = load_dataset(str(tmp_path / "data"), split="train", streaming=True)
     expected = [(image(row), label) for n in range(1, 6) for row, label in zip(*batches[f"data_batch_{n}"])]

@@ -71,7 +71,7 @@ def test_verify(cli, mnist, tmp_path, save_image):
     assert status == 0 and "1,438 rows" in output and "sound" in output
     status, output, _ = cli("verify", "mnist", "--data-dir", mnist, "--json")
     report = json.loads(output)
-    assert status == 1 and not report["ok"]  # true form, other content
+    assert status == 1 and not report["ok"]  # the right format, other content
     assert "bytes, published are 9912422" in report["files"]["train-images-idx3-ubyte.gz"]
     assert report["rows"]["train"] == {"found": 30, "published": 60000}
     assert report["classes"]["test"] == {str(digit): 2 for digit in range(10)} and report["unreadable"] == []
@@ -106,7 +106,7 @@ def test_new_writes_a_script_that_loads_and_is_tested(cli, tmp_path, save_image,
         [sys.executable, "-m", "pytest", "-q", tmp_path / "my_pets"], capture_output=True, text=True, cwd=tmp_path
     )
     assert "2 passed" in result.stdout, result.stdout
-    save_image(tmp_path / "photos/train/dog/2.png")  # a changed file is seen through the script too
+    save_image(tmp_path / "photos/train/dog/2.png")  # the script notices a changed file too
     assert len(load_dataset(str(tmp_path / "my_pets"), split="train")) == 3
     for arguments, message in (
         ((tmp_path / "my_pets", "--data", tmp_path / "photos"), "exists already"),

@@ -18,7 +18,7 @@ CATEGORIES = [{"id": 3, "name": "zebra"}, {"id": 17, "name": "ant"}, {"id": 90, 
 
 
 def polygon(rng, width, height):
-    """A random triangle or pentagon, its extent and the numbers as COCO writes them."""
+    """A random triangle or pentagon, its bounding box, and the numbers as COCO writes them."""
     points = np.round(rng.uniform([0, 0], [width, height], (rng.choice([3, 5]), 2)), 2)
     low, high = points.min(0), points.max(0)
     return points.ravel().tolist(), [*low.tolist(), *(high - low).tolist()]
@@ -187,7 +187,7 @@ def test_streaming_num_proc_and_zip_give_the_same(coco, tmp_path):
     assert type(tensors["objects"]["bbox"]).__name__ == "BoundingBoxes"
 
 
-@pytest.mark.parametrize(  # drawn on the stored image of orientation 2 to 4 is left out: equal sizes cannot tell
+@pytest.mark.parametrize(  # orientations 2 to 4 drawn on the stored image are left out: equal sizes cannot show them
     "orientation, drawn_on", [(n, "shown") for n in range(1, 9)] + [(n, "stored") for n in (1, 5, 6, 7, 8)]
 )
 def test_boxes_and_masks_turn_with_the_image(tmp_path, orientation, drawn_on):
@@ -226,7 +226,7 @@ def test_boxes_and_masks_turn_with_the_image(tmp_path, orientation, drawn_on):
 
 
 def change(content, what):
-    """One fault in a sound json."""
+    """Puts one fault into a valid json."""
     annotation, image = content["annotations"][0], content["images"][0]
     match what:
         case "category":
@@ -280,7 +280,7 @@ def test_faults_are_named_or_skipped_and_listed(coco, what, caplog):
     with pytest.raises(DataError, match=FAULTS[what]):
         load_dataset(str(coco), masks=True)
     skipped = 2 if what in ("missing", "root", "absolute") else 1  # the file that nothing names any more, too
-    for _ in range(2):  # a cached set says it again
+    for _ in range(2):  # a cached set repeats the message
         caplog.clear()
         rows = load_dataset(str(coco), split="train", masks=True, on_error="skip")
         assert re.search(rf"{skipped} skipped, such as: .*{FAULTS[what]}.*all are listed in .*skipped.txt", caplog.text)

@@ -34,7 +34,7 @@ def fingerprint(rows):
     return [f"{list(rows.features)} {names}", *(repr(plain(row)) for row in rows)]
 
 
-# Run by the other Python: what people wrote for scripts from the Hub.
+# Run by the other Python: the code that people wrote for scripts from the Hub.
 PROGRAM = f"""
 import hashlib, json, sys
 import datasets
@@ -101,7 +101,7 @@ def write_coco(folder, save_image):
 
 
 def write_voc(folder, save_image):
-    """A person with parts, which are a list of objects in an object, and one without."""
+    """A person with parts, a list of objects inside an object, and one without parts."""
     box = "<bndbox><xmin>{}</xmin><ymin>2</ymin><xmax>{}</xmax><ymax>9</ymax></bndbox>"
     (folder / "Annotations").mkdir()
     for name, part in (("a", f"<part><name>head</name>{box.format(4, 6)}</part>" * 2), ("b", "")):

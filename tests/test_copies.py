@@ -1,4 +1,4 @@
-"""Scripts run from copies: under every name, in every process, and nothing but what was copied."""
+"""Scripts run from copies: under every name, in every process, and only what was copied."""
 
 import importlib.util
 import marshal
@@ -62,7 +62,7 @@ def put(path: Path, content: bytes) -> None:
 def test_every_name_of_a_script_works(tmp_path, trap, stem, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    for other in ("photos", "cifar-10", "helper", "__init__"):  # what a search of sys.path could find
+    for other in ("photos", "cifar-10", "helper", "__init__"):  # names that a search of sys.path could find
         trap(tmp_path / f"{other}.py")
     path = tmp_path / "code" / f"{stem}.py"
     put(path, WITH_HELPER.encode())
@@ -94,7 +94,7 @@ print(builder.name, [row["shade"] for row in builder.as_streaming_dataset("train
 
 
 def pickled(path: Path, cache: Path) -> Path:
-    """A file with the builder of a script that is copied to a cache of its own."""
+    """A file with the pickled builder of a script that is copied to a cache of its own."""
     builder = find_script(str(path)).builder_class(str(cache))(cache_dir=str(cache))
     target = cache / "builder.pickle"
     target.write_bytes(pickle.dumps(builder))
@@ -197,7 +197,7 @@ def test_a_folder_that_others_write_to_gets_no_copy(script, tmp_path, place, mod
 
 
 def _foreign_group() -> int:
-    """A group that is not this user's own: any if it is root, else one of his others."""
+    """A group that is not this user's own: any if it is root, else another of theirs."""
     groups = [NOBODY] if is_root else [group for group in os.getgroups() if group != os.getgid()]
     return groups[0] if groups else pytest.skip("needs a user of two groups")
 

@@ -251,7 +251,7 @@ def test_a_column_of_splits_and_equal_names_in_their_folders(tmp_path, save_imag
 
 
 def test_folds_are_a_column(tmp_path, save_image):
-    """Of cross-validation: neither splits nor, where nothing else could be one, the label."""
+    """Folds of cross-validation are neither splits nor, even if nothing else could be, the label."""
     for number in range(9):
         save_image(tmp_path / f"{number}.png")
     rows = [{"id": number, "fold": number % 3, "grade": "abc"[number // 3]} for number in range(9)]
@@ -268,7 +268,7 @@ def test_folds_are_a_column(tmp_path, save_image):
 
 
 def test_semicolons_as_in_gtsrb(tmp_path, save_image):
-    """A csv in each folder of a class, with names that other folders have, too."""
+    """A csv in each class folder, with names that occur in other folders too."""
     told = {}
     for number in range(3):
         folder = tmp_path / "GTSRB/Final_Training/Images" / f"{number:05}"
@@ -296,7 +296,7 @@ def test_semicolons_as_in_gtsrb(tmp_path, save_image):
 
 
 def test_a_type_holds_for_the_whole_column(tmp_path, save_image):
-    """The first rows hold whole numbers, or nothing, and one far behind does not."""
+    """The first rows hold whole numbers or nothing, but one much later does not."""
     count = 20_000
     save_image(tmp_path / "0.png")
     told = {"number": "1.5", "text": "a", "late": "x", "whole": "7"}
@@ -337,7 +337,7 @@ def test_what_is_not_a_table_of_images(tmp_path, save_image):
 
 
 def test_a_large_table_takes_little_memory(tmp_path):
-    """Not a Python object a row: of 200,000 names, finding all takes a few times the table, in Arrow's memory."""
+    """Not one Python object per row: finding all of 200,000 names takes a few times the table, in Arrow's memory."""
     paths = [f"train/{number:08}.jpg" for number in range(200_000)]
     places = Places(Files(tmp_path, paths=paths))
     names = pa.array([f"{number:08}" for number in np.random.default_rng(0).permutation(200_000).tolist()])
@@ -377,7 +377,7 @@ def test_reading_a_large_table_takes_little_memory(tmp_path, root):
 
 
 def test_tables_that_name_the_same_images(tmp_path, save_image):
-    """Folds, as DTD has ten: all in one would repeat each image, and train on the test images."""
+    """Folds, of which DTD has ten: together they would repeat each image, and train on the test images."""
     for number in range(6):
         save_image(tmp_path / "jpg" / f"{number}.png")
     for fold in (1, 2):
@@ -463,7 +463,7 @@ def test_folders_of_lists_are_classes_of_all_splits(tmp_path, save_image):
     sets = load_dataset(str(tmp_path))
     assert [names_of(rows) for rows in sets.values()] == [["cat", "cat"], ["cat", "dog"]]
     (tmp_path / "val.txt").write_text("val/cat/3.png\n")
-    assert list(load_dataset(str(tmp_path), split="train").features) == ["image"]  # one folder is no class
+    assert list(load_dataset(str(tmp_path), split="train").features) == ["image"]  # a single folder is not a class
 
 
 @pytest.mark.parametrize("kind", ["coco", "yolo", "voc", "captions", "texts", "metadata"])
@@ -533,7 +533,7 @@ def test_several_labels_in_a_column_stay_text(tmp_path, save_image):
 
 
 def test_an_index_beside_the_names(tmp_path, save_image, caplog):
-    """As pandas writes tables: a column without a name, whose numbers are stems, too."""
+    """As pandas writes tables: a column without a name, whose numbers could also be stems."""
     for number in range(6):
         save_image(tmp_path / f"{number}.png")
     lines = [f"{number},{5 - number}.png,{'ab'[number % 2]}\n" for number in range(6)]

@@ -36,12 +36,8 @@ def scenes(save_image, tmp_path):
         corners = np.sort(np.stack([rng.integers(0, width, (count, 2)), rng.integers(0, height, (count, 2))], -1), 1)
         boxes = [[int(x), int(y), int(x2 - x + 1), int(y2 - y + 1)] for (x, y), (x2, y2) in corners]
         scenes[f"{number:03}"] = (width, height, boxes, rng.integers(0, 3, count).tolist() if number else [])
-    scenes["009"] = (
-        40,
-        30,
-        [[0, 0, 40, 30], [1, 2, 1, 1], [39, 29, 1, 1]],
-        [0, 1, 2],
-    )  # the whole image, and single pixels
+    # The whole image, and single pixels.
+    scenes["009"] = (40, 30, [[0, 0, 40, 30], [1, 2, 1, 1], [39, 29, 1, 1]], [0, 1, 2])
     for root, folder in (("coco", "images"), ("voc", "JPEGImages"), ("yolo", "images/train")):
         for name, (width, height, _, _) in scenes.items():
             save_image(tmp_path / root / folder / f"{name}.jpg", (width, height))
@@ -91,7 +87,7 @@ def test_three_forms_give_the_same_rows(scenes, written):
 
 
 def test_boxes_that_start_at_0_are_told(written, caplog):
-    """VOC counts from 1. Other tools write edges from 0, which would move every box by a pixel without a word."""
+    """VOC counts from 1. Other tools write edges from 0, which would silently move every box by a pixel."""
     path = sorted((written["voc"] / "Annotations").iterdir())[1]
     for start, told in (("7", False), ("0", True), ("0.0", True)):
         path.write_text(XML.format(name="001.jpg", width=0, height=0, objects=OBJECT.format("ant", start, 2, 20, 20)))
@@ -106,7 +102,7 @@ def test_boxes_that_start_at_0_are_told(written, caplog):
 
 
 def test_the_annotations_of_coco_lie_beside_others(written, caplog):
-    """As COCO's own folder has stuff_*.json and image_info_*.json, and as datumaro writes them for every set."""
+    """COCO's own folder has stuff_*.json and image_info_*.json, and datumaro writes such files for every set."""
     content = json.loads((written["coco"] / "annotations.json").read_text())
     (written["coco"] / "annotations.json").rename(written["coco"] / "instances_train.json")
     (written["coco"] / "stuff_train.json").write_text(json.dumps(content | {"annotations": content["annotations"][:1]}))
@@ -118,7 +114,7 @@ def test_the_annotations_of_coco_lie_beside_others(written, caplog):
 
 @pytest.fixture
 def datumaro(tmp_path):
-    """Converts a folder from one form to another by datumaro, a library of other authors.
+    """Converts a folder from one format to another with datumaro, a library by other authors.
 
     python -m venv /tmp/datumaro && /tmp/datumaro/bin/pip install datumaro==1.13.12
     DATUMARO=/tmp/datumaro/bin/python python -m pytest tests/test_detection_formats.py
@@ -157,7 +153,7 @@ def two_splits(scenes, save_image, tmp_path):
 
 
 def told(rows, originals):
-    """Image -> classes and boxes of its objects in a fixed order, as datumaro has another."""
+    """Image -> classes and boxes of its objects in a fixed order, as datumaro's differs."""
     names, found = rows.features["objects"]["category"].feature.names, {}
     for row, stored in zip(
         rows, rows.cast_column("image", datasets.Image(decode=False)).with_format(None), strict=True

@@ -15,7 +15,7 @@ COUNTS = [1, 2, 3, 4, 5, 7, 9, 31]  # N < P, P - 1, P, 2P + 1 for P = 2, 3 and 4
 
 @pytest.fixture(scope="module")
 def reports(root, run_processes):
-    """What `workers/collectives.py` reports from so many processes; run once each."""
+    """The reports of `workers/collectives.py` on this many processes; it runs once for each number."""
 
     @functools.cache
     def report(processes):
@@ -51,7 +51,7 @@ def read(world, batch, start=0, stop=None, size=10, seed=5):
 def test_stream_is_the_same_on_every_number_of_ranks(world):
     stream = [index for batch in read(world, 12, stop=120) for index in batch]
     assert stream == [index for batch in read(1, 12, stop=120) for index in batch]
-    for epoch in range(12):  # every sample once an epoch, and not in the order of the epoch before
+    for epoch in range(12):  # every sample once per epoch, and not in the order of the previous epoch
         part = stream[epoch * 10 : epoch * 10 + 10]
         assert sorted(part) == [epoch * 10 + i for i in range(10)]
         assert [index % 10 for index in part] == permutation(10, 5, epoch).tolist()

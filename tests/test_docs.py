@@ -1,4 +1,4 @@
-"""The documents: pages that are made are up to date, links lead somewhere, and the examples run."""
+"""The documentation: generated pages are up to date, links lead somewhere, and the examples run."""
 
 import ast
 import re
@@ -39,7 +39,7 @@ def test_links_lead_somewhere(root):
 
 
 def test_the_files_that_pages_name_are_there(root):
-    """Paths in the tour of the code, from `core/…` or from the rooms of the half that a section is about."""
+    """Paths in the tour of the code, from `core/…` or from the packages of the half that a section is about."""
     names = set(re.findall(r"`((?:\w+/)+\w+\.py)`", (root / "docs/architecture.md").read_text(encoding="utf-8")))
     homes = [root, root / "dataset_scripts", root / "dataset_scripts/core", root / "recipes/core"]
     assert len(names) > 25

@@ -39,7 +39,7 @@ class Handler(BaseHTTPRequestHandler):
                 body = body[:100]
             case "wrong":
                 body = body[::-1]
-            case "lies":  # says it is whole, is not
+            case "lies":  # claims to be complete, but is not
                 body, length = body[:2_000_000], 2_000_000
             case "endless":
                 body, length = body * 3, 3 * length
@@ -166,7 +166,7 @@ def test_processes_wait_for_one(server, tmp_path):
 
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
-ANSWERS = {  # what servers, proxies and broken lines send
+ANSWERS = {  # what servers, proxies and broken connections send
     "nothing": b"",
     "no-http": b"\x16\x03\x01\x00\xff\xfe" * 3,
     "bad-status": b"HTTP/1.1 abc OK\r\n\r\n",
@@ -196,7 +196,7 @@ ANSWERS = {  # what servers, proxies and broken lines send
 
 @pytest.fixture
 def raw_server(monkeypatch):
-    """Sends bytes as they are in ANSWERS."""
+    """Sends the bytes in ANSWERS unchanged."""
     monkeypatch.setattr(module, "PAUSE", 0.01)
     monkeypatch.setattr(module, "TIMEOUT", 0.3)
     listener = socket.create_server(("127.0.0.1", 0))
@@ -225,10 +225,10 @@ def raw_server(monkeypatch):
 @pytest.mark.parametrize("answer", ANSWERS)
 @pytest.mark.parametrize("known", [True, False])
 def test_whatever_a_server_answers_the_mirror_is_tried(server, raw_server, tmp_path, answer, known):
-    """With a published digest, and with nothing to compare, where the file must at least be whole."""
+    """With a published digest, and with nothing to compare, when the file must at least be complete."""
     good, bad = source(server, "good"), source(raw_server, answer)
     changes = {} if known else {"size": None, "digest": None}
-    if known or answer not in ("bad-length", "negative-length", "other-size"):  # then all that comes is the file
+    if known or answer not in ("bad-length", "negative-length", "other-size"):  # then whatever arrives is the file
         message = rf"x.bin could not be downloaded \(http://127.0.0.1:\d+/{answer}/x.bin: .*\)\. If you have"
         with pytest.raises(DataError, match=message) as caught:
             download(source(raw_server, answer, **changes), tmp_path / "a")
@@ -283,7 +283,7 @@ def test_a_file_that_changed_in_the_cache_is_fetched_again(server, tmp_path, cap
 
 
 def test_a_verified_file_is_not_read_each_time(server, tmp_path):
-    """And one that was touched, but is the same, is not fetched again; an older cache has no notes."""
+    """A file that was touched, but is the same, is not fetched again; older caches have no notes."""
     wanted = source(server, "good")
     path = download(wanted, tmp_path)
     os.utime(path, ns=(0, path.stat().st_mtime_ns))  # the next reading sets the time of access
@@ -304,7 +304,7 @@ def test_a_full_disk_is_one_line(server, tmp_path):
     os.symlink("/dev/full", tmp_path / "x.bin.incomplete")
     with pytest.raises(DataError, match=rf"^x.bin cannot be kept in {tmp_path}: the disk is full$"):
         download(source(server, "good", "good"), tmp_path)
-    assert len(server.requests) == 1  # neither another try nor a mirror helps
+    assert len(server.requests) == 1  # neither another attempt nor a mirror helps
     (tmp_path / "file").write_text("x")
     with pytest.raises(DataError, match="x.bin cannot be kept in .*/file/sub: Not a directory"):
         download(source(server, "good"), tmp_path / "file/sub")

@@ -1,4 +1,4 @@
-"""The environment and accelerate's default config change no arithmetic silently: equal bits, one line, or seen in config.yaml."""
+"""The environment and accelerate's default config never change arithmetic silently: config.yaml or errors show it."""
 
 import importlib.metadata
 import json
@@ -111,9 +111,9 @@ def test_the_precision_of_the_launcher_is_taken_and_shown_unless_the_option_is_g
     [
         (
             {"distributed_type": "FSDP", "fsdp_config": {"fsdp_version": 2}},
-            "ACCELERATE_USE_FSDP=true: recipes train data parallel",
+            "ACCELERATE_USE_FSDP=true asks for more than data parallelism",
         ),
-        ({"dynamo_config": {"dynamo_backend": "EAGER"}}, "ACCELERATE_DYNAMO_BACKEND=EAGER: would compile the model"),
+        ({"dynamo_config": {"dynamo_backend": "EAGER"}}, "ACCELERATE_DYNAMO_BACKEND=EAGER would compile the model"),
     ],
     ids=["FSDP", "dynamo"],
 )
@@ -150,13 +150,12 @@ def test_every_recipe_looks_at_the_environment_first(root, script, words, tmp_pa
             "the launcher's mixed_precision is fp8: set it to no, bf16 or fp16, or pass precision=",
         ),
         ({"ACCELERATE_MIXED_PRECISION": "fp16"}, "precision=fp16 needs a GPU"),
-        ({"ACCELERATE_USE_MEGATRON_LM": "true"}, "recipes train data parallel"),
+        ({"ACCELERATE_USE_MEGATRON_LM": "true"}, "ACCELERATE_USE_MEGATRON_LM=true asks for more than data parallelism"),
     ],
 )
 def test_refused_before_anything_is_started(monkeypatch, variables, message):
-    monkeypatch.setattr(
-        torch.accelerator, "is_available", lambda: True
-    )  # a machine with a GPU, of which the launcher said no
+    # A machine with a GPU that the launcher was told not to use.
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
     for name, value in ({"ACCELERATE_USE_CPU": "true"} | variables).items():
         monkeypatch.setenv(name, value)
     with pytest.raises(UserError, match=message):
@@ -168,10 +167,9 @@ def test_the_table():
     for name, (harmless, advice) in REFUSED.items():
         assert all(fault_of({name: value}) is None for value in harmless)
         for value in ("4", "bf16", "inductor"):
-            assert fault_of({name: value}) == f"{name}={value}: {advice}"
-    assert (
-        fault_of({"ACCELERATE_DYNAMO_BACKEND": "NO", "ACCELERATE_USE_FSDP": "False"}) is None
-    )  # as the launcher writes them
+            assert fault_of({name: value}) == f"{name}={value} {advice}"
+    # As the launcher writes them.
+    assert fault_of({"ACCELERATE_DYNAMO_BACKEND": "NO", "ACCELERATE_USE_FSDP": "False"}) is None
 
 
 @pytest.mark.skipif(

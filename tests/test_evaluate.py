@@ -43,7 +43,7 @@ def test_equal_on_any_number_of_processes_and_to_scikit_learn(run, evaluate, tmp
     trained = json.loads((run / "metrics.json").read_text())
     for key in ("loss", "accuracy", "top5", "ece"):
         assert metrics[0][key] == pytest.approx(metrics[1][key], rel=1e-12) == pytest.approx(metrics[2][key], rel=1e-12)
-        assert metrics[0][key] == pytest.approx(trained[key], rel=1e-5)  # there the batches were of another size
+        assert metrics[0][key] == pytest.approx(trained[key], rel=1e-5)  # the training tested with another batch size
     assert metrics[0]["by_class"] == metrics[1]["by_class"] == metrics[2]["by_class"] == trained["by_class"]
 
     table = tables[0].to_pydict()

@@ -28,13 +28,13 @@ from dataset_scripts.core.load.script import PACKAGE
 from dataset_scripts.core.publish.export import export
 from dataset_scripts.core.publish.push import push
 
-# What a reader without this package can make nothing of.
+# What is meaningless to a reader without this package.
 PACKAGE_WORDS = re.compile(
     r"dataset[_-]scripts|load_dataset\(|data_dir|(with|of) (the|this) package|trust_script|on_error|streaming=|transpose="
     r"|image_folder|keep them in (a folder|folders) of their own|mirrors? (is|are) tried|the cache|pickles are read"
     r"|read in place|it need not be unpacked|<!-- /?package"
 )
-# Put before a program: there, this package cannot be imported.
+# Put before a program, which then cannot import this package.
 BLOCKED = """
 import sys
 
@@ -221,7 +221,8 @@ def test_the_same_rows_give_the_same_bytes(photos, tmp_path):
     first = contents(export(photos, tmp_path / "a/out", max_shard_size="2KB", cache_dir=str(tmp_path / "one")))
     second = export(photos, tmp_path / "b/out", max_shard_size="2KB", num_proc=2, cache_dir=str(tmp_path / "two"))
     assert contents(second) == first and len(first) > 4
-    assert contents(export(second, tmp_path / "c/out", max_shard_size="2KB")) == first  # also what was exported before
+    # The export of an export is the same.
+    assert contents(export(second, tmp_path / "c/out", max_shard_size="2KB")) == first
     swapped = load_dataset(str(photos))  # with a transform, and other columns first in one split
     swapped["test"] = swapped["test"].select_columns(["label", "image"])
     assert contents(export(swapped, tmp_path / "g/out", max_shard_size="2KB")) == first
@@ -303,9 +304,8 @@ def test_the_lines_of_the_card_run(photos, tmp_path):
 def test_the_card_of_a_folder_says_what_the_columns_are(coco, tmp_path):
     folder = export(coco, tmp_path / "zebras")
     assert header(folder)["task_categories"] == ["object-detection"] and header(folder)["pretty_name"] == "zebras"
-    assert header(folder)["size_categories"] == ["n<1K"] and "license" not in header(
-        folder
-    )  # the layout's is not the data's
+    # The license of the layout is not that of the data.
+    assert header(folder)["size_categories"] == ["n<1K"] and "license" not in header(folder)
     text = (folder / "README.md").read_text()
     assert "| `objects` | `bbox` list of list of float32" in text and "2 of them: zebra, cat" in text
     (coco / "README.md").write_text("---\nlicense: cc0-1.0\nconfigs: []\n---\n\n# Zebras\n\nSeen in 2017.\n")
@@ -358,7 +358,7 @@ def test_pictures_of_the_card_go_along(photos, tmp_path, save_image):
     assert (out / "look.png").read_bytes() == (tmp_path / "dots/look.png").read_bytes()
     assert "![a look](look.png)" in (out / "README.md").read_text()
     assert datasets.load_dataset(str(out))["test"].features["label"].names == ["a dog", "cat"]
-    export(out, tmp_path / "again")  # an export of an export, and another one in its place
+    export(out, tmp_path / "again")  # an export of an export, and one that replaces it
     assert contents(tmp_path / "again").keys() == contents(out).keys()
     export("digits", out, overwrite=True)
     assert sorted(path.name for path in out.iterdir()) == ["README.md", "data", "preview.png"]
@@ -368,7 +368,7 @@ def test_pictures_of_the_card_go_along(photos, tmp_path, save_image):
         export("digits", out, overwrite=True)
 
 
-# Cards of layouts are about no data.
+# Cards of layouts do not describe any data.
 SETS = [
     path for path in sorted(PACKAGE.glob("*/README.md")) if "\n- layout\n" not in path.read_text().split("---\n")[1]
 ]
@@ -575,7 +575,7 @@ for arguments in map(json.loads, sys.argv[1:]):
 
 
 def push_all(*arguments, **env):
-    """Pushes one after another in a new process; returns addresses, or what the errors say."""
+    """Pushes one after another in a new process; returns addresses or error messages."""
     command = [sys.executable, "-c", PUSH, *(json.dumps(item, default=str) for item in arguments)]
     result = subprocess.run(command, env={**os.environ, **env}, capture_output=True, text=True, timeout=240)
     assert result.returncode == 0, result.stderr[-3000:]
@@ -656,7 +656,7 @@ def test_a_broken_upload_goes_on(hub, photos, tmp_path):
     process.send_signal(signal.SIGKILL)
     process.communicate()
     first = {path.name for path in (state / "objects").iterdir()}
-    assert len(first) == 1 and contents(folder) == {}  # a file is there, and no half dataset is seen
+    assert len(first) == 1 and contents(folder) == {}  # a file has arrived, but nobody sees half a dataset
     (state / "hold").unlink()
     time.sleep(0.3)  # the server finishes the request that hung
     (state / "log").unlink()
@@ -727,7 +727,7 @@ def test_push_offline_and_without_a_token(photos, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_another_server_serves_the_folder(photos, tmp_path):
-    """olah, a Hub mirror of other authors, reads the exported folder as a git repository.
+    """olah, a Hub mirror by other authors, reads the exported folder as a git repository.
 
     python -m venv /tmp/olah && /tmp/olah/bin/pip install olah==0.5.4
     OLAH=/tmp/olah/bin/olah-cli python -m pytest tests/test_export.py -k another_server

@@ -1,4 +1,4 @@
-"""The metrics of any number of processes are those that torch-fidelity computes on one."""
+"""The metrics on any number of processes are those that torch-fidelity computes on one."""
 
 import functools
 import importlib.util
@@ -36,7 +36,7 @@ ALL = {"isc": True, "fid": True, "kid": True, "prc": True}
 
 @pytest.fixture(scope="session")
 def worker(root):
-    """The module of the worker, whose extractor is registered by that."""
+    """The module of the worker; importing it registers its extractor."""
     spec = importlib.util.spec_from_file_location("fidelity_worker", root / "tests/workers/fidelity.py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
@@ -76,12 +76,13 @@ def measure(worker, tmp_path):
 
 @pytest.fixture(scope="session")
 def calls(folders):
-    """What ours and torch-fidelity are asked: sizes that nothing divides, fewer images than processes, generators."""
+    """The calls to ours and to torch-fidelity: sizes that nothing divides, fewer images than processes, generators."""
     plain = {"input1": folders["a"], "input2": folders["b"], "batch_size": 10, "kid_subset_size": 50}
     few = {"input1": folders["c"], "input2": folders["d"], "batch_size": 4, "kid_subset_size": 4, "isc_splits": 2}
     drawn = {"input1": {"classes": 0}, "input1_model_num_samples": 37, "input2": {"items": folders["b"]}}
     lengths = {"ppl": True, "ppl_sample_similarity": "distance", "ppl_reduction": "none", "ppl_epsilon": 1e-2}
-    whole = {"ppl_discard_percentile_lower": None, "ppl_discard_percentile_higher": None}  # theirs cannot trim any more
+    # torch-fidelity cannot trim any more.
+    whole = {"ppl_discard_percentile_lower": None, "ppl_discard_percentile_higher": None}
     both = {"batch_size": 10, "kid_subset_size": 20, "isc_splits": 3, **lengths, **whole}
     classes = {"input1": {"classes": 4}, "input1_model_num_classes": 4}
     return [{**call, **ALL, "cache": False} for call in (plain, few, {**drawn, **both}, {**drawn, **both, **classes})]
@@ -90,7 +91,8 @@ def calls(folders):
 @pytest.fixture(scope="session")
 def theirs(worker, calls):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(np, "int", int, raising=False)  # what it needs of old NumPy for conditional generators
+        # torch-fidelity needs this of old NumPy for conditional generators.
+        patch.setattr(np, "int", int, raising=False)
         return worker.answers(torch_fidelity.calculate_metrics, calls)
 
 
@@ -126,7 +128,7 @@ def test_all_kinds_of_input_give_the_same(measure, folders, tmp_path, worker):
     assert measure(input1=pairs, **b) == deep
     with pytest.raises(UserError, match="has a transform, which is not applied"):
         measure(input1=rows.with_transform(lambda batch: batch), **b)
-    # what the cache holds is a file of features, which is an input too
+    # the cache holds a file of features, which is also an input
     for path in cache.glob("*/features.safetensors"):
         features = safetensors.torch.load_file(path)
         if len(features["pooled"]) == 103:
@@ -153,7 +155,7 @@ def test_statistics_are_an_input_of_fid_alone(measure, folders, tmp_path):
 
 
 def test_formats_and_modes(measure, tmp_path):
-    """Files of any format give what their pixels give; what torch-fidelity would skip is read."""
+    """Files of any format give the result of their pixels; files that torch-fidelity would skip are read."""
     real = str(photos(tmp_path / "real", 20, 1))
     for suffix in (".bmp", ".tiff", ".webp"):
         random = np.random.default_rng(3)
@@ -188,7 +190,7 @@ def test_formats_and_modes(measure, tmp_path):
 def test_images_of_several_sizes_need_resize(measure, folders, tmp_path):
     mixed = photos(tmp_path / "mixed", 5, 0)
     photos(mixed, 2, 1, size=(40, 20))
-    with pytest.raises(UserError, match=r"image 2 is \(3, 32, 32\), image 0 \(3, 20, 40\): set resize=N"):
+    with pytest.raises(UserError, match=r"image 2 is \(3, 32, 32\), but image 0 is \(3, 20, 40\): set resize=N"):
         measure(input1=str(mixed), input2=folders["b"], fid=True, workers=0)
     for option in ("resize", "samples_resize_and_crop"):
         measure(input1=str(mixed), input2=folders["b"], fid=True, **{option: 16})
@@ -225,7 +227,7 @@ def test_cache_is_used_and_never_stale(measure, folders, tmp_path, worker, monke
         os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
         assert (path.stat().st_size, path.stat().st_mtime_ns) == (state.st_size, state.st_mtime_ns)
     assert run(input1_cache_name="mine") != first and sum(calls) == 20
-    # another transform, batch, dtype or layer; a file less
+    # another transform, batch size, dtype or layer; one file fewer
     for changed in ({"resize": 8}, {"batch_size": 7}, {"feature_layer_fid": "logits"}):
         calls.clear()
         run(**changed)
@@ -362,7 +364,8 @@ def test_weights_are_checked(measure, folders, inception, tmp_path):
     with pytest.raises(UserError, match="is damaged: its sha256 is"):
         run(feature_extractor_weights_path=named)
     with pytest.raises(
-        UserError, match=r"weights of mobilenet-v2: mobilenet_v2-b0353104.pth is not here, and HF_HUB_OFFLINE"
+        UserError,
+        match=r"weights of mobilenet-v2: mobilenet_v2-b0353104.pth is not on this machine, and HF_HUB_OFFLINE",
     ):
         run(feature_extractor="mobilenet-v2", feature_layer_fid="1280")
     torch.save({"a": torch.zeros(1)}, tmp_path / "other.pth")
@@ -375,8 +378,8 @@ def test_weights_are_checked(measure, folders, inception, tmp_path):
 
 def test_options_are_checked(measure, folders):
     for given, message in (
-        ({"kid_subset_siz": 5, "fid": True}, "no option kid_subset_siz: do you mean kid_subset_size?"),
-        ({}, "no metric is asked for"),
+        ({"kid_subset_siz": 5, "fid": True}, "no option kid_subset_siz: did you mean kid_subset_size?"),
+        ({}, "no metric is selected"),
         ({"fid": True, "input2": None}, "input2 is missing"),
         ({"fid": True, "feature_extractor": "incepton"}, "feature_extractor=incepton: choose one of"),
         ({"fid": True, "feature_layer_fid": "2048"}, "feature_layer_fid=2048: small has pooled, logits"),
@@ -432,7 +435,7 @@ def test_precision_in_blocks_equals_whole(measure, clouds):
 
 
 def test_uncertainty(measure, clouds):
-    """Against closed forms and brute force: the bias goes, and the error covers the truth."""
+    """Against closed forms and brute force: the bias is gone, and the error covers the truth."""
     scale = np.linspace(0.5, 2, 32)
     truth, corrected, raw, errors = float(((scale - 1) ** 2).sum()), [], [], []
     for seed in range(6):
@@ -458,7 +461,7 @@ def test_uncertainty(measure, clouds):
 
 
 def test_command_line(root, run_processes, folders, tmp_path):
-    """On two processes, from weights to pictures; random weights serve here."""
+    """On two processes, from weights to pictures; the weights are random."""
     torch.manual_seed(0)
     weights_file = tmp_path / "mobilenet.pth"
     torch.save(torchvision.models.mobilenet_v2().state_dict(), weights_file)
@@ -491,7 +494,7 @@ def test_command_line(root, run_processes, folders, tmp_path):
         assert np.asarray(PIL.Image.open(tmp_path / "out" / name)).std() > 5
     again = run_processes(1, root / "recipes/fidelity.py", *arguments, check=False)
     assert (
-        again.returncode == 1 and again.stderr.count("holds results already") == 1 and "Traceback" not in again.stderr
+        again.returncode == 1 and again.stderr.count("already holds results") == 1 and "Traceback" not in again.stderr
     )
 
 
@@ -505,7 +508,7 @@ def test_resizing_equals_that_of_torch_fidelity(dtype):
 
 @pytest.mark.skipif(not MOBILENET, reason="MOBILENET=path of torchvision's mobilenet_v2-b0353104.pth is not given")
 def test_real_features_see_every_degradation(measure, tmp_path):
-    """Blur, JPEG and noise raise the distance the more the stronger they are (photos of scikit-learn)."""
+    """Blur, JPEG and noise raise the distance, more so the stronger they are (photos from scikit-learn)."""
     from PIL import ImageFilter
     from sklearn.datasets import load_sample_images
 
@@ -579,5 +582,5 @@ def test_options_of_both_dialects_mean_the_same():
         "weights=vgg16=x.pth",
     ]
     assert options.parse(dashes, "") == options.parse(words, "")
-    with pytest.raises(UserError, match="isc=maybe: it is true or false"):
+    with pytest.raises(UserError, match="isc=maybe must be true or false"):
         options.parse(["isc=maybe"], "")

@@ -1,4 +1,4 @@
-"""Data from elsewhere name no file of this machine and no address: what they name is in the set, or refused."""
+"""Foreign data cannot name files of this machine or addresses: what they name is in the set, or is refused."""
 
 import http.server
 import io
@@ -160,7 +160,7 @@ def test_other_tables_that_datasets_reads(secret, server, tmp_path):
 
 
 def test_metadata_of_a_folder_names_no_file_of_the_machine(secret, tmp_path):
-    """A schema says that a column holds images, and its rows hold paths."""
+    """The schema declares a column of images, and its rows hold paths."""
     (tmp_path / "set").mkdir()
     (tmp_path / "set/a.png").write_bytes(picture(1))
     features = datasets.Features(file_name=datasets.Value("string"), other=datasets.Image())

@@ -77,7 +77,7 @@ def test_what_is_given_wins_and_batches_divide(settle):
 
 
 def test_nothing_of_the_general_recipe_is_refused(settle):
-    # Its own values are not the user's: what they would do in vain is left out.
+    # Its own values are not the user's: those without effect are left out.
     assert settle("model.name=resnet18", size=(28, 28))[0].model.width == 16
     assert settle("data.resize=whole", size=(300, 200))[0].augment.scale == 0.25
     assert settle("augment.mixup=0.2", size=(28, 28), count=40)[0].batch % 16 == 0
@@ -178,7 +178,7 @@ def test_an_option_with_effect_is_not(words):
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_no_shipped_recipe_has_options_without_effect(path):
-    """Each on data of the kind that it is for: cropped if it says so."""
+    """Each runs on data of its kind: cropped if it crops."""
     given = yaml.safe_load(path.read_text())
     schema = Generate if path.stem.endswith("_flow") else Train
     words = ["data.path=digits", *(["model.weights=some.pth"] if "weights" in given.get("model", {}) else [])]

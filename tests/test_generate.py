@@ -121,7 +121,7 @@ def test_the_run_folder_says_all(runs):
     card = (folder / "README.md").read_text()
     code = re.search(r"```python\n(.*?)```", card, re.DOTALL)[1].replace("path/to/this/folder", str(folder))
     names = {}
-    exec(code, names)  # what the card says to do
+    exec(code, names)  # the code in the card
     assert names["pixels"].shape == (16, 3, 8, 8) and names["pixels"].dtype == torch.uint8
     assert info["labels"] == list("0123456789") and yaml.safe_load(card.split("---")[1])["library_name"] == "pytorch"
     pictures = sorted(path.name for path in (folder / "pictures").iterdir())
@@ -140,13 +140,14 @@ def test_samples_are_files_by_number_whoever_draws_them(generate, runs, tmp_path
     assert len(list((tmp_path / "one").iterdir())) == len(list((tmp_path / "two").iterdir())) == 54
     rows = load_dataset(str(tmp_path / "one"), split="train")[:]
     assert rows["label"] == [number % 10 for number in range(53)]
-    # Each is what the generator makes of the noise of its number, in whatever company.
+    # Each is what the generator makes of the noise of its number, whatever else is in its batch.
     generator, _ = load_generator(folder)
     noise = flow.draw_noise(np.arange(53), (64,), 0, SAMPLE)
     pixels = generator(noise, torch.arange(53) % 10)
     stored = torch.stack(rows["image"]) * 255
     assert torch.equal(pixels[:, :1], pixels[:, 2:]) and (pixels[:, :1] - stored).abs().max() <= 1
-    picture = np.asarray(PIL.Image.open(folder / "samples.png"))  # a row a class, enlarged 8 times, a pixel between
+    # A row per class, enlarged 8 times, with a pixel in between.
+    picture = np.asarray(PIL.Image.open(folder / "samples.png"))
     for number in (0, 13, 52):
         column, row = divmod(number, 10)
         top, left = 8 * (1 + 9 * row), 8 * (1 + 9 * column)
@@ -156,7 +157,7 @@ def test_samples_are_files_by_number_whoever_draws_them(generate, runs, tmp_path
 
 @pytest.fixture(scope="module")
 def program(root):
-    """The module of the program, for what one process does."""
+    """The module of the program, for tests on one process."""
     spec = importlib.util.spec_from_file_location("generate", root / "recipes/generate.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -184,8 +185,8 @@ def test_samples_of_a_class_guidance_and_a_checkpoint(program, runs, tmp_path):
         (["sample"], "generate.py sample takes one run folder or checkpoint"),
         (["sample", "RUN", "label=ten"], "label=ten: RUN draws 0, 1, 2"),
         (["sample", "RUN", "count=0"], "count=0 should be a whole number, at least 1 (images)"),
-        (["model.depth=5"], "data.size=8 does not halve 4 times (model.depth=5): set data.size=16"),
-        (["model.width=5"], "model.width=5 has to be even"),
+        (["model.depth=5"], "data.size=8 cannot be halved 4 times (model.depth=5): set data.size=16"),
+        (["model.width=5"], "model.width=5 must be even"),
         (["flow.label_dropout=2"], "flow.label_dropout=2 should be a number, from 0 to 1 (share of"),
         (["optim.class_weights=true"], "there is no option optim.class_weights (there are optim.name"),
     ],
@@ -208,18 +209,18 @@ def test_a_generator_is_no_classifier(runs):
 
 @pytest.fixture
 def torch_fidelity(root, monkeypatch):
-    """The package, with what it needs of old NumPy, and the small extractor of its worker for as long as the test lasts."""
+    """The package, with what it needs from old NumPy, and, during the test, the small extractor of its worker."""
     package = pytest.importorskip("torch_fidelity")
     registry = package.registry
     for names, name in (
         (registry.FEATURE_EXTRACTORS_REGISTRY, "small"),
         (registry.SAMPLE_SIMILARITY_REGISTRY, "distance"),
     ):
-        monkeypatch.setitem(names, name, None)  # so that it ends as it was
+        monkeypatch.setitem(names, name, None)  # so that it is restored at the end
         del names[name]
     spec = importlib.util.spec_from_file_location("generate_fidelity_worker", root / "tests/workers/fidelity.py")
     module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, spec.name, module)  # where the code of the extractor is found, for the cache
+    monkeypatch.setitem(sys.modules, spec.name, module)  # where the cache looks for the code of the extractor
     spec.loader.exec_module(module)
     monkeypatch.setattr(np, "int", int, raising=False)
     return package
@@ -261,7 +262,7 @@ def test_fidelity_of_a_run_is_that_of_torch_fidelity(torch_fidelity, runs, tmp_p
         assert fidelity.calculate_metrics(input1=str(runs / "exact"), **options) == theirs
     assert set(theirs) > {"inception_score_mean", "frechet_inception_distance", "perceptual_path_length_mean"}
     assert len(list((tmp_path / "cache").glob("*/features.safetensors"))) == 2
-    with pytest.raises(UserError, match="input1_model_z_size=63, but that of .* is 64"):
+    with pytest.raises(UserError, match="input1_model_z_size=63, but .* has 64"):
         fidelity.calculate_metrics(input1=str(runs / "exact"), input1_model_z_size=63, **options)
     with pytest.raises(UserError, match="set input1_model_num_samples"):
         fidelity.calculate_metrics(input1=str(runs / "exact"), **options | {"input1_model_num_samples": None})

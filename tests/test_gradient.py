@@ -11,7 +11,7 @@ PADDING = 255
 
 @pytest.fixture(scope="module")
 def batch(tmp_path_factory):
-    """A file of images, of which half are mostly padding and one is nothing else, and of a model; and what is in it."""
+    """A file with a model and images, half of which are mostly padding and one only padding; and its content."""
     generator = torch.Generator().manual_seed(0)
     pixels = torch.rand(16, 3, 6, 6, generator=generator)
     masks = torch.randint(0, 4, (16, 6, 6), generator=generator)

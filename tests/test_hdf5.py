@@ -127,7 +127,8 @@ def test_processes_streams_and_zips(tmp_path):
     stream = load_dataset(str(tmp_path / "data"), split="train", streaming=True)
     for rows in (two, stream, load_dataset(str(tmp_path / "packed.zip"), split="train")):
         check(rows, images, labels)
-    batches = list(torch.utils.data.DataLoader(stream, batch_size=None, num_workers=2))  # after the file was open here
+    # The workers start after this process has opened the file.
+    batches = list(torch.utils.data.DataLoader(stream, batch_size=None, num_workers=2))
     assert sorted(row["label"] for row in batches) == sorted(labels.tolist())
 
 

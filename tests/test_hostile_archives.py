@@ -43,7 +43,7 @@ def make_tar(path, members, mode="w", **options):
 
 
 def set_size(path, size, name=b"x.png"):
-    """Changes the size that a zip's directory says of a member."""
+    """Changes the size that a zip's directory states for a member."""
     content = bytearray(path.read_bytes())
     entry = content.rindex(name) - 46
     assert content[entry : entry + 4] == b"PK\1\2"
@@ -52,7 +52,7 @@ def set_size(path, size, name=b"x.png"):
 
 
 def peak_of(function):
-    """What a call takes in memory, in bytes; and what it raises."""
+    """The memory that a call takes, in bytes, and the error that it raises."""
     tracemalloc.start()
     try:
         function()
@@ -91,7 +91,7 @@ def test_more_archives_than_files_may_be_open(tmp_path):
 
 @pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz"])
 def test_forks_and_threads_read_what_is_theirs(tmp_path, kind):
-    """Positions in open files are shared with forked processes, and files with threads."""
+    """Forked processes share the position in an open file, and threads the file itself."""
     members = {f"{number:03}.png": os.urandom(20_000) for number in range(60)}
     path = tmp_path / f"a.{kind}"
     make_zip(path, members) if kind == "zip" else make_tar(path, members, "w:gz" if kind == "tar.gz" else "w")
@@ -166,7 +166,7 @@ def test_members_that_hold_more_or_less_than_they_say(tmp_path, method):
 
 
 def test_a_window_of_four_gigabytes(tmp_path):
-    """LZMA allocates the window that it is told."""
+    """LZMA allocates the window that the header states."""
     path = make_zip(tmp_path / "a.zip", {"x.png": b"abc" * 1000}, zipfile.ZIP_LZMA)
     content = bytearray(path.read_bytes())
     place = content.index(b"x.png") + 5 + 5
@@ -177,7 +177,7 @@ def test_a_window_of_four_gigabytes(tmp_path):
 
 
 def test_members_that_share_their_bytes(tmp_path):
-    """The bomb of https://www.bamsoftware.com/hacks/zipbomb/ in short: many entries for one member."""
+    """The bomb of https://www.bamsoftware.com/hacks/zipbomb/ in miniature: many entries for one member."""
     path = make_zip(tmp_path / "a.zip", {"x.png": os.urandom(50_000)})
     content = path.read_bytes()
     start = content.index(b"PK\1\2")
@@ -225,7 +225,7 @@ def test_flat_masks_are_no_bomb(tmp_path):
 
 @pytest.mark.parametrize("hidden", [".x.png", "x.png"])
 def test_a_compressed_tar_that_grows_for_ever(tmp_path, hidden):
-    """Hidden members are passed, too, and extended headers, of which no member follows."""
+    """Hidden members count too, and so do extended headers that no member follows."""
     header = tarfile.TarInfo(hidden)
     header.size = 8 << 30
     block = gzip.compress(bytes(1 << 24))
@@ -248,7 +248,7 @@ def test_headers_without_an_end(tmp_path):
 
 
 def test_extended_headers_that_take_tarfile_minutes(tmp_path):
-    """CVE-2024-6232: the square of the length of a number."""
+    """CVE-2024-6232: time grows with the square of the length of a number."""
     records = b"1" * 900_000 + b" GNU.sparse.offset=0\n"
     header = tarfile.TarInfo("x")
     header.type, header.size = tarfile.XHDTYPE, len(records)
@@ -260,7 +260,7 @@ def test_extended_headers_that_take_tarfile_minutes(tmp_path):
 
 
 def test_many_entries_take_little_memory(tmp_path):
-    """Of folders none is kept; of files less than a few times the bytes of the archive."""
+    """Folders take none, and files less than a few times the bytes of the archive."""
     folders = b"".join(
         struct.pack("<4s6H3L5H2L", b"PK\1\2", 20, 20, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0) + b"%07d/" % number
         for number in range(50_000)
@@ -309,7 +309,7 @@ def test_tars_of_every_format_are_read_as_tarfile_does(tmp_path):
 
 
 def test_zips_of_every_form(tmp_path):
-    """Streamed with sizes behind the members, with 8-byte numbers, behind a program, with a comment, and of 70,000 members."""
+    """Streamed with sizes after data, with 8-byte numbers, after a program, with a comment, and of 70,000 members."""
     members = {f"c/{number}.png": os.urandom(100) for number in range(3)}
     path = tmp_path / "a.zip"
 
@@ -340,7 +340,7 @@ def test_zips_of_every_form(tmp_path):
 
 
 def test_a_zip64_entry(tmp_path):
-    """A size, a stored size and a place of 8 bytes, as of members beyond 4 GB."""
+    """The size, the stored size and the offset take 8 bytes, as for members beyond 4 GB."""
     content = zlib.compress(b"x" * 1000)[2:-4]
     name, end = b"x.png", 0xFFFFFFFF
     local = struct.pack("<4s5H3L2H", b"PK\3\4", 45, 0, 8, 0, 0, 0, end, end, 5, 0) + name + content

@@ -69,7 +69,7 @@ def test_yaml_is_refused_in_one_line(text, message):
     start = time.perf_counter()
     for parse in (load_yaml, compose_yaml):
         if parse is compose_yaml and re.search("invalid|is no|month|expected a mapping", message):
-            continue  # what is wrong with values only
+            continue  # faults in the values only
         with pytest.raises(LineError) as error:
             parse(text, "some/file.yaml")
         assert f"some/file.yaml, {message}" in str(error.value) or message in str(error.value)
@@ -91,7 +91,7 @@ def test_yaml_is_read_as_by_pyyaml():
         "0b101: 0o17",
     ):
         assert load_yaml(text, "f") == yaml.safe_load(text)
-    assert load_yaml("a: =\n", "f") == {"a": "="}  # PyYAML has no reader of its own resolver's =
+    assert load_yaml("a: =\n", "f") == {"a": "="}  # PyYAML has no constructor for what its resolver makes of =
     assert [load_yaml(f"a: {'9' * 100}", "f")] == [{"a": int("9" * 100)}]
 
 
@@ -161,7 +161,7 @@ def rendered(text: str) -> str:
 
 
 def shown(html: str) -> str:
-    """What a reader sees of HTML without any markup but code."""
+    """The text of HTML that a reader sees, without any markup but code."""
     bare = re.sub("</?code>", "", html)
     assert "<" not in bare, html
     return bare.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", '"').replace("&amp;", "&")
@@ -173,9 +173,8 @@ def test_a_name_is_shown_as_it_is(quote, name):
     text = quote(name)
     assert "\n" not in text and not re.search(r"(?<!\\)\|", text)
     plain = re.sub("[\n ]+", " ", name.replace("\x1b", r"\x1b").replace("\u202e", r"\u202e")).strip()
-    if (
-        "\\|" in plain
-    ):  # Python's Markdown takes a backslash before a bar for an escape; others go by the backslash alone
+    # Python's Markdown treats a backslash before a bar as an escape; others look only at the backslash.
+    if "\\|" in plain:
         return
     sentence = rendered(f"Of {text}, 1").removeprefix("<p>Of ").removesuffix(", 1</p>")
     assert shown(sentence).replace(" ", "") == plain.replace(" ", "") or "|" in plain
@@ -185,7 +184,7 @@ def test_a_name_is_shown_as_it_is(quote, name):
 
 
 def check_marks(text):
-    """Nothing in a card comes of the names: no heading, picture, link, comment or HTML that the card has not itself."""
+    """Names add nothing to a card: no heading, picture, link, comment or HTML that the card does not have itself."""
     body = re.sub(r"(?m)^<!-- /?(columns|splits|package) -->$", "", split_card(text).body)
     body = re.sub(r"(`+)(?!`).*?(?<!`)\1(?!`)", "", body)
     for mark in ("http", "![", "](", "<script", "<img", "-->", "www.", "@evil"):
@@ -317,7 +316,7 @@ ODD = {
     "info file": b"---\nlicense: mit\n---\n",
 }
 
-# Rows are at hand as datasets itself reads them: its own loader, or the layout's.
+# Rows are available as datasets itself reads them, with its own loader, or the layout's.
 EVERYWHERE = """
 import json, resource, sys
 from pathlib import Path

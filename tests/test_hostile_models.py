@@ -1,4 +1,4 @@
-"""Model folders, checkpoints, features and configs of strangers: any bytes give a result or a line, in bounded memory."""
+"""Foreign model folders, checkpoints, features and configs: any bytes give a result or a line, in bounded memory."""
 
 import json
 import os
@@ -47,7 +47,7 @@ GENERATOR = CLASSIFIER | {"architecture": FLOW, "width": 4, "depth": 2, "blocks"
 
 @pytest.fixture(scope="module", autouse=True)
 def bounded_memory():
-    """An allocation of what a file merely states fails here."""
+    """Makes an allocation of a size that a file merely states fail."""
     before = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (12 << 30, before[1]))
     yield
@@ -212,7 +212,7 @@ class Exploit:
 
 
 def checkpoints(folder):
-    """Files of torch.save that are not what they should be."""
+    """Files from torch.save that are not checkpoints."""
     state = build_model(Model(name="resnet8", width=4), 1, 2).state_dict()
     torch.save({"ema": None, "model": state}, folder / "good.pt")
     good = (folder / "good.pt").read_bytes()
@@ -284,7 +284,7 @@ def npz(path, **arrays):
 
 
 def stated(path, header, content=b"\0" * 64):
-    """An .npz of one array whose header says what it wants."""
+    """An .npz with one array and any header."""
     text = header.encode() + b" " * (118 - len(header) - 1) + b"\n"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("features.npy", b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + content)
@@ -321,7 +321,7 @@ def test_features_and_statistics_that_cannot_be(tmp_path):
     ):
         assert str(path) in refusal(read, stated(path, header))
     np.savez(path, a=np.array([Exploit()], dtype=object), b=rows)
-    assert list(read(path).arrays) == ["b"]  # an object would be unpickled: it is left where it is
+    assert list(read(path).arrays) == ["b"]  # an object would have to be unpickled, so it is left out
     np.savez_compressed(path, a=np.zeros((10_000, 10_000)))
     assert "for which the file is too small" in refusal(read, path)
     good = npz(path, features=rows).read_bytes()
@@ -417,7 +417,7 @@ def test_logs_that_are_cut():
 
 
 def test_commands_end_in_one_line(root, classifier, tmp_path):
-    """Through the program itself."""
+    """The programs themselves report the errors."""
     write(classifier, CLASSIFIER | {"labels": "ab", "architecture": "a\n\x1b[31mb"})
     (classifier / "config.yaml").write_text("data: {path: '${oc.env:SECRET}'}\n")
     command = [sys.executable, root / "recipes/evaluate.py", classifier, "cpu=true"]

@@ -1,4 +1,4 @@
-"""A short part of `tests/hour.py`: what an hour of it shows is in docs/robustness.md."""
+"""A short part of `tests/hour.py`: docs/robustness.md has the results of an hour."""
 
 import json
 import subprocess

@@ -98,7 +98,7 @@ def test_qmnist_labels(tmp_path, caplog):
     images, labels = rng.integers(0, 256, (30, 28, 28), np.uint8), rng.integers(0, 10, (30, 8)).astype(np.int32)
     write(tmp_path / "QMNIST/raw/qmnist-train-images-idx3-ubyte", images)
     write(tmp_path / "QMNIST/raw/qmnist-train-labels-idx2-int", labels)
-    (tmp_path / "QMNIST/raw/qmnist-train-labels-idx2-int.gz").write_bytes(b"")  # torchvision looks for it
+    (tmp_path / "QMNIST/raw/qmnist-train-labels-idx2-int.gz").write_bytes(b"")  # torchvision looks for this file
     rows = load_dataset(str(tmp_path), split="train")
     check(rows, images, labels[:, 0])
     assert "of 8 numbers an image the first is the label" in caplog.text

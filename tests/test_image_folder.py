@@ -101,7 +101,7 @@ def test_parts_of_a_set_are_no_classes(tmp_path, save_image, caplog):
 
 
 def test_numbered_archives_that_are_classes(tmp_path, save_image):
-    """Those that hold the images themselves, and those that differ in more than a number."""
+    """Archives that hold the images themselves, and archives whose names differ in more than a number."""
     for name in ("1.png", "old/2.png", "new/3.png"):
         save_image(tmp_path / "photos" / name)
     for name in ("n01440764", "n02102040"):

@@ -57,7 +57,7 @@ def test_trees(tmp_path, save_image, caplog, source, target):
 
 
 def test_lol(tmp_path, save_image):
-    """Folders of splits that only one of two is called like."""
+    """Split folders, only one of which has the name of a split."""
     for folder in ("our485", "eval15"):
         for side in ("low", "high"):
             save_image(tmp_path / folder / side / "1.png")

@@ -1,4 +1,4 @@
-"""Launching: the command `dataset-scripts train`, its exit status, and launches that give fewer processes than asked for."""
+"""Launching: `dataset-scripts train`, its exit status, and launches that start fewer processes than requested."""
 
 import json
 import os
@@ -24,7 +24,7 @@ RECIPE = ["model.name=resnet8", "model.width=8", "batch=48", "data.memory_gb=0"]
 
 @pytest.fixture(scope="module")
 def environment(root, tmp_path_factory):
-    """The variables under which `dataset_scripts` finds the commands of setup.cfg, as an installation has them."""
+    """The variables under which `dataset_scripts` finds the commands of setup.cfg, as in an installation."""
     folder = tmp_path_factory.mktemp("installed")
     setup = [sys.executable, "-c", "from setuptools import setup; setup()", "-q", "egg_info", "--egg-base", folder]
     subprocess.run(setup, cwd=root, check=True, capture_output=True)
@@ -88,7 +88,7 @@ def test_a_stopped_run_ends_with_75_and_a_quiet_launcher(command, tmp_path, opti
             child.send_signal(number)
     output, errors = run.communicate(timeout=60)
     assert run.returncode == 75 and without_bars(errors) == []
-    assert output.count("the same command goes on") == 1 and f"equal on {2 if options else 1} of" in output
+    assert output.count("run the same command to continue") == 1 and f"equal on {2 if options else 1} of" in output
 
 
 @pytest.mark.parametrize("options", [[], pytest.param(["--config_file=cpu_2"], marks=pytest.mark.slow)])
@@ -111,7 +111,7 @@ def test_the_launch_configs_are_written_out(root, tmp_path):
     for source in (root / "accelerate_configs").iterdir():
         assert (tmp_path / "launch" / source.name).read_text() == source.read_text()
     (tmp_path / "launch/cpu.yaml").write_text("mine")
-    with pytest.raises(DataError, match="cpu.yaml exists already"):
+    with pytest.raises(DataError, match="cpu.yaml already exists"):
         configs([str(tmp_path / "launch")])
     assert (tmp_path / "launch/cpu.yaml").read_text() == "mine"
 
@@ -120,9 +120,8 @@ def test_the_launch_configs_are_written_out(root, tmp_path):
 def test_accelerate_warns_of_no_value_that_is_not_given(monkeypatch, caplog, tmp_path, options):
     monkeypatch.setattr("accelerate.commands.launch.default_config_file", str(tmp_path / "none"))
     monkeypatch.setattr("recipes.core.ranks.launch.default_config_file", str(tmp_path / "none"))
-    monkeypatch.setattr(
-        "psutil.cpu_count", lambda logical=True: 64
-    )  # for which accelerate would set threads, with a warning
+    # With this many cores, accelerate would set threads, and warn.
+    monkeypatch.setattr("psutil.cpu_count", lambda logical=True: 64)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     made = []
     monkeypatch.setattr(
@@ -136,7 +135,7 @@ def test_accelerate_warns_of_no_value_that_is_not_given(monkeypatch, caplog, tmp
     assert "had defaults used instead" in caplog.text
 
 
-# ---- launches that give fewer processes than they were asked for
+# ---- launches that start fewer processes than requested
 
 
 SAY = "import json, os; print(json.dumps(dict(os.environ)))"
@@ -149,7 +148,10 @@ def child_environments(capfd, tmp_path, monkeypatch, *options):
     capfd.readouterr()
     handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
     launch_command(launch_command_parser().parse_args([*options, str(tmp_path / "say.py")]))
-    for number, handler in handlers.items():  # torchrun leaves its own, which forked processes would have too
+    for (
+        number,
+        handler,
+    ) in handlers.items():  # torchrun leaves its handlers in place, which forked processes would inherit
         if signal.getsignal(number) is not handler:
             signal.signal(number, handler)
     return [json.loads(line) for line in capfd.readouterr().out.splitlines()]

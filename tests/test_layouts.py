@@ -1,4 +1,4 @@
-"""What all layouts share: finding them, listing once, and batches of their rows."""
+"""What all layouts have in common: detection, listing once, and batches of their rows."""
 
 import importlib
 import json
@@ -51,7 +51,7 @@ def test_a_folder_is_listed_once(tmp_path, save_image, root):
 
 @pytest.fixture
 def sets(tmp_path, save_image):
-    """Layout -> a small set of it, of each that says which suffixes speak for it, in its usual and in upper case."""
+    """Layout -> a small set, in its usual and in upper case, for each layout that declares its suffixes."""
     rng = np.random.default_rng(5)
     images = rng.integers(0, 256, (6, 8, 8, 3), np.uint8)
     names = ("arrays", "captions", "cifar", "coco", "csv_list", "hdf5", "lmdb", "mat", "stl", "yolo")
@@ -84,7 +84,7 @@ def sets(tmp_path, save_image):
 
 
 def test_a_layout_is_asked_wherever_it_would_match(sets):
-    """What stands in the line SUFFIXES agrees with `matches`, for the sets of all layouts; in upper case, too."""
+    """The line SUFFIXES agrees with `matches`, for the sets of all layouts, in upper case too."""
     said = {name: declared(find_script(name)) for name in bundled_names()}
     assert sets.keys() == {name for name, each in said.items() if "SUFFIXES" in each}
     modules = {name: importlib.import_module(find_script(name).module_name()) for name in said}
@@ -135,7 +135,7 @@ def test_a_split_of_faulty_rows_alone_is_an_error(tmp_path, save_image, processe
             save_image(tmp_path / "set" / split / "a" / f"{number}.png")
     for number in range(4):
         (tmp_path / "set/test/a" / f"{number}.png").write_bytes(b"\x89PNG")
-    for _ in range(2):  # nothing is left in the cache that would be taken the second time
+    for _ in range(2):  # the cache has nothing left that the second load would use
         with pytest.raises(
             DataError, match=r"set: no row of the split test can be read: see .*\.skipped\.txt"
         ) as caught:

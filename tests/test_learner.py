@@ -1,4 +1,4 @@
-"""Options of a training step against what they must do, on real steps of one process and of two."""
+"""Options of a training step have their documented effect, on real steps of one process and of two."""
 
 import json
 import math
@@ -53,10 +53,8 @@ def test_what_a_step_does_on_one_process_and_on_four(learn, tmp_path):
         "head": [*PLAIN, "model.train=head", f"model.weights={tmp_path / 'weights.pth'}", "optim.ema=100"],
         "weights": ["optim.class_weights=true", "data.train_split=train[:500]"],
     }
-    tested = {
-        "accumulate": 64 // 4,
-        "clip, exact": 64 // 8,
-    }  # images that go through the model at a time, on one process
+    # Images that go through the model at a time, on one process.
+    tested = {"accumulate": 64 // 4, "clip, exact": 64 // 8}
     steps = {"clip": 1, "clip, accumulate": 1, "clip, exact": 1, "weights": 1}
     one, four = (
         dict(
@@ -88,7 +86,7 @@ def test_what_a_step_does_on_one_process_and_on_four(learn, tmp_path):
         for name in {"clip", "clip, accumulate", "clip, exact"} & reports.keys():
             assert norm(reports[name]) == pytest.approx(0.5 * 0.02, rel=1e-4), name
         assert norm(reports["plain"]) > 0.05
-        # All classes as likely: each loss is log K times the weight of its class, which is inverse to how often it is.
+        # All classes are equally likely: each loss is log K times the weight of its class, its inverse frequency.
         report = reports["weights"]
         expected = [math.log(10) * 500 / (10 * report["counts"][label]) for label in report["labels"]]
         assert report["losses"][0] == pytest.approx(expected, rel=1e-5)
@@ -142,7 +140,10 @@ def test_a_compiled_model_learns_the_same(learn, plain):
 def test_exact_is_refused_where_it_cannot_hold(learn):
     cases = [
         (["exact=true", "model.name=cifarnet", "data.size=32"], "exact=true cannot hold with the batch statistics of "),
-        (["exact=true", "batch=60"], "exact=true cuts batch=60 into shards=8, and these over 1 processes"),
+        (
+            ["exact=true", "batch=60"],
+            "exact=true needs batch=60 to be a multiple of shards=8, and shards to be a multiple of the 1 processes",
+        ),
         (["exact=true", "accumulate=2"], "exact=true cuts a batch into shards by itself: leave accumulate=2 out"),
         (["exact=true", "ddp.compress=bf16"], "ddp.compress=bf16 cannot hold with exact=true"),
         (["batch=1", "model.name=cifarnet", "data.size=32"], "takes batch statistics, but one image at a time"),
@@ -152,7 +153,7 @@ def test_exact_is_refused_where_it_cannot_hold(learn):
     *reports, one_image = learn(*({"options": options} for options, _ in cases), {"options": ["batch=1"], "steps": 1})
     for report, (_, message) in zip(reports, cases, strict=True):
         assert message in report["error"]
-    assert len(one_image["losses"][0]) == 1  # of a model without batch statistics
+    assert len(one_image["losses"][0]) == 1  # a model without batch statistics takes one image
     [report] = learn({"options": ["exact=true", "shards=4"]}, processes=3)
     assert "batch=64 does not divide into 3 processes" in report["error"]
 
@@ -164,7 +165,7 @@ def test_one_image_has_no_batch_statistics():
     ):
         check_statistics(model, 1, world=4)
     check_statistics(model, 2, world=1)
-    check_statistics(nn.SyncBatchNorm.convert_sync_batchnorm(model), 1, world=2)  # counts the images of all
+    check_statistics(nn.SyncBatchNorm.convert_sync_batchnorm(model), 1, world=2)  # this counts the images of all ranks
     check_statistics(model.eval(), 1, world=1)
     check_statistics(nn.GroupNorm(1, 2), 1, world=1)
 

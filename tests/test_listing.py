@@ -1,4 +1,4 @@
-"""Listings of folders and archives as people and programs leave them: odd names, links, what cannot be read."""
+"""Listings of folders and archives as people and programs leave them: odd names, links, unreadable entries."""
 
 import io
 import logging
@@ -24,7 +24,7 @@ from dataset_scripts.core.files.listing import Files
 from dataset_scripts.core.files.pairs import folder_parser
 from dataset_scripts.core.files.splits import SPLITS
 
-LATIN = b"caf\xe9"  # no UTF-8
+LATIN = b"caf\xe9"  # not UTF-8
 
 
 def pack(path, members):
@@ -127,7 +127,7 @@ def test_names_that_would_be_shown_alike(tmp_path):
 
 
 def test_names_of_zips_from_dos(tmp_path):
-    """They are in code page 437, unless they say that they are UTF-8."""
+    """Names are in code page 437, unless they are flagged as UTF-8."""
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         for name in ("caf?.png", "é.png"):
             info = zipfile.ZipInfo(name)
@@ -169,7 +169,7 @@ def test_links_that_lead_nowhere(tmp_path, links, message, monkeypatch):
 
 
 def test_links_that_double_a_tree(tmp_path):
-    """Twenty pairs of links would list a file a million times."""
+    """With twenty pairs of links, a file would be listed a million times."""
     for level in range(20):
         (tmp_path / f"d{level}").mkdir()
         for name in "ab":
@@ -264,7 +264,7 @@ def test_names_that_are_too_long_and_folders_that_go(tmp_path):
         Files.of(deep)
     subprocess.run(["rm", "-r", deep], check=True)
     deep.mkdir()
-    for _ in range(4):  # deeper than Python calls
+    for _ in range(4):  # deeper than Python's recursion limit
         os.renames(deep, tmp_path / "deeper" / "/".join("a" * 300))
         os.rename(tmp_path / "deeper", deep)
     (deep / "x.png").write_text("x")
@@ -290,7 +290,7 @@ def test_a_folder_that_goes_while_it_is_listed(tmp_path):
 
 
 def test_other_content_of_the_same_size_and_time(tmp_path):
-    """As of a tool that restores times (rsync -t, tar); an archive, a single file and a folder alike."""
+    """As after a tool that restores times (rsync -t, tar), for an archive, a single file and a folder."""
     path = tmp_path / "photos/1.png"
     path.parent.mkdir()
     path.write_bytes(b"one")
@@ -342,7 +342,7 @@ SLOW = re.compile(rf"(?:.*[\W_])?(?:({SPLIT})[\W_]?({WORD})|({WORD})[\W_]?({SPLI
 @settings(max_examples=400, deadline=None)
 @given(st.lists(st.sampled_from([*SPLITS, *filter(None, WORDS), "_", "-", " ", "x", "2"]), max_size=6).map("".join))
 def test_the_last_split_and_side_in_a_name_count(name):
-    """Compared with the pattern that says it at once, but takes the square of the time."""
+    """Compared with a single pattern, which takes quadratic time."""
     side, split, rest = folder_parser(WORDS)(name)
     if name in WORDS or re.fullmatch(rf"({SPLIT})[\W_]?(\d*)", name):
         return

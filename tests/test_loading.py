@@ -58,7 +58,7 @@ def script(tmp_path) -> Path:
 
 
 def value(row) -> int:
-    """The shade of a row of the script above."""
+    """The shade of a row from the script above."""
     assert row["image"].shape == (3, 4, 6) and row["image"].dtype == torch.float32
     return round(float(row["image"][0, 0, 0]) * 255)
 
@@ -196,7 +196,7 @@ def test_a_script_found_in_data_is_not_run(tmp_path, save_image):
 
 
 def test_a_bundled_name_means_the_bundled_script(tmp_path):
-    # The program that loads a set is often called like it; it must not be taken for the script.
+    # The program that loads a set often has the name of the set; it must not be taken for the script.
     program = tmp_path / "digits.py"
     program.write_text("from dataset_scripts import load_dataset\nprint(len(load_dataset('digits', split='test')))\n")
     output = subprocess.run([sys.executable, "digits.py"], cwd=tmp_path, capture_output=True, text=True, check=True)
@@ -261,7 +261,7 @@ def test_enable_runs_the_literal_call_and_is_undone(script):
     with pytest.raises(RuntimeError, match="no longer supported"):
         literal(script)
     with enable():
-        assert literal(script)[3]["image"].getpixel((0, 0)) == (3, 3, 3)  # what the foreign code was written for
+        assert literal(script)[3]["image"].getpixel((0, 0)) == (3, 3, 3)  # the form that the foreign code expects
         assert literal(script.parent)[3]["label"] == 1
         assert next(iter(literal(script, streaming=True)))["label"] == 0
         script.write_text(script.read_text().replace("i + self", "i + 9 + self"))

@@ -33,7 +33,7 @@ def save_mask():
         if mode == "P":
             image.putpalette(rng.integers(0, 256, 768, np.uint8).tobytes())
         path.parent.mkdir(parents=True, exist_ok=True)
-        image.save(path, **({"optimize": False} if path.suffix == ".gif" else {}))  # else Pillow numbers the ids anew
+        image.save(path, **({"optimize": False} if path.suffix == ".gif" else {}))  # otherwise Pillow renumbers the ids
         return ids.astype(np.int64)
 
     return save
@@ -97,7 +97,7 @@ def test_trees(tmp_path, save_image, save_mask, caplog, image, mask):
         for name in ("ab 1", "ab.2", "x_3"):
             path = tmp_path / image.format(name, split=split)
             save_image(path)
-            with PIL.Image.open(path) as written:  # as it is after JPEG or WebP
+            with PIL.Image.open(path) as written:  # the pixels after JPEG or WebP
                 pixels = np.asarray(written)
             expected[split, name] = pixels, save_mask(tmp_path / mask.format(name, split=split))
     sets = load_dataset(str(tmp_path))
@@ -191,7 +191,7 @@ def test_colors_become_ids(tmp_path, save_image, table, mode):
         options = {"colors": "my table.txt"}
     else:
         (tmp_path / table).write_text(TABLES[table])
-    (tmp_path / "classes.txt").write_text("Sky\nRoad\n")  # names alone are no colours
+    (tmp_path / "classes.txt").write_text("Sky\nRoad\n")  # names alone do not define colours
     rows = load_dataset("mask_pairs", data_dir=str(tmp_path), split="train", **options)
     for row in rows:
         same(row, *written[row["image_id"]])
@@ -267,7 +267,7 @@ def test_wrong_masks_are_named(tmp_path, save_image, save_mask, caplog):
         "unreadable image .*masks/k.png",
         "masks/l.png has no image",
     ]
-    with pytest.raises(DataError, match="masks/H.png has no image"):  # what the names say comes first
+    with pytest.raises(DataError, match="masks/H.png has no image"):  # faults in the names come first
         load_dataset(str(folder))
     rows = load_dataset(str(folder), split="train", on_error="skip", cache_dir=str(tmp_path / "cache"))
     assert rows["image_id"] == ["a", "b", "c"] and np.array_equal(rows[2]["mask"].numpy(), ids["c"])
@@ -276,7 +276,7 @@ def test_wrong_masks_are_named(tmp_path, save_image, save_mask, caplog):
     assert len(lines) == len(messages) and "10 skipped, such as" in caplog.text
     for message in messages:
         assert len([line for line in lines if re.search(message.replace("(", r"\("), line)]) == 1, message
-    for wrong, message in zip("deg", [messages[0], messages[1], messages[3]]):  # those of the content, one by one
+    for wrong, message in zip("deg", [messages[0], messages[1], messages[3]]):  # faults in the content, one by one
         lone = tmp_path / wrong
         (lone / "images").mkdir(parents=True)
         (lone / "masks").mkdir()

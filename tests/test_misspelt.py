@@ -1,4 +1,4 @@
-"""What is misspelt is said at once, in one line, and what may have been meant."""
+"""Misspelt names are reported at once, in one line, with a suggestion."""
 
 import re
 

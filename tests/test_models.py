@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def randomize(model, seed=1):
-    """Weights and running statistics as of a trained model, so that nothing is at its initial value."""
+    """Draws weights and running statistics as in a trained model, so that nothing has its initial value."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, tensor in model.state_dict().items():
@@ -124,7 +124,7 @@ def test_weights_that_do_not_fit(tmp_path):
     assert "no safetensors or PyTorch weights" in refusal(b"\x00" * 999)
     assert "no safetensors or PyTorch weights" in refusal(b"not weights", name="weights.safetensors")
     assert "no safetensors or PyTorch weights" in refusal(pickle.dumps(Exploit(), protocol=2))
-    with pytest.raises(UserError, match="nowhere.pth is not a file; nothing is published of resnet8"):
+    with pytest.raises(UserError, match="nowhere.pth is not a file; no weights are published for resnet8"):
         build_model(Model(name="resnet8", width=8, weights=str(tmp_path / "nowhere.pth")), channels=3, classes=4)
 
 
@@ -145,7 +145,7 @@ def test_names_and_options_that_cannot_be(monkeypatch):
     assert "model.train=half: choose all or head" in refusal(name="resnet8", train="half")
     assert "set model.weights" in refusal(name="resnet8", train="head")
     for name in ("vgg11", "alexnet", "timm/vgg11"):
-        assert "has no blocks to compute again" in refusal(name=name, checkpointing=True)
+        assert "has no blocks to recompute" in refusal(name=name, checkpointing=True)
     monkeypatch.setitem(sys.modules, "timm", None)  # as Python marks a module that cannot be imported
     assert "pip install 'dataset_scripts[timm]'" in refusal(name="timm/resnet10t")
     with pytest.raises(UserError, match=r"cifarnet does not take images of 4 × 4 \(data.size\)"):
@@ -209,7 +209,7 @@ def test_recomputed_activations_change_nothing_but_memory(name, size):
             held += tensor.numel() if tensor.grad_fn is not None else 0
             return tensor
 
-        torch.manual_seed(0)  # of dropout
+        torch.manual_seed(0)  # for dropout
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
             loss = F.cross_entropy(each.train()(x), torch.arange(4), reduction="sum")
         kept.append(held)

@@ -1,4 +1,4 @@
-"""Scripts that import modules under the names that these had in version 0.1.0 work as before, with a warning."""
+"""Scripts that import modules under the names that they had in version 0.1.0 work as before, with a warning."""
 
 import importlib
 

@@ -1,4 +1,4 @@
-"""Nothing is lost and nothing is left half-written: processes killed in every gap, renames that fail, disks that are full."""
+"""Nothing is lost or left half-written: processes are killed in every gap, renames fail, and disks are full."""
 
 import errno
 import importlib.util
@@ -35,7 +35,7 @@ ROWS = datasets.Dataset.from_dict({"number": [1, 2, 3]}), datasets.Dataset.from_
 
 
 def in_child(action, *arguments, hook=None):
-    """The exit status of a process that does it; `hook` hears of its system calls, and may raise or kill."""
+    """The exit status of a process that runs `action`; `hook` is called for its system calls, and may raise or kill."""
 
     def run():
         if hook is not None:
@@ -50,7 +50,7 @@ def in_child(action, *arguments, hook=None):
 
 
 def at_gap(number, folder, do, gaps=GAPS):
-    """Does something before the system call of this number that concerns the folder, or asks for that exchanges names."""
+    """Calls `do` before the n-th event, n = `number`: a system call on the folder, or a lookup of rename."""
     count = 0
 
     def hook(event, arguments):
@@ -69,7 +69,7 @@ def kill():
 
 
 def gaps_of(folder, prepare, action, step=1):
-    """For each gap: makes the folder anew, kills a process in that gap, and lets the caller look. Ends when one is through."""
+    """For each gap: makes a new folder, kills a process in the gap, and yields. Ends once a process finishes."""
     for number in range(1, 2000, step):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
@@ -134,7 +134,7 @@ def test_a_folder_killed_in_every_gap(tmp_path, exchange):
         fill(path, "new")
 
     for _ in gaps_of(folder, lambda: fill(path, "old"), replace):
-        assert path.is_dir() or not exchange  # there is no instant without it
+        assert path.is_dir() or not exchange  # it exists at every instant
         recover(path)
         assert tree(path) in (old, new)
         fill(path, "newer")
@@ -202,7 +202,7 @@ def fail(number):
 
 @pytest.mark.parametrize("number", [1, 2, 3])
 def test_a_rename_that_fails_loses_nothing(tmp_path, number):
-    """Without exchange: the old one is put aside, the new one takes the name, and if that fails the old one comes back."""
+    """Without exchange, the old one is put aside, and restored if the new one cannot take its name."""
     fill(tmp_path / "out", "old")
     before = tree(tmp_path)
 
@@ -214,7 +214,7 @@ def test_a_rename_that_fails_loses_nothing(tmp_path, number):
                 sys.addaudithook(at_gap(number, tmp_path, lambda: fail(errno.EIO), {"os.rename"}))
         assert "\n" not in str(caught.value)
 
-    if number == 3:  # those are two; the third is putting the old one back, which the next call makes up for
+    if number == 3:  # two renames, and a third to restore the old one; if that fails too, the next call restores it
         hook = iter([None, errno.EIO, errno.EIO])
 
         def replace():
@@ -348,7 +348,7 @@ def disk(tmp_path):
 
 
 def fill_up(disk, room=0):
-    """Leaves so many bytes free."""
+    """Fills the disk up to this many free bytes."""
     with open(disk / "filler", "ab", buffering=0) as file:
         try:
             while True:
@@ -358,7 +358,7 @@ def fill_up(disk, room=0):
 
 
 def run(tmp_path, program, *arguments, cache=None):
-    """Exit status and lines on the terminal, without progress bars, of a program that runs in a child."""
+    """Exit status and terminal output, without progress bars, of a program that runs in a child process."""
 
     def child():
         descriptor = os.open(tmp_path / "said", os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
@@ -511,9 +511,8 @@ def test_names_in_the_card_of_a_run_are_text(tmp_path, recipe, save_image):
     status, said = run(tmp_path, recipe("train").main, *options, f"out={tmp_path / 'run'}")
     assert status == 0, said
     body = (tmp_path / "run/README.md").read_text().split("---\n", 2)[2]
-    prose = re.sub(
-        r"(`+)(?!`).*?(?<!`)\1(?!`)", "", body, flags=re.DOTALL
-    )  # without code spans, in which nothing is markup
+    # Without code spans, in which nothing is markup.
+    prose = re.sub(r"(`+)(?!`).*?(?<!`)\1(?!`)", "", body, flags=re.DOTALL)
     assert set(re.findall(r"\]\(([^)]*)\)", prose)) == {
         "curves.png",
         "config.yaml",
@@ -564,7 +563,7 @@ def test_a_killed_sampling_goes_on(tmp_path, recipe, generator):
             main()
 
         assert in_child(killed, hook=at_gap(number, folder, kill)) == -signal.SIGKILL
-        assert not out.exists()  # half a folder is not there, so that nobody loads it
+        assert not out.exists()  # half a folder does not exist, so nobody can load it
         before = drawn()
         kept |= before.keys()
         assert sample(out)[0] == 0 and tree(folder) == {f"out/{name}": content for name, content in whole.items()}
@@ -572,7 +571,7 @@ def test_a_killed_sampling_goes_on(tmp_path, recipe, generator):
     assert len(kept) > 10
     shutil.rmtree(out)
     assert in_child(killed, hook=at_gap(77, folder, kill)) == -signal.SIGKILL
-    assert sample(out, "seed=1")[0] == 0  # other samples begin anew
+    assert sample(out, "seed=1")[0] == 0  # other samples start over
     assert os.listdir(folder) == ["out"] and tree(out).keys() == whole.keys() and tree(out) != whole
     status, said = sample(out)
     assert status == 1 and said[-1].endswith(f"out={out} is not empty: choose another folder, or delete it")

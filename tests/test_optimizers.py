@@ -88,7 +88,7 @@ def test_newton_schulz_is_about_the_orthogonal_factor_of_the_svd(shape):
     matrix = torch.randn(*shape, generator=torch.Generator().manual_seed(1)) * 1e-3
     left, values, right = torch.linalg.svd(matrix.double(), full_matrices=False)
     inner = left.T @ orthogonalize(matrix).double() @ right.T
-    strong = values > 0.02 * values[0]  # tiny ones take more than five steps
+    strong = values > 0.02 * values[0]  # tiny ones need more than five steps
     assert strong.sum() >= 0.95 * len(values)
     assert inner.diag()[strong].min() > 0.65 and inner.diag()[strong].max() < 1.25
     assert (inner - inner.diag().diag()).abs().max() < 1e-4  # the same singular vectors

@@ -1,4 +1,4 @@
-"""Options become what their fields declare, whatever a word would be in YAML; each field refuses what it cannot be."""
+"""Options get the types that their fields declare, whatever a word means in YAML; each field refuses invalid values."""
 
 import dataclasses
 import os
@@ -105,7 +105,7 @@ def test_the_users_folder_is_expanded(monkeypatch):
 
 
 def absurd(kind) -> list[str]:
-    """Words that no field of a type takes."""
+    """Words that no field of this type accepts."""
     kinds = [part for part in typing.get_args(kind) if part is not type(None)] or [kind]
     words = {
         int: [
@@ -137,7 +137,7 @@ def absurd(kind) -> list[str]:
 
 @pytest.mark.parametrize("schema", SCHEMAS)
 def test_every_field_refuses_the_absurd(schema):
-    """The line names the field, and says what it means."""
+    """The message names the field, and states its meaning."""
     for name, rule, default in fields_of(schema()):
         assert rule.meaning or name == "model", f"{name} has no meaning"
         holder = schema

@@ -1,4 +1,4 @@
-"""What a stranger gets: the wheel, the launch configurations, the commands of the README."""
+"""What a new user gets: the wheel, the launch configurations, and the commands of the README."""
 
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""Systems other than Linux: what macOS and Windows lack is taken away (`tests/platforms`), and real commands run without it."""
+"""Systems other than Linux: `tests/platforms` removes what macOS and Windows lack, and real commands run without it."""
 
 import ast
 import json
@@ -17,7 +17,7 @@ SHORT = ["cpu=true", "model.name=resnet8", "model.width=8", "epochs=0.2", "batch
 
 @pytest.fixture
 def run_on(root, tmp_path):
-    """Runs Python without what a system lacks, and with the encoding that Windows gives to a pipe."""
+    """Runs Python without what a system lacks, and with the encoding that a pipe has on Windows."""
 
     def run(platform, *words, timeout=240, status=0):
         environment = {"PLATFORM": platform, "PYTHONPATH": f"{root / 'tests/platforms'}{os.pathsep}{root}"}
@@ -40,7 +40,7 @@ def run_on(root, tmp_path):
 
 @pytest.fixture
 def photos(tmp_path, save_image):
-    """A folder of classes, whose name and one of theirs are in no code page of the West."""
+    """A folder of classes; its name and that of one class are in no Western code page."""
     for split, count in (("train", 70), ("test", 6)):
         for name in ("数字", "b"):
             for number in range(count):
@@ -110,7 +110,7 @@ def run_on_mac_gpu(root, tmp_path):
 
 
 def test_the_device_without_float64_refuses_it(run_on_mac_gpu, tmp_path):
-    """Else the tests below would show nothing."""
+    """Otherwise the tests below would prove nothing."""
     (tmp_path / "script.py").write_text(
         "import torch\n"
         "there = torch.nn.Linear(2, 2).to('mps')(torch.ones(1, 2, device='mps')).detach()\n"

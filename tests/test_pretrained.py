@@ -97,7 +97,7 @@ def server(squeezenet):
 
 @pytest.fixture
 def online(monkeypatch, tmp_path):
-    """This process may use the net; torch.hub's folder is a new one, of which `checkpoints` is returned."""
+    """Lets this process use the network; returns `checkpoints` in a new folder for torch.hub."""
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(download, "PAUSE", 0.01)
     hub = torch.hub.get_dir()
@@ -162,7 +162,8 @@ def test_what_cannot_be_fetched_is_one_line(run_processes, root, server, photos,
     (line,) = (line for line in result.stderr.splitlines() if "error" in line and server.name in line)
     place = tmp_path / "torch/hub/checkpoints" / server.name
     assert result.returncode == 1 and line.endswith(
-        f"{server.name} could not be downloaded ({server.url}: HTTP 404 Not Found). Else get {server.url} and put it at {place}"
+        f"{server.name} could not be downloaded ({server.url}: HTTP 404 Not Found). "
+        f"Otherwise, get {server.url} and put it at {place}"
     )
     assert not (tmp_path / "out").exists() and not place.exists()
 
@@ -180,7 +181,7 @@ def test_wrong_bytes_are_refused_and_not_kept(server, squeezenet, online):
     refused = rf"{server.name} could not be downloaded .*its sha256 is [0-9a-f]{{64}}, published is"
     with pytest.raises(DataError, match=refused) as error:
         AtUrl.named(server.url).obtain()
-    assert str(error.value).endswith(f"Else get {server.url} and put it at {online / server.name}")
+    assert str(error.value).endswith(f"Otherwise, get {server.url} and put it at {online / server.name}")
     assert not [path for path in online.iterdir() if path.stat().st_size]
     server.behaviour = "good"
     path = AtUrl.named(server.url).obtain().path
@@ -193,7 +194,9 @@ def test_without_the_net_the_server_is_not_asked(server, squeezenet, online, mon
     path, by_hand = online / server.name, f"get {server.url} and put it at {online / server.name}"
     with pytest.raises(DataError) as error:
         AtUrl.named(server.url).obtain()
-    assert str(error.value) == f"{server.name} is not here, and HF_HUB_OFFLINE is set: unset it, or {by_hand}"
+    assert (
+        str(error.value) == f"{server.name} is not on this machine, and HF_HUB_OFFLINE is set: unset it, or {by_hand}"
+    )
     online.mkdir(parents=True)
     path.write_bytes(squeezenet[::-1])
     with pytest.raises(
@@ -210,14 +213,14 @@ def test_extractors_fetch_their_weights_in_the_same_way(server, squeezenet, onli
     server.behaviour = "missing"
     (online / server.name).unlink()
     with pytest.raises(
-        UserError, match=rf"^the weights of mobilenet-v2: .* at {online / server.name}, or give it as --weights"
+        UserError, match=rf"^the weights of mobilenet-v2: .* at {online / server.name}, or give the file as --weights"
     ):
         of_extractors.obtain("mobilenet-v2", None)
 
 
 @pytest.fixture(scope="module")
 def resnet():
-    """A model of timm with weights as of a trained one."""
+    """A timm model with weights as in a trained one."""
     torch.manual_seed(0)
     return randomize(timm.create_model("resnet10t"))
 
@@ -240,7 +243,7 @@ def timm_hub(hub, resnet, tmp_path):
 
 @pytest.mark.slow
 def test_timm_on_two_processes(run_processes, root, timm_hub, resnet, photos, tmp_path):
-    """Of a file that breaks off once; then again without a request, by the other spelling."""
+    """The download breaks off once; the next run uses the other spelling and makes no request."""
     folder, state, reach = timm_hub
     (state / "cut").touch()
     words = ["model.train=head", "data.size=64"]
@@ -276,8 +279,8 @@ def test_the_hub_says_no_or_sends_wrong_bytes(timm_hub, tmp_path, monkeypatch):
             on_hub.obtain()
         return str(error.value)
 
-    by_hand = f"Else run `hf download timm/{TIMM} model.safetensors` where the Hub can be reached"
-    by_hand = f"{by_hand}, and copy its {place.name} to {place}"
+    by_hand = f"Otherwise, run `hf download timm/{TIMM} model.safetensors` where the Hub can be reached"
+    by_hand = f"{by_hand}, and copy {place.name} to {place}"
     begin = f"{constants.ENDPOINT}/timm/{TIMM} could not be fetched ("
     assert refusal() == f"{begin}HF_HUB_OFFLINE is set: unset it to reach the Hub). {by_hand}"
     assert not (state / "reads").exists()
@@ -286,12 +289,12 @@ def test_the_hub_says_no_or_sends_wrong_bytes(timm_hub, tmp_path, monkeypatch):
     assert refusal().startswith(f"{begin}{constants.ENDPOINT} answered 404") and refusal().endswith(by_hand)
     (state / "repo.json").write_text(json.dumps({"private": False}))
     (state / "wrong").touch()
-    assert refusal().startswith(f"timm/{TIMM}: model.safetensors came damaged, with the sha256")
+    assert refusal().startswith(f"timm/{TIMM}: model.safetensors arrived damaged, with the sha256")
     assert not [path for path in (place / "blobs").iterdir() if path.stat().st_size]
     (state / "wrong").unlink()
     content, weights = (folder / "model.safetensors").read_bytes(), on_hub.obtain()
     assert weights.path.read_bytes() == content and weights.sha256 == hashlib.sha256(content).hexdigest()
-    weights.path.resolve().write_bytes(content[::-1])  # a disk has changed it
+    weights.path.resolve().write_bytes(content[::-1])  # as if the disk had changed it
     assert on_hub.obtain().path.read_bytes() == content
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert on_hub.obtain() == weights
@@ -356,20 +359,20 @@ def test_contradictions_and_unknown_names_are_one_line(tmp_path, monkeypatch):
         ),
         (
             ("resnet50", "own.pth", True),
-            "model.pretrained=true asks for published weights, and model.weights=own.pth for a file",
+            "model.pretrained=true asks for published weights, but model.weights=own.pth for a file",
         ),
         (
             ("resnet50", "IMAGENET1K_V3"),
-            "is not a file; published of resnet50 are DEFAULT, IMAGENET1K_V1, IMAGENET1K_V2",
+            "is not a file; the published weights of resnet50 are DEFAULT, IMAGENET1K_V1, IMAGENET1K_V2",
         ),
-        (("resnet50", "default"), "model.weights=default is not a file; published of resnet50 are DEFAULT"),
-        (("timm/resnet50.a1_in1k", "a2_in1k"), "published of timm/resnet50.a1_in1k are DEFAULT, a1_in1k"),
-        (("resnet20", None, True), "nothing is published of resnet20: give model.weights a local file"),
+        (("resnet50", "default"), "model.weights=default is not a file; the published weights of resnet50 are DEFAULT"),
+        (("timm/resnet50.a1_in1k", "a2_in1k"), "the published weights of timm/resnet50.a1_in1k are DEFAULT, a1_in1k"),
+        (("resnet20", None, True), "no weights are published for resnet20: set model.weights to a local file"),
         (("timm/resnet10", None, True), "no model.name=timm/resnet10: timm has"),
-        (("timm/botnet50ts_256", None, True), "nothing is published of timm/botnet50ts_256"),
+        (("timm/botnet50ts_256", None, True), "no weights are published for timm/botnet50ts_256"),
         (
             ("vit_h_14", "DEFAULT"),
-            "torchvision builds another vit_h_14 for IMAGENET1K_SWAG_E2E_V1, of images of 518 pixels",
+            "torchvision builds a different vit_h_14 for IMAGENET1K_SWAG_E2E_V1, for images of 518 pixels",
         ),
         (("resnet50", str(tmp_path)), "is not a file"),
     ):
@@ -377,7 +380,7 @@ def test_contradictions_and_unknown_names_are_one_line(tmp_path, monkeypatch):
             asked(*options)
         assert message in str(error.value) and len(str(error.value)) < 500, str(error.value)
     assert asked("resnet50", "./DEFAULT") is None and asked("resnet50", "own.pth") is None
-    with pytest.raises(UserError, match="model.weights_sha256=ab is of a file: give model.weights"):
+    with pytest.raises(UserError, match="model.weights_sha256=ab is the hash of a file: set model.weights"):
         asked("resnet50", weights_sha256="ab")
 
 
@@ -402,7 +405,7 @@ def test_every_classifier_of_torchvision_has_its_input_and_a_hash():
 
 @pytest.mark.filterwarnings("ignore:The default weight initialization:FutureWarning")
 def test_a_network_that_normalises_its_input_itself(tmp_path):
-    """With published weights torchvision's GoogLeNet does; ours gets its input in that range. Its other heads are left out."""
+    """torchvision's GoogLeNet does so with published weights; ours gets its input in that range, and one head."""
     theirs = torchvision.models.googlenet(transform_input=True, aux_logits=True, init_weights=False)
     for module in theirs.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -430,8 +433,8 @@ def test_what_is_given_stays():
     assert follow(Data(), found) == Data(size=224, channels=3, mean=found.mean, std=found.std)
     given = Data(size=96, channels=3, mean=[0.1] * 3, std=[0.2] * 3)
     assert follow(given, found) == given
-    assert follow(Data(channels=1), found) == Data(size=224, channels=1)  # measured
-    assert asked("timm/vit_base_patch16_sapiens2", "DEFAULT").size is None  # of upright images
+    assert follow(Data(channels=1), found) == Data(size=224, channels=1)  # mean and std are measured
+    assert asked("timm/vit_base_patch16_sapiens2", "DEFAULT").size is None  # its images are not square
 
 
 def test_a_run_is_known_by_what_it_started_from(tmp_path):
@@ -462,7 +465,7 @@ def test_a_network_that_asks_for_its_version(tmp_path, suffix):
     ours = build_model(Model(name="mnasnet0_5", weights=str(path)), 3, 4)
     assert all(torch.equal(value, ours.state_dict()[name]) for name, value in theirs.state_dict().items())
     load_tensors(ours, dict(theirs.state_dict()))
-    # Files that are older than the counters of batch normalisation:
+    # Files from before batch normalisation had counters:
     old = {name: value for name, value in theirs.state_dict().items() if "num_batches" not in name}
     torch.save(old, tmp_path / "old.pth")
     build_model(Model(name="mnasnet0_5", weights=str(tmp_path / "old.pth")), 3, 4)
@@ -475,9 +478,8 @@ def test_weights_without_a_head_and_weights_that_are_no_numbers(tmp_path):
     torch.save({name: value for name, value in state.items() if not name.startswith(head)}, tmp_path / "features.pth")
     ours = build_model(Model(name=SQUEEZENET, weights=str(tmp_path / "features.pth"), train="head"), 3, 4).state_dict()
     assert {name for name in state if not torch.equal(state[name], ours[name])} == {f"{head}.weight", f"{head}.bias"}
-    state["features.0.weight"][0] = (
-        torch.nan
-    )  # as in what torchvision publishes for a detector, VGG16's IMAGENET1K_FEATURES
+    # As in the weights that torchvision publishes for a detector, VGG16's IMAGENET1K_FEATURES.
+    state["features.0.weight"][0] = torch.nan
     torch.save(state, tmp_path / "nan.pth")
     with pytest.raises(UserError, match="nan.pth does not fit model.name: features.0.weight is not finite"):
         build_model(Model(name=SQUEEZENET, weights=str(tmp_path / "nan.pth")), 3, 4)

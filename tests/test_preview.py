@@ -1,4 +1,4 @@
-"""The look at a dataset: pixels of drawn things, numbers against numpy's, planted duplicates found and others not."""
+"""Previews of a dataset: drawn pixels, numbers against numpy's, and planted duplicates, of which all are found."""
 
 import io
 import json
@@ -65,7 +65,7 @@ GREY = PIL.Image.new("RGB", (100, 50), (100, 100, 100))
 def test_boxes_stand_where_they_belong():
     features = object_features(["cat", "dog"])
     rows = dataset([{"image": GREY, "objects": {"bbox": [[10, 20, 30, 25]], "category": [1]}}], objects=features)
-    tile = first_tile(contact_sheet(rows, size=400), 400)  # 4 times, so that the image is 400 x 200 from y = 100 on
+    tile = first_tile(contact_sheet(rows, size=400), 400)  # enlarged 4 times: the image is 400 x 200, from y = 100
     box = np.zeros((400, 400), bool)
     box[180:280, 40:160] = True
     box[182:278, 42:158] = False  # two pixels, on the inner side
@@ -131,12 +131,12 @@ def test_instance_masks_and_keypoints():
 
 def test_small_images_are_enlarged_in_squares_and_large_ones_filtered():
     small = noise(1, (8, 8), "L")
-    view = View(small, 100)  # 12 times, which is 96
+    view = View(small, 100)  # enlarged 12 times, to 96
     pixels = np.asarray(view.canvas.convert("L"))[2:98, 2:98]
     assert (pixels == np.kron(np.asarray(small), np.ones((12, 12), np.uint8))).all()
     stripes = PIL.Image.fromarray(np.tile(np.array([[0, 255]], np.uint8), (400, 200)))
     reduced = np.asarray(View(stripes, 100).canvas.convert("L")).astype(int)
-    assert abs(reduced[:, 2:-2] - 127.5).max() < 2  # not 0 or 255, which dropping pixels would leave
+    assert abs(reduced[:, 2:-2] - 127.5).max() < 2  # not 0 or 255, which would remain if pixels were dropped
     wide = View(noise(2, (200, 50)), 100)
     assert wide.size == (100, 25) and wide.offset == (0, 37)
     assert View(noise(2, (3, 2000)), 100).size == (1, 100)
@@ -289,22 +289,19 @@ def planted():
     """Train and test of natural pictures, all different, with duplicates at known rows."""
     train, test = [natural(seed) for seed in range(40)], [natural(seed, 64, 64) for seed in range(100, 120)]
     bright = np.asarray(train[3]).astype(int)
-    train += [
-        train[0],
-        train[5].resize((86, 58)),
-        PIL.Image.fromarray((bright + 3).clip(0, 255).astype(np.uint8)),
-    ]  # 40 41 42
+    # Rows 40, 41 and 42.
+    train += [train[0], train[5].resize((86, 58)), PIL.Image.fromarray((bright + 3).clip(0, 255).astype(np.uint8))]
     test += [train[7], train[9].resize((106, 70)), test[2]]  # 20 21 22
     label = datasets.ClassLabel(num_classes=2)
     rows = {
         split: [{"image": image, "label": 0} for image in images]
         for split, images in (("train", train), ("test", test))
     }
-    rows["train"][40]["label"] = 1  # where row 0 says 0
+    rows["train"][40]["label"] = 1  # row 0 has 0
     rows["test"].append({"image": encoded(train[11], "JPEG", quality=75), "label": 0})  # 23
     rows["test"].append({"image": encoded(train[0], "BMP"), "label": 0})  # 24: equal pixels in another format
     rows["test"].append({"image": {"bytes": b"broken", "path": "x.jpg"}, "label": 0})  # 25
-    for number in range(2):  # of a single tone, and equal to nothing
+    for number in range(2):  # a single tone, equal to nothing
         rows["test"].append({"image": PIL.Image.new("RGB", (9, 9), (number, 0, 0)), "label": 0})
     return {split: dataset(each, label=label) for split, each in rows.items()}
 
@@ -342,7 +339,7 @@ def test_changed_pictures_are_near_and_others_far(contrast):
     prints = [perceptual_hash(image) for group in groups for image in group]
     hashes = np.array([bits for bits, _ in prints], np.uint64)
     label = near_groups(hashes, np.stack([np.frombuffer(grey, np.uint8) for _, grey in prints])).reshape(60, 5)
-    assert len(set(label[:, 0].tolist())) == 60  # unrelated pictures are apart
+    assert len(set(label[:, 0].tolist())) == 60  # unrelated pictures are separate
     assert (label == label[:, :1]).mean() > 0.99
 
 
@@ -356,14 +353,14 @@ def test_groups_are_those_of_all_pairs():
     for distance in (0, 3, 6):
         near = np.bitwise_count(hashes[:, None] ^ hashes) <= distance
         expected = np.arange(len(hashes))
-        while True:  # the least index that can be reached
+        while True:  # the smallest index within reach
             reached = np.where(near, expected, len(hashes)).min(1)
             if (reached == expected).all():
                 break
             expected = reached
         assert (near_groups(hashes, alike, distance) == expected).all()
     unlike = rng.integers(0, 256, (len(hashes), 256), np.uint8)
-    assert (near_groups(hashes, unlike) == np.arange(len(hashes))).all()  # alike hashes alone do not suffice
+    assert (near_groups(hashes, unlike) == np.arange(len(hashes))).all()  # similar hashes alone are not enough
 
 
 def test_duplicates_among_100_000():
@@ -432,7 +429,7 @@ def test_counts_are_those_of_numpy():
 
 
 class Page(HTMLParser):
-    """The text of a page, and what it refers to."""
+    """The text of a page, and its references."""
 
     def __init__(self, text):
         super().__init__()

@@ -63,7 +63,6 @@ def test_what_the_command_prints(name, tmp_path):
     command = [sys.executable, "-m", "dataset_scripts.core.cli", "preview", str(folder), "-o", str(tmp_path / "look")]
     done = subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "utf-8"})
     shown = (done.stdout + done.stderr).decode("utf-8", "strict")
-    assert all(
-        character.isprintable() or character in "\n\r" for character in shown.replace("\x1b[A", "")
-    )  # tqdm moves up
+    # tqdm moves the cursor up.
+    assert all(character.isprintable() or character in "\n\r" for character in shown.replace("\x1b[A", ""))
     assert "\x1b[2J" not in shown and "\x1b]" not in shown

@@ -51,7 +51,7 @@ DAMAGED = {
 
 @pytest.fixture(params=sorted(DAMAGED))
 def photos(request, tmp_path):
-    """Two good images with a damaged one between them; the folder, the name and the message of that one."""
+    """Two good images with a damaged one between them; the folder, and the name and the message of the damaged one."""
     content, message = DAMAGED[request.param]
     for name, data in (("a.png", png()), (request.param, content), ("z.png", png())):
         (tmp_path / "photos/cat").mkdir(parents=True, exist_ok=True)
@@ -164,9 +164,8 @@ def test_tables_are_cut_by_bytes(tmp_path, monkeypatch):
         tables = [table for _, table in builder._generate_tables(**split.gen_kwargs)]
         assert max(table.nbytes for table in tables) < 10_000 + size + 20 * LayoutBuilder.CHUNK
         assert pa.concat_tables(tables)["number"].to_pylist() == list(range(count))
-        for place, table in enumerate(
-            tables
-        ):  # `datasets` collects tables of one row, and writes them when another comes
+        # `datasets` collects tables of one row, and writes them when another table follows.
+        for place, table in enumerate(tables):
             assert len(table) != 1 or table.nbytes < 10_000 or len(tables[place + 1]) == 0
         builder.download_and_prepare()
         assert builder.as_dataset("train").with_format("arrow")[:]["number"].to_pylist() == list(range(count))
@@ -175,7 +174,7 @@ def test_tables_are_cut_by_bytes(tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("count, size", [(70, 40_000_000), (300, 9_000_000)])
 def test_more_than_two_gigabytes(count, size, tmp_path):
-    """Arrow counts the bytes of a column of a table in 31 bits, which 54 images of 40 MB are too many for."""
+    """Arrow counts the bytes of a column of a table in 31 bits, which 54 images of 40 MB exceed."""
     Large.COUNT, Large.SIZE = count, size
     (tmp_path / "photos").mkdir()
     builder = Large(cache_dir=str(tmp_path / "cache"), data_dir=str(tmp_path / "photos"))

@@ -1,4 +1,4 @@
-"""What a run computed is on the disk before pictures are tried, in JSON that every reader takes."""
+"""The results of a run are on disk before pictures are drawn, in JSON that every parser accepts."""
 
 import json
 import math

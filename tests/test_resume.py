@@ -1,4 +1,4 @@
-"""Runs that are killed, stopped or moved to other processes end like those that are not."""
+"""Runs that are killed, stopped or moved to other processes end like undisturbed ones."""
 
 import json
 import multiprocessing
@@ -55,7 +55,7 @@ class Run:
         return output
 
     def reach(self, samples):
-        """Waits until a checkpoint of so many samples is there."""
+        """Waits until there is a checkpoint of this many samples."""
         end = time.monotonic() + 120
         while not any(int(path.name) >= samples for path in checkpoint.find(self.folder)):
             assert self.process.poll() is None and time.monotonic() < end, self.process.communicate()[1][-3000:]
@@ -79,7 +79,7 @@ def result(folder):
 
 @pytest.fixture(scope="module")
 def train(root, run_processes):
-    """A training that nothing happens to; returns what it printed."""
+    """Runs an undisturbed training; returns what it printed."""
 
     def run(folder, *options, processes=1):
         return run_processes(processes, root / "recipes/train.py", *options, f"out={folder}").stdout
@@ -89,7 +89,7 @@ def train(root, run_processes):
 
 @pytest.fixture(scope="module")
 def uninterrupted(train, tmp_path_factory):
-    """The result of the exact run that nothing happens to, on one process."""
+    """The result of the undisturbed exact run on one process."""
     folder = tmp_path_factory.mktemp("whole") / "run"
     train(folder, *RECIPE, "exact=true")
     assert not (folder / "checkpoints").exists() and not (folder / ".lock").exists()
@@ -112,7 +112,7 @@ def test_killed_twice_and_moved_to_other_processes(root, train, tmp_path, uninte
 def test_one_rank_killed_under_a_launcher_that_restarts(root, tmp_path, uninterrupted):
     folder = tmp_path / "run"
     launcher = ["--standalone", "--max-restarts=1"]
-    shared = Run(root, folder, *RECIPE, processes=2, launcher=launcher)  # by default, torchrun hangs now and then
+    shared = Run(root, folder, *RECIPE, processes=2, launcher=launcher)  # with the default, torchrun sometimes hangs
     assert "start it with TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1" in shared.process.communicate(timeout=120)[1]
     options = {"processes": 2, "launcher": launcher, "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
     run = Run(root, folder, *RECIPE, "exact=true", **options)
@@ -136,7 +136,7 @@ def test_sigterm_saves_and_says_that_it_can_go_on(root, train, tmp_path, uninter
         assert run.process.poll() is None and time.monotonic() < end
         time.sleep(0.005)
     run.process.send_signal(signal.SIGTERM)
-    assert "the same command goes on" in run.wait(status=75)
+    assert "run the same command to continue" in run.wait(status=75)
     assert len(checkpoint.find(folder)) == 1
     changed = Run(root, folder, *RECIPE, "exact=true", "optim.lr=0.1")
     assert "another optim.lr (0.004, now 0.1)" in changed.process.communicate(timeout=120)[1]
@@ -151,7 +151,7 @@ def test_sigterm_saves_and_says_that_it_can_go_on(root, train, tmp_path, uninter
 
 @pytest.mark.slow
 def test_ddp_goes_on_bit_for_bit(root, train, tmp_path):
-    # Of three ranks, whose sums depend on their order. The statistics of BatchNorm differ by rank between evaluations.
+    # Three ranks, whose sums depend on their order. The statistics of BatchNorm differ by rank between evaluations.
     processes = 3
     options = [*RECIPE, "deterministic=true", "model.name=cifarnet", "data.size=16", "data.channels=3", "epochs=0.2"]
     options = [option for option in options if not option.startswith(("augment.mixup", "shards"))]

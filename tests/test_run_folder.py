@@ -1,4 +1,4 @@
-"""The folder of a run is one that a run has made: nothing that lies elsewhere is deleted or replaced unasked."""
+"""A run only uses folders made by a run: nothing else is deleted or replaced unless requested."""
 
 import contextlib
 import subprocess
@@ -26,7 +26,7 @@ def opened(out, config=Train(), name="digits"):
 
 
 def users(folder):
-    """A folder of somebody's own, with names that a run has, too."""
+    """A user's own folder, with file names that a run also has."""
     for name in (
         "README.md",
         "config.json",
@@ -43,7 +43,7 @@ def test_a_users_folder_is_left_alone(tmp_path):
     mine = users(tmp_path / "mine")
     before = contents(mine)
     with (
-        pytest.raises(UserError, match=r"is not empty \(README.md\), and no run has made it: .*overwrite=true"),
+        pytest.raises(UserError, match=r"is not empty \(README.md\), and was not made by a run: .*overwrite=true"),
         opened(str(mine)),
     ):
         pass
@@ -124,7 +124,7 @@ def holding(root, *outs):
 
 
 def test_two_at_once_do_not_share_a_folder(tmp_path, monkeypatch, root):
-    """What is finished is looked at only once the folder is held."""
+    """Whether a run is finished is checked only once the folder is held."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("recipes.core.run.run_folder.PATIENCE", 1.6)
     with holding(root, "one") as (other,):
@@ -132,7 +132,7 @@ def test_two_at_once_do_not_share_a_folder(tmp_path, monkeypatch, root):
         with pytest.raises(UserError, match="in use by a run that is going on"), opened("one"):
             pass
         other.kill()
-        with opened("one") as folder:  # the system has let go of it
+        with opened("one") as folder:  # the system has released the lock
             assert folder.name == "one"
 
 
@@ -141,10 +141,13 @@ def test_a_run_of_the_same_options_is_not_begun_beside_one_that_lives(tmp_path, 
     monkeypatch.setattr("recipes.core.run.run_folder.PATIENCE", 1.6)
     with holding(root, "") as (first,):
         assert first.stdout.readline().strip() == "runs/digits-1"  # it has no checkpoint yet
-        with pytest.raises(UserError, match="runs/digits-1 is in use by a run of the same options.*out="), opened(None):
+        with (
+            pytest.raises(UserError, match="runs/digits-1 is in use by a run with the same options.*out="),
+            opened(None),
+        ):
             pass
         assert capsys.readouterr().err == "waiting for another run to leave runs/digits-1\n"
-        with opened(None, replace(Train(), seed=1)) as other:  # another run is nobody's business
+        with opened(None, replace(Train(), seed=1)) as other:  # another run does not interfere
             assert other.name == "digits-2"
         first.kill()
         with opened(None) as folder:  # killed before its first checkpoint, it begins again in its own folder

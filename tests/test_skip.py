@@ -1,4 +1,4 @@
-"""`on_error="skip"`: of good rows and one of each fault the good rows stay, and each fault is listed."""
+"""`on_error="skip"`: among good rows and one row per fault, the good rows stay, and each fault is listed."""
 
 import io
 import json
@@ -58,7 +58,7 @@ def good(number):
 
 
 BOX = {"bbox": [1, 2, 3, 4], "category_id": 1, "segmentation": [[1, 1, 9, 1, 9, 9]], "area": 8, "iscrowd": 0}
-COCO = {  # what is wrong with an annotation -> what is said of it
+COCO = {  # fault in an annotation -> message
     "category": ({"category_id": 9}, "there is no category 9"),
     "no category": ({"category_id": None}, "there is no category None"),
     "true": ({"category_id": True}, "there is no category True"),
@@ -163,7 +163,7 @@ def test_coco_captions(check):
     check("coco", files, ["image none.* its caption is None", r"image list.* its caption is \['x'\]"])
 
 
-ODD_JSON = {  # what json allows and we do not -> what is said of it
+ODD_JSON = {  # what JSON allows and we do not -> message
     "deep": ('{"a": ' + "[" * 40 + "]" * 40 + "}", "nested deeper"),
     "deeper": ('{"a": ' + '[{"]":' * 5000 + "1" + "}]" * 5000 + "}", "nested too deep"),
     "twice": ('{"a": 1, "a": "]}"}', "'a' occurs twice"),
@@ -491,7 +491,7 @@ def frame(data):
 
 
 def lists_of(name):
-    """A named set of three images and a list that also names one twice, one that is not there and one outside."""
+    """A named set of three images, with a list that also names one twice, one that is missing and one outside."""
     names = [f"a/{good(number)}" for number in range(GOOD)]
     lines = [*names, "a/gone", names[0], "a/../../../x"]
     if name == "dtd":

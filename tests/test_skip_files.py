@@ -1,4 +1,4 @@
-"""`on_error="skip"` where a fault stands before any row is read: in the first record, in a line of text, in a file of several."""
+"""`on_error="skip"` if a fault comes before any row: in the first record, a line of text, or one of several files."""
 
 import io
 import json
@@ -28,7 +28,7 @@ def images(folder=""):
 
 @pytest.fixture
 def rows(tmp_path, write_data):
-    """Writes files, and gives the number of rows that stay of them, and what is listed."""
+    """Writes files; returns the number of rows that stay, and the faults that are listed."""
 
     def rows(layout, files, **options):
         write_data(files)
@@ -202,7 +202,7 @@ def test_arrays_of_one_split(rows, images_end, labels):
 
 
 def datum(label):
-    """3 x 2 x 2 pixels as Caffe's message."""
+    """3 x 2 x 2 pixels as a Caffe message."""
     return b"\x08\x03\x10\x02\x18\x02\x22\x0c" + bytes(12) + b"\x28" + label
 
 

@@ -1,4 +1,4 @@
-"""Which rows are trained, validated and tested: no split lies, whatever the data and the options."""
+"""The rows for training, validation and testing: no split misleads, whatever the data and the options."""
 
 import io
 import json
@@ -60,7 +60,7 @@ def test_without_splits_a_part_of_each_class_is_held_out(make):
     folder = make({"ant": 40, "bee": 11, "cow": 2, "dog": 1})
     parts = choose_parts(Data(path=str(folder)))
     train, test = parts.train, parts.test
-    assert np.bincount(test.labels, minlength=4).tolist() == [8, 2, 1, 0]  # 0.2 of each, one at least, never all
+    assert np.bincount(test.labels, minlength=4).tolist() == [8, 2, 1, 0]  # 0.2 of each, at least one, never all
     assert np.bincount(train.labels, minlength=4).tolist() == [32, 9, 1, 1]
     assert sorted([*train.indices, *test.indices]) == list(range(54))
     labels = np.array(load_dataset(str(folder), split="train", transform=None)["label"])
@@ -73,7 +73,7 @@ def test_without_splits_a_part_of_each_class_is_held_out(make):
     again = choose_parts(Data(path=str(folder)))
     assert again.test.indices.tolist() == test.indices.tolist() and parts.data.holdout == 0.2
     assert len(choose_parts(Data(path=str(folder), holdout=0.5)).test) == 20 + 6 + 1
-    # What evaluation takes, from the options that the run has kept.
+    # The rows that evaluation takes, from the options that the run has saved.
     held, _, _ = choose_test(parts.data, parts.classes)
     assert held.indices.tolist() == test.indices.tolist() and held.labels.tolist() == test.labels.tolist()
 
@@ -116,7 +116,7 @@ def test_a_run_with_validation_scores_the_test_once(run_processes, root, make, t
     assert metrics["validation"]["loss"] == steering[best]["loss"]
     ends = [line["samples"] for line in steering if line["samples"] - steering[best]["samples"] >= 2 * 20]
     assert metrics["samples"] == (ends[0] if ends else 120)
-    # The weights are those of the best look, not the last: evaluated by themselves, they have its result.
+    # The weights are those of the best test, not the last: evaluated separately, they give its result.
     run_processes(
         1, root / "recipes/evaluate.py", str(out), "data.test_split=validation", f"out={tmp_path / 'validation'}"
     )
@@ -155,7 +155,7 @@ def test_the_held_out_rows_are_those_that_evaluation_takes(run_processes, root, 
     [
         (
             {"train_split": "train[:66%]", "test_split": "train[66%:]"},
-            "split train[:66%] has no images of class cow, which train[66%:] tests",
+            "split train[:66%] has no images of class cow, but train[66%:] has",
         ),
         ({"train_split": "train[:60%]", "test_split": "train[50%:]"}, "share 3 images, rows 15 to 17 of split train"),
         ({"train_split": "train", "test_split": "train"}, "train and train share 30 images"),
@@ -228,16 +228,16 @@ def test_the_same_images_in_both_splits(make):
     shutil.copy(folder / "train/bee/004.png", folder / "test/bee/001.png")
     note = next(note for note in find_data(Data(path=str(folder))).notes if "byte for byte" in note)
     assert note == (
-        "1 of 12 test images that were looked at are training images too, byte for byte (row 7 is row 14 of train)"
+        "1 of 12 test images that were compared are also training images, byte for byte (row 7 is row 14 of train)"
     )
     for path in (folder / "test").rglob("*.png"):
         shutil.copy(folder / "train" / path.relative_to(folder / "test"), path)
-    with pytest.raises(UserError, match="12 of 12 test images .* are training images too"):
+    with pytest.raises(UserError, match="12 of 12 test images .* are also training images"):
         find_data(Data(path=str(folder)))
 
 
 def test_every_header_is_looked_at(make, save_image):
-    # 1024 grey squares used to be all that was looked at; a wide one in colour behind them was squeezed to a grey square.
+    # Once, only 1024 images were checked: a wide one in colour after so many grey squares became a grey square.
     folder = make({"ant": 600, "bee": 600}, size=(8, 8))
     for path in folder.rglob("*.png"):
         PIL.Image.open(path).convert("L").save(path)
@@ -251,7 +251,7 @@ def test_every_header_is_looked_at(make, save_image):
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK", "RGBA"])
 @pytest.mark.parametrize("kind", ["tiff", "webp", "png", "jpeg", "bmp", "gif", "ppm"])
 def test_headers_of_all_formats(kind, mode):
-    """What decodes has a header that is read, from the table's own bytes."""
+    """The header of every image that decodes is read, from the table's own bytes."""
     content = io.BytesIO()
     rng = np.random.default_rng(0)
     for number in range(20):
@@ -271,7 +271,7 @@ def test_images_in_files_of_their_own_are_compared_too(make):
     before = fingerprint(choose_parts(data))
     for path in (folder / "test").rglob("*.png"):
         shutil.copy(folder / "train" / path.relative_to(folder / "test"), path)
-    with pytest.raises(UserError, match="12 of 12 test images .* are training images too"):
+    with pytest.raises(UserError, match="12 of 12 test images .* are also training images"):
         find_data(data)
     assert difference(before, fingerprint(choose_parts(data)))[0] == "the test images"
 
@@ -295,7 +295,7 @@ def test_hidden_labels_that_are_empty(tmp_path):
         datasets.Dataset.from_dict({"image": images, "label": labels}, features).to_parquet(
             tmp_path / f"d/{split}.parquet"
         )
-    with pytest.raises(UserError, match="split test has the class '', which is none"):
+    with pytest.raises(UserError, match="split test has the class '', which the training split lacks: it has cat, dog"):
         choose_parts(Data(path=str(tmp_path / "d")))
 
 
@@ -305,7 +305,7 @@ def test_held_out_rows_of_data_that_have_a_test_split_now(make):
     shutil.rmtree(folder)
     make({"train": {"ant": 10, "bee": 10}, "test": {"ant": 2, "bee": 2}})
     with pytest.raises(
-        UserError, match="has a split test now, which it had not at the training: set data.test_split=test"
+        UserError, match="has a split test now, which did not exist during the training: set data.test_split=test"
     ):
         choose_test(parts.data, parts.classes)
 

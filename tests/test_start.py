@@ -1,4 +1,4 @@
-"""What starts without the libraries that take seconds to import, and what comes of a signal meanwhile and at the very end."""
+"""Commands that start without libraries that take seconds to import, and signals during imports and at the very end."""
 
 import os
 import signal
@@ -34,7 +34,7 @@ def test_a_training_that_is_given_up_while_it_starts(root, tmp_path, number):
     run = subprocess.Popen(
         command, cwd=root, stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(root)}
     )
-    time.sleep(1.0)  # it imports torch now
+    time.sleep(1.0)  # it is importing torch now
     run.send_signal(number)
     errors = run.communicate(timeout=60)[1]
     assert run.returncode == 75 and errors.strip().endswith("stopped; the same command starts it again"), errors

@@ -8,7 +8,7 @@ import pytest
 
 @pytest.mark.slow
 def test_memory_and_open_files_stay_flat(root):
-    # 5 %: in the first epochs forked workers still make copies of the pages that they share with their parent
+    # 5 %: in the first epochs, forked workers still copy pages that they share with their parent
     command = [
         sys.executable,
         root / "benchmarks/steady.py",

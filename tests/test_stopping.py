@@ -1,4 +1,4 @@
-"""Runs that are asked to stop, by whatever signal and at whatever process, save and end; nothing outlives what started it."""
+"""Runs that are asked to stop, by any signal to any process, save and end; nothing outlives its parent."""
 
 import os
 import re
@@ -12,6 +12,7 @@ import pytest
 
 from recipes.core.run import checkpoint
 
+# With data workers.
 RECIPE = [
     "model.name=resnet8",
     "model.width=8",
@@ -20,7 +21,7 @@ RECIPE = [
     "epochs=40",
     "evaluate_every=40",
     "save_every=1000000",
-]  # with data workers
+]
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
 ACCELERATE = ["-m", "accelerate.commands.launch"]
 TWO = ["--config_file", "accelerate_configs/cpu_2.yaml"]
@@ -28,7 +29,7 @@ TWO = ["--config_file", "accelerate_configs/cpu_2.yaml"]
 
 @pytest.fixture
 def start(root):
-    """Starts Python in a group of its own, as a shell does; ends what is left."""
+    """Starts Python in a group of its own, as a shell does; ends whatever is left."""
     started, seen = [], []
 
     def run(*command, **variables):
@@ -77,7 +78,7 @@ def at_work(folder, process):
 
 
 def lines(errors):
-    """What is on stderr besides progress bars."""
+    """The lines on stderr, without progress bars."""
     return [
         line
         for line in re.split(r"[\r\n]+", errors)
@@ -260,7 +261,7 @@ def test_a_run_saves_and_all_its_processes_end(start, tmp_path, command, number,
             process.send_signal(number)
     until(lambda: not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in family), 30)
     output, errors = run.communicate(timeout=10)
-    assert output.count("the same command goes on") == 1
+    assert output.count("run the same command to continue") == 1
     assert len(checkpoint.find(tmp_path / "run")) == 1 and not (tmp_path / "run/metrics.json").exists()
     assert "recipes/" not in "".join(line for line in errors.splitlines() if 'File "' in line)  # no traceback of ours
     if command == "python":

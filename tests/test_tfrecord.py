@@ -167,7 +167,7 @@ item { id: 200 name: "never seen" }
 
 
 def detection(number, orientation=1):
-    """A row of the TF Object Detection API, with boxes of whole pixels, and what it gives."""
+    """A row of the TF Object Detection API, with boxes of whole pixels, and the expected row."""
     rng = random.Random(number)
     width, height = 30 + number, 20
     pixels = pixels_of(number, size=(width, height))

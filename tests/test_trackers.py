@@ -1,4 +1,4 @@
-"""The trackers of accelerate get what log.jsonl gets."""
+"""The trackers of accelerate get the same values as log.jsonl."""
 
 import json
 
@@ -19,6 +19,6 @@ def test_tensorboard_holds_the_log(root, run_processes, tmp_path):
 
 
 def test_a_tracker_that_is_not_there_is_named(root, run_processes):
-    for tracker, message in (("comet_ml", "pip install comet_ml"), ("paper", "log_with=paper: choose of")):
+    for tracker, message in (("comet_ml", "pip install comet_ml"), ("paper", "log_with=paper: choose from")):
         failed = run_processes(1, root / "recipes/train.py", f"log_with=[{tracker}]", check=False)
         assert failed.returncode == 1 and message in failed.stderr and "Traceback" not in failed.stderr

@@ -192,7 +192,7 @@ def test_a_full_disk_is_named(train, tmp_path):
 
 
 def test_an_error_on_one_of_two_processes_ends_both(train, photos, tmp_path):
-    # Both ranks look at some training images to find their size; one of the others is broken, which one rank reads.
+    # Both ranks read some training images to find their size; one of the others, which a single rank reads, is broken.
     for path in sorted((photos / "train").rglob("*.png")):
         pixels = np.asarray(PIL.Image.open(path))
         for copy in range(60):
@@ -235,7 +235,7 @@ def test_launching_as_the_readme_says(root, tmp_path):
 
 def test_a_launch_that_gives_other_processes_than_asked_is_refused(root, tmp_path):
     silent = accelerate_launch(root, "--cpu", "--num_processes", "2", "recipes/train.py", f"out={tmp_path / 'run'}")
-    assert silent.returncode == 1 and "was asked for several processes and started one" in silent.stderr
+    assert silent.returncode == 1 and "was asked for several processes but started one" in silent.stderr
     assert not (tmp_path / "run").exists()
 
 

@@ -1,4 +1,4 @@
-"""ToTensor against torchvision, and what `datasets` operations leave of it."""
+"""ToTensor against torchvision, and what remains of it after `datasets` operations."""
 
 import io
 import pickle
@@ -42,7 +42,7 @@ def test_every_mode_equals_torchvision(mode):
 
 
 def test_16_bit_grey_above_32767_keeps_its_value():
-    # torchvision reads I;16 as signed numbers; the truth here are the pixels that were written.
+    # torchvision reads I;16 as signed numbers; the reference is the pixels that were written.
     pixels = RNG.integers(2**15, 2**16, (5, 7), dtype=np.uint16)
     assert torch.equal(ToTensor()(PIL.Image.fromarray(pixels))[0], torch.from_numpy(pixels.astype(np.float32)))
 
@@ -159,5 +159,5 @@ def test_an_image_edited_in_place_needs_a_copy(tmp_path):
             "image"
         ]
 
-    assert edited(copy=False).max() > 0  # the trap, as it is
+    assert edited(copy=False).max() > 0  # the trap itself
     assert edited(copy=True).max() == 0

@@ -1,4 +1,4 @@
-"""Fashion-MNIST itself, where Debian's copy of it is at hand; without it these tests are skipped.
+"""Fashion-MNIST itself, if Debian's copy is available; without it, these tests are skipped.
 
 ```
 apt-get download dataset-fashion-mnist

@@ -61,7 +61,7 @@ def test_a_script_in_a_folder_of_data_is_not_run(tmp_path, trap, name, content):
         with pytest.raises(TrustError, match="trust_script=True") as error:
             load_dataset(str(spelling))
         assert f"({name.split('/')[0]} is not" in str(error.value) and str(path) in str(error.value)
-        assert "load_dataset('image_folder', data_dir=" in str(error.value)  # the data can be had without it
+        assert "load_dataset('image_folder', data_dir=" in str(error.value)  # the data can be loaded without it
     with pytest.raises(TrustError), enable():
         datasets.load_dataset(str(path.parent))
     assert not trap.sprung()
@@ -217,7 +217,7 @@ def test_the_identity_follows_code_and_data_beside_the_script(tmp_path):
 
 def test_what_runs_is_what_the_cache_is_known_by(script):
     """An edit between the two must not file the rows of the old code under the new."""
-    script = script.rename(script.with_name("reader.py"))  # in no folder of its own, where times count too
+    script = script.rename(script.with_name("reader.py"))  # not in a folder of its own, where times count too
     found, before = find_script(str(script)), find_script(str(script)).identity(None)
     builder = found.builder_class()
     script.with_name("helper.py").write_text("OFFSET = 50\n")

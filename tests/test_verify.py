@@ -40,13 +40,12 @@ def sha256(path):
 
 @pytest.fixture
 def small(tmp_path, monkeypatch):
-    """A script of a published set, on a server of its own: the script, the folder that is served."""
+    """A script of a published set, on a server of its own; returns the script and the folder that is served."""
     monkeypatch.setattr(module, "PAUSE", 0.01)
     served = tmp_path / "served"
     served.mkdir()
-    pixels = np.random.default_rng(os.getpid()).integers(
-        0, 256, (20, 6, 5), np.uint8
-    )  # of this run: the cache is shared
+    # Different in each run, as the cache is shared.
+    pixels = np.random.default_rng(os.getpid()).integers(0, 256, (20, 6, 5), np.uint8)
     for name, array, magic in (("images-idx3", pixels, 3), ("labels-idx1", np.arange(20, dtype=np.uint8) % 10, 1)):
         header = bytes([0, 0, 8, magic]) + b"".join(size.to_bytes(4, "big") for size in array.shape)
         (served / f"train-{name}-ubyte.gz").write_bytes(gzip.compress(header + array.tobytes()))
@@ -64,7 +63,7 @@ def small(tmp_path, monkeypatch):
 
 
 def flip(path):
-    """What a disk does: a bit, and no time."""
+    """Flips a bit and keeps the time, as a failing disk does."""
     content, times = bytearray(path.read_bytes()), path.stat()
     content[-9] ^= 1
     path.write_bytes(content)
@@ -96,7 +95,7 @@ def test_every_file_of_a_name_is_read(small, tmp_path):
     script, served = small
     assert verify(script, data_dir=str(served))["ok"]
     name = "train-labels-idx1-ubyte.gz"
-    second = tmp_path / "served/z-old" / name  # sorted behind
+    second = tmp_path / "served/z-old" / name  # sorted after the first
     second.parent.mkdir()
     second.write_bytes((served / name).read_bytes())
     flip(second)

@@ -191,9 +191,8 @@ def test_boxes_turn_with_the_image(tmp_path, orientation):
 def test_masks_turn_with_the_image(tmp_path):
     rng = np.random.default_rng(8)
     stored = np.arange(20 * 36, dtype=np.uint16)
-    stored = (
-        np.stack([stored // 256, stored % 256, 0 * stored], -1).reshape(20, 36, 3).astype(np.uint8)
-    )  # no two pixels alike
+    # No two pixels are alike.
+    stored = np.stack([stored // 256, stored % 256, 0 * stored], -1).reshape(20, 36, 3).astype(np.uint8)
     ids = rng.integers(0, 21, (20, 36), np.uint8)
     exif = PIL.Image.Exif()
     exif[0x0112] = 6
@@ -349,7 +348,7 @@ def test_the_example_of_the_card(voc, root):
     )
 
 
-HOSTILE = {  # what some 10 MB of an xml hold -> what is said of them
+HOSTILE = {  # the content of some 10 MB of xml -> message
     "nested": (b"<annotation>" + b"<a>" * 3_300_000, "nested deeper than 32"),
     "elements": (b"<annotation>" + b"<a/>" * 2_500_000 + b"</annotation>", "more than 200,000 elements"),
     "attributes": (

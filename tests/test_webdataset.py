@@ -177,7 +177,7 @@ def test_fields_of_different_types(tmp_path, value):
 
 
 def test_members_in_any_order_of_a_packed_shard(tmp_path):
-    """As `tar --sort=name` packs: json before txt, depth before the image. A packed tar is read from front to end only."""
+    """As `tar --sort=name` packs: json before txt, depth before the image. A packed tar is read from start to end."""
     rng = np.random.default_rng(5)
     members, depths = {}, {}
     for number in range(70):
@@ -202,7 +202,7 @@ def test_shards_without_sidecars(tmp_path, caplog):
     rows = load_dataset(str(tmp_path / "flat"), split="train")
     assert "read as webdataset (2 tar shards of 6 samples, numbered)" in caplog.text
     assert list(rows.features) == ["image", "image_id"] and rows["image_id"][:] == ["00", "01", "02", "10", "11", "12"]
-    rows = load_dataset(str(tmp_path / "classes"), split="train")  # a tar a class, as ImageNet has it
+    rows = load_dataset(str(tmp_path / "classes"), split="train")  # one tar per class, as in ImageNet
     assert rows.features["label"].names == ["n00", "n01"] and rows["label"][:] == [0] * 3 + [1] * 3
     write_shard(
         tmp_path / "pairs/a.tar",
@@ -222,7 +222,7 @@ def test_a_shard_beside_a_folder_of_its_name(tmp_path):
 
 
 def test_texts_that_are_boxes_and_texts_that_are_captions(tmp_path, caplog):
-    """YOLO's labels lie beside their images as captions do: the text tells them from each other."""
+    """YOLO's labels lie beside their images as captions do: the text distinguishes them."""
     rng = np.random.default_rng(12)
     labels = [b"", b"1 0.5 0.25 0.5 0.5\n", b"0 0.25 0.5 0.5 0.25\n2 0.5 0.5 1 1\n"]
     captions = [b"3 cats, 0.5 dogs", b"", "« 1 0.5 0.25 »".encode()]
@@ -245,7 +245,7 @@ def test_texts_that_are_boxes_and_texts_that_are_captions(tmp_path, caplog):
 
 
 def test_labels_and_captions_as_they_are(tmp_path):
-    """Labels with gaps stay what they are, a caption may be empty, a label in json is one, too."""
+    """Labels with gaps stay as they are, a caption may be empty, and a label may be in json."""
     rng = np.random.default_rng(7)
     write_shard(
         tmp_path / "a/a.tar",

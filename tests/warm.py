@@ -1,8 +1,8 @@
-"""Runs Python scripts in copies of a process that has imported the libraries, as importing them takes longer than a test.
+"""Runs Python scripts in forks of a process that has imported the libraries, which takes longer than a test.
 
-conftest.py starts it, and asks for each launch in a line of JSON on stdin: `words`, the script and its arguments;
+conftest.py starts it, and requests each launch with a line of JSON on stdin: `words`, the script and its arguments;
 `processes`, how many ranks; `env`, `cwd` and `timeout` in seconds; `output` and `errors`, the files for what they print. The
-answer is a line with the exit status, 124 after the timeout. As with torchrun, one rank that fails ends the others.
+reply is a line with the exit status, 124 after the timeout. As with torchrun, one rank that fails ends the others.
 """
 
 import json
@@ -21,11 +21,11 @@ import torch
 import torch_fidelity  # noqa: F401
 import torchvision  # noqa: F401
 
-REST = 0.5  # seconds that the others have to say what they met, once one rank has failed
+REST = 0.5  # seconds for the other ranks to report their errors, once one rank has failed
 
 
 def begin(launch: dict) -> None:
-    """Makes this process look as one that was started with a command."""
+    """Makes this process look like one that was started by a command."""
     os.setsid()
     for descriptor, path in ((0, os.devnull), (1, launch["output"]), (2, launch["errors"])):
         flags = os.O_RDWR if descriptor == 0 else os.O_WRONLY | os.O_CREAT | os.O_APPEND
@@ -76,7 +76,7 @@ def lead(launch: dict) -> str | None:
 
 
 def serve() -> str | None:
-    """Starts what it is asked for; returns in the copies, with the script to run, and at the end, with None."""
+    """Starts the requested launches; returns the script to run in the forks, and None at the end."""
     for line in sys.stdin:
         launch = json.loads(line)
         if (pid := os.fork()) == 0:

@@ -57,7 +57,7 @@ def configs(words: list[str]) -> int:
     folder = parser.parse_args(words).folder
     sources = sorted(path for path in CONFIGS.iterdir() if path.is_file())
     if existing := next((folder / path.name for path in sources if (folder / path.name).exists()), None):
-        raise DataError(f"{existing} exists already: choose another folder, or delete it")
+        raise DataError(f"{existing} already exists: choose another folder, or delete it")
     folder.mkdir(parents=True, exist_ok=True)
     from dataset_scripts.core.files.replace import write_file
 

@@ -1,4 +1,4 @@
-"""The error of the recipes."""
+"""The error that the recipes raise."""
 
 from dataset_scripts import DataError
 

@@ -1,4 +1,4 @@
-"""Files from other people: descriptions and weights, read in memory bounded by their size, or refused in one line."""
+"""Untrusted files: descriptions and weights, read in memory bounded by their size, or refused with a one-line error."""
 
 import contextlib
 import io
@@ -17,10 +17,10 @@ from recipes.core.errors import UserError
 if TYPE_CHECKING:
     import torch
 
-LARGEST = 50_000_000  # bytes of a text file: a million names of classes take less
-LONGEST_NAME, LONGEST_TEXT = 300, 10_000  # characters in a pickle, of names of code and of others
-LEGACY = 4  # pickles at the head of what torch.save wrote before it wrote zips
-NO_WEIGHTS = "no safetensors or PyTorch weights"
+LARGEST = 50_000_000  # bytes of a text file: a million class names take less
+LONGEST_NAME, LONGEST_TEXT = 300, 10_000  # characters of a string in a pickle: of a name of code, of any other
+LEGACY = 4  # pickles at the start of a file from torch.save before it wrote zip files
+NO_WEIGHTS = "it holds no safetensors or PyTorch weights"
 
 
 @contextlib.contextmanager
@@ -46,29 +46,29 @@ def read_text(path: Path) -> str:
     with open(path, "rb") as file:
         content = file.read(LARGEST + 1)
     if len(content) > LARGEST:
-        raise UserError(f"{path} has more than {LARGEST:,} bytes, which no file of its kind has")
+        raise UserError(f"{path} has more than {LARGEST:,} bytes, which is too many for a file of its kind")
     with reading(path):
         return content.decode()
 
 
 def require_file(path: Path) -> None:
-    """Raises what opening a file raises, and a UserError for what is not a file, such as a pipe that would never end."""
+    """Opens a file once, for the OSError; raises a UserError for anything else, such as a pipe that never ends."""
     if path.exists() and not path.is_file():
         raise UserError(f"{path} is not a file")
     open(path, "rb").close()
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a json file.
+    """The object in a JSON file.
 
     Raises:
-        OSError, UserError: as for `read_text`; it holds no object.
+        OSError, UserError: as for `read_text`; or the file does not hold an object.
     """
     text = read_text(path)
     with reading(f"{path} cannot be read"):
         said = json.loads(text)
     if not isinstance(said, dict):
-        raise UserError(f"{path} holds no object with keys")
+        raise UserError(f"{path} does not hold a JSON object")
     return said
 
 
@@ -80,7 +80,7 @@ def read_tensors(path: Path, where: str | None = None) -> Any:
 
     Raises:
         OSError: it cannot be opened.
-        UserError: it holds something else, is damaged, or packs more than it shows.
+        UserError: it holds anything else, is damaged or is compressed.
     """
     import safetensors.torch
     import torch
@@ -98,7 +98,7 @@ def read_tensors(path: Path, where: str | None = None) -> Any:
                     any(part.compress_type for part in parts)
                     or sum(part.file_size for part in parts) > path.stat().st_size
                 ):
-                    raise UserError(f"{where} (its parts are packed, which torch.save does not do)")
+                    raise UserError(f"{where} (it is compressed, which torch.save never does)")
                 for part in parts:
                     if part.filename.endswith("data.pkl"):
                         _check_names(io.BytesIO(archive.read(part)))
@@ -111,21 +111,21 @@ def read_tensors(path: Path, where: str | None = None) -> Any:
         raise
     except Exception as error:  # PyTorch's message is long, and advises running the code of the file
         named = re.search(r"GLOBAL ([\w.]{1,200})", str(error))
-        why = f"it names {named[1]}, which is code" if named else "it is cut, damaged or something else"
+        why = f"it names {named[1]}, which is code" if named else "it is truncated, damaged or of another kind"
         raise UserError(f"{where} ({why})") from error
 
 
 def _check_names(file: BinaryIO) -> None:
-    """Reads a pickle without running it; a ValueError for overlong names of code, on which PyTorch takes very long."""
+    """Reads a pickle without running it; raises a ValueError for overlong names of code, which slow PyTorch down."""
     for operation, argument, _ in pickletools.genops(file):
         if operation.name in ("GLOBAL", "INST") and len(argument) > LONGEST_NAME:
-            raise ValueError("it names code by a text without end")
+            raise ValueError("it names code by an overlong text")
         if isinstance(argument, str) and len(argument) > LONGEST_TEXT:
             raise ValueError("it holds a text longer than the name of any tensor")
 
 
 def state_dict(state: Any, where: str) -> "dict[str, torch.Tensor]":
-    """Checks that what was read is a dict of tensors, none of which shows more than it stores.
+    """Checks that what was read is a dict of tensors, none of which is larger than its storage.
 
     Raises:
         UserError: it is something else.

@@ -1,4 +1,4 @@
-"""Fuzzing of all that reads foreign files: `python tests/fuzz --executions 100000`. See docs/robustness.md.
+"""Fuzzes all code that reads foreign files: `python tests/fuzz --executions 100000`. See docs/robustness.md.
 
 The exit status is 1 if there are findings. One execution, for a debugger:
 `python tests/fuzz --target coco_masks --seed 0 --execution 12345`.
@@ -17,7 +17,7 @@ import traceback
 import warnings
 from pathlib import Path
 
-BATCH = 100  # executions of a child
+BATCH = 100  # executions per child process
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1]))
 sys.dont_write_bytecode = True
@@ -89,9 +89,8 @@ def run(args: argparse.Namespace, work: Path) -> int:
             parts += [
                 (turn, Batch(target, list(range(start, min(share, start + size))))) for turn, start in enumerate(starts)
             ]
-        batches = [
-            batch for _, batch in sorted(parts, key=lambda part: part[0])
-        ]  # in turns: what is printed is about all
+        # In turns, so that progress reports cover all targets.
+        batches = [batch for _, batch in sorted(parts, key=lambda part: part[0])]
     with listen() as server:
         earlier = json.loads(args.results.read_text()) if args.add and args.results.exists() else None
         report = Report(targets, sum(len(batch.numbers) for batch in batches), args.seed, server, earlier)

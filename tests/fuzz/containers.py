@@ -1,4 +1,4 @@
-"""Damages what other content lies in, and keeps the rest of it right: archives, compressed files, headers, checksums."""
+"""Damages the containers of other content, and keeps the rest valid: archives, compressed files, headers, checksums."""
 
 import ast
 import bz2
@@ -20,7 +20,7 @@ MAX_INFLATED = 1 << 22
 
 
 def zip_members(content: bytes, rng: random.Random, inner: Inner) -> bytes:
-    """A member, its name, or its entry in the directory; else the bytes of the directory itself."""
+    """Damages a member, its name, or its entry in the directory; else the bytes of the directory itself."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             members = [(info, archive.read(info)) for info in archive.infolist() if info.file_size < MAX_INFLATED]
@@ -57,7 +57,7 @@ def zip_members(content: bytes, rng: random.Random, inner: Inner) -> bytes:
 
 
 def zip_directory(content: bytes, rng: random.Random) -> bytes:
-    """A field of an entry of the directory, of a member's own header, or of the end."""
+    """Damages a field of an entry of the directory, of a member's own header, or of the end record."""
     heads = [match.start() for match in re.finditer(b"PK(\1\2|\3\4|\5\6)", content)]
     if not heads:
         return content[:-1]
@@ -67,7 +67,7 @@ def zip_directory(content: bytes, rng: random.Random) -> bytes:
 
 
 def tar_members(content: bytes, rng: random.Random, inner: Inner) -> bytes:
-    """A member, its name, size or kind; checksums are right again."""
+    """Damages a member, its name, size or kind; checksums are corrected."""
     try:
         with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
             members = [
@@ -103,7 +103,7 @@ def tar_members(content: bytes, rng: random.Random, inner: Inner) -> bytes:
             except (ValueError, UnicodeError):
                 continue
     whole = bytearray(buffer.getvalue())
-    if rng.random() < 0.3:  # a header that says another size
+    if rng.random() < 0.3:  # a header that states another size
         at = rng.randrange(len(whole) // 512) * 512
         if whole[at + 257 : at + 262] == b"ustar":
             whole[at + 124 : at + 136] = rng.choice(
@@ -135,7 +135,7 @@ def limited(decompressor: Callable) -> Callable[[bytes], bytes]:
 
 
 def npy_header(content: bytes, rng: random.Random, inner: Inner) -> bytes:
-    """Shape, type or order of an array; the length of the header is right again."""
+    """Damages shape, type or order of an array; the length of the header is corrected."""
     size = int.from_bytes(content[8:10], "little")
     try:
         header = ast.literal_eval(content[10 : 10 + size].decode("latin1").strip())
@@ -162,7 +162,7 @@ def npy_header(content: bytes, rng: random.Random, inner: Inner) -> bytes:
 
 
 def idx_header(content: bytes, rng: random.Random, inner: Inner) -> bytes:
-    """The type of the numbers, of dimensions how many, or a dimension."""
+    """Damages the type of the numbers, the number of dimensions, or a dimension."""
     at = rng.choice((2, 3))
     if rng.random() < 0.3:
         return content[:at] + bytes([rng.choice((0, 1, 2, 4, 8, 9, 11, 12, 13, 14, 33, 255))]) + content[at + 1 :]
@@ -171,7 +171,7 @@ def idx_header(content: bytes, rng: random.Random, inner: Inner) -> bytes:
 
 
 def png_chunk(content: bytes, rng: random.Random, inner: Inner) -> bytes:
-    """The content of a chunk, or chunks in another order; the checksum is right again."""
+    """Damages the content of a chunk, or the order of chunks; the checksum is corrected."""
     chunks, at = [], 8
     while at + 12 <= len(content) and len(chunks) < 100:
         size = int.from_bytes(content[at : at + 4], "big")
@@ -207,7 +207,7 @@ def safetensors_header(content: bytes, rng: random.Random, inner: Inner) -> byte
 
 
 def tfrecord(content: bytes, rng: random.Random, inner: Inner) -> bytes:
-    """The message of a record, whose length and checksums are right again."""
+    """Damages the message of a record; its length and checksums are corrected."""
     starts, at = [], 0
     while at + 16 <= len(content) and len(starts) < 1000:
         size = int.from_bytes(content[at : at + 8], "little")
@@ -236,7 +236,7 @@ STARTS = {
 
 
 def container_of(content: bytes) -> Callable[[bytes, random.Random, Inner], bytes] | None:
-    """What damages this format; None if it is none of them."""
+    """The function that damages this format; None if the format is unknown."""
     if content[257:262] == b"ustar":
         return tar_members
     if content[8:10] == b'{"' and int.from_bytes(content[:8], "little") < len(content):

@@ -1,4 +1,4 @@
-"""What is put in the place of numbers and words: extremes, wrong types, and what would reach out of the folder."""
+"""Replacements for numbers and words: extremes, wrong types, and names that would reach out of the folder."""
 
 import os
 import pickle
@@ -9,10 +9,10 @@ from pathlib import Path
 
 from examples import encode, pixels
 
-# Outside of every folder that is read, at the same place in every run: nothing of it may ever be in a row.
+# Outside every folder that is read, at the same place in every run: no row may ever contain any of it.
 OUTSIDE = Path(tempfile.gettempdir()).resolve() / "dataset-scripts-fuzz-outside"
 SECRET = b"SECRET-5b1f0c3e9a"
-PORT = 47653  # of this machine; nothing may ever ask for it
+PORT = 47653  # on this machine; nothing may ever connect to it
 
 _URL = f"http://127.0.0.1:{PORT}/secret.png"
 PATHS = [
@@ -96,7 +96,7 @@ SCALARS = [*INTEGERS, *FLOATS, *STRINGS, None, True, False, [], {}]
 
 
 class _Opens:
-    """What, unpickled by code that trusts it, opens the secret and calls the server."""
+    """Opens the secret and calls the server if code that trusts it unpickles it."""
 
     def __init__(self, call, *args):
         self.call = call, args
@@ -113,7 +113,7 @@ PICKLES = [
 _BOMB = '<!DOCTYPE a [<!ENTITY a "aaaaaaaaaa">' + "".join(
     f'<!ENTITY {y} "{f"&{x};" * 10}">' for x, y in zip("abcdefgh", "bcdefghi")
 )
-SNIPPETS = [  # of formats of text
+SNIPPETS = [  # of text formats
     f'<!DOCTYPE a [<!ENTITY x SYSTEM "{OUTSIDE}/secret.txt">]>',
     f'<!DOCTYPE a SYSTEM "{_URL}">',
     f"{_BOMB}]>",

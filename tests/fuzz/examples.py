@@ -1,6 +1,6 @@
 """A small valid example of every format that is read: target -> the script that reads it, and its files.
 
-Examples are equal to the last byte in every process: an execution is a function of its seed, its target and its number.
+Examples have the same bytes in every process: an execution is a function of its seed, its target and its number.
 """
 
 import io
@@ -19,7 +19,7 @@ Folder = dict[str, bytes]  # path -> content
 class Example(NamedTuple):
     """
     Attributes:
-        reader: a bundled script, or what `targets.OTHERS` has for what is not a dataset.
+        reader: a bundled script, or, for anything but a dataset, a key of `targets.OTHERS`.
         make: builds the files.
         config: the configuration of the script.
     """

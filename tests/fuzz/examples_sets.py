@@ -1,4 +1,4 @@
-"""Examples of the named sets that read files of their own form, and of what is not a dataset: cards, configs, models."""
+"""Examples of the named sets that read files in their own format, and of other files: cards, configs, models."""
 
 import io
 import json

@@ -1,6 +1,6 @@
 """Damages the files of an example: anywhere, in the structure of their formats, and as files of a folder.
 
-All takes its choices from one `random.Random`, so that the same state gives the same bytes.
+All choices come from one `random.Random`, so that the same state gives the same bytes.
 """
 
 import random
@@ -11,8 +11,8 @@ from dictionary import INTEGERS, TOKENS
 from examples import Folder
 from texts import TEXTS
 
-MAX_SIZE = 1 << 20  # of a file, after which it is not made longer
-LARGEST = 4 * MAX_SIZE  # of what faults within faults make of it
+MAX_SIZE = 1 << 20  # of a file, beyond which it is not made longer
+LARGEST = 4 * MAX_SIZE  # of a file after nested faults
 Mutator = Callable[[bytes, random.Random], bytes]
 
 
@@ -33,7 +33,7 @@ def mutate(files: Folder, rng: random.Random) -> Folder:
 
 
 def choose(files: Folder, rng: random.Random) -> str:
-    """A path; each kind of files is as likely as another, however many there are of it."""
+    """Chooses a path; each kind of file is equally likely, however many there are of it."""
     kinds: dict[str, list[str]] = {}
     for path in files:
         kinds.setdefault(path.rpartition(".")[2], []).append(path)
@@ -83,7 +83,7 @@ def mutate_folder(files: Folder, rng: random.Random) -> None:
 
 
 def mutate_content(content: bytes, rng: random.Random, others: list[bytes] = ()) -> bytes:
-    """Damages one file: mostly in its format, where that is known, else anywhere."""
+    """Damages one file: mostly within its format, if that is known, else anywhere."""
     if rng.random() < 0.7:
         if container := container_of(content):
             return container(content, rng, mutate_content)
@@ -100,7 +100,7 @@ def is_text(content: bytes) -> bool:
 
 
 def place(content: bytes, rng: random.Random) -> int:
-    """An offset: often in the header, and rather in bytes that are not zero, of which some formats have many."""
+    """An offset: often in the header, and preferably at a nonzero byte, as some formats consist mostly of zeros."""
     if rng.random() < 0.3:
         return rng.randrange(min(len(content), 64) + 1)
     for _ in range(4):
@@ -148,7 +148,7 @@ def repeat(content: bytes, rng: random.Random, others: list[bytes]) -> bytes:
 
 
 def splice(content: bytes, rng: random.Random, others: list[bytes]) -> bytes:
-    """The begin of this file and the end of another one, or a part of that in its place."""
+    """Joins the start of this file to the end of another one, or replaces a part with a part of that."""
     other = rng.choice(others) if others else content
     at, start = place(content, rng), place(other, rng)
     part = other[start : start + rng.choice((8, 64, len(other)))]

@@ -1,7 +1,7 @@
-"""Single parsers, given bytes in memory: hundreds of times as many executions a second as folders have.
+"""Single parsers on bytes in memory: hundreds of times as many executions per second as with folders.
 
-What they are given is damaged as files are. Each returns how many parts it has read, and raises a DataError; of some their
-callers make one (`reading`), which is done here, too.
+Their input is damaged as files are. Each returns the number of parts that it has read, or raises a DataError. Some
+raise other errors, which their callers turn into a DataError (`reading`); this is done here too.
 """
 
 import io
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import examples_binary  # noqa: F401  (the examples that are taken from)
+import examples_binary  # noqa: F401  (the source of the examples)
 from examples import EXAMPLES, Folder, example, image
 
 from dataset_scripts import DataError
@@ -76,7 +76,7 @@ def taken(target: str, suffix: str) -> Callable[[], bytes]:
 
 
 def refused(parse: Callable[[], Any]) -> Any:
-    """The result of a parser whose callers turn what it raises into a DataError."""
+    """The result of a parser whose callers turn its errors into a DataError."""
     with reading("memory"):
         return parse()
 
@@ -224,7 +224,7 @@ def _(content: bytes) -> int:
 
 
 def _packed(method: int) -> bytes:
-    """The packed bytes of a zip's only member, which has 64."""
+    """The compressed bytes of a zip's only member, which has 64 bytes."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", method) as archive:
         archive.writestr("a", bytes(range(32)) * 2)

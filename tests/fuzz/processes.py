@@ -1,7 +1,7 @@
-"""Runs executions in child processes that may hang, eat the memory or die, and records what was wrong with which.
+"""Runs executions in child processes that may hang, use up memory or die, and records the faults of each.
 
-A child is forked from this process, where all is imported, for some hundreds of executions of a target. It writes the number
-of each into shared memory before it begins; where it dies, the next child goes on behind it.
+A child is forked from this process, which has imported everything, for some hundreds of executions of a target. It
+writes the number of each into shared memory before it begins; if it dies, the next child continues after that number.
 """
 
 import base64
@@ -34,16 +34,16 @@ from targets import ALLOWED, Unsound, execute
 from dataset_scripts.core.formats import isolated
 
 CPU_SECONDS = 10  # of an execution
-WALL_SECONDS = 60  # the same, where the machine is busy or the process waits
-MEMORY = 1 << 30  # bytes that an execution may touch more than the process did before
-ADDRESSES = 4 << 30  # bytes that it may ask for
+WALL_SECONDS = 60  # the limit if the machine is busy or the process waits
+MEMORY = 1 << 30  # bytes of memory that an execution may use beyond what the process used before
+ADDRESSES = 4 << 30  # bytes of address space that it may request
 ROOT = Path(__file__).resolve().parents[2]
 OURS = tuple(f"{ROOT / name}{os.sep}" for name in ("dataset_scripts", "recipes"))
 FRAME = re.compile(r'File "([^"]+)", line (\d+) in (\S+)')
 REACHES = {"socket.connect", "socket.getaddrinfo", "subprocess.Popen", "os.system", "os.exec", "os.posix_spawn"}
 ISOLATED = [sys.executable, "-P", isolated.__file__]  # the process for parsers that may crash
 EXAMPLE = -1  # the number of the execution that reads the example as it is
-BROKEN = 70  # exit status of a child in which this program is wrong
+BROKEN = 70  # exit status of a child if this program itself has a fault
 TURNS = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}  # marks that turn the order of what is printed
 AT, DONE, ROWS, ERRORS, FOUND, MICROSECONDS = range(6)  # what the shared memory holds
 
@@ -58,7 +58,7 @@ class Batch:
     Attributes:
         target: a key of EXAMPLES.
         numbers: of its executions.
-        kept: the files of findings that were kept; their places in this list are then the numbers.
+        kept: the files of saved findings; the numbers are then indices into this list.
     """
 
     target: str
@@ -69,7 +69,7 @@ class Batch:
         return replace(self, numbers=self.numbers[place:])
 
     def files(self, seed: int, number: int, example: Folder) -> tuple[Folder, random.Random]:
-        """What an execution reads, and its choices of how."""
+        """The files that an execution reads, and the source of its choices."""
         # The example as it is goes to its own reader with every seed: some folders could be read in other ways, too.
         rng = random.Random("as it is" if number == EXAMPLE else f"{seed} {self.target} {number}")
         if self.kept:
@@ -98,14 +98,14 @@ def write(files: Folder, folder: Path) -> None:
         try:
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_bytes(content)
-        except (OSError, ValueError):  # a file and a folder of one name
+        except (OSError, ValueError):  # a file and a folder of the same name
             continue
 
 
 def run(
     seed: int, batches: list[Batch], processes: int, work: Path, said: Callable[[Batch, list[int], list[dict]], None]
 ) -> None:
-    """Runs all; `said` gets the counts and findings of each part of a batch."""
+    """Runs all batches; `said` is called with the counts and findings of each part of a batch."""
     examples = {target: EXAMPLES[target].make() for target in dict.fromkeys(batch.target for batch in batches)}
     todo = deque(batches)
     slots = [Slot(work / str(number)) for number in range(processes)]
@@ -142,7 +142,7 @@ def run(
 
 
 def read_findings(slot: Slot, exitcode: int) -> Iterator[dict]:
-    """What a child wrote, and what it died of."""
+    """The findings that a child wrote, and the cause if it died."""
     path, fault = slot.folder / "findings", (slot.folder / "fault").read_text("utf-8", "replace")
     if path.exists():
         yield from map(json.loads, path.read_text().splitlines())
@@ -178,7 +178,7 @@ def finding(target: str, number: int, kind: str, file: str, line: int, function:
 
 
 def child(seed: int, slot: Slot, example: Folder) -> None:
-    """The life of a child; it does not return, unless this program is wrong."""
+    """Runs in a child; returns only if this program has a fault."""
     folder, fault = slot.folder / "set", open(slot.folder / "fault", "w")
     out = os.open(slot.folder / "output", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(out, 1)
@@ -196,7 +196,7 @@ def child(seed: int, slot: Slot, example: Folder) -> None:
     for number in slot.batch.numbers:
         counts[AT] = number
         files, rng = slot.batch.files(seed, number, example)
-        if target not in PARSERS:  # which take bytes
+        if target not in PARSERS:  # parsers take bytes
             for path in (folder, slot.folder / "downloads"):  # also of a child that died
                 shutil.rmtree(path, ignore_errors=True)
             folder.mkdir()
@@ -232,7 +232,7 @@ def child(seed: int, slot: Slot, example: Folder) -> None:
             reached.clear()
         counts[DONE] += 1
         os.chdir(slot.folder)
-        if grown * 1024 > MEMORY // 2:  # the next one begins with little again
+        if grown * 1024 > MEMORY // 2:  # the next child starts with little memory
             break
     os._exit(0)
 
@@ -242,7 +242,7 @@ def stop(*_: Any) -> None:
 
 
 def check_message(error: BaseException) -> BaseException | None:
-    """A message is one line that says something, and that a terminal shows as it is."""
+    """Checks that a message is one nonempty line that a terminal shows unchanged."""
     text = str(error)
     odd = any(
         unicodedata.category(sign) in ("Cc", "Cs", "Zl", "Zp") or unicodedata.bidirectional(sign) in TURNS
@@ -264,7 +264,7 @@ def record(path: Path, target: str, number: int, wrong: BaseException, error: Ba
 
 
 def watch(folder: Path) -> list[str]:
-    """Lists from now on what this process does that no reading of a folder needs: calls out, and opens of the secrets."""
+    """From now on, lists what reading a folder never needs: connections of this process, and opening the secrets."""
     reached, outside, inside = [], (str(OUTSIDE), f"{folder}/secret."), f"{folder}/"
 
     def hook(event: str, args: tuple) -> None:

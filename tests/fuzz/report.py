@@ -1,4 +1,4 @@
-"""What a run found: a table, results as json, the part of the documentation, and files of findings that are kept."""
+"""The results of a run: a table, JSON, a part of the documentation, and files of saved findings."""
 
 import base64
 import json
@@ -24,10 +24,10 @@ class Report:
     Args:
         total: executions, for the time that is left.
         earlier: results that these are added to, as `save` wrote them.
-        server: what nothing should call.
+        server: the server that nothing should call.
 
     Attributes:
-        findings: (type, file, function, line) -> the first execution of it, and of how many.
+        findings: (type, file, function, line) -> the first execution with it, and the number of executions.
     """
 
     def __init__(self, targets: list[str], total: int, seed: int, server: socket.socket, earlier: dict | None = None):

@@ -1,6 +1,7 @@
-"""One execution: a folder is read as a user would have it read, and what comes out of it is looked at.
+"""One execution: a folder is read as a user would read it, and the result is checked.
 
-Allowed are rows, a DataError, a TrustError and, of recipes, a UserError. Anything else is raised, as it is or as `Unsound`.
+Rows, a DataError, a TrustError and, from recipes, a UserError are allowed. Anything else is raised, unchanged or as
+`Unsound`.
 """
 
 import copy
@@ -40,11 +41,10 @@ from recipes.core.run import checkpoint
 ALLOWED = (DataError, TrustError, UserError)
 FILLED = (examples_binary, examples_sets, examples_tables)  # which add to EXAMPLES
 TARGETS = tuple(EXAMPLES)
-LARGE = 1 << 20  # pixels, of what is not decoded any further
-SAMPLE = 4  # tables of a split whose rows are decoded; what a table of many holds is read in any case
-layouts.declared, layouts.find_script = map(
-    functools.cache, (layouts.declared, find_script)
-)  # which do not change meanwhile
+LARGE = 1 << 20  # pixels; larger images are not decoded
+SAMPLE = 4  # tables per split whose rows are decoded; all tables are read
+# These do not change during a run.
+layouts.declared, layouts.find_script = map(functools.cache, (layouts.declared, find_script))
 
 
 class Unsound(AssertionError):
@@ -53,7 +53,7 @@ class Unsound(AssertionError):
 
 @functools.cache
 def template(reader: str, name: str | None) -> datasets.DatasetBuilder:
-    """A builder of a script, to be copied: making one takes longer than to read a small folder."""
+    """A builder of a script, to be copied: making one takes longer than reading a small folder."""
     return find_script(reader).builder_class()(config_name=name, hash="0", data_dir="/", base_path="/")
 
 
@@ -106,7 +106,7 @@ def read_all(reader: str, name: str | None, folder: Path, files: Files, on_error
 
 
 def check_inside(table: pa.Table) -> None:
-    """Nothing from outside of the folder is in the rows."""
+    """Checks that the rows hold nothing from outside the folder."""
     for column in table.columns:
         for chunk in column.chunks:
             if any(buffer is not None and SECRET in memoryview(buffer).tobytes() for buffer in chunk.buffers()):
@@ -114,7 +114,7 @@ def check_inside(table: pa.Table) -> None:
 
 
 def check_rows(table: pa.Table, features: datasets.Features, on_error: str) -> None:
-    """Rows are what the features say, down to the tensors."""
+    """Checks that the rows match the features, down to the tensors."""
     transform = ToTensor(
         columns=tuple(name for name, feature in features.items() if isinstance(feature, datasets.Image))
     )
@@ -147,7 +147,7 @@ def read_card(folder: Path) -> int:
 
 
 def read_stock(folder: Path) -> int:
-    """What `datasets` reads itself: whether it is left to it, and what its Parquet files hold."""
+    """Reads a folder as `datasets` does: checks that it is left to `datasets`, and the content of its Parquet files."""
     if detect(Files.of(folder)) is None:
         return 1
     return read_all("image_folder", None, folder, Files.of(folder), "raise")

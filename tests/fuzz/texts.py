@@ -19,7 +19,7 @@ class Pairs(list):
 
 
 class Raw(str):
-    """What is written as it is."""
+    """Text that is written unchanged."""
 
 
 def dump(tree: Any) -> str:
@@ -40,7 +40,7 @@ def as_pairs(tree: Any) -> Any:
 
 
 def spots(tree: Any) -> list[tuple[list, int]]:
-    """Every place of a value in the tree: the list that holds it, and where."""
+    """Every place of a value in the tree: the list that holds it, and the index."""
     found, todo = [], [tree]
     while todo:
         node = todo.pop()
@@ -87,7 +87,7 @@ def mutate_tree(tree: Any, rng: random.Random) -> Any:
 
 
 def tweak(value: Any, rng: random.Random) -> Any:
-    """A value of the same type that is near."""
+    """A nearby value of the same type."""
     if isinstance(value, bool) or value is None:
         return not value
     if isinstance(value, (int, float)):
@@ -102,7 +102,7 @@ def tweak(value: Any, rng: random.Random) -> Any:
 
 
 def mutate_json(content: bytes, rng: random.Random) -> bytes:
-    """A document, or the lines of several; anything else becomes what `mutate_words` makes of it."""
+    """Damages a document, or lines of several documents; anything else is passed to `mutate_words`."""
     text = content.decode()
     try:
         tree = mutate_tree(json.loads(text, object_pairs_hook=lambda pairs: Pairs(map(list, pairs))), rng)
@@ -117,16 +117,16 @@ def mutate_json(content: bytes, rng: random.Random) -> bytes:
 
 
 def mutate_yaml(content: bytes, rng: random.Random) -> bytes:
-    """A document with keys, or that at the head of a card."""
+    """Damages a document with keys, or the front matter of a card."""
     text = content.decode()
     head = re.match(r"---\n(.*?)\n---", text, re.DOTALL)
     header = head[1] if head else text
     try:
-        tree = load_yaml(header, "yaml")  # no bombs, which are among what is put in
+        tree = load_yaml(header, "yaml")  # safe against bombs, which are among the replacements
         if not isinstance(tree, (dict, list)):
             return mutate_lines(content, rng)
         tree = mutate_tree(as_pairs(tree), rng)
-        if isinstance(tree, Pairs) and rng.random() < 0.7:  # a key a line, as most have it
+        if isinstance(tree, Pairs) and rng.random() < 0.7:  # one key per line, as in most files
             new = "\n".join(f"{dump(str(key))}: {dump(value)}" for key, value in tree)
         else:
             new = dump(tree)
@@ -136,7 +136,7 @@ def mutate_yaml(content: bytes, rng: random.Random) -> bytes:
 
 
 def mutate_tags(content: bytes, rng: random.Random) -> bytes:
-    """An element, or a tag, becomes another one, nothing, several, or is nested."""
+    """Replaces an element or a tag by another, by none or by several, or nests it."""
     text = content.decode()
     tags = list(TAG.finditer(text))
     if not tags:
@@ -162,7 +162,7 @@ def mutate_tags(content: bytes, rng: random.Random) -> bytes:
 
 
 def mutate_words(content: bytes, rng: random.Random) -> bytes:
-    """A word, number or cell becomes another."""
+    """Replaces a word, number or cell by another."""
     text = content.decode()
     words = list(WORD.finditer(text))
     if not words:
@@ -178,7 +178,7 @@ def mutate_words(content: bytes, rng: random.Random) -> bytes:
 
 
 def mutate_lines(content: bytes, rng: random.Random) -> bytes:
-    """Lines are lost, doubled, moved or inserted, or all of the text is encoded in another way."""
+    """Drops, doubles, moves or inserts lines, or encodes the whole text differently."""
     text = content.decode("utf-8", "surrogatepass")
     lines = text.splitlines(keepends=True)
     number, other = rng.randrange(len(lines) or 1), rng.randrange(len(lines) or 1)

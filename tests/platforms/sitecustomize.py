@@ -1,7 +1,7 @@
 """This machine without what macOS or Windows lacks; Python runs it in every process that has this folder in PYTHONPATH.
 
-PLATFORM=macos or windows says which. Names are missing for the modules of this repository, not for the libraries, which know
-the system by `sys.platform` and would not find what they need on Linux. What Windows does in another way, it does for all.
+PLATFORM=macos or windows selects the system. Names are missing only for the modules of this repository: the libraries
+go by `sys.platform`, and need these names on Linux. Operations that Windows does differently change for all modules.
 """
 
 import builtins
@@ -32,7 +32,7 @@ LACKING = {
         "pwd": None,
     },
 }
-ADDED = {}  # modules that our modules find besides
+ADDED = {}  # additional modules for our modules
 
 
 class Lacking(types.ModuleType):
@@ -80,8 +80,8 @@ def take_proc() -> None:
 
 
 def be_windows() -> None:
-    """Folders are not opened, only what can be written to is flushed, what is open is not renamed or deleted, a rename does
-    not replace, links need a privilege, a temporary file has no second opening, and `select` takes sockets alone.
+    """Folders cannot be opened, only writable files are flushed, open files cannot be renamed or deleted, a rename does
+    not replace, links need a privilege, a temporary file cannot be opened twice, and `select` takes only sockets.
     """
     import fcntl
 
@@ -138,7 +138,7 @@ def be_windows() -> None:
 
     def temporary_file(*arguments, delete=True, **options):
         file = made(*arguments, delete=delete, **options)
-        if delete:  # nobody opens it by its name
+        if delete:  # it cannot be opened by its name
             unlink(file.name)
             file._closer.delete = False
         return file
@@ -149,7 +149,7 @@ def be_windows() -> None:
     os.open, os.fsync, os.symlink, select.select = open_file, flush, link, select_sockets
     os.rename, os.replace, os.unlink, os.remove = map(refusing, (rename, os.replace, os.unlink, os.remove))
     pathlib.Path.is_mount, ctypes.CDLL.__init__, tempfile.NamedTemporaryFile = is_mount, find_library, temporary_file
-    shutil._use_fd_functions = False  # which open folders
+    shutil._use_fd_functions = False  # these functions open folders
     ADDED["msvcrt"] = types.SimpleNamespace(LK_NBLCK=2, locking=lock)
 
 
@@ -162,11 +162,11 @@ def called_by_ours() -> bool:
 
 
 def is_open(path: str) -> bool:
-    """Whether this process has open a file, or one in a folder."""
+    """Whether this process has a file open, or one in a folder."""
     for number in os.listdir("/proc/self/fd"):
         try:
             target = os.readlink(f"/proc/self/fd/{number}")
-        except OSError:  # it is the one that lists them
+        except OSError:  # the descriptor that lists the others
             continue
         if target == path or target.startswith(f"{path}/"):
             return True
@@ -180,5 +180,5 @@ if platform:
     multiprocessing.set_start_method("spawn", force=True)
 if platform == "windows":
     be_windows()
-    warnings.simplefilter("ignore", EncodingWarning)  # of PYTHONWARNDEFAULTENCODING=1
+    warnings.simplefilter("ignore", EncodingWarning)  # due to PYTHONWARNDEFAULTENCODING=1
     warnings.filterwarnings("error", "'encoding' argument", EncodingWarning, rf"({'|'.join(OURS)})")

@@ -64,7 +64,7 @@ model.running_mean.fill_(rank)
 average_buffers(model)
 assert float(model.running_mean) == (world - 1) / 2
 
-# what each rank reads of the stream; the test puts the ranks together
+# the part of the stream that each rank reads; the test joins the ranks
 sampler = StreamSampler(range(10), world, rank, seed=5, start=0, stop=24)
 mine = torch.tensor(list(sampler))
 assert len(mine) == len(sampler) == 24 // world
@@ -87,7 +87,7 @@ for count in json.loads(sys.argv[1]):
 if accelerator.is_main_process:
     print(json.dumps(report))
 
-# no thread of gloo is left: one that outlives the interpreter aborts its process
+# no gloo thread is left: one that outlives the interpreter aborts its process
 del model
 finish(accelerator)
 threads = [Path(f"/proc/self/task/{thread}/comm").read_text() for thread in os.listdir("/proc/self/task")]

@@ -1,7 +1,7 @@
 """Run on several processes by test_fidelity.py: calls `calculate_metrics` with each of the given options, and prints the
 results as JSON.
 
-An input `{"classes": C}` is a generator, conditional where C > 0, and `{"items": folder}` a torch Dataset.
+An input `{"classes": C}` is a generator, conditional if C > 0, and `{"items": folder}` a torch Dataset.
 """
 
 import json
@@ -24,7 +24,7 @@ from recipes.core.ranks.runtime import finish
 
 
 def drawn(module: nn.Module, seed: int) -> nn.Module:
-    """The module with normal weights of a seed of its own."""
+    """The module, with normal weights from its own seed."""
     generator = torch.Generator().manual_seed(seed)
     for parameter in module.parameters():
         parameter.data = torch.randn(parameter.shape, generator=generator) / parameter[0].numel() ** 0.5

@@ -1,7 +1,8 @@
-"""Run on one or more processes by test_learner.py: some steps of each of several configurations, as JSON on the main process.
+"""Run on one or more processes by test_learner.py: takes some steps for each of several configurations, and prints JSON
+on the main process.
 
-Each argument is a JSON object: `options` of train.py, `steps`, and `uniform`, which makes the head zero, so that all
-classes are as likely, and `test`, which tests after the last step.
+Each argument is a JSON object: `options` of train.py, `steps`, `uniform`, which makes the head zero, so that all
+classes are equally likely, and `test`, which tests after the last step.
 """
 
 import json

@@ -1,7 +1,7 @@
 """Runs a script on a device that holds no float64, as the GPU of a Mac: `no_float64.py SCRIPT [ARGUMENT …]`.
 
-The device is called mps and computes on the CPU. What is moved to it, made on it or computed from what lies there is marked
-as its own, through every function of PyTorch; float64 among it raises what PyTorch raises on a Mac.
+The device is called mps and computes on the CPU. Tensors that are moved to it, made on it or computed from its
+tensors are marked as its own, in every function of PyTorch; float64 there raises the error of PyTorch on a Mac.
 """
 
 import runpy
@@ -25,7 +25,7 @@ def is_device(value) -> bool:
 
 
 class NoFloat64(TorchFunctionMode):
-    """Keeps account of what lies on the device."""
+    """Keeps track of the tensors on the device."""
 
     def __torch_function__(self, function, types, arguments=(), options=None):
         options = options or {}

@@ -48,7 +48,7 @@ def main(folder: Path) -> None:
     (folder / "photos/a/1.png").unlink()
     assert len(load_dataset("image_folder", data_dir=str(folder / "photos"), split="train", on_error="skip")) >= 4
 
-    # Parsers in a process of their own, which crashes and does not answer.
+    # Parsers in a process of their own, which crashes and does not reply.
     pixels = rng.integers(0, 256, (12, 6, 5, 3), np.uint8)
     for name in ("hdf5", "mat"):
         (folder / name).mkdir()
@@ -72,7 +72,7 @@ def main(folder: Path) -> None:
             assert message in str(error), error
         assert isolated.call(str(worker), "echo", 7) == 7
 
-    # A file and a folder are replaced whole; a place is one process's at a time, and free when that is gone.
+    # A file and a folder are replaced whole; a lock belongs to one process at a time, and is free once that has ended.
     for text in ("one", "two"):
         write_file(folder / "file.txt", text)
         with new_folder(folder / "whole") as made:

@@ -1,4 +1,4 @@
-"""recipes/train.py in a world where torchvision publishes the weights of SqueezeNet at another address, the first argument."""
+"""recipes/train.py as if torchvision published the weights of SqueezeNet at the address in the first argument."""
 
 import sys
 

@@ -1,7 +1,7 @@
-"""Run on one or more processes by test_gradient.py: the gradient of one batch whose images weigh differently, as JSON.
+"""Run on one or more processes by test_gradient.py: prints the gradient of a batch of weighted images as JSON.
 
 Arguments: a file with `pixels`, `masks` and the weights of a convolution that judges each pixel; and `ordered` for the exact
-gradient, or into how many parts DDP cuts the images of a rank.
+gradient, or the number of parts into which DDP cuts the images of a rank.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""From batches of `Images` to the input of a model, with augmentation, on the model's device."""
+"""Turns batches of `Images` into the input of a model, with augmentation, on the model's device."""
 
 import math
 from collections.abc import Sequence
@@ -68,7 +68,7 @@ def check(augment: Augment) -> None:
     if augment.auto not in (None, "trivial", "rand"):
         raise UserError(f"augment.auto={augment.auto}: choose trivial, rand or null")
     if augment.auto_ops < 1:
-        raise UserError(f"augment.auto_ops={augment.auto_ops}: at least 1")
+        raise UserError(f"augment.auto_ops={augment.auto_ops} must be at least 1")
     if not 0 <= augment.auto_magnitude < BINS:
         raise UserError(f"augment.auto_magnitude={augment.auto_magnitude}: choose 0 … {BINS - 1}")
     for name in ("flip", "erase"):
@@ -76,11 +76,11 @@ def check(augment: Augment) -> None:
             raise UserError(f"augment.{name}={getattr(augment, name)} is a probability: choose 0 … 1")
     for name in ("pad", "mixup", "cutmix"):
         if getattr(augment, name) < 0:
-            raise UserError(f"augment.{name}={getattr(augment, name)}: at least 0")
+            raise UserError(f"augment.{name}={getattr(augment, name)} must be at least 0")
 
 
 def shift(pixels: torch.Tensor, pad: int, draws: torch.Tensor) -> torch.Tensor:
-    """Shifts each image (B, S, S, C) by -pad … pad pixels in x and y, given by `draws` (B, 2); zeros (black) fill in."""
+    """Shifts each image (B, S, S, C) by -pad … pad pixels in x and y, given by `draws` (B, 2); the gap is black (0)."""
     count, size = pixels.shape[:2]
     padded = F.pad(pixels, (0, 0, pad, pad, pad, pad))
     offsets = (draws * (2 * pad + 1)).long().clamp_(max=2 * pad)
@@ -92,12 +92,12 @@ def shift(pixels: torch.Tensor, pad: int, draws: torch.Tensor) -> torch.Tensor:
 def erase(x: torch.Tensor, probability: float, draws: torch.Tensor) -> torch.Tensor:
     """Sets a rectangle to 0, the mean colour (Zhong et al. 2017, "Random Erasing Data Augmentation").
 
-    Its area is uniform in ERASED_AREA, the logarithm of its ratio uniform in ERASED_RATIO; a side that is longer than
-    the image is cut.
+    Its area is uniform in ERASED_AREA, the logarithm of its ratio is uniform in ERASED_RATIO; a side that is longer
+    than the image is clipped.
 
     Args:
         x: float32 (B, C, S, S), scaled.
-        probability: the probability that a rectangle of an image is erased.
+        probability: the probability of erasing a rectangle, for each image.
         draws: (B, 5) in [0, 1], on the CPU: whole pixels must not depend on the device, which may have no float64.
     """
     size = x.shape[-1]

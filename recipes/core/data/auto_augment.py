@@ -1,7 +1,7 @@
 """TrivialAugment and RandAugment for a batch of uint8 images at once, on their device.
 
 The operations, their order and their strengths are torchvision's (`TrivialAugmentWide`, `RandAugment`), with nearest
-neighbours, and black outside the image.
+neighbours, and black pixels outside the image.
 """
 
 import functools
@@ -62,7 +62,7 @@ class AutoAugment:
         return images
 
     def select(self, draws: torch.Tensor, size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """The operations on the images, one round after another: see `apply`."""
+        """Yields `op` and `values` of `apply` for each round of operations."""
         table = parameters(self.kind, size)
         for which, strength, side in draws.view(len(draws), self.ops, PER_OP).permute(1, 2, 0):
             op = (which * len(OPS)).long().clamp_(max=len(OPS) - 1)
@@ -75,12 +75,12 @@ class AutoAugment:
 def strengths(kind: str, size: int) -> dict[str, list[float]]:
     """The BINS strengths of every operation that has one, for images of `size` pixels."""
     wide = kind == "trivial"
-    shear = torch.linspace(0.0, 0.99 if wide else 0.3, BINS).tolist()  # pixels a pixel
+    shear = torch.linspace(0.0, 0.99 if wide else 0.3, BINS).tolist()  # pixels per pixel
     translate = torch.linspace(0.0, 32.0 if wide else size * 150 / 331, BINS).tolist()  # pixels
     rotate = torch.linspace(0.0, 135.0 if wide else 30.0, BINS).tolist()  # degrees
-    change = torch.linspace(0.0, 0.99 if wide else 0.9, BINS).tolist()  # of a factor of 1
-    bits = [8 - round(level * (6 if wide else 4) / (BINS - 1)) for level in range(BINS)]  # that stay
-    threshold = torch.linspace(1.0, 0.0, BINS).tolist()  # of the brightest value, from which on pixels are inverted
+    change = torch.linspace(0.0, 0.99 if wide else 0.9, BINS).tolist()  # added to or subtracted from a factor of 1
+    bits = [8 - round(level * (6 if wide else 4) / (BINS - 1)) for level in range(BINS)]  # that are kept
+    threshold = torch.linspace(1.0, 0.0, BINS).tolist()  # share of the brightest value, above which pixels are inverted
     steps = [shear, shear, translate, translate, rotate, change, change, change, change, bits, threshold]
     return dict(zip(NAMES[1:12], steps, strict=True))
 
@@ -103,7 +103,7 @@ def parameters(kind: str, size: int) -> torch.Tensor:
 
 
 def matrix(op: str, value: float, size: int) -> list[float]:
-    """(a, b, c, d, e, f) where the pixel at (x, y) comes from (ax + by + c, dx + ey + f), in pixels from the corner."""
+    """(a, b, c, d, e, f): the pixel at (x, y) comes from (ax + by + c, dx + ey + f), in pixels from the corner."""
     cos, sin, centre = math.cos(math.radians(value)), math.sin(math.radians(value)), size / 2
     return {
         "ShearX": [1.0, value, 0.0, 0.0, 1.0, 0.0],

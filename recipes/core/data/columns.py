@@ -12,12 +12,12 @@ from recipes.core.errors import UserError
 
 MISSING = -1  # the index of an image without a label
 UNLABELLED = "image"  # the one class of images without labels
-HIDDEN = "-1"  # how tables write that a label is withheld, beside classes that are numbers
+HIDDEN = "-1"  # how tables mark a withheld label if their classes are numbers
 BETWEEN = re.compile(r"[\s,;|]+")  # between the labels of an image that has several
 
 
 def image_column(rows: datasets.Dataset, data: Data) -> str:
-    """The column of the images: the given one, the only one, or `image`; a UserError if there is none of these."""
+    """The column of the images: the given one, the only one, or `image`; a UserError if there is none."""
     return _column(
         rows, data.image, "image", lambda feature: isinstance(feature, datasets.Image) and has_image(feature)
     )
@@ -45,7 +45,7 @@ def _column(rows: datasets.Dataset, wanted: str | None, usual: str, fits: Any) -
         if wanted not in features:
             raise UserError(f"data.{usual}={wanted}: there is no such column, only {', '.join(features)}")
         if usual == "image" and not fits(features[wanted]):
-            raise UserError(f"data.image={wanted} holds no images but {features[wanted]}")
+            raise UserError(f"data.image={wanted} holds no images: its type is {features[wanted]}")
         return wanted
     fitting = [name for name, feature in features.items() if fits(feature)]
     if usual in fitting or (usual == "label" and usual in features):
@@ -74,10 +74,10 @@ def labels_of(
         column: None for images without labels, which all get one class.
         classes: the names that the labels index; None takes the names of the ClassLabel, or the sorted values of the
             column.
-        where: for messages.
+        where: the beginning of the message.
 
     Raises:
-        UserError: a value that is not one class, or one that `classes` lacks.
+        UserError: a value is not one class, or `classes` lacks it.
     """
     if column is None:
         return np.zeros(len(rows), np.int64), classes or [UNLABELLED]
@@ -89,10 +89,12 @@ def labels_of(
         names = list(feature.names)
         beyond = next((row for row, value in enumerate(values) if value is not None and value >= len(names)), None)
         if beyond is not None:
-            raise UserError(f"{where}: row {beyond} has the label {values[beyond]}, and there are {len(names)} classes")
+            raise UserError(
+                f"{where}: row {beyond} has the label {values[beyond]}, but there are only {len(names)} classes"
+            )
         values = [None if value is None or value < 0 else names[value] for value in values]
     elif not isinstance(feature, datasets.Value) or feature.dtype.startswith("float"):
-        raise UserError(f"{where}: column {column} holds {feature}, not one class a row")
+        raise UserError(f"{where}: column {column} holds {feature}, not one class per row")
     else:
         values = [None if value is None else str(value) for value in values]
         numeric = feature.dtype.startswith(("int", "uint"))
@@ -109,12 +111,12 @@ def labels_of(
         unknown = next((name for name in names if name not in index), None)
     if unknown is not None:
         few = ", ".join(classes[:10]) + (", …" if len(classes) > 10 else "")
-        raise UserError(f"{where} has the class {unknown!r}, which is none of the training split: {few}")
+        raise UserError(f"{where} has the class {unknown!r}, which the training split lacks: it has {few}")
     return np.array([MISSING if value is None else index[value] for value in values], np.int64), classes
 
 
 def class_of(classes: list[str], index: int) -> str:
-    """The name of a class, quoted if it would be lost in a sentence."""
+    """The name of a class, quoted if it would be unclear in a sentence."""
     name = classes[index]
     return name if re.fullmatch(r"[\w.-]{1,60}", name) else repr(name[:60])
 
@@ -126,6 +128,7 @@ def _check_joint(classes: list[str], where: str) -> None:
         parts = BETWEEN.split(name.strip())
         if len(parts) > 1 and all(part in known for part in parts):
             raise UserError(
-                f"{where}: the class {name!r} looks like {len(parts)} labels of one image ({', '.join(parts[:3])}), and a classifier "
-                "learns one each: give a column with one label, or rename the class if that is its name"
+                f"{where}: the class {name!r} looks like {len(parts)} labels of one image ({', '.join(parts[:3])}), "
+                "but a classifier learns one label per image: set data.label to a column with one label, or rename the "
+                "class if that is its name"
             )

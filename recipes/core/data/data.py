@@ -56,7 +56,7 @@ class Splits:
 
 
 def find_data(data: Data, labelled: bool = True, steered: bool = False) -> Parts:
-    """Loads the splits of a run, compares them over all ranks, and looks at the header of every image.
+    """Loads the splits of a run, compares them over all ranks, and reads the header of every image.
 
     Args:
         labelled, steered: as for `choose_parts`.
@@ -65,7 +65,8 @@ def find_data(data: Data, labelled: bool = True, steered: bool = False) -> Parts
         The rows of each part, with size, channels and the way to resize filled into their `data`.
 
     Raises:
-        UserError: something is missing or does not fit, with the option that settles it; or ranks have different data.
+        UserError: something is missing or does not fit, and the message names the option to set; or ranks have
+            different data.
     """
     parts = choose_parts(data, labelled, steered)
     parts.fingerprint = verify_data(parts)
@@ -83,7 +84,7 @@ def load_splits(parts: Parts, augment: Augment, seed: int, measure: bool = True)
             0.5, which puts values in -1..1.
 
     Raises:
-        UserError: mean or std that do not fit the channels.
+        UserError: mean or std do not fit the channels.
     """
     data = parts.data
     if data.mean is None or data.std is None:
@@ -106,7 +107,7 @@ def load_test(data: Data, classes: list[str]) -> tuple[Images, Part, Data, list[
         The images, their rows, the options with what was found filled in, and notes.
 
     Raises:
-        UserError: something is missing or does not fit, with the option that settles it.
+        UserError: something is missing or does not fit, and the message names the option to set.
     """
     part, data, notes = choose_test(data, classes)
     return images_of(part, data), part, data, notes
@@ -142,12 +143,12 @@ def _compare(parts: Parts) -> list[str]:
         if not shared:
             continue
         said = (
-            f"{shared:,} of {count:,} {part.split} images that were looked at are training images too, byte for byte "
+            f"{shared:,} of {count:,} {part.split} images that were compared are also training images, byte for byte "
             f"(row {first[0]} is row {first[1]} of {parts.train.split})"
         )
         if shared > count / 2:
             raise UserError(
-                f"{parts.data.path}: {said}: choose other splits, or leave them out to hold a part of each class out"
+                f"{parts.data.path}: {said}: choose other splits, or set none to hold out a part of each class"
             )
         notes.append(said)
     return notes

@@ -8,7 +8,7 @@ from recipes.core.config import Augment
 FLIP = 0
 SHIFT = slice(1, 3)  # x, y
 CROP = slice(3, 7)  # area, ratio, x, y
-BASIC = CROP.stop  # what every sample has; automatic augmentation and erasing come after it
+BASIC = CROP.stop  # what every sample has; columns for automatic augmentation and erasing follow
 PER_OP = 3  # of automatic augmentation: which operation, strength, side
 ERASE = slice(-5, None)  # whether, area, ratio, x, y
 

@@ -1,4 +1,4 @@
-"""The data of a run, as a few digests of the tables: compared over ranks, and with the data that a run began on."""
+"""The data of a run, as a few digests of the tables: compared over ranks, and with the data that the run began with."""
 
 import hashlib
 import json
@@ -18,8 +18,8 @@ from recipes.core.data.splits import Part, Parts
 from recipes.core.errors import UserError
 from recipes.core.foreign import read_json
 
-FILE = "data.json"  # of a run folder
-CHUNK = 10_000  # rows looked at together
+FILE = "data.json"  # in the run folder
+CHUNK = 10_000  # rows processed at a time
 SAMPLE = 64  # images whose bytes are read for the fingerprint
 KEPT = 256  # training images recorded in the run folder, so evaluation can recognise them
 COMPARED = 1024  # test images that are looked for among the training images
@@ -72,7 +72,7 @@ def verify_data(parts: Parts) -> Fingerprint:
     """The fingerprint, after comparing it over all ranks.
 
     Raises:
-        UserError: on every rank, with what differs and where.
+        UserError: the ranks have different data; on every rank, the message says what differs and where.
     """
     mine = fingerprint(parts)
     for rank, other in enumerate(gather_object([mine])):
@@ -113,7 +113,7 @@ def check_data(folder: Path, now: Fingerprint, goes_on: bool) -> None:
     elif changed := difference(before, now):
         raise UserError(
             f"{folder} is an unfinished run on other data: {changed[0]} changed since it began (from {changed[1]} to "
-            f"{changed[2]}): restore the data, or begin anew with out=…"
+            f"{changed[2]}): restore the data, or set out=… to start a new run"
         )
 
 
@@ -128,7 +128,7 @@ def read_fingerprint(folder: Path) -> Fingerprint | None:
         return None
     found = read_json(path)
     if not all(isinstance(part, dict) for part in found.values()):
-        raise UserError(f"{path} is damaged: delete it, and the run goes on without comparing its data")
+        raise UserError(f"{path} is damaged: delete it to continue the run without comparing its data")
     return found
 
 
@@ -136,7 +136,7 @@ def shared_images(train: Part, test: Part, image: str) -> tuple[int, int, tuple[
     """How many test images are also training images, byte for byte; a sample is enough to show a mistake in the splits.
 
     Returns:
-        How many were found, out of how many, and the rows (of the test and the training split) of the first.
+        The number found, the number compared, and the rows of the first one in the test and the training split.
     """
     wanted = _sample(test, image, COMPARED)
     found = find_images(wanted, train, image)
@@ -215,7 +215,7 @@ def _lengths(source: datasets.Dataset, image: str) -> np.ndarray:
 
 
 def _contents(source: datasets.Dataset, image: str, rows: np.ndarray) -> Iterator[tuple[int, bytes]]:
-    """The bytes of some images of the table; images that are neither in it nor in a local file give their paths."""
+    """The bytes of some images of the table; the path of an image that is neither in it nor in a local file."""
     stored = source.select_columns([image]).with_format("arrow")
     for row in rows.tolist():
         value = stored[row][image][0]

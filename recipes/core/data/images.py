@@ -15,7 +15,7 @@ from dataset_scripts.core.image.decode import decode_image
 from recipes.core.data.draws import BASIC, CROP, FLIP
 from recipes.core.ranks.random_numbers import uniform
 
-EVAL_CROP = 0.875  # share of the shorter side that evaluation looks at, when it crops (224 of 256)
+EVAL_CROP = 0.875  # share of the shorter side that evaluation keeps if it crops (224 of 256)
 
 
 class Images(Dataset):
@@ -45,7 +45,7 @@ class Images(Dataset):
         `draws`, float32 (B, D) in [0, 1).
 
     Raises:
-        DataError: an image that cannot be read; it is named.
+        DataError: an image cannot be read; the message names it.
     """
 
     def __init__(
@@ -135,7 +135,7 @@ def to_8_bits(image: PIL.Image.Image, channels: int, name: str) -> PIL.Image.Ima
 
 
 def centre_box(width: int, height: int) -> tuple[float, float, float, float]:
-    """The centred square that evaluation looks at: (left, top, right, bottom) in pixels."""
+    """The centred square that evaluation keeps: (left, top, right, bottom) in pixels."""
     side = EVAL_CROP * min(width, height)
     left, top = (width - side) / 2, (height - side) / 2
     return left, top, left + side, top + side

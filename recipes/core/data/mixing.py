@@ -28,12 +28,13 @@ def partners(micro: int, processes: int, shards: int) -> torch.Tensor:
         UserError: P does not divide V, or 2 V / P does not divide `micro`.
     """
     if shards % processes:
-        raise UserError(f"shards={shards} do not divide over {processes} processes, as mixup and cutmix need it")
+        raise UserError(f"mixup and cutmix need shards={shards} to be a multiple of the {processes} processes")
     away = shards // processes
     if micro % (2 * away):
         raise UserError(
-            f"mixup and cutmix pair images {away} places apart (shards={shards} on {processes} processes): {micro} images "
-            f"a process at a time must be a multiple of {2 * away}; change batch, accumulate or shards"
+            f"mixup and cutmix pair images {away} places apart (shards={shards} on {processes} processes): the {micro} "
+            f"images that a process takes at a time must be a multiple of {2 * away}: change batch, accumulate or "
+            "shards"
         )
     place = torch.arange(micro)
     return torch.where(place // away % 2 == 0, place + away, place - away)
@@ -54,7 +55,7 @@ def mix(
 
     mixup: the weighted sum of both (Zhang et al. 2018, "mixup: Beyond Empirical Risk Minimization"), with a weight from
     Beta(mixup, mixup). cutmix: a rectangle comes from the partner (Yun et al. 2019, "CutMix: Regularization Strategy to
-    Train Strong Classifiers with Localizable Features"), whose area is 1 - weight before it is cut to the image.
+    Train Strong Classifiers with Localizable Features"), whose area is 1 - weight before it is clipped to the image.
 
     Args:
         x: float32 (B, C, H, W).

@@ -1,7 +1,7 @@
 """Operations on uint8 images, many at once, each with its own strength, in the arithmetic of torchvision.
 
-All take `images`, uint8 (B, C, S, S), grey or RGB, and `values`, float32 (B, 6): the matrix of `warp`; others use the
-first number alone. They return uint8 of the same shape. Everything is computed sample by sample from integers and
+All take `images`, uint8 (B, C, S, S), grey or RGB, and `values`, float32 (B, 6): the matrix of `warp`; others use only
+the first number. They return uint8 of the same shape. Everything is computed sample by sample from integers and
 single roundings, so an image comes out the same in any batch.
 """
 
@@ -26,7 +26,7 @@ def warp(images: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
 
 
 def blend(images: torch.Tensor, other: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
-    """factor * images + (1 - factor) * other, cut to uint8."""
+    """factor * images + (1 - factor) * other, clipped to uint8."""
     return (images * factor + other * (1 - factor)).clamp_(0, 255).to(torch.uint8)
 
 
@@ -57,7 +57,7 @@ def contrast(images: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
 
 
 def sharpness(images: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-    """Towards or away from the mean of 3x3 pixels, where the middle one counts five times; the border stays."""
+    """Blends each pixel with the mean of 3x3 pixels, in which it counts five times itself; the border stays."""
     wide = images.float()
     rows = wide[:, :, :-2] + wide[:, :, 1:-1] + wide[:, :, 2:]
     total = rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:] + 4 * wide[:, :, 1:-1, 1:-1]

@@ -15,7 +15,7 @@ from recipes.core.ranks.random_numbers import permutation
 
 HOLDOUT = 0.2  # share of the training images that is held out if the data have nothing else to test on
 HOLDING = 0x4E1D  # sets these random numbers apart from others
-HELD_OUT = "holdout"  # what held-out rows are called
+HELD_OUT = "holdout"  # the name of held-out rows
 
 
 @dataclass
@@ -83,8 +83,8 @@ def choose_parts(data: Data, labelled: bool = True, steered: bool = False) -> Pa
         steered: validation images decide something, so part of the training rows is held out if there are none.
 
     Raises:
-        UserError: a split, column or label is missing, rows are in two splits, or a class cannot be
-            learned; with the option that settles it.
+        UserError: a split, column or label is missing, rows are in two splits, or a class cannot be learned; the
+            message names the option to set.
     """
     splits, notes = _load(data), []
     rows = _rows(splits, data.train_split, data.path)
@@ -159,8 +159,8 @@ def choose_test(data: Data, classes: list[str]) -> tuple[Part, Data, list[str]]:
         part = parts.test
         if part.split != HELD_OUT:
             raise UserError(
-                f"{data.path} has a split {part.split} now, which it had not at the training: set data.test_split={part.split}, "
-                "or restore the data to evaluate the rows that were held out"
+                f"{data.path} has a split {part.split} now, which did not exist during the training: set "
+                f"data.test_split={part.split}, or restore the data to evaluate the rows that were held out"
             )
         labels, _ = labels_of(part.source, parts.data.label, classes, f"{data.path}, split {parts.train.split}")
         return replace(part, labels=labels[part.indices]), parts.data, []
@@ -242,7 +242,7 @@ def _require_labels(labels: np.ndarray, data: Data, split: str) -> None:
     if len(missing):
         raise UserError(
             f"{data.path}, split {split}: row {missing[0]} has no label in column {data.label} ({len(missing):,} of "
-            f"{len(labels):,} have none; -1 counts as hidden): label them, or leave them out"
+            f"{len(labels):,} have none; -1 counts as hidden): label these images, or leave them out"
         )
 
 
@@ -254,7 +254,7 @@ def _check_apart(parts: list[Part], splits: datasets.DatasetDict, path: str) -> 
         if name == name2 and first < end:
             raise UserError(
                 f"{path}: {one} and {other} share {end - first:,} images, rows {first:,} to {end - 1:,} of split {name}: choose splits "
-                "that do not overlap, or leave them out"
+                "that do not overlap, or set none"
             )
 
 
@@ -266,12 +266,12 @@ def _check_classes(parts: Parts) -> None:
         there = np.bincount(part.labels, minlength=len(classes))
         if (unseen := np.flatnonzero((there > 0) & (seen == 0))).size:
             raise UserError(
-                f"{path}: split {parts.train.split} has no images of {some(classes, unseen)}, which {part.split} tests: choose "
-                "other splits, or leave them out: then a part of each class is held out (data.holdout)"
+                f"{path}: split {parts.train.split} has no images of {some(classes, unseen)}, but {part.split} has: "
+                "choose other splits, or set none to hold out a part of each class (data.holdout)"
             )
         if (untested := np.flatnonzero((there == 0) & (seen > 0))).size:
             parts.notes.append(
-                f"{part.split} has no images of {some(classes, untested)}: they are trained and not tested"
+                f"{part.split} has no images of {some(classes, untested)}: they are trained on but not tested"
             )
     if (absent := np.flatnonzero(seen == 0)).size:
         parts.notes.append(f"there are no images of {some(classes, absent)}")

@@ -17,7 +17,7 @@ from recipes.core.fidelity.ranks import Ranks
 from recipes.core.fidelity.store import Store, default_root, temporary
 
 FLUSH_SECONDS = 10  # a killed run loses no more than this
-RULES = 1  # of reading and extracting, as they are written here: raised when features change by them
+RULES = 1  # version of this code for reading and extracting: raised when a change to it changes features
 PACKAGES = ("torch", "torchvision", "torch-fidelity", "numpy", "pillow", "datasets")
 
 
@@ -101,7 +101,7 @@ def _compute(
         leave=False,
         disable=not (options["verbose"] and ranks.main),
     )
-    # TF32 would make features depend on the GPU, and other kernels on the run.
+    # TF32 would make features differ between GPUs, and nondeterministic kernels between runs.
     with bar, torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
         for number, batch in zip(numbers, source.batches(numbers, size, workers, ranks.device), strict=True):
             fresh[number] = extractors.run(extractor, batch)

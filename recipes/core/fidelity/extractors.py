@@ -42,7 +42,7 @@ class FeatureExtractorMobileNetV2(FeatureExtractorBase):
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
         if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
-            raise ValueError(f"images have to be uint8 (B, 3, H, W), not {images.dtype} {tuple(images.shape)}")
+            raise ValueError(f"images must be uint8 (B, 3, H, W), not {images.dtype} {tuple(images.shape)}")
         x = F.interpolate(images.to(self.mean.dtype), (224, 224), mode="bilinear", antialias=True)
         pooled = self.model.features((x - self.mean) / self.std).mean((2, 3))
         layers = {"1280": pooled}
@@ -77,7 +77,7 @@ class _KeepFloat64(TorchFunctionMode):
 
 
 def plan(options: dict[str, Any]) -> dict[str, dict[str, str]]:
-    """Which extractor serves which metric from which layer: extractor -> metric -> layer.
+    """The extractors that the metrics need, and the layer for each metric: extractor -> metric -> layer.
 
     Raises:
         UserError: an extractor or a layer that does not exist.
@@ -130,7 +130,7 @@ def run(extractor: FeatureExtractorBase, images: torch.Tensor) -> dict[str, torc
     """The features of a batch by layer, (B, d) on the CPU; float64 if the extractor computes in it.
 
     Raises:
-        UserError: the extractor does not take these images, or does not give one row for each.
+        UserError: the extractor does not take these images, or does not return one row for each.
     """
     try:
         if getattr(extractor, "feature_extractor_internal_dtype", None) == torch.float64:
@@ -146,7 +146,7 @@ def run(extractor: FeatureExtractorBase, images: torch.Tensor) -> dict[str, torc
     for layer, value in layers.items():
         if value.ndim != 2 or len(value) != len(images):
             raise UserError(
-                f"{extractor.get_name()} gives {layer} of shape {tuple(value.shape)} for {len(images)} images"
+                f"{extractor.get_name()} returns {layer} of shape {tuple(value.shape)} for {len(images)} images"
             )
     return layers
 

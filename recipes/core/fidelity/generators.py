@@ -35,7 +35,7 @@ class Generator:
     identity: str | None
 
     def draw(self, numbers: Sequence[int], batch_size: int, device: torch.device) -> Iterator[torch.Tensor]:
-        """The images of the batches `numbers`, in rising order.
+        """The images of the batches `numbers`, in ascending order.
 
         The noise of all earlier batches is drawn too, which costs little. A batch then has the same noise on any process,
         and the noise is torch-fidelity's.
@@ -57,13 +57,13 @@ class Generator:
         """Calls the model, and checks what it returns.
 
         Raises:
-            UserError: no uint8 tensor of shape (B, C, H, W).
+            UserError: it returns anything but a uint8 tensor of shape (B, 3, H, W).
         """
         images = self.model(*inputs)
         if not isinstance(images, torch.Tensor) or images.ndim != 4 or len(images) != len(inputs[0]):
             shape = tuple(images.shape) if isinstance(images, torch.Tensor) else type(images).__name__
             raise UserError(
-                f"the generator returns {shape} for {len(inputs[0])} samples: it has to return (B, 3, H, W)"
+                f"the generator returns {shape} for {len(inputs[0])} samples: it must return uint8 (B, 3, H, W)"
             )
         return images
 
@@ -100,7 +100,7 @@ def find_generator(value: Any, slot: int, options: dict[str, Any]) -> Generator 
     if path.suffix == ".onnx":
         model = GenerativeModelONNX(str(path), z_size, z_type, classes)
     else:
-        with reading(f"{path} is not TorchScript: save a generator by torch.jit.save"):
+        with reading(f"{path} is not TorchScript: save a generator with torch.jit.save"):
             module = torch.jit.load(path, map_location="cpu")
         model = GenerativeModelModuleWrapper(module, z_size, z_type, classes)
     return Generator(model, count, options["rng_seed"], f"{identity} {z_type} {z_size} {classes} {options['rng_seed']}")
@@ -113,7 +113,7 @@ def of_run(path: Path, slot: int, options: dict[str, Any]) -> Generator:
     for name, value in own.items():
         given = options[f"input{slot}_model_{name}"]
         if given not in (None, 0, value):
-            raise UserError(f"input{slot}_model_{name}={given}, but that of {path} is {value}: leave it out")
+            raise UserError(f"input{slot}_model_{name}={given}, but {path} has {value}: leave it out")
     model = GenerativeModelModuleWrapper(module, *(own[name] for name in ("z_size", "z_type", "num_classes")))
     identity = f"{hash_of(module)} {info} {options['rng_seed']}"
     return Generator(model, options[f"input{slot}_model_num_samples"], options["rng_seed"], identity)

@@ -21,7 +21,7 @@ from recipes.core.ranks.stopping import Loader
 
 
 class Transform:
-    """From a Pillow image to uint8 (3, H, W).
+    """Turns a Pillow image into uint8 (3, H, W).
 
     Args:
         resize: scale to a square of this many pixels, bicubic with antialiasing; 0 for none.
@@ -87,7 +87,7 @@ class OtherImages(Dataset):
             return self.transform(image, f"item {index}")
         if not isinstance(image, torch.Tensor):
             raise UserError(
-                f"item {index} is of type {type(image).__name__}: a dataset has to give tensors or Pillow images"
+                f"item {index} is of type {type(image).__name__}: a dataset must return tensors or Pillow images"
             )
         if self.transform.resize or self.transform.crop:
             raise UserError(f"item {index} is a tensor already: resize is for files and Pillow images")
@@ -106,7 +106,7 @@ def find_images(folder: Path, deep: bool, suffixes: str) -> list[Path]:
 
 
 def state_of_files(paths: Sequence[Path]) -> str:
-    """A hash of paths, sizes and times. The time of change is among them: no program can set it back."""
+    """A hash of paths, sizes and times, among them the time of the last change (ctime), which programs cannot set."""
     digest = hashlib.sha256()
     for path in paths:
         state = os.stat(path)
@@ -145,7 +145,7 @@ def stack(numbered: list[tuple[int, torch.Tensor]]) -> torch.Tensor:
     for index, image in others:
         if image.shape != one.shape:
             raise UserError(
-                f"image {index} is {tuple(image.shape)}, image {first} {tuple(one.shape)}: "
+                f"image {index} is {tuple(image.shape)}, but image {first} is {tuple(one.shape)}: "
                 "set resize=N or samples_resize_and_crop=N"
             )
     return torch.stack([image for _, image in numbered])

@@ -46,7 +46,7 @@ class Images:
         return len(self.items)
 
     def batches(self, numbers: Sequence[int], size: int, workers: int, device: torch.device) -> Iterator[torch.Tensor]:
-        """The batches `numbers` of `size` images each, the last one may be shorter."""
+        """The batches `numbers` of `size` images each; the last one may be shorter."""
         rows = [range(number * size, min((number + 1) * size, self.count)) for number in numbers]
         for batch in images.read_batches(self.items, rows, workers, device.type == "cuda"):
             yield batch.to(device, non_blocking=True)
@@ -114,7 +114,7 @@ def _images(value: Any, slot: int, options: dict[str, Any]) -> Images:
     if isinstance(value, Dataset):
         return Images(images.OtherImages(value, transform), None)
     if not isinstance(value, (str, Path)):
-        raise UserError(f"input{slot} is of type {type(value).__name__}, which is not an input")
+        raise UserError(f"input{slot} is of type {type(value).__name__}, which cannot be an input")
     if str(value) in DATASETS_REGISTRY and str(value) not in NAMED:  # what the caller has registered
         items = DATASETS_REGISTRY[str(value)](options["datasets_root"], options["datasets_download"])
         return Images(images.OtherImages(items, transform), None)
@@ -130,15 +130,17 @@ def _load(value: str, slot: int, options: dict[str, Any]) -> datasets.Dataset:
     data_dir = options["datasets_root"] if value in NAMED else None
     if value in NAMED and data_dir is None and not options["datasets_download"]:
         raise UserError(
-            f"input{slot}={value} is not to be downloaded: set datasets_root, the folder that has its files"
+            f"input{slot}={value} must not be downloaded: set datasets_root to the folder that has its files"
         )
     try:
         rows = load_dataset(path, options[f"input{slot}_name"], data_dir=data_dir, split=split, transform=None)
-    except (ValueError, FileNotFoundError) as error:  # of the data, or of an unknown path, split or configuration
+    except (ValueError, FileNotFoundError) as error:  # from the data, or for an unknown path, split or configuration
         raise UserError(f"input{slot}={value}: {reason(error)}") from error
     if isinstance(rows, datasets.DatasetDict):
         if len(rows) > 1:
-            raise UserError(f"input{slot}={value} has the splits {', '.join(rows)}: choose one by input{slot}_split")
+            raise UserError(
+                f"input{slot}={value} has the splits {', '.join(rows)}: set input{slot}_split to one of them"
+            )
         rows = next(iter(rows.values()))
     return rows
 

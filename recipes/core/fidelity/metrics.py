@@ -36,7 +36,7 @@ class Features:
             return given
         features = self.layer(layer, "fid")
         if len(features) < 2:
-            raise UserError(f"{self.name} has {len(features)} image: a covariance needs two at least")
+            raise UserError(f"{self.name} has {len(features)} image: a covariance needs at least two")
         return fid_features_to_statistics(features)
 
 
@@ -51,10 +51,10 @@ def fid(first: Features, second: Features, layer: str) -> dict[str, float]:
     pair = [first.statistics(layer), second.statistics(layer)]
     if pair[0]["mu"].shape != pair[1]["mu"].shape:
         raise UserError(
-            f"{first.name} has features of {len(pair[0]['mu'])} dimensions, {second.name} of {len(pair[1]['mu'])}"
+            f"{first.name} has features of {len(pair[0]['mu'])} dimensions, but {second.name} of {len(pair[1]['mu'])}"
         )
     for name in ("mu", "sigma"):
-        if pair[0][name].dtype != pair[1][name].dtype:  # a published file beside features of today
+        if pair[0][name].dtype != pair[1][name].dtype:  # such as a published file and fresh features
             pair = [statistics | {name: statistics[name].astype(np.float64)} for statistics in pair]
     return fid_statistics_to_metric(*pair, verbose=False)
 
@@ -63,7 +63,9 @@ def kid(first: Features, second: Features, layer: str, options: dict[str, Any]) 
     features = same_width(first, second, layer, "kid")
     smallest = min(map(len, features))
     if smallest < options["kid_subset_size"]:
-        raise UserError(f"kid_subset_size={options['kid_subset_size']}, but there are {smallest} images: choose less")
+        raise UserError(
+            f"kid_subset_size={options['kid_subset_size']}, but there are {smallest} images: choose a smaller size"
+        )
     return kid_features_to_metric(*features, **theirs(options, verbose=False))
 
 
@@ -75,7 +77,7 @@ def prc(first: Features, second: Features, layer: str, options: dict[str, Any]) 
     generated, real = same_width(first, second, layer, "prc")
     neighbours = options["prc_neighborhood"]
     if min(len(generated), len(real)) <= neighbours:
-        raise UserError(f"prc_neighborhood={neighbours} needs {neighbours + 1} images in each input at least")
+        raise UserError(f"prc_neighborhood={neighbours} needs at least {neighbours + 1} images in each input")
     tile = options["prc_batch_size"]
     reach, real_reach = (radii(side, neighbours, tile) for side in (generated, real))
     near_generated, near_real = torch.zeros(len(real), dtype=torch.bool), torch.zeros(len(generated), dtype=torch.bool)
@@ -91,7 +93,7 @@ def prc(first: Features, second: Features, layer: str, options: dict[str, Any]) 
 
 
 def radii(points: torch.Tensor, neighbours: int, tile: int) -> torch.Tensor:
-    """The distance (n) of each point to its neighbour of this rank; the neighbour of rank 0 is the point itself."""
+    """The distance (n) of each point to its k-th neighbour, k = `neighbours`; the 0th is the point itself."""
     nearest = points.new_full((len(points), neighbours + 1), torch.inf)
     for rows, _, block in distances(points, points, tile):
         closest = block.topk(min(neighbours + 1, block.shape[1]), largest=False).values
@@ -100,8 +102,8 @@ def radii(points: torch.Tensor, neighbours: int, tile: int) -> torch.Tensor:
 
 
 def distances(points: torch.Tensor, others: torch.Tensor, tile: int) -> Iterator[tuple[slice, slice, torch.Tensor]]:
-    """Distances of points (n, d) to others (m, d) in tiles: which rows, which columns, and what they hold."""
-    # As PyTorch would choose for the whole matrix: a tile at the end may be small.
+    """Distances of points (n, d) to others (m, d) in tiles: the rows, the columns and the distances."""
+    # The mode that PyTorch would choose for the whole matrix; it would choose another for a small tile at the end.
     by_product = max(len(points), len(others)) > 25
     mode = "use_mm_for_euclid_dist" if by_product else "donot_use_mm_for_euclid_dist"
     for top in range(0, len(points), tile):
@@ -113,5 +115,5 @@ def distances(points: torch.Tensor, others: torch.Tensor, tile: int) -> Iterator
 def same_width(first: Features, second: Features, layer: str, metric: str) -> tuple[torch.Tensor, torch.Tensor]:
     one, two = first.layer(layer, metric), second.layer(layer, metric)
     if one.shape[1] != two.shape[1]:
-        raise UserError(f"{first.name} has features of {one.shape[1]} dimensions, {second.name} of {two.shape[1]}")
+        raise UserError(f"{first.name} has features of {one.shape[1]} dimensions, but {second.name} of {two.shape[1]}")
     return (one, two) if one.dtype == two.dtype else (one.double(), two.double())

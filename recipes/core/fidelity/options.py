@@ -43,13 +43,13 @@ HELP = {
     "ppl": "Perceptual Path Length, of a generator as input1",
     "weights": "NAME=PATH: the weights file of an extractor or of lpips-vgg16, instead of a download; may be repeated",
     "feature_extractor_weights_path": "the weights file of the only extractor",
-    "resize": "scale every image to so many pixels square (Pillow, bicubic)",
-    "samples_resize_and_crop": "scale the shorter side to so many pixels and cut the centre out (Pillow, bilinear)",
-    "samples_find_deep": "look for images in the folders of a folder too",
+    "resize": "scale every image to a square of this many pixels (Pillow, bicubic)",
+    "samples_resize_and_crop": "scale the shorter side to this many pixels and cut out the centre (Pillow, bilinear)",
+    "samples_find_deep": "look for images in subfolders too",
     "samples_find_ext": "suffixes of the images of a folder",
     "prc_batch_size": "rows and columns of distances that are computed at once",
     "workers": "processes that read images, for each process that computes",
-    "cache_root": "where features are kept, for one data, extractor and transform each",
+    "cache_root": "where features are kept, separately for each input, extractor and transform",
     "datasets_root": "the folder that holds the published files of a registered set",
     "uncertainty": "no standard errors, bias-corrected Fréchet distance and exact KID",
 }
@@ -64,7 +64,7 @@ CHOICES = {
     "input1_model_z_type": tuple(NOISE_SOURCE_REGISTRY),
     "input2_model_z_type": tuple(NOISE_SOURCE_REGISTRY),
 }
-FLAGS = DEFAULTS | {"uncertainty": True}  # of the command line
+FLAGS = DEFAULTS | {"uncertainty": True}  # defaults of the command line
 SHORT = {"isc": "-i", "fid": "-f", "kid": "-k", "prc": "-r", "ppl": "-p", "batch_size": "-b"}
 
 
@@ -77,13 +77,13 @@ def complete(given: dict[str, Any]) -> dict[str, Any]:
     for name in given:
         if name not in DEFAULTS:
             near = difflib.get_close_matches(name, DEFAULTS, 1)
-            raise UserError(f"there is no option {name}{f': do you mean {near[0]}?' if near else ''}")
+            raise UserError(f"there is no option {name}{f': did you mean {near[0]}?' if near else ''}")
     options = DEFAULTS | given
     for name, allowed in CHOICES.items():
         if options[name] is not None and options[name] not in allowed:
             raise UserError(f"{name}={options[name]}: choose {' or '.join(allowed)}")
     if not any(options[metric] for metric in METRICS):
-        raise UserError("no metric is asked for: choose among " + ", ".join(METRICS))
+        raise UserError("no metric is selected: choose from " + ", ".join(METRICS))
     for slot, needed in ((1, True), (2, options["fid"] or options["kid"] or options["prc"])):
         if needed and options[f"input{slot}"] is None:
             raise UserError(f"input{slot} is missing")
@@ -91,7 +91,7 @@ def complete(given: dict[str, Any]) -> dict[str, Any]:
         if options[name] < 1:
             raise UserError(f"{name}={options[name]} must be at least 1")
     if options["resize"] and options["samples_resize_and_crop"]:
-        raise UserError("resize scales whole images, samples_resize_and_crop cuts the centre out: choose one")
+        raise UserError("resize scales whole images, and samples_resize_and_crop cuts out the centre: choose one")
     lower, higher = options["ppl_discard_percentile_lower"], options["ppl_discard_percentile_higher"]
     if not 0 <= (lower or 0) < (100 if higher is None else higher) <= 100:
         raise UserError(f"ppl_discard_percentile_lower={lower} must be below ppl_discard_percentile_higher={higher}")
@@ -104,7 +104,7 @@ def theirs(options: dict[str, Any], **changed: Any) -> dict[str, Any]:
 
 
 def as_flags(word: str) -> list[str]:
-    """The word, or of `key=value` the option with dashes that means the same."""
+    """The word itself, or the flag that means the same as `key=value`."""
     key, equals, value = word.partition("=")
     flag = f"--{key.replace('_', '-')}"
     if not equals or key not in FLAGS and key not in ("out", "threads"):
@@ -113,12 +113,12 @@ def as_flags(word: str) -> list[str]:
     if not isinstance(default, bool):
         return [f"{flag}={value}"]
     if value not in ("true", "false"):
-        raise UserError(f"{word}: it is true or false")
+        raise UserError(f"{word} must be true or false")
     return [] if (value == "true") == default else [f"--no-{flag[2:]}" if default else flag]
 
 
 def parse(argv: Sequence[str], description: str) -> tuple[dict[str, Any], argparse.Namespace]:
-    """Reads the command line: options with dashes, `--no-…` switches off what is on by default; or `key=value` as elsewhere.
+    """Reads the command line: flags, where `--no-…` turns a default off, or `key=value` as elsewhere.
 
     Returns:
         The options that were given, and `out`, `json` and `threads`.
@@ -130,7 +130,7 @@ def parse(argv: Sequence[str], description: str) -> tuple[dict[str, Any], argpar
         "--out", help="folder of the results; default: the next free runs/fidelity-1, runs/fidelity-2, …"
     )
     parser.add_argument("--json", "-j", action="store_true", help="print JSON, not a table")
-    parser.add_argument("--threads", type=int, help="CPU threads of each process; default: the cores, shared out")
+    parser.add_argument("--threads", type=int, help="CPU threads of each process; default: an equal share of the cores")
     parser.add_argument("--cpu", "-c", action="store_true", help="do not use an accelerator")
     parser.add_argument("--silent", action="store_true", help="no progress bars")
     for name, default in FLAGS.items():

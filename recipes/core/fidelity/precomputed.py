@@ -11,8 +11,8 @@ import torch
 from recipes.core.errors import UserError
 from recipes.core.foreign import read_tensors, reading
 
-FACTOR = 100  # times its size that an .npz may unpack to
-LARGEST = 1e100  # whose square is finite
+FACTOR = 100  # an .npz may unpack to this many times its size
+LARGEST = 1e100  # the square of this is still finite
 
 
 @dataclass
@@ -56,8 +56,8 @@ def read(path: Path) -> Precomputed | None:
     usual `mu` (d) and `sigma` (d, d) of reference statistics. Half floats become float32.
 
     Raises:
-        UserError: a damaged file, one of arrays that take more than `FACTOR` times its size, numbers that are not finite,
-            shapes that do not fit, no rows.
+        UserError: the file is damaged or unpacks to more than `FACTOR` times its size, or arrays are empty, of shapes
+            that do not fit, or not finite.
     """
     arrays = read_tensors(path) if path.suffix == ".safetensors" else _read_npz(path)
     arrays = {name: array for name, array in arrays.items() if array.is_floating_point() and array.ndim in (1, 2)}
@@ -66,20 +66,20 @@ def read(path: Path) -> Precomputed | None:
         return None
     for name, array in arrays.items():
         if not array.numel():
-            raise UserError(f"{path}: {name[:100]} is {list(array.shape)}, which is empty")
+            raise UserError(f"{path}: {name[:100]} has the shape {list(array.shape)}, which is empty")
         if not (array.abs() <= LARGEST).all():
             raise UserError(f"{path}: {name[:100]} has values that are not finite, or beyond {LARGEST:g}")
     mu, sigma = arrays.get("mu"), arrays.get("sigma")
     if (mu is None) != (sigma is None) or (mu is not None and (mu.ndim != 1 or sigma.shape != (len(mu), len(mu)))):
         shapes = ", ".join(f"{name[:100]} {list(array.shape)}" for name, array in list(arrays.items())[:5])
-        raise UserError(f"{path}: statistics are mu (d) and sigma (d, d), not {shapes}")
+        raise UserError(f"{path}: statistics must be mu (d) and sigma (d, d), not {shapes}")
     if mu is None and not any(array.ndim == 2 for array in arrays.values()):
         return None
     return Precomputed(path, arrays)
 
 
 def _read_npz(path: Path) -> dict[str, torch.Tensor]:
-    """The arrays of floats in an .npz, after checking their declared shapes; the others are left out."""
+    """The arrays of floats in an .npz, after checking their declared shapes; other arrays are left out."""
     arrays, limit = {}, FACTOR * (path.stat().st_size + 1000)
     with reading(f"{path} cannot be read"), zipfile.ZipFile(path) as archive, np.load(path, allow_pickle=False) as file:
         for part in archive.infolist():
@@ -97,7 +97,8 @@ def _read_npz(path: Path) -> dict[str, torch.Tensor]:
             limit -= size
             if min(shape, default=0) < 0 or size > part.file_size or limit < 0:
                 raise UserError(
-                    f"{path}: {part.filename[:100]} states {list(shape)[:5]}, for which the file is too small"
+                    f"{path}: {part.filename[:100]} declares the shape {list(shape)[:5]}, for which the file is "
+                    "too small"
                 )
             array = file[part.filename]
             wanted = np.dtype(np.float32 if array.itemsize < 8 else np.float64)  # of any byte order and width

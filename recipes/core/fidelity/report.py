@@ -43,7 +43,7 @@ def make_folder(out: str | None) -> Path:
     """
     if out is not None:
         if Path(out, "metrics.json").exists():
-            raise UserError(f"--out {out} holds results already: choose another folder, or delete it")
+            raise UserError(f"--out {out} already holds results: choose another folder, or delete it")
         Path(out).mkdir(parents=True, exist_ok=True)
         return Path(out)
     return next_free("fidelity")

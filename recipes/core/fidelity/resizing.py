@@ -1,4 +1,4 @@
-"""TensorFlow 1's bilinear resizing, bit for bit as torch-fidelity has it, at a fraction of the time.
+"""TensorFlow 1's bilinear resizing, bit for bit as in torch-fidelity, in a fraction of the time.
 
 torch-fidelity gathers the four neighbours of every pixel of the result. Here columns are interpolated first, only on the
 rows of the image, and then rows: the same products and sums in the same order.
@@ -31,10 +31,10 @@ def neighbours(length: int, wanted: int, like: torch.Tensor) -> tuple[torch.Tens
 def resize(input: torch.Tensor, size: tuple[int, int], align_corners: bool = False) -> torch.Tensor:
     """Resizes images (B, C, H, W) of a floating dtype to `size`, height and width, without antialiasing."""
     if align_corners or not input.is_floating_point():
-        raise ValueError("only floating images, and without align_corners")
+        raise ValueError("images must be floating-point, and align_corners must be False")
     left, right, x = neighbours(input.shape[3], size[1], input)
     upper, lower, y = neighbours(input.shape[2], size[0], input)
-    if size[0] < input.shape[2] / 2:  # most rows are not looked at
+    if size[0] < input.shape[2] / 2:  # most rows are not used
         rows = torch.cat((upper, lower))
         input, upper, lower = input[:, :, rows], torch.arange(size[0]), torch.arange(size[0], 2 * size[0])
     start = input[:, :, :, left]

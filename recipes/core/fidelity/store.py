@@ -29,7 +29,7 @@ class Store:
 
     Args:
         root: the folder of all caches; every process must see it.
-        key: everything that the features depend on. None: the features are not kept, and go to `folder` meanwhile.
+        key: everything that the features depend on. None: the features are stored in `folder`, and not kept.
     """
 
     def __init__(self, root: Path, key: dict[str, Any] | None, folder: Path | None = None):
@@ -90,7 +90,7 @@ class Store:
         whole = {layer: torch.cat([parts[number][layer] for number in range(batches)]) for layer in parts[0]}
         for layer, value in whole.items():
             if len(value) != count:
-                raise UserError(f"{self.folder} holds {len(value)} features {layer} of {count} images: delete it")
+                raise UserError(f"{self.folder} holds {len(value)} features {layer} for {count} images: delete it")
         if self.kept:
             _save(whole, self.folder / WHOLE, self.key)
             for path, _ in shards:

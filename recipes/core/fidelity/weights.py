@@ -58,7 +58,7 @@ def obtain(name: str, given: Path | None) -> Weights:
         try:
             weights = published.obtain()
         except DataError as error:
-            raise UserError(f"the weights of {name}: {error}, or give it as --weights {name}=FILE") from error
+            raise UserError(f"the weights of {name}: {error}, or give the file as --weights {name}=FILE") from error
     elif not given.is_file():
         raise UserError(f"the weights of {name}: there is no file {given}")
     else:

@@ -18,7 +18,7 @@ from recipes.core.models.networks import CifarNet, SmallResNet
 from recipes.core.models.pretrained import find_pretrained, find_timm, find_weights
 from recipes.core.models.recompute import recompute_activations
 
-# Of our own networks; beyond, they would be built for hours, or not at all.
+# Limits of our own networks: building larger ones takes hours, or fails.
 DEEPEST = 1202  # layers, as of the deepest network of He et al. (2016)
 WIDEST = 4096  # channels of the first stage
 MOST_CLASSES = 1_000_000
@@ -52,7 +52,7 @@ def build_model(config: Model, channels: int, classes: int) -> nn.Module:
     if config.train == "head":
         if weights is None:
             raise UserError(
-                "model.train=head needs features that were learned: set model.weights=DEFAULT, or to a local file"
+                "model.train=head needs pretrained features: set model.weights to DEFAULT or to a local file"
             )
         model.requires_grad_(False)
         for name in find_heads(model):
@@ -65,7 +65,7 @@ def build_model(config: Model, channels: int, classes: int) -> nn.Module:
 def build_network(config: Model, channels: int, classes: int) -> nn.Module:
     name, available = config.name, torchvision.models.list_models(module=torchvision.models)
     if not 1 <= classes <= MOST_CLASSES:
-        raise UserError(f"model.name={name} of {classes} classes: there are 1 to {MOST_CLASSES:,}")
+        raise UserError(f"model.name={name} cannot have {classes} classes: there must be 1 to {MOST_CLASSES:,}")
     if name.startswith("timm/"):
         name = name.removeprefix("timm/")
         return find_timm(name).create_model(name, pretrained=False, num_classes=classes, in_chans=channels)
@@ -75,15 +75,15 @@ def build_network(config: Model, channels: int, classes: int) -> nn.Module:
         options = {"aux_logits": False} if "inception" in name or name == "googlenet" else {}
         return torchvision.models.get_model(name, weights=None, num_classes=classes, **options)
     if not 1 <= config.width <= WIDEST:
-        raise UserError(f"model.width={config.width}: there are 1 to {WIDEST:,} channels")
+        raise UserError(f"model.width={config.width} must be 1 to {WIDEST:,} channels")
     if name == "cifarnet":
         return CifarNet(channels, classes, config.width)
     depth = re.fullmatch(r"resnet([0-9]{1,4})", name)
     if depth is None or not 8 <= int(depth[1]) <= DEEPEST or (int(depth[1]) - 2) % 6:
         close = ", ".join(difflib.get_close_matches(name, available)) or "resnet18, convnext_tiny, vit_b_16, …"
         raise UserError(
-            f"no model.name={name[:200]}: choose resnet8, resnet14, resnet20, …, cifarnet, a classifier of torchvision "
-            f"({close}), or timm/NAME"
+            f"there is no model.name={name[:200]}: choose resnet8, resnet14, resnet20, …, cifarnet, a classifier of "
+            f"torchvision ({close}), or timm/NAME"
         )
     return SmallResNet((int(depth[1]) - 2) // 6, channels, classes, config.width)
 
@@ -94,7 +94,7 @@ def is_ours(name: str) -> bool:
 
 
 def find_heads(model: nn.Module) -> list[str]:
-    """The names of the layers that make the logits: those that timm names, else the last linear or convolution layer."""
+    """The layers that compute the logits, by name: those that timm names, else the last linear or convolution layer."""
     if hasattr(model, "get_classifier"):
         told = model.get_classifier()  # a distilled model has two
         heads = told if isinstance(told, tuple) else (told,)
@@ -132,7 +132,7 @@ def load_weights(model: nn.Module, state: Any, where: str) -> None:
         where: the beginning of the message.
 
     Raises:
-        UserError: a tensor is missing, unexpected, of another shape or not finite; it is named.
+        UserError: a tensor is missing, unexpected, of another shape or not finite; the message names it.
     """
     state = state_dict(state, where)
     own, versions = model.state_dict(), getattr(state, "_metadata", None)
@@ -190,7 +190,7 @@ def check_input(model: nn.Module, name: str, channels: int, size: int) -> None:
     """Passes one empty image through the model, to report a size that it cannot take before the training starts.
 
     Raises:
-        UserError: with the model's message.
+        UserError: the model cannot take this size; with its own message.
     """
     device = next(model.parameters()).device
     try:

@@ -107,7 +107,7 @@ class CifarNet(nn.Module):
         The responses to these images then have mean square 1, and do not correlate.
 
         Args:
-            images: float32 (N, C, H, W), as the network will see them; some thousands do.
+            images: float32 (N, C, H, W), as the network will see them; a few thousand are enough.
             floor: added to the variances, for axes on which patches hardly differ.
         """
         channels = images.shape[1]

@@ -10,7 +10,7 @@ from recipes.core.config import Optimizer
 from recipes.core.errors import UserError
 from recipes.core.models.models import find_heads
 
-NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # Jordan's coefficients: steep at 0, so that few steps do
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # Jordan's coefficients: steep at 0, so few steps are enough
 NEWTON_SCHULZ_STEPS = 5
 
 
@@ -30,7 +30,7 @@ def build_optimizer(model: nn.Module, optim: Optimizer) -> torch.optim.Optimizer
     """
     learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if not learning:
-        raise UserError("model has nothing to learn: all of its weights are frozen")
+        raise UserError("the model has nothing to learn: all of its weights are frozen")
     hidden = set(hidden_weights(model)) if optim.name == "muon" else set()
     groups = [
         group(

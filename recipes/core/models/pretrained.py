@@ -12,7 +12,8 @@ from recipes.core.errors import UserError
 from recipes.core.models.weights import AtUrl, OnHub, Weights, examine
 
 DEFAULT = "DEFAULT"
-NORMALIZE_THEMSELVES = ("googlenet", "inception_v3")  # with their weights, torchvision has them turn the input to -1..1
+# With published weights, torchvision makes these scale their input to -1..1.
+NORMALIZE_THEMSELVES = ("googlenet", "inception_v3")
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Pretrained:
 
     Attributes:
         library, name: torchvision's IMAGENET1K_V1, timm's a1_in1k.
-        file: where they are.
+        file: the file that holds them.
         size: side of the images that they were trained on, in pixels; None if these were not square.
         mean, std: of each of the 3 channels, in 0..1; the input is (pixels - mean) / std.
     """
@@ -38,11 +39,11 @@ def find_pretrained(model: Model) -> Pretrained | None:
     """The published weights that the options ask for; None if they ask for a local file, or for none.
 
     Raises:
-        UserError: options that contradict each other, or a name that is neither published nor a file.
+        UserError: options contradict each other, or a name is neither published nor a file.
     """
     asked = f"model.weights={model.weights}"
     if model.weights_sha256 and not (model.weights or model.pretrained):
-        raise UserError(f"model.weights_sha256={model.weights_sha256} is of a file: give model.weights")
+        raise UserError(f"model.weights_sha256={model.weights_sha256} is the hash of a file: set model.weights")
     if model.pretrained is False and model.weights is not None:
         raise UserError(f"model.pretrained=false, but {asked}: leave out one of them, or set model.weights=null")
     wanted = DEFAULT if model.pretrained and model.weights is None else model.weights
@@ -51,14 +52,20 @@ def find_pretrained(model: Model) -> Pretrained | None:
     names = published_names(model.name)
     if wanted in names:
         return _of_timm(model.name, wanted) if model.name.startswith("timm/") else _of_torchvision(model.name, wanted)
-    known = f"published of {model.name} are {', '.join(names)}" if names else f"nothing is published of {model.name}"
+    known = (
+        f"the published weights of {model.name} are {', '.join(names)}"
+        if names
+        else f"no weights are published for {model.name}"
+    )
     if wanted == DEFAULT:
-        raise UserError(f"{known}: give model.weights a local file (of that name, as ./{DEFAULT}), or leave it out")
+        raise UserError(
+            f"{known}: set model.weights to a local file (one of that name as ./{DEFAULT}), or leave it out"
+        )
     if not Path(wanted).is_file():
         raise UserError(f"{asked} is not a file; {known}")
     if model.pretrained:
         raise UserError(
-            f"model.pretrained=true asks for published weights, and {asked} for a file: leave out one of them"
+            f"model.pretrained=true asks for published weights, but {asked} for a file: leave out one of them"
         )
     return None
 
@@ -77,7 +84,7 @@ def published_names(name: str) -> list[str]:
 
 
 def find_timm(name: str) -> ModuleType:
-    """Return timm.
+    """Returns timm.
 
     Raises:
         UserError: it is not installed, or has no model of this name.
@@ -88,7 +95,7 @@ def find_timm(name: str) -> ModuleType:
         raise UserError(f"model.name=timm/{name} needs timm: pip install 'dataset_scripts[timm]'") from error
     if name not in {*timm.list_models(), *timm.list_models(include_tags=True)}:  # is_model takes anything after a dot
         close = ", ".join(difflib.get_close_matches(name, timm.list_models())) or "resnet50, vit_small_patch16_224, …"
-        raise UserError(f"no model.name=timm/{name[:200]}: timm has {close}")
+        raise UserError(f"there is no model.name=timm/{name[:200]}: timm has {close}")
     return timm
 
 
@@ -97,8 +104,8 @@ def _of_torchvision(name: str, wanted: str) -> Pretrained:
     least = max(weights.meta["min_size"])
     if name.startswith("vit_") and least != 224:
         raise UserError(
-            f"model.weights={wanted}: torchvision builds another {name} for {weights.name}, of images of {least} pixels: "
-            f"choose one of {', '.join(published_names(name)[1:])}"
+            f"model.weights={wanted}: torchvision builds a different {name} for {weights.name}, for images of {least} "
+            f"pixels: choose one of {', '.join(published_names(name)[1:])}"
         )
     given = weights.transforms()
     mean, std = list(given.mean), list(given.std)
@@ -140,7 +147,7 @@ def find_weights(model: Model) -> Weights | None:
 
 
 def start_from_weights(config: Train) -> Train:
-    """Fill in the options that follow from the weights: their name and hash, and the input, if it is not given.
+    """Fills in the options that follow from the weights: their name and hash, and the input, if it is not given.
 
     Published weights get their own name instead of DEFAULT, which may mean others in later versions, and each file its
     hash. Size, mean and standard deviation are those that published weights were trained with, for 3 channels.

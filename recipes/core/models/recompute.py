@@ -29,7 +29,7 @@ def recompute_activations(model: nn.Module, name: str) -> None:
             return
     blocks = list(find_blocks(model))
     if not blocks:
-        raise UserError(f"model.checkpointing=true: model.name={name} has no blocks to compute again")
+        raise UserError(f"model.checkpointing=true: model.name={name} has no blocks to recompute")
     for block in blocks:
         block.forward = Recomputed(block)
 

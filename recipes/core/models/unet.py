@@ -14,7 +14,7 @@ LIMITS = {"width": 1024, "depth": 10, "blocks": 64}
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions; `condition` scales and shifts what lies between them.
+    """Two 3x3 convolutions; `condition` scales and shifts the features between them.
 
     The second starts at zero, so a block starts as its shortcut.
     """
@@ -56,10 +56,11 @@ class UNet(nn.Module):
         super().__init__()
         for name, most in LIMITS.items():
             if not 1 <= getattr(config, name) <= most:
-                raise UserError(f"model.{name}={getattr(config, name)}: it is 1 to {most:,}")
+                raise UserError(f"model.{name}={getattr(config, name)} must be 1 to {most:,}")
         if config.width % 2:
             raise UserError(
-                f"model.width={config.width} is odd: one half of the channels are sines of the time, one cosines"
+                f"model.width={config.width} must be even: half of the channels are sines of the time, the others "
+                "cosines"
             )
         self.classes, self.width, condition = classes, config.width, 4 * config.width
         widths = [config.width * min(2**level, 4) for level in range(config.depth)]

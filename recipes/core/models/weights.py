@@ -70,16 +70,16 @@ class AtUrl:
         """The file, found in torch.hub's folder or fetched into it.
 
         Raises:
-            DataError: it could not be fetched; with its address and the path where it is expected.
+            DataError: it could not be fetched; the message has its address and the path where it is expected.
         """
         folder = Path(torch.hub.get_dir(), "checkpoints")
         path = folder / self.name
         by_hand = f"get {self.url} and put it at {path}"
         if not huggingface_hub.constants.HF_HUB_OFFLINE:
             source = Source(self.name, (self.url,), digest=self.sha256 and f"sha256:{self.sha256}" or None)
-            download(source, folder, f"Else {by_hand}")
+            download(source, folder, f"Otherwise, {by_hand}")
         elif not path.is_file():
-            raise UserError(f"{self.name} is not here, and HF_HUB_OFFLINE is set: unset it, or {by_hand}")
+            raise UserError(f"{self.name} is not on this machine, and HF_HUB_OFFLINE is set: unset it, or {by_hand}")
         weights = examine(path, self.sha256)
         if weights.official is False:
             raise UserError(f"{path} is damaged: its sha256 is {weights.sha256}, not {self.sha256}…; {by_hand}")
@@ -104,7 +104,7 @@ class OnHub:
         """The file, found in the Hub's cache or fetched into it.
 
         Raises:
-            UserError: it could not be fetched; with its address and the path where it is expected.
+            UserError: it could not be fetched; the message has its address and the path where it is expected.
         """
         weights = self._cached()
         if weights is None or weights.official is False:
@@ -112,7 +112,7 @@ class OnHub:
         if weights.official is False:
             weights.path.resolve().unlink()
             raise UserError(
-                f"{self.repo}: {weights.path.name} came damaged, with the sha256 {weights.sha256}: try again"
+                f"{self.repo}: {weights.path.name} arrived damaged, with the sha256 {weights.sha256}: try again"
             )
         return weights
 
@@ -137,13 +137,14 @@ class OnHub:
             constants = huggingface_hub.constants
             place = Path(constants.HF_HUB_CACHE, f"models--{self.repo.replace('/', '--')}")
             raise UserError(
-                f"{constants.ENDPOINT}/{self.repo} could not be fetched ({fault_of(error, constants.ENDPOINT)}). Else run "
-                f"`hf download {self.repo} {self.names[0]}` where the Hub can be reached, and copy its {place.name} to {place}"
+                f"{constants.ENDPOINT}/{self.repo} could not be fetched ({fault_of(error, constants.ENDPOINT)}). "
+                f"Otherwise, run `hf download {self.repo} {self.names[0]}` where the Hub can be reached, and copy "
+                f"{place.name} to {place}"
             ) from error
         raise UserError(f"{self.repo} on the Hub holds no weights: it has none of {', '.join(self.names)}")
 
 
 def _examine_cached(path: Path) -> Weights:
-    """A file of the Hub's cache, where a large file is a link to one that is called by its sha256."""
+    """A file of the Hub's cache, in which a large file is a link to one whose name is its sha256."""
     stored = path.resolve().name
     return examine(path, stored if SHA256.fullmatch(stored) else "")

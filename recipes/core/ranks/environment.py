@@ -1,13 +1,17 @@
-"""Environment variables that would change the arithmetic behind the back of the options.
+"""Environment variables that would change the arithmetic without any option showing it.
 
-The launcher sets those of accelerate, from its options and its config file. A variable that asks for something that the recipes
-have an option for, or cannot do, is refused; only `ACCELERATE_MIXED_PRECISION` is used, if `precision` is not given, and shown.
+The launcher sets those of accelerate, from its options and its config file. A variable is refused if it asks for
+something that the recipes have an option for or cannot do. Only `ACCELERATE_MIXED_PRECISION` is used, if `precision` is
+not given, and shown.
 """
 
 from collections.abc import Mapping
 
 OFF = ("", "0", "false", "no", "n", "off", "f")
-PARALLEL = "recipes train data parallel: take another launch config, such as accelerate_configs/gpu.yaml"
+PARALLEL = (
+    "asks for more than data parallelism, which the recipes do not support: choose another launch config, such as "
+    "accelerate_configs/gpu.yaml"
+)
 TF32 = "would change how float32 is multiplied: unset it"
 COMPILE = "would leave compile=true without effect: unset it"
 # variable -> values that change nothing, and what to do about any other
@@ -32,7 +36,7 @@ REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
     "ONEDNN_DEFAULT_FPMATH_MODE": (("", "strict"), TF32),
     "DNNL_DEFAULT_FPMATH_MODE": (("", "strict"), TF32),
     "PYTORCH_MPS_FAST_MATH": (OFF, TF32),
-    "PYTORCH_TUNABLEOP_ENABLED": (OFF, "would choose the arithmetic by its speed at the moment: unset it"),
+    "PYTORCH_TUNABLEOP_ENABLED": (OFF, "would choose the arithmetic by its momentary speed: unset it"),
     "TORCH_COMPILE_DISABLE": (OFF, COMPILE),
     "TORCHDYNAMO_DISABLE": (OFF, COMPILE),
 }
@@ -42,5 +46,5 @@ def fault_of(environment: Mapping[str, str]) -> str | None:
     """What is wrong with the environment, in one line; None if it does not change the arithmetic."""
     for name, (harmless, advice) in REFUSED.items():
         if (value := environment.get(name, "")).strip().lower() not in harmless:
-            return f"{name}={value}: {advice}"
+            return f"{name}={value} {advice}"
     return None

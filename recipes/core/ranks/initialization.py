@@ -1,4 +1,4 @@
-"""The same initial weights on every rank, and the proof."""
+"""The same initial weights on every rank, and a check that they are equal."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -55,14 +55,14 @@ def verify_equal(**models: nn.Module) -> str:
         One fingerprint for all: 12 hexadecimal digits.
 
     Raises:
-        UserError: on every rank, naming the first tensor that differs and the ranks.
+        UserError: weights differ; on every rank, the message names the first tensor that differs and the ranks.
     """
     mine = fingerprints(models)
     ranks: list[dict[str, str]] = gather_object([mine])
     for rank, other in enumerate(ranks):
         if other.keys() != ranks[0].keys():
             name = sorted(other.keys() ^ ranks[0].keys())[0]
-            raise UserError(f"weights differ: {name} exists on rank 0 or on rank {rank} only")
+            raise UserError(f"weights differ: {name} exists only on rank 0 or only on rank {rank}")
     for name, digest in ranks[0].items():
         for rank, other in enumerate(ranks):
             if other[name] != digest:

@@ -1,7 +1,7 @@
 """Starts a recipe with accelerate's launcher, passes signals on to its processes, and ends with their status.
 
-`accelerate launch -m recipes.train` starts the same processes. But its launcher ends with status 1 whatever theirs is, dies of
-a signal without passing it on, and prints its own traceback below an error.
+`accelerate launch -m recipes.train` starts the same processes. But its launcher ends with status 1 whatever their
+status is, is killed by a signal without passing it on, and prints its own traceback below an error.
 """
 
 import argparse
@@ -26,11 +26,11 @@ from recipes.core.ranks.signals import INTERRUPTED, SIGNALS, STOPPED, leave
 CONFIGS = Path(__file__).resolve().parents[3] / "accelerate_configs"  # beside `recipes`, installed or not
 OPTIONS = {
     "config_file": "of `accelerate config`, or the name of one that comes with the recipes",
-    "num_processes": "over all machines; default: that of the config file, else one a GPU, or one",
+    "num_processes": "over all machines; default: that of the config file, else one per GPU, or one without a GPU",
     "num_machines": "how many machines start this command",
     "machine_rank": "which of them this is, from 0",
     "main_process_ip": "the address of machine 0",
-    "main_process_port": "a free port of it",
+    "main_process_port": "a free port of machine 0",
     "gpu_ids": "such as 0,1; default: all",
 }
 
@@ -56,7 +56,7 @@ def launch(recipe: str, words: list[str]) -> int:
         return subprocess.run([sys.executable, "-m", f"recipes.{recipe}", "--help"]).returncode
     given = {name: value for name, value in vars(chosen).items() if value is not None}
     configured = "config_file" in given or os.path.isfile(default_config_file)
-    # The recipes set their threads themselves; accelerate warns if it is not given. It cannot stand in a config.
+    # The recipes set their threads themselves, but accelerate warns without a number, which a config cannot give.
     flags = {"num_cpu_threads_per_process": os.environ.get("OMP_NUM_THREADS", "1")}
     flags |= given if configured else defaults(given) | given
     if "config_file" in given:
@@ -86,17 +86,16 @@ def find_config(name: str) -> Path:
         if path.is_file():
             return path
     known = ", ".join(sorted(path.stem for path in CONFIGS.glob("*.yaml")))
-    raise UserError(f"no launch config {name}: give a yaml file, or one of {known}")
+    raise UserError(f"there is no launch config {name}: give a yaml file, or one of {known}")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs accelerate's launcher in this process; signals are passed on to the training processes."""
-    # torchrun's agent would end them 30 seconds after a signal. Before torch 2.10 it does, as it does not know the variable.
+    # Otherwise torchrun's agent ends them 30 seconds after a signal. Before torch 2.10, which added the variable, it
+    # still does.
     os.environ["PET_SIGNALS_TO_HANDLE"] = "SIGHUP"
-    for name in (
-        "multiprocessing.api",
-        "agent.server.api",
-    ):  # they report each exit status, which is the business of `launch`
+    # These report each exit status, which `launch` does.
+    for name in ("multiprocessing.api", "agent.server.api"):
         logging.getLogger(f"torch.distributed.elastic.{name}").setLevel(logging.CRITICAL)
     passed = set()
 
@@ -108,7 +107,7 @@ def run(arguments: argparse.Namespace) -> int:
         for process in processes:
             process.send_signal(number)
 
-    signal.set_wakeup_fd(-1)  # the listener of the start hears no more
+    signal.set_wakeup_fd(-1)  # the listener from the start of the program gets no more signals
     for number in SIGNALS:
         signal.signal(number, pass_on)
     try:
@@ -119,14 +118,14 @@ def run(arguments: argparse.Namespace) -> int:
         status = error.get_first_failure()[1].exitcode
     except SignalException:
         status = INTERRUPTED
-    except ValueError as error:  # the launcher's, of options that do not go together
+    except ValueError as error:  # from the launcher, for options that contradict each other
         raise UserError(error) from None
     else:
         return 0
     finally:
         for number in SIGNALS:  # the run has ended: a signal that comes now changes nothing
             signal.signal(number, signal.SIG_IGN)
-    if -status in passed:  # it had not begun to listen
+    if -status in passed:  # the process had not begun to listen
         leave(INTERRUPTED, STOPPED)
     if status < 0:
         print(f"a process of the run was ended by {signal.Signals(-status).name}", file=sys.stderr)

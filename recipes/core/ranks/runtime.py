@@ -23,7 +23,7 @@ from recipes.core.ranks import environment, signals
 
 EXPECTED = (UserError, DataError, TrustError, OSError, torch.OutOfMemoryError, datasets.exceptions.DatasetsError)
 PRECISIONS = ("no", "bf16", "fp16")
-# What gloo and NCCL say when a process at the other end is gone.
+# What gloo and NCCL report when the process at the other end is gone.
 LOST_PEER = re.compile(
     "closed by peer|reset by peer|connection refused|remote process exited|broken pipe", re.IGNORECASE
 )
@@ -44,13 +44,13 @@ def start(
         cpu: do not use an accelerator; a machine without one never does.
         precision: "no", "bf16" or "fp16"; None takes the launcher's choice.
         processes: the required number of processes, or None.
-        threads: CPU threads of each process, a part of the bits of a sum; None shares out the cores on the CPU.
+        threads: CPU threads of each process, which the bits of a sum depend on; None divides the cores if on the CPU.
         deterministic: refuse operations whose result differs from run to run.
         log_with: trackers of accelerate ("tensorboard", "trackio", "wandb", …).
         ddp: arguments of `accelerate.DistributedDataParallelKwargs`.
 
     Raises:
-        UserError: the launcher's idea of the number of processes differs from accelerate's or from `processes`, the
+        UserError: the number of processes that the launcher states differs from accelerate's or from `processes`, the
             environment would change the arithmetic, or a tracker is unknown or not installed.
     """
     if fault := environment.fault_of(os.environ):
@@ -64,15 +64,14 @@ def start(
         raise UserError("precision=fp16 needs a GPU: choose no or bf16")
     if lost_processes():
         raise UserError(
-            "accelerate launch was asked for several processes and started one: use --config_file "
-            "accelerate_configs/cpu_2.yaml, or --multi_gpu; if one is meant, unset MASTER_PORT"
+            "accelerate launch was asked for several processes but started one: use --config_file "
+            "accelerate_configs/cpu_2.yaml, or --multi_gpu; if one is intended, unset MASTER_PORT"
         )
     restarts = int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", 0)) > 0
-    if (
-        restarts and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
-    ):  # https://github.com/pytorch/pytorch/issues/135712
+    # https://github.com/pytorch/pytorch/issues/135712
+    if restarts and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
         raise UserError(
-            "a launcher with restarts leaves the addresses of killed processes to those after them, which may hang: "
+            "a launcher with restarts hands the addresses of killed processes to their successors, which may hang: "
             "start it with TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 and --rdzv_backend=c10d"
         )
     if deterministic:
@@ -80,8 +79,8 @@ def start(
         torch.use_deterministic_algorithms(True)
     known = LoggerType.list()
     if unknown := next((name for name in log_with if name not in known), None):
-        raise UserError(f"log_with={unknown}: choose of {', '.join(known)}")
-    # Buffers are equal on all ranks or a rank's own affair; sending them before each forward could hang an evaluation.
+        raise UserError(f"log_with={unknown}: choose from {', '.join(known)}")
+    # Buffers are equal on all ranks, or local to a rank; sending them in each forward pass could hang an evaluation.
     warnings.filterwarnings("ignore", ".*broadcast_buffers", FutureWarning)  # accelerate passes it by its old name
     accelerator = Accelerator(
         cpu=cpu,
@@ -95,11 +94,11 @@ def start(
         raise UserError(f"log_with={missing} needs a package that is not installed: pip install {missing}")
     if cpu and accelerator.device.type != "cpu":
         raise UserError(
-            f"ACCELERATE_TORCH_DEVICE={accelerator.device}, but the run is to use the CPU: unset one of them"
+            f"ACCELERATE_TORCH_DEVICE={accelerator.device}, but the run must use the CPU: unset one of them"
         )
     world = int(os.environ.get("WORLD_SIZE", 1))
     if world != accelerator.num_processes:
-        raise UserError(f"the launcher started {world} processes, accelerate sees {accelerator.num_processes}")
+        raise UserError(f"the launcher started {world} processes, but accelerate sees {accelerator.num_processes}")
     if processes not in (None, accelerator.num_processes):
         raise UserError(f"processes={processes}, but the launcher started {accelerator.num_processes}")
     if threads is None and accelerator.device.type == "cpu":  # regardless of OMP_NUM_THREADS, which launchers set
@@ -110,7 +109,7 @@ def start(
 
 
 def lost_processes() -> bool:
-    """Whether `accelerate launch` was asked for several processes and started one, without a word.
+    """Whether `accelerate launch` was asked for several processes but silently started one.
 
     It does so if neither its options nor its config specify how to start them (`--multi_gpu`, MULTI_GPU), but still sets
     a rendezvous address. Processes started by torchrun or MPI know their number.
@@ -139,7 +138,7 @@ def one_line_errors(program: str) -> Iterator[None]:
     """Ends the process with one line and exit status 1 for an error that the user can act on, or 75 for a request to stop.
 
     A process that fails takes the others with it: the launcher stops them. To report a fault of all ranks only once,
-    the others leave the main process a moment to report it.
+    the others give the main process a moment to report it.
     """
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     print_every_character()
@@ -156,7 +155,7 @@ def one_line_errors(program: str) -> Iterator[None]:
             cause = cause.splitlines()[-1].split(": ", 1)[-1]
         message = f"{program}: error{f' [rank {rank}]' if world > 1 else ''}: {printable(cause)}"
     except RuntimeError as error:
-        full = disk_fault(error, os.getcwd())  # native code raises it as its own
+        full = disk_fault(error, os.getcwd())  # native code raises a RuntimeError if the disk is full
         if full is None and (world == 1 or not LOST_PEER.search(str(error))):
             raise
         stopped = f"rank {rank} stops, because another process has stopped"

@@ -27,7 +27,7 @@ class StreamSampler(DistributedSampler):
         self, dataset: Sized, num_replicas: int, rank: int, seed: int = 0, start: int = 0, stop: int | None = None
     ):
         super().__init__(
-            dataset,  # type: ignore[arg-type] # torch takes any, and asks for its length alone
+            dataset,  # type: ignore[arg-type] # torch only asks for its length
             num_replicas=num_replicas,
             rank=rank,
             shuffle=True,

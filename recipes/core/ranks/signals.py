@@ -18,7 +18,7 @@ from types import FrameType
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
 INTERRUPTED = 75  # exit status of a run that was asked to stop and can be resumed: EX_TEMPFAIL of sysexits.h
 AT_ONCE = 128 + signal.SIGINT  # exit status after a second Ctrl-C
-ONE_WISH = 1.0  # seconds: a launcher passes on what the terminal has sent to its processes, too
+ONE_WISH = 1.0  # seconds: signals this close are one request, as a launcher repeats what the terminal has sent
 GRACE = 30.0  # seconds in which a process without a launcher must end by itself; torchrun waits as long
 ACCELERATE = "ACCELERATE_DYNAMO_MODE"  # a variable that accelerate launch sets for each process, and people do not
 LAUNCHED = ("TORCHELASTIC_RUN_ID", ACCELERATE)
@@ -34,7 +34,7 @@ class Listener(threading.Thread):
         asked: this process was asked to stop.
         wish: what a request does: "leave" ends the process, "raise" raises a KeyboardInterrupt in the main thread, and
             "note" does nothing, as a loop looks at `asked`. "fail" ends a process that has failed before it reports it:
-            the launcher ends all when one has.
+            the launcher ends all processes once one has failed.
     """
 
     def __init__(self):
@@ -52,7 +52,7 @@ class Listener(threading.Thread):
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self.asked = True
         if self.wish == "raise" and not self.raised:
-            self.raised = True  # once: nothing breaks off the ending
+            self.raised = True  # only once: nothing interrupts the shutdown
             raise KeyboardInterrupt
 
     def run(self) -> None:
@@ -75,7 +75,7 @@ class Listener(threading.Thread):
                 self.launcher, deadline = None, now + GRACE
                 signal.raise_signal(signal.SIGTERM)
             if deadline is not None and now > deadline:
-                leave(INTERRUPTED, f"ended, as it could not stop within {GRACE:.0f} seconds")
+                leave(INTERRUPTED, f"ended, because it could not stop within {GRACE:.0f} seconds")
 
 
 STOPPED = "stopped; the same command starts it again"
@@ -83,7 +83,7 @@ _listener: Listener | None = None
 
 
 def listen() -> Listener:
-    """The listener of this process. The main thread makes it."""
+    """The listener of this process, which the main thread creates."""
     global _listener
     if _listener is None:
         _listener = Listener()
@@ -93,7 +93,7 @@ def listen() -> Listener:
 
 
 def _ignore() -> None:
-    """The process ends: a signal that comes now changes nothing. Python gives handlers up before it is gone, but not this."""
+    """Ignores signals while the process ends: Python drops its handlers before the process is gone, but not SIG_IGN."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
@@ -128,7 +128,7 @@ def leave(status: int, message: str = "") -> None:
 
 
 def _forget() -> None:
-    """For a child, which others must be able to end."""
+    """Restores the default handlers in a forked child, so that signals end it."""
     global _listener
     _listener = None
     signal.set_wakeup_fd(-1)

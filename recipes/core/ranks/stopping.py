@@ -19,7 +19,7 @@ from recipes.core.ranks.signals import SIGNALS, blocked, listen, unblock
 
 
 class Interruption:
-    """The request to stop, on which all ranks agree at the same step. From here on it interrupts nothing.
+    """The request to stop, on which all ranks agree at the same step. Once this exists, a request interrupts nothing.
 
     At each step a reduction tells the ranks whether one of them was asked; its result is read a step later, so none waits
     for it.

@@ -29,7 +29,7 @@ def check_effects(config: Training, parts: Parts, asked: Asked) -> None:
 
 
 def _conditions(config: Training, data: Data, classes: int) -> Iterator[tuple[str, bool, str]]:
-    """An option, whether it changes anything, and why not."""
+    """Yields options, each with whether it has an effect, and the reason if it has none."""
     augment, optim, whole = config.augment, config.optim, data.resize == "whole"
     mixes = isinstance(config, Train) and (config.augment.mixup > 0 or config.augment.cutmix > 0)
     yield "augment.pad", whole, "images are cropped at random places already (data.resize=crop)"

@@ -24,7 +24,7 @@ def general_recipe(config: Training, words: list[str], parts: Parts, processes: 
         config: from the command line alone.
         words: its options, as `key=value`.
         parts: the data; size and channels of its `data` are set as the recipe needs them, and a note lists the choices.
-        processes: how many must share a batch.
+        processes: the number of processes that share a batch.
     """
     if isinstance(config, Train):
         name, values = _for_classifier(config, parts, side_of(parts))

@@ -27,7 +27,7 @@ def ddp_options(ddp: Ddp) -> dict[str, Any]:
     """The arguments of `accelerate.DistributedDataParallelKwargs`.
 
     Raises:
-        UserError: no such compression.
+        UserError: there is no such compression.
     """
     hooks = {
         "no": DDPCommunicationHookType.NO,
@@ -85,12 +85,13 @@ class Ordered:
         world = accelerator.num_processes
         if shards % world or batch % shards:
             raise UserError(
-                f"exact=true cuts batch={batch} into shards={shards}, and these over {world} processes: neither "
-                "may leave a rest"
+                f"exact=true needs batch={batch} to be a multiple of shards={shards}, and shards to be a multiple of "
+                f"the {world} processes"
             )
         if accelerator.scaler is not None:
             raise UserError(
-                "exact=true cannot hold with precision=fp16, whose scale depends on the steps: choose bf16 or no"
+                "exact=true cannot hold with precision=fp16, whose loss scale depends on earlier steps: choose bf16 "
+                "or no"
             )
         for name, module in model.named_modules():
             if isinstance(module, _NormBase) and module.track_running_stats:
@@ -119,7 +120,7 @@ class Ordered:
         for shard in range(self.shards):
             gradient = by_rank[shard % self.world][shard // self.world]
             total = gradient.clone() if total is None else total.add_(gradient)
-        assert total is not None  # there is a shard
+        assert total is not None  # there is at least one shard
         parts = total.split([parameter.numel() for parameter in self.parameters])
         for parameter, part in zip(self.parameters, parts):
             parameter.grad = part.view_as(parameter)

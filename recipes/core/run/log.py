@@ -77,7 +77,9 @@ class Log:
         kept = read_text(path).splitlines(keepends=True)[:count] if count else []
         self.records = [read_record(line, path, number) for number, line in enumerate(kept, 1)]
         if len(kept) < count:
-            raise UserError(f"{path} is cut: it has {len(kept)} lines, and the checkpoint {count}: {BEGIN_AGAIN}")
+            raise UserError(
+                f"{path} is truncated: it has {len(kept)} lines, but the checkpoint counts {count}: {BEGIN_AGAIN}"
+            )
         if count:
             write_file(path, "".join(kept))
         with writing(path):
@@ -138,7 +140,7 @@ def peak_memory() -> int:
 
 
 def plan(learner: Learner, steps: int) -> str:
-    """What will be done, in a few lines."""
+    """The plan of the run, in a few lines."""
     config, splits = learner.config, learner.splits
     data, world = splits.data, learner.accelerator.num_processes
     parameters = sum(parameter.numel() for parameter in learner.model.parameters())
@@ -158,7 +160,7 @@ def plan(learner: Learner, steps: int) -> str:
 
 
 def announce(learner: Learner, steps: int, folder: Path, found: Path | None) -> None:
-    """Says what will be done, and writes to `config.json` what the model is for."""
+    """Prints the plan of the run, and writes the description of the model to `config.json`."""
     write_file(folder / "config.json", learner.description())
     goes_on = f", going on after {int(found.name):,} images" if found else ""
     print(f"{plan(learner, steps)}folder     {printable(folder)}{goes_on}\n", flush=True)

@@ -70,7 +70,7 @@ def start_training(config: Training) -> Accelerator:
         config.cpu,
         config.precision,
         config.processes,
-        config.threads or (1 if config.exact else None),  # how a sum is cut over threads is a part of its bits
+        config.threads or (1 if config.exact else None),  # the bits of a sum depend on how it is split over threads
         config.deterministic or config.exact,
         config.log_with,
         ddp_options(config.ddp),
@@ -101,8 +101,8 @@ def train(
         False if the run was asked to stop before its end.
 
     Raises:
-        UserError: less than one batch, a loss that is not finite, data that changed since the run began, or an error of
-            `learn` or `RunFolder`.
+        UserError: there is less than one batch, the loss is not finite, the data changed since the run began, or
+            `learn` or `RunFolder` raises it.
     """
     main, rank, world = accelerator.is_main_process, accelerator.process_index, accelerator.num_processes
     open_options = {f"data.{name}" for name, value in vars(config.data).items() if value is None}
@@ -110,7 +110,7 @@ def train(
     size, batch = len(splits.train), config.batch
     steps = int(config.epochs * size) // batch
     if steps < 1:
-        raise UserError(f"epochs={config.epochs} of {size} images are less than one batch={batch}")
+        raise UserError(f"epochs={config.epochs} of {size} images is less than one batch={batch}")
     total = steps * batch
     steering = splits.validation or splits.test
     kind = "test" if splits.validation is None else "validation"
@@ -183,7 +183,7 @@ def train(
             if tests:
                 learner.average_buffers()
                 result = test(learner, steering, run.folder, seen)
-                if not math.isfinite(result.loss):  # of the last step, which no loss of a training step shows
+                if not math.isfinite(result.loss):  # due to the last step, after which no training loss is computed
                     raise UserError(
                         f"the {kind} loss is {result.loss} after {seen} samples: lower optim.lr={config.optim.lr}"
                     )
@@ -210,7 +210,8 @@ def train(
     if stop:
         if main:
             print(
-                f"\nstopped after {seen:,} of {total:,} samples, which are saved: the same command goes on ({run.folder})"
+                f"\nstopped after {seen:,} of {total:,} samples, which are saved: run the same command to continue "
+                f"({run.folder})"
             )
         return False
     steered = {}
@@ -219,9 +220,7 @@ def train(
             "validation": {"images": result.count, **{key: value for key, value in best.items() if key != "score"}}
         }
         if main and ended:
-            print(
-                f"\nended early: {config.patience:g} epochs brought nothing better than after {best['samples']:,} images"
-            )
+            print(f"\nended early: {config.patience:g} epochs brought no improvement since {best['samples']:,} images")
         if main and config.keep_best:
             print(f"\nkept the weights after {best['samples']:,} images, which were best on the validation images")
         if config.keep_best:

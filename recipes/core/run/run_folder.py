@@ -39,7 +39,7 @@ MAY_CHANGE = {
 }
 LOCK = ".lock"
 MARKER = ".run.json"  # in every folder that a run has made, from its first moment
-PATIENCE = GRACE + 10  # seconds: processes of a killed run may outlive it by some, and hold its folder
+PATIENCE = GRACE + 10  # seconds: processes of a killed run may outlive it for a while, and hold its folder
 SILENT = 1.5  # seconds of waiting before it is reported
 
 
@@ -99,8 +99,8 @@ def open_run_folder(
             )
     elif others and not config.overwrite:
         raise UserError(
-            f"out={out} is not empty ({others[0]}), and no run has made it: choose another folder, or pass overwrite=true, "
-            "which replaces files that have the names of a run's"
+            f"out={out} is not empty ({others[0]}), and was not made by a run: choose another folder, or pass "
+            "overwrite=true, which replaces files with the names of a run's files"
         )
     mark(folder, name, config, data, found)
     return folder
@@ -114,7 +114,7 @@ def unfinished_or_new(
     with writing(runs):
         runs.mkdir(exist_ok=True)
     while True:
-        with alone(runs, PATIENCE, runs / LOCK):  # two that begin at once would both make a new one
+        with alone(runs, PATIENCE, runs / LOCK):  # otherwise two runs that start at once would each make a new one
             known = sorted(
                 runs.glob(f"{glob.escape(name)}-[0-9]*"), key=lambda path: path.stat().st_mtime, reverse=True
             )
@@ -126,12 +126,12 @@ def unfinished_or_new(
                 return folder
         if not hold(folder, held):
             raise UserError(
-                f"{folder} is in use by a run of the same options that is going on: for another one give out=…"
+                f"{folder} is in use by a run with the same options that is going on: set out=… to start a new run"
             )
         if goes_on(folder, config, found):
             mark(folder, name, config, data, found)
             return folder
-        held.close()  # it was finished meanwhile
+        held.close()  # the run was finished in the meantime
 
 
 def goes_on(folder: Path, config: Any, found: Collection[str]) -> bool:
@@ -153,11 +153,11 @@ def mark(folder: Path, name: str, config: Any, data: Fingerprint | None, found: 
     if data is not None:
         goes_on = bool(checkpoint.find(folder))
         check_data(folder, data, goes_on)
-        if goes_on and (
-            changed := difference(folder, config)
-        ):  # in the pixels of images that the fingerprint does not read
+        # Options measured on the data, such as data.mean, also depend on pixels that the fingerprint does not read.
+        if goes_on and (changed := difference(folder, config)):
             raise UserError(
-                f"{folder} is an unfinished run on other data: {changed}: restore the data, or begin anew with out=…"
+                f"{folder} is an unfinished run on other data: {changed}: restore the data, or set out=… to start "
+                "a new run"
             )
     write_file(folder / MARKER, json.dumps({"recipe": name, "found": sorted(found)}) + "\n")
     write_file(folder / "config.yaml", to_yaml(config))

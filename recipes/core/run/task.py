@@ -23,7 +23,7 @@ class Task:
         schema: its options.
         default: the CONFIG to use if neither a CONFIG nor data are named.
         learner, test, write: see `train`.
-        suffix: what the name of a CONFIG has after the name of its data.
+        suffix: the part of a CONFIG's name that follows the name of its data.
         is_labelled: every image needs a label.
         is_measured: mean and standard deviation of the input are those of the training images, unless they are given.
         follow_weights: fills in the options that published weights need, such as the size of the input.
@@ -57,4 +57,4 @@ def run_task(task: Task, words: list[str]) -> None:
         finished = train(accelerator, config, asked.name, splits, task.learner, task.test, task.write)
         finish(accelerator)
     if not finished:
-        signals.leave(signals.INTERRUPTED)  # at once: a launcher may have seconds left
+        signals.leave(signals.INTERRUPTED)  # at once: a launcher may have only seconds left

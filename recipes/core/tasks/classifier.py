@@ -22,7 +22,7 @@ WHITENED = 5000  # training images that whiten the first layer of a network that
 
 
 class Classifier(Learner):
-    """Learns to tell the classes of images.
+    """Learns to classify images.
 
     Args, raises: see `Learner`.
     """

@@ -31,7 +31,7 @@ class Evaluation:
     confusion: int64 (K, K): row = label, column = prediction.
     calibration: float64 (15, 3): images, sum of confidences and right predictions of each bin.
     mistakes: the most confident wrong predictions: (row, label, prediction, probability).
-    probabilities: float32 (rows of this rank, K) if they were asked for, else without rows.
+    probabilities: float32 (rows of this rank, K) if `keep` is set, else without rows.
     rows: int64, the rows of this rank, in the order of the probabilities.
     """
 

@@ -26,7 +26,7 @@ class FlowLearner(Learner):
 
     The noise and the time of a training image depend on the seed, the epoch and its row.
 
-    Args, raises: see `Learner`; UserError also for invalid options of `model` and `flow`.
+    Args, raises: see `Learner`; also a UserError for invalid options of `model` and `flow`.
     """
 
     config: Generate
@@ -40,16 +40,16 @@ class FlowLearner(Learner):
         model, flow, data = self.config.model, self.config.flow, self.splits.data
         if model.depth < 1 or model.blocks < 1 or model.width < 4 or model.width % 2:
             raise UserError(
-                f"model.width={model.width} has to be even and at least 4, model.depth and model.blocks at least 1"
+                f"model.width={model.width} must be even and at least 4, and model.depth and model.blocks at least 1"
             )
         if not 0 <= flow.label_dropout <= 1 or flow.steps < 1:
             raise UserError(
-                f"flow.label_dropout={flow.label_dropout} is a share of 0 … 1, flow.steps={flow.steps} at least 1"
+                f"flow.label_dropout={flow.label_dropout} must be 0 … 1, and flow.steps={flow.steps} at least 1"
             )
         part = 2 ** (model.depth - 1)
         if data.size % part:
             raise UserError(
-                f"data.size={data.size} does not halve {model.depth - 1} times (model.depth={model.depth}): "
+                f"data.size={data.size} cannot be halved {model.depth - 1} times (model.depth={model.depth}): "
                 f"set data.size={max(1, round(data.size / part)) * part}"
             )
         return UNet(model, data.channels, len(self.splits.classes))

@@ -37,8 +37,8 @@ def draw(
 ) -> Iterator[tuple[int, np.ndarray]]:
     """The samples of this rank: their numbers, and pixels as uint8 (S, S, C).
 
-    Sample i depends on `seed`, i and its label alone. Batches have a fixed content, the last one is filled up, and batch
-    b goes to rank b modulo P, so a sample is always in the same batch, on any number of ranks.
+    Sample i depends on `seed`, i and its label alone. Batches have fixed content, with the last one filled up, and
+    batch b goes to rank b modulo P, so a sample is always in the same batch, on any number of ranks.
 
     Args:
         generator: on the device of this rank.
