@@ -33,7 +33,7 @@ def test_texts(tmp_path, save_image, caplog, suffix, place):
         write(tmp_path / place, save_image, f"im.{n}", f" \t{text}\r\n", suffix) for n, text in enumerate(CAPTIONS)
     ]
     rows = load_dataset(str(tmp_path), split="train")
-    assert "read as captions (5 of 5 images with a text of their name)" in caplog.text
+    assert "read as captions (5 of 5 images with a text file of the same name)" in caplog.text
     assert list(rows.features) == ["image", "caption"] and rows["caption"] == CAPTIONS
     assert all(torch.equal(row["image"], ToTensor()(array)) for row, array in zip(rows, pixels, strict=True))
 
@@ -49,7 +49,7 @@ def test_split_folders(tmp_path, save_image):
     }
     write(tmp_path / "more", save_image, "1", "of none")
     with pytest.raises(
-        DataError, match="more/1.png lies in no split folder while others lie in train: move it into one"
+        DataError, match="more/1.png is in no split folder, while others are in train: move it into one"
     ):
         load_dataset(str(tmp_path))
 
@@ -98,7 +98,7 @@ def img2dataset(folder, save_image, count=25):
 def test_img2dataset(tmp_path, save_image, caplog):
     pixels = img2dataset(tmp_path / "data", save_image)
     rows = load_dataset("captions", data_dir=str(tmp_path / "data"), split="train")
-    assert "2 files are neither image nor caption and left out, such as 00000.parquet" in caplog.text
+    assert "2 files are neither images nor captions and are left out, such as 00000.parquet" in caplog.text
     paths = sorted((tmp_path / "data").glob("0*/*.json"))
     theirs = pd.DataFrame([json.loads(path.read_bytes()) for path in paths]).astype(object)
     theirs = theirs.where(theirs.notna(), None)
@@ -149,7 +149,7 @@ WRONG = {  # message -> files
     "i.txt holds no caption": {"i.png": None, "i.txt": b" \n"},
     r"j.json: no json: Expecting ',' delimiter: line 2 column 1": {"j.png": None, "j.json": b'{"caption": "j"\n'},
     "k.json holds a list, not an object": {"k.png": None, "k.json": b'["k"]'},
-    "l.json: the field size is 'large', and not as in .*/a.json: ": {
+    "l.json: the field size is 'large', unlike in .*/a.json: ": {
         "l.png": None,
         "l.json": b'{"caption": "l", "size": "large"}',
     },
@@ -202,7 +202,7 @@ def test_notes_are_ignored(tmp_path, save_image, caplog):
     for name in ("README.txt", "license.txt", "meta_cap.json", "1.npz"):
         (tmp_path / name).write_text("{}")
     assert load_dataset(str(tmp_path), split="train")["caption"] == ["one"]
-    assert "4 files are neither image nor caption and left out, such as 1.npz" in caplog.text
+    assert "4 files are neither images nor captions and are left out, such as 1.npz" in caplog.text
 
 
 def test_other_folders_are_not_taken(tmp_path, save_image):
@@ -217,7 +217,7 @@ def test_other_folders_are_not_taken(tmp_path, save_image):
             write(tmp_path / name, save_image, str(number), line * (number % 3))
         assert matches(Files.of(tmp_path / name)) is None, name
     write(tmp_path / "yolo", save_image, "9", "a bird")
-    assert matches(Files.of(tmp_path / "yolo")) == "6 of 6 images with a text of their name"
+    assert matches(Files.of(tmp_path / "yolo")) == "6 of 6 images with a text file of the same name"
     for number in range(5):
         write(tmp_path / "labelme", save_image, str(number), {"shapes": [], "imagePath": f"{number}.png"}, ".json")
         save_image(tmp_path / "folders/cat" / f"{number}.png")

@@ -72,7 +72,7 @@ def test_verify(cli, mnist, tmp_path, save_image):
     status, output, _ = cli("verify", "mnist", "--data-dir", mnist, "--json")
     report = json.loads(output)
     assert status == 1 and not report["ok"]  # true form, other content
-    assert "bytes, published are 9912422" in report["files"]["train-images-idx3-ubyte.gz"]
+    assert "bytes, but the published file has 9912422" in report["files"]["train-images-idx3-ubyte.gz"]
     assert report["rows"]["train"] == {"found": 30, "published": 60000}
     assert report["classes"]["test"] == {str(digit): 2 for digit in range(10)} and report["unreadable"] == []
     for name in ("ant", "bee", "cat"):

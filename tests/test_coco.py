@@ -261,14 +261,14 @@ FAULTS = {
     "box": r"annotation \d+: bbox is \[1, 2, 3\], not",
     "outside": r"annotation \d+: \[5, 5, 1000, 3\] .* reaches out of the image of",
     "nan": r"annotation \d+: \[nan, 5, 1, 3\] .* is not a box in",
-    "image id": "annotations of image 77777, which is not in its images",
+    "image id": "annotations of image 77777, which is not among its images",
     "missing": r"instances_train2017.json: image \d+, gone.jpg, is not in .*train2017",
     "root": r"image \d+, ../../../etc/passwd, leads outside of",
     "absolute": r"image \d+, /etc/passwd, leads outside of",
     "twice": r"image id \d+ occurs twice",
     "same file": r"images \d+ and 99999 are the same file",
-    "size": r"image \d+ is \d+ x \d+ there, and \d+ x \d+ in train2017",
-    "segmentation": r"annotation \d+: no segmentation: a polygon has at least three points",
+    "size": r"image \d+ is \d+ x \d+ there, but \d+ x \d+ in train2017",
+    "segmentation": r"annotation \d+: invalid segmentation: a polygon needs at least three points",
 }
 
 
@@ -311,7 +311,7 @@ def test_two_files_for_one_split(coco):
     (coco / "annotations/instances_train2017_b.json").write_bytes(
         (coco / "annotations/instances_train2017.json").read_bytes()
     )
-    with pytest.raises(DataError, match="are both for the split train: choose by data_files="):
+    with pytest.raises(DataError, match="are both for the split train: choose one with data_files="):
         load_dataset(str(coco))
     chosen = load_dataset("coco", data_dir=str(coco), data_files={"train": "annotations/instances_train2017_b.json"})
     assert list(chosen) == ["train"] and len(chosen["train"]) == 7

@@ -98,7 +98,7 @@ def test_boxes_that_start_at_0_are_told(written, caplog):
         caplog.clear()
         load_dataset(str(written["voc"]), split="train")
         assert (
-            "boxes of 1 xml files, such as Annotations/001.xml, start at 0, where VOC starts at 1" in caplog.text
+            "boxes of 1 xml files, such as Annotations/001.xml, start at 0, while VOC starts at 1" in caplog.text
         ) == told
     caplog.clear()
     rows = load_dataset(str(written["voc"]), split="train", one_based=False)

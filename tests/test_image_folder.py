@@ -164,7 +164,7 @@ def test_metadata_in_split_folders_and_numbers_as_labels(tmp_path, save_image, c
     sets = load_dataset(str(tmp_path))
     assert sets["train"].features["label"].names == ["3", "7"]
     assert labels(sets["train"]) == ["7"] and labels(sets["test"]) == ["3"]
-    assert "2 images are in no metadata table and left out, such as train/unlisted.png" in caplog.text
+    assert "2 images are in no metadata table and are left out, such as train/unlisted.png" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -189,9 +189,9 @@ def test_wrong_metadata_is_named(tmp_path, save_image, table, message):
 def test_wrong_folders_are_named(tmp_path, save_image):
     save_image(tmp_path / "mixed" / "cat" / "1.png")
     save_image(tmp_path / "mixed" / "2.png")
-    with pytest.raises(DataError, match="2.png is in no class folder while others are"):
+    with pytest.raises(DataError, match="2.png is in no class folder, while others are"):
         load_dataset(str(tmp_path / "mixed"))
-    with pytest.raises(DataError, match="2.png lies beside the split folders"):
+    with pytest.raises(DataError, match="2.png is beside the split folders"):
         load_dataset(str(tmp_path / "mixed"), splits=True)
     save_image(tmp_path / "bytes" / "cat" / "1.png")
     (tmp_path / "bytes" / "cat" / "2.png").touch()

@@ -127,7 +127,7 @@ def test_odd_width(tmp_path, save_image, caplog):
     save_image(tmp_path / "data/a.png", (9, 6))
     save_image(tmp_path / "data/b.png", (8, 6))
     options = {"data_dir": str(tmp_path / "data"), "side_by_side": True, "split": "train"}
-    message = "data/a.png is 9 pixels wide: two images side by side make an even number"
+    message = "data/a.png is 9 pixels wide: two images side by side need an even width"
     with pytest.raises(DataError, match=message):
         load_dataset("image_pairs", **options)
     assert load_dataset("image_pairs", **options, on_error="skip")["image_id"] == ["b"]
@@ -141,14 +141,15 @@ def test_scales(tmp_path, save_image, caplog):
         for scale in (2, 4):
             path = tmp_path / f"DIV2K_train_LR_bicubic/X{scale}/{name}x{scale}.png"
             small[name, scale] = save_image(path, (24 // scale, 12 // scale))
-    with pytest.raises(DataError, match="holds the scales 2, 4: choose one by scale="):
+    with pytest.raises(DataError, match="holds the scales 2, 4: choose one with scale="):
         load_dataset(str(tmp_path))
     for scale in (2, 4):
         rows = load_dataset(str(tmp_path), split="train", scale=scale)
         assert rows["image_id"] == ["0001", "0002"]
         assert all(torch.equal(row["image"], ToTensor()(small[row["image_id"], scale])) for row in rows)
-    assert "2 images are in neither folder, or of another scale, and left out, such as DIV2K_train_LR_bicubic/X2" in (
-        caplog.text
+    assert (
+        "2 images are in neither folder, or of another scale, and are left out, such as DIV2K_train_LR_bicubic/X2"
+        in (caplog.text)
     )
 
 
@@ -199,7 +200,7 @@ def test_wrong_pairs_are_skipped(tmp_path, save_image, caplog):
     for message in [*WRONG, "unreadable image .*high/f.png", "low/e.png has no target, but there is high/E.png"]:
         assert len([line for line in lines if re.search(message, line)]) == 1, message
     assert len(lines) == 6 and "6 skipped, such as" in caplog.text
-    assert "1 images are in neither folder, or of another scale, and left out, such as other/x.png" in caplog.text
+    assert "1 images are in neither folder, or of another scale, and are left out, such as other/x.png" in caplog.text
 
 
 def test_other_folders_are_not_taken(tmp_path, save_image):

@@ -165,7 +165,7 @@ def test_classes_are_compared_with_any_column_of_classes(tmp_path, save_image):
     assert features["objects"]["category"].feature.names == ["fish", "crab"] and "label" not in features
     assert check_card(text, str(folder)) == []
     (found,) = check_card(text.replace("'0': fish", "'0': cod"), str(folder))
-    assert "dataset_info.features: none has the classes of the script, fish, crab" in found
+    assert "dataset_info.features: no column has the classes of the script, fish, crab" in found
 
 
 def test_a_first_card_needs_no_data_where_the_script_tells_the_columns(tmp_path):
@@ -197,7 +197,7 @@ def test_a_first_card_needs_no_data_where_the_script_tells_the_columns(tmp_path)
         (
             "- handwriting\n",
             "- Hand Writing\n",
-            "tags[1]: 'Hand Writing' is not a short word of small letters, digits and -",
+            "tags[1]: 'Hand Writing' is not a short word of lower-case letters, digits and -",
         ),
         ("- handwriting\n", f"- {'a' * 40}\n", f"tags[1]: '{'a' * 40}' is not a short word"),
     ],

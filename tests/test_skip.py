@@ -282,7 +282,7 @@ def test_csv_list(check):
     files = {f"{good(number)}.png": png() for number in range(GOOD)} | {"list.csv": "\n".join(lines) + "\n"}
     messages = [
         "there is no image gone.png",
-        "it names no image",
+        "the name of the image is missing",
         "good0.png is listed twice",
         "leads outside",
         "1 values, not 2",
@@ -314,10 +314,10 @@ def test_json_lists(check, name):
     messages = [
         "there is no image gone.png",
         "it is a int, not an object",
-        "the field image_id is 7, and not as in",
+        "the field image_id is 7, unlike in",
         r"the field name is \['x'\]",
     ]
-    messages += ["it names no image"]
+    messages += ["the name of the image is missing"]
     if name == "list.jsonl":
         messages += [
             "line 9: .*Expecting property",
@@ -521,7 +521,7 @@ def test_lists_of_named_sets(tmp_path, name):
         "cache_dir": str(tmp_path / "cache"),
         "transform": None,
     }
-    with pytest.raises(DataError, match="there is no image|is of no class|is not in"):
+    with pytest.raises(DataError, match="there is no image|belongs to no class|is not in"):
         load_dataset(name, **options)
     rows = load_dataset(name, **options, on_error="skip")
     assert len(rows) == GOOD and rows["label"][:] == [0] * GOOD

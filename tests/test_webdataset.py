@@ -165,13 +165,13 @@ def test_fields_of_different_types(tmp_path, value):
     first, second = sample(rng, 0), sample(rng, 1) | {"0001.json": value}
     write_shard(tmp_path / "one/a.tar", first | second)
     with pytest.raises(
-        DataError, match=r"one/a.tar: sample 0001: the field width is .*, and not as in .*a.tar: sample 0000"
+        DataError, match=r"one/a.tar: sample 0001: the field width is .*, unlike in .*a.tar: sample 0000"
     ):
         load_dataset(str(tmp_path / "one"))
     write_shard(tmp_path / "two/a.tar", first)
     write_shard(tmp_path / "two/b.tar", second)
     with pytest.raises(
-        DataError, match="two/b.tar: sample 0001: the field width is .*, and not as in .*two/a.tar: sample 0000"
+        DataError, match="two/b.tar: sample 0001: the field width is .*, unlike in .*two/a.tar: sample 0000"
     ):
         load_dataset(str(tmp_path / "two"))
 

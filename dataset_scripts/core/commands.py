@@ -36,7 +36,7 @@ examples:
 
 
 def run(arguments: list[str], added_commands: EntryPoints) -> int:
-    """Runs a command of this package; returns the exit status: 0 well, 1 the data are not."""
+    """Runs a command of this package; returns the exit status: 0 if all is well, 1 if the data have faults."""
     options = _parser(added_commands).parse_args(arguments)
     status = options.run(options)
     flush_output()
@@ -98,7 +98,7 @@ def _parser(added_commands: EntryPoints) -> argparse.ArgumentParser:
     )
     added.add_argument("--name", help="the configuration, if there are several")
     added.add_argument("--data-dir")
-    added.add_argument("--rows", type=int, default=6, help="of the sheet")
+    added.add_argument("--rows", type=int, default=6, help="rows of tiles on the sheet (default: %(default)s)")
     added.add_argument("--seed", type=int, default=0, help="which rows are shown")
     added.add_argument("--num-proc", type=int)
 
@@ -137,7 +137,7 @@ def _parser(added_commands: EntryPoints) -> argparse.ArgumentParser:
     )
     added.add_argument("path", metavar="FOLDER_OR_NAME_OR_PATH")
     added.add_argument("repo_id", metavar="user/name")
-    added.add_argument("--public", action="store_true", help="a new repository is private without it")
+    added.add_argument("--public", action="store_true", help="make a new repository public; without it, it is private")
     added.add_argument("--revision", help="the branch")
     added.add_argument("--num-proc", type=int)
 
@@ -157,7 +157,7 @@ def _parser(added_commands: EntryPoints) -> argparse.ArgumentParser:
 
 
 def describe(name: str) -> dict[str, Any]:
-    """What the declarations of a bundled script say."""
+    """The declarations of a bundled script."""
     script = find_script(name)
     if script is None or not script.is_bundled:
         raise DataError(f"{name!r} does not come with the package; `dataset-scripts list` shows what does")

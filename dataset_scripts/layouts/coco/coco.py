@@ -68,7 +68,7 @@ class Coco(LayoutBuilder):
         if len(read) < len(files.images):
             other = next(path for path in files.images if path not in read)
             logger.warning(
-                "%s: %d images are in no annotation file and left out, such as %s",
+                "%s: %d images are in no annotation file and are left out, such as %s",
                 files.root,
                 len(files.images) - len(read),
                 other,
@@ -99,7 +99,7 @@ class Coco(LayoutBuilder):
         tasks = annotation_files(files)
         task = self.config.task or next((task for task, paths in tasks.items() if paths), "detection")
         if task not in tasks:
-            raise DataError(f"task={task!r}: it is one of {', '.join(tasks)}")
+            raise DataError(f"task={task!r} should be one of {', '.join(tasks)}")
         splits = self.named_files() or by_split(tasks[task])
         if not splits:
             raise DataError(f"{files.root} has no json file with COCO's images and annotations for {task}")
@@ -107,7 +107,7 @@ class Coco(LayoutBuilder):
             if len(paths) > 1:
                 raise DataError(
                     f"{files.root}: {paths[0]} and {paths[1]} are both for the split {split}: "
-                    f"choose by data_files={{{split!r}: {paths[1]!r}}}"
+                    f"choose one with data_files={{{split!r}: {paths[1]!r}}}"
                 )
         return task, {split: paths[0] for split, paths in splits.items()}
 
@@ -131,12 +131,14 @@ class Coco(LayoutBuilder):
                     elif element.key == "annotations":
                         number = self._get(element, "image_id", where)
                         annotations.setdefault(number, []).append(element.text)
-        for number in incomplete:  # an image without one of its objects would teach that the object is not there
+        for (
+            number
+        ) in incomplete:  # an image without one of its objects would teach a model that the object is not there
             images.pop(number, None)
             annotations.pop(number, None)
         for number in annotations.keys() - images.keys():
             with self.faults:
-                raise DataError(f"{where}: annotations of image {number}, which is not in its images")
+                raise DataError(f"{where}: there are annotations of image {number}, which is not among its images")
         return images, annotations
 
     def _add_category(self, element: Element, where: str, named_in: dict) -> None:
@@ -144,7 +146,9 @@ class Coco(LayoutBuilder):
         if not isinstance(name, str):
             raise DataError(f"{where}, line {element.line}: the name of category {number} is {short(name)}, not text")
         if self.categories.setdefault(number, name) != name:
-            raise DataError(f"{where}: category {number} is {name}, in {named_in[number]} {self.categories[number]}")
+            raise DataError(
+                f"{where}: category {number} is {name}, but {self.categories[number]} in {named_in[number]}"
+            )
         named_in[number] = where
 
     def _image(self, element: Element, where: str) -> tuple[int | str, tuple]:
@@ -199,7 +203,7 @@ class Coco(LayoutBuilder):
         annotated = (width, height) if width and height else None
         if annotated not in (None, frame.size, frame.stored):
             raise DataError(
-                f"{where}: image {number} is {width} x {height} there, and {frame.size[0]} x {frame.size[1]} in {path}"
+                f"{where}: image {number} is {width} x {height} there, but {frame.size[0]} x {frame.size[1]} in {path}"
             )
         if annotated:
             annotated = frame.size if annotated == frame.size else frame.stored  # as whole numbers
@@ -247,7 +251,7 @@ class Coco(LayoutBuilder):
 
 
 def check_annotation(annotation: dict, where: str) -> None:
-    """Raises DataError if a value that every object has is of another type than COCO's."""
+    """Raises DataError if a value that every object has is not of COCO's type."""
     box = annotation.get("bbox")
     if not isinstance(box, list) or len(box) != 4 or not all(map(is_number, box)):
         raise DataError(f"{where}: bbox is {short(box)}, not [x, y, width, height]")
@@ -263,9 +267,9 @@ def check_annotation(annotation: dict, where: str) -> None:
 
 
 def keypoints(points: Any, frame: Frame, annotated: tuple | None, where: str) -> list[np.ndarray]:
-    """(K, 3) float32 x, y, visible in pixels of the decoded image, of 3 K numbers in those of the annotated one."""
+    """(K, 3) float32 x, y, visible in pixels of the decoded image, from 3 K numbers in those of the annotated one."""
     if not isinstance(points, list) or len(points) % 3 or not all(map(is_number, points)):
-        raise DataError(f"{where}: keypoints are not x, y, visible of each")
+        raise DataError(f"{where}: keypoints are not x, y, visible for each point")
     points = np.array(points, np.float32).reshape(-1, 3)
     if not np.isfinite(points).all():
         raise DataError(f"{where}: keypoints are not finite numbers")

@@ -40,8 +40,8 @@ from dataset_scripts.layouts.csv_list.rows import (
 logger = printable_logger(__name__)
 
 PRECEDENCE = 1
-PEEK = 1 << 14  # bytes of a table that tell what it is
-HEAD_ROWS = 200  # rows that do
+PEEK = 1 << 14  # bytes of a table that show what it is
+HEAD_ROWS = 200  # rows that show it
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".txt")
 OTHERS = re.compile(
     r"metadata\.(csv|jsonl)|sample_?submission.*|(read.?me|licen[cs]e|requirements).*|dataset_infos?\.json"
@@ -61,7 +61,7 @@ LABELS = (
     "diagnosis",
 )
 SPLIT_COLUMNS = ("split", "subset", "partition")
-FOLDS = ("fold", "kfold")  # of cross-validation: which part of the training images, no class of theirs
+FOLDS = ("fold", "kfold")  # of cross-validation: a part of the training images, not a class
 
 
 @dataclass
@@ -87,7 +87,7 @@ def matches(files):
 
 
 def candidates(files: Files) -> list[str]:
-    """Files that may be tables of images: of a folder's files not more than 50, and none that describes one image."""
+    """Files that may be tables of images: at most 50 in a folder, and none that describes a single image."""
     paths = [path for path in files.having(*SUFFIXES) if not OTHERS.fullmatch(name_of(path).lower())]
     paths = [path for path in paths if not NAME_LISTS.fullmatch(name_of(path).lower())]
     wanted, crowd = set(map(stem_of, paths)), Counter(map(folder_of, paths))
@@ -123,12 +123,11 @@ def head(files: Files, path: str) -> dict[str, list[str]]:
 
 
 def _head_rows(files: Files, path: str, text: str, lines: list[str]) -> Iterator[Any]:
-    """The first rows of a table of which the first lines are known: dicts, or something else if it is not a table."""
+    """The first rows of a table whose first lines are given: dicts, or something else if it is not a table."""
     suffix = path.lower().rpartition(".")[2]
     if suffix in ("csv", "tsv"):
-        sound = sound_text(
-            io.BytesIO("\n".join(lines).encode()), path, Faults.gathered()
-        )  # a quote without an end hides the rest
+        # Without lines at fault: a quote without an end would hide the rest.
+        sound = sound_text(io.BytesIO("\n".join(lines).encode()), path, Faults.gathered())
         yield from csv.DictReader(
             sound.read().decode().splitlines(), delimiter=delimiter(path, lines[0] if lines else "")
         )
@@ -152,7 +151,7 @@ def _json_or_none(text: str) -> Any:
 
 
 def image_columns(places: Places, heads: dict[str, dict[str, list[str]]]) -> dict[str, str]:
-    """Table -> the column most of whose first values name images; of several the one with suffixes, or the most varied."""
+    """Table -> the column most of whose first values name images; of several, the one with suffixes or the most varied."""
     shares = places.shares({(path, name): values for path, first in heads.items() for name, values in first.items()})
     found = {}
     for path, columns in heads.items():
@@ -208,7 +207,7 @@ class CsvList(LayoutBuilder):
         used[numbers] = True
         files.keep(path for path, named in zip(files.images, used) if named)
         if not used.all():
-            logger.warning("%s: %d images are named in no table and left out", files.root, np.count_nonzero(~used))
+            logger.warning("%s: %d images are named in no table and are left out", files.root, np.count_nonzero(~used))
         splits = {}
         for split in said.unique().to_pylist():
             rows = pc.equal(said, split)
@@ -224,7 +223,7 @@ class CsvList(LayoutBuilder):
         names, table = table[name], table.drop_columns(name)
         with reading(f"{where}: the column {short(name)} holds {names.type}, not names of images"):
             names = names.cast(pa.string()).combine_chunks()
-        pa.default_memory_pool().release_unused()  # what reading took beside the table is as large
+        pa.default_memory_pool().release_unused()  # reading took as much memory again as the table
         by_row = next(
             (each for each in table.column_names if each.lower() in SPLIT_COLUMNS and is_splits(table[each])), None
         )
@@ -238,9 +237,8 @@ class CsvList(LayoutBuilder):
                 raise DataError(f"{where}, row {row + 1}: {message}")
         splits = said if isinstance(said, pa.Array) else pa.repeat(said or "train", len(names))
         columns = {"image": images, "split": splits}
-        for column in sorted(
-            table.column_names, key=lambda column: column in columns
-        ):  # else `image` would take `image_`
+        # The columns that get a new name come last: else `image` would take `image_`.
+        for column in sorted(table.column_names, key=lambda column: column in columns):
             if column != by_row:
                 columns[free_name(column, columns)] = table[column]
         table = pa.table(columns)
@@ -252,7 +250,7 @@ class CsvList(LayoutBuilder):
         return table
 
     def _columns(self, files: Files, table: pa.Table) -> tuple[dict, dict[str, pa.Array], str | None]:
-        """Features and columns beside the image, and the list of class names that is used."""
+        """The features and columns other than the image, and the list of class names that is used."""
         if FOLDER in table.column_names and (
             "label" in table.column_names or pc.count_distinct(table[FOLDER]).as_py() < 2
         ):
@@ -293,7 +291,7 @@ class CsvList(LayoutBuilder):
 
 
 class Paths:
-    """The paths of rows as a sequence: a million rows add no Python objects to those of the listing.
+    """The paths of rows as a sequence, without a Python object for each, beyond those of the listing.
 
     Attributes:
         images: all paths of images.
@@ -314,4 +312,4 @@ class Paths:
         )
 
     def __reduce__(self):
-        return list, ([self.images[number] for number in self.numbers.to_pylist()],)  # a worker needs no other path
+        return list, ([self.images[number] for number in self.numbers.to_pylist()],)  # a worker needs no other paths

@@ -1,4 +1,4 @@
-"""Folders of images: class folders, split folders, metadata tables. The card beside this file gives the rules."""
+"""Folders of images: class folders, split folders, metadata tables. The card beside this file describes the rules."""
 
 import itertools
 import os
@@ -76,7 +76,8 @@ def image_folders(files: Files) -> dict[str, str]:
 def top_of(folders: Iterable[str]) -> str:
     """The folders around all images and more than one folder of images ("EuroSAT/2750/"): neither splits nor classes."""
     unique = set(folders) or {""}
-    shared = os.path.commonprefix([min(unique).split("/"), max(unique).split("/")])  # what these share, all share
+    # Their common part is common to all.
+    shared = os.path.commonprefix([min(unique).split("/"), max(unique).split("/")])
     if "/".join(shared) in unique:
         shared = shared[:-1]  # it contains images: it is their class
     return "".join(f"{part}/" for part in itertools.takewhile(lambda part: part.lower() not in SPLITS, shared))
@@ -92,7 +93,7 @@ def split_folders(files: Files, folders: dict[str, str], wanted: bool | None) ->
     if not wanted:
         return {}
     if loose is not None:
-        raise DataError(f"{files.root}/{loose} lies beside the split folders: move it into one, or pass splits=False")
+        raise DataError(f"{files.root}/{loose} is beside the split folders: move it into one, or pass splits=False")
     named = {top: split_name(top) for top in tops}
     return named if len(set(named.values())) == len(tops) else {top: top for top in tops}  # `val` beside `valid`
 
@@ -112,7 +113,7 @@ class ImageFolder(LayoutBuilder):
             missing = [path for path in images if path not in order]
             if missing:
                 logger.warning(
-                    "%s: %d images are in no metadata table and left out, such as %s",
+                    "%s: %d images are in no metadata table and are left out, such as %s",
                     files.root,
                     len(missing),
                     missing[0],
@@ -132,7 +133,7 @@ class ImageFolder(LayoutBuilder):
                 if not all(names):
                     stray = f"{files.root}/{images[names.index('')]}"
                     raise DataError(
-                        f"{stray} is in no class folder while others are: move it, or pass drop_labels=True"
+                        f"{stray} is in no class folder, while others are: move it, or pass drop_labels=True"
                     )
                 features["label"], columns["label"] = as_class_label(pa.chunked_array([names]))
         files.keep(images)

@@ -1,4 +1,4 @@
-"""PASCAL VOC: boxes in one xml file per image, or masks of classes and of instances; lists in ImageSets make the splits."""
+"""PASCAL VOC: boxes in one xml file per image, or masks of classes and of instances; lists in ImageSets define the splits."""
 
 import re
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from dataset_scripts.layouts.voc.annotation import MARKS, read_objects, survey
 logger = printable_logger(__name__)
 
 PRECEDENCE = 2
-PEEK = 1 << 14  # bytes of an xml file that tell what it is
+PEEK = 1 << 14  # bytes of an xml file that show what it is
 CLASSES = (
     "aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person pottedplant sheep sofa "
     "train tvmonitor".split()
@@ -67,7 +67,7 @@ def matches(files):
 
 
 def sort_files(files: Files) -> tuple[dict[str, dict[str, str]], dict[str, tuple[str, str]]]:
-    """What belongs together has one key: the path without suffix and without the folders that VOC sorts files into.
+    """Sorts files by key: the path without its suffix and without the folders that VOC sorts files into.
 
     Returns:
         kind ("image", "xml", "mask", "instance_mask") -> key -> path; and the keys that two files of a kind share.
@@ -97,7 +97,7 @@ class Voc(LayoutBuilder):
         found, twice = sort_files(files)
         self.task = self.config.task or ("segmentation" if found["mask"] and not found["xml"] else "detection")
         if self.task not in TASKS:
-            raise DataError(f"task={self.task!r}: it is one of {', '.join(TASKS)}")
+            raise DataError(f"task={self.task!r} should be one of {', '.join(TASKS)}")
         listed = self._image_sets(files) or self._folders(files, found)
         splits = {split: self._samples(files, split, rows, found, twice) for split, rows in listed.items()}
         if not any(sample[2] for samples in splits.values() for sample in samples):
@@ -106,7 +106,7 @@ class Voc(LayoutBuilder):
         bare = [path for path in found["image"].values() if path not in used]
         if bare:
             logger.warning(
-                "%s: %d images are listed nowhere or have no annotation, and are left out, such as %s",
+                "%s: %d images are in no list or have no annotation, and are left out, such as %s",
                 files.root,
                 len(bare),
                 bare[0],
@@ -128,7 +128,7 @@ class Voc(LayoutBuilder):
     def _image_sets(self, files: Files) -> dict[str, list[tuple]]:
         """Reads the lists of the task: split -> (list, line, key, image id)."""
         lists = [match for path in files.having(".txt") if (match := IMAGE_SET.fullmatch(path))]
-        folders = {match["task"] for match in lists}  # None: they are in ImageSets itself
+        folders = {match["task"] for match in lists}  # None: in ImageSets itself
         folder = next((folder for folder in (TASKS[self.task], None, *TASKS.values()) if folder in folders), None)
         lists = [match for match in lists if match["task"] == folder]
         bases = {match["base"]: match["base"][:-1] or str(files.root) for match in lists}
@@ -136,17 +136,17 @@ class Voc(LayoutBuilder):
         year = None if self.config.year is None else str(self.config.year).removeprefix("VOC")
         if (len(set(years.values())) > 1) if year is None else (year not in years.values()):
             listed = ", ".join(sorted(set(years.values()))) or "none"
-            raise DataError(f"{files.root} holds the years {listed}: choose one by year=…")
+            raise DataError(f"{files.root} holds the years {listed}: choose one with year=…")
         lists = [match for match in lists if year in (None, years[match["base"]])]
         names, splits = {(match["base"], match["name"]) for match in lists}, {}
         for match in lists:
             path, base, name = match[0], match["base"], match["name"]
             if name == "trainval" and {(base, "train"), (base, "val")} <= names:
-                continue  # it is the two together
+                continue  # it is the union of the two
             lines = files.read(path).decode("utf-8-sig", "replace").splitlines()
             part = name.rpartition("_")[2]
             if part != name and (base, part) in names and re.match(r"\s*\S+\s+(-1|0|1)\s*$", "".join(lines[:1])):
-                continue  # aeroplane_train.txt: which images of train.txt show one
+                continue  # aeroplane_train.txt lists which images of train.txt show one
             ids = [(line, text.strip()) for line, text in enumerate(lines, 1) if text.strip()]
             ids = [(line, without_suffix(text) if is_image(text) else text) for line, text in ids]
             split = "train" if name == "default" else split_name(name)
@@ -156,18 +156,18 @@ class Voc(LayoutBuilder):
         return splits
 
     def _folders(self, files: Files, found: dict) -> dict[str, list[tuple]]:
-        """Without lists every annotated image is a row, and the folders named like a split are the splits."""
+        """The splits of a set without lists: every annotated image is a row, and folders named like a split are splits."""
         targets = found["xml" if self.task == "detection" else "mask"]
         splits = {}
         for key, path in targets.items():
             split = next((SPLITS[folder.lower()] for folder in path.split("/")[:-1] if folder.lower() in SPLITS), "")
             splits.setdefault(split, []).append((path, None, key, key))
         if "" in splits and len(splits) > 1:
-            raise DataError(f"{files.root}/{splits[''][0][0]} lies beside the split folders: move it into one")
+            raise DataError(f"{files.root}/{splits[''][0][0]} is beside the split folders: move it into one")
         return {split or "train": rows for split, rows in splits.items()}
 
     def _samples(self, files: Files, split: str, rows: list[tuple], found: dict, twice: dict) -> list[tuple]:
-        """The rows as (image id, image, xml or mask, instance mask); None for what a whole split lacks."""
+        """The rows as (image id, image, xml or mask, instance mask); None for a part that the whole split lacks."""
         kinds = ("xml",) if self.task == "detection" else ("mask", "instance_mask")
         keys = [key for _, _, key, _ in rows]
         lacking = {kind for kind in kinds if not any(key in found[kind] for key in keys)}
@@ -193,7 +193,7 @@ class Voc(LayoutBuilder):
         return samples
 
     def _classes(self, files: Files, splits: dict[str, list[tuple]]) -> list[str]:
-        """The names in all xml files, sorted; takes those that cannot be read out of `splits`."""
+        """The names in all xml files, sorted; removes files that cannot be read from `splits`."""
         names, zeros = set(), []
         for split, samples in splits.items():
             splits[split] = []
@@ -205,7 +205,7 @@ class Voc(LayoutBuilder):
                     splits[split].append(sample)
         if zeros and self.config.one_based:
             logger.warning(
-                "%s: boxes of %d xml files, such as %s, start at 0, where VOC starts at 1: if they are edges counted "
+                "%s: boxes of %d xml files, such as %s, start at 0, while VOC starts at 1: if they are edges counted "
                 "from 0, pass one_based=False",
                 files.root,
                 len(zeros),

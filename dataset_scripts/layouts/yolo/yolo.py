@@ -80,7 +80,9 @@ class Yolo(LayoutBuilder):
         for path in paths:
             with self.faults:
                 if without_suffix(path) in twice:
-                    raise DataError(f"{files.root}/{path}: another image has this stem, and one label file is for both")
+                    raise DataError(
+                        f"{files.root}/{path}: another image has this stem, so that both have one label file: rename one"
+                    )
                 samples.append((path, label_of(path, files.names)))
         bare = [path for path, label in samples if not label]
         if samples and len(bare) == len(samples):
@@ -97,7 +99,7 @@ class Yolo(LayoutBuilder):
         return samples
 
     def _labels(self, files: Files, samples: dict[str, list[tuple]]) -> list[str]:
-        """The label files of the rows, sorted; counts the images and label files that are in no row."""
+        """The label files of the rows, sorted; logs the images and label files that are in no row."""
         labels = sorted({label for rows in samples.values() for _, label in rows if label})
         if not labels:
             raise DataError(f"{files.root}: no image has a label file")
@@ -110,14 +112,14 @@ class Yolo(LayoutBuilder):
         return labels
 
     def _numbered(self, files: Files, labels: list[str], samples: dict[str, list[tuple]]) -> list[str]:
-        """Names "0", "1", … up to the largest class in the label files; takes those with a fault out of `samples`."""
+        """Names "0", "1", … up to the largest class in the label files; removes those with a fault from `samples`."""
         largest, most, bad = 0, most_classes(len(labels)), set(labels)
         for label in labels:
             with self.faults:
                 number = largest_class(read_text(files, label))
                 if number >= most:
                     raise DataError(
-                        f"{files.root}/{label}: class {number}, and nothing names the classes: pass classes=[…]"
+                        f"{files.root}/{label}: there is a class {number}, but nothing names the classes: pass classes=[…]"
                     )
                 largest = max(largest, number)
                 bad.remove(label)
@@ -136,7 +138,7 @@ class Yolo(LayoutBuilder):
 
 
 def split_folders(files: Files) -> dict[str, list[str]]:
-    """The images by split: those in folders `images` if these have labels, else all; folders named like a split are one."""
+    """The images by split: those in folders `images` if these have labels, else all; folders named like a split are splits."""
     inside = [path for path in files.images if "/images/" in f"/{path}"]
     images = inside if any(label_of(path, files.names) for path in inside) else files.images
     splits = {}
@@ -144,5 +146,5 @@ def split_folders(files: Files) -> dict[str, list[str]]:
         words = [folder.lower().rstrip("0123456789_-") for folder in path.split("/")[:-1]]
         splits.setdefault(next((SPLITS[word] for word in words if word in SPLITS), ""), []).append(path)
     if "" in splits and len(splits) > 1:
-        raise DataError(f"{files.root}/{splits[''][0]} lies beside the split folders: move it into one")
+        raise DataError(f"{files.root}/{splits[''][0]} is beside the split folders: move it into one")
     return {split or "train": paths for split, paths in splits.items()}
