@@ -299,7 +299,7 @@ def test_hostile_and_damaged_files(tmp_path, monkeypatch):
         load_dataset("arrays", data_dir=str(tmp_path))
     path.unlink()
     np.savez(path, images=images, labels=labels[:-2])
-    with pytest.raises(DataError, match=r"a.npz holds 20 images, but a.npz\['labels'\] 18 values of label"):
+    with pytest.raises(DataError, match=r"a.npz holds 20 images, but a.npz\['labels'\] has 18 values of label"):
         load_dataset(str(tmp_path))
     np.savez(path, images_test=images, labels_train=labels)
     with pytest.raises(DataError, match=r"a.npz\['labels_train'\] has labels of the split train, which has no images"):

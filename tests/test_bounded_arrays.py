@@ -136,7 +136,7 @@ def test_what_is_packed_is_read_with_a_limit(tmp_path):
         with archive.open("labels.npy", "w", force_zip64=True) as file:  # two billion labels
             file.write(npy((1 << 31,)) + zeros)
     assert "train-labels-idx1-ubyte.gz: the header gives" in read("idx", tmp_path / "idx")
-    assert "a.npz holds 5 images, but a.npz['labels'] 2147483648 values" in read("arrays", tmp_path / "arrays")
+    assert "a.npz holds 5 images, but a.npz['labels'] has 2147483648 values" in read("arrays", tmp_path / "arrays")
     with zipfile.ZipFile(tmp_path / "arrays/a.npz", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         archive.writestr("images.npy", npy(images.shape, images.tobytes()))
         with archive.open("labels.npy", "w", force_zip64=True) as file:  # five rows of 400 MB
@@ -161,7 +161,9 @@ def test_classes_follow_what_is_named(tmp_path):
     assert numbered_classes(3, 5, "x") == ["0", "1", "2", "3"] and numbered_classes(3, 5, "x", 2) == ["2", "3"]
     assert len(numbered_classes(19_999, 10_000, "x")) == 20_000 == most_classes(10_000)
     for largest, rows in ((10_000, 5), (20_000, 2_000), (10**18, 10**6)):
-        with pytest.raises(DataError, match=rf"x: class {largest}, but nothing names the classes: pass classes=\[…\]"):
+        with pytest.raises(
+            DataError, match=rf"x: there is a class {largest}, but nothing names the classes: pass classes=\[…\]"
+        ):
             numbered_classes(largest, rows, "x")
     for names, message in (
         (["a", "b", "a"], "two classes are called 'a'"),

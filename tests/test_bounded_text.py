@@ -191,7 +191,7 @@ def test_elements_are_those_of_json(monkeypatch):
 
 def test_a_string_without_end_is_not_read_again_and_again():
     start = time.perf_counter()
-    with pytest.raises(DataError, match="line 1: broken or cut off: Unterminated string"):
+    with pytest.raises(DataError, match="line 1: it is broken or cut off: Unterminated string"):
         list(json_stream.elements(io.BytesIO(b'{"a": "' + b"x" * (20 << 20)), "x"))
     list(json_stream.elements(io.BytesIO(b'{"a": [' + b" " * (20 << 20) + b"1]}"), "x"))
     assert time.perf_counter() - start < 10

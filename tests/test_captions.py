@@ -147,7 +147,7 @@ WRONG = {  # message -> files
     "g.txt is not UTF-8 at byte 7: save it as UTF-8": {"g.png": None, "g.txt": b"\xef\xbb\xbfgr\xc3\xbc\xfc\xdfe"},
     "h.txt is empty": {"h.png": None, "h.txt": b""},
     "i.txt holds no caption": {"i.png": None, "i.txt": b" \n"},
-    r"j.json: no json: Expecting ',' delimiter: line 2 column 1": {"j.png": None, "j.json": b'{"caption": "j"\n'},
+    r"j.json: invalid json: Expecting ',' delimiter: line 2 column 1": {"j.png": None, "j.json": b'{"caption": "j"\n'},
     "k.json holds a list, not an object": {"k.png": None, "k.json": b'["k"]'},
     "l.json: the field size is 'large', unlike in .*/a.json: ": {
         "l.png": None,
@@ -155,8 +155,8 @@ WRONG = {  # message -> files
     },
     "m.json holds no caption": {"m.png": None, "m.json": b'{"caption": null}'},
     "n.json: the field id is 9999": {"n.png": None, "n.json": b'{"caption": "n", "id": 99999999999999999999}'},
-    "o.json: no json: .*surrogates not allowed": {"o.png": None, "o.json": b'{"caption": "\\ud800"}'},
-    "p.json: no json: it is nested deeper than 32": {"p.png": None, "p.json": b"[" * 100000},
+    "o.json: invalid json: .*surrogates not allowed": {"o.png": None, "o.json": b'{"caption": "\\ud800"}'},
+    "p.json: invalid json: it is nested deeper than 32": {"p.png": None, "p.json": b"[" * 100000},
 }
 
 

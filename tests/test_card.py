@@ -236,7 +236,7 @@ CONFIGS = [
     ("[{config_name: a, data_files: [{split: train, path: b, x: c}]}]", "configs[0].data_files[0]: has the keys", True),
     (
         "[{config_name: a, data_files: [{split: a-b, path: data/*}]}]",
-        "configs[0].data_files[0].split: 'a-b' is no",
+        "configs[0].data_files[0].split: 'a-b' cannot name a split",
         True,
     ),
     (
@@ -246,7 +246,7 @@ CONFIGS = [
     ),
     (
         "[{config_name: a, data_files: [{split: [b], path: data/*}]}]",
-        "configs[0].data_files[0].split: ['b'] is no",
+        "configs[0].data_files[0].split: ['b'] cannot name a split",
         True,
     ),
     (
@@ -643,7 +643,10 @@ def test_configurations_are_kept_side_by_side(tmp_path):
         assert check_card(both, str(script), name=name) == []
     wrong = both.replace("num_examples: 3", "num_examples: 4", 1)
     assert check_card(wrong, str(script), name="large") == []
-    assert "dataset_info[0].splits: train 4, test 2, but" in check_card(wrong, str(script), name="small")[0]
+    assert (
+        "dataset_info[0].splits: has train 4, test 2, but the script has"
+        in check_card(wrong, str(script), name="small")[0]
+    )
 
 
 @pytest.mark.parametrize(
@@ -690,16 +693,24 @@ def test_digits_is_up_to_date():
 @pytest.mark.parametrize(
     "old, new, fault",
     [
-        ("license: cc-by-4.0", "license: mit", "license: 'mit', but 'cc-by-4.0' in the script"),
+        ("license: cc-by-4.0", "license: mit", "license: is 'mit', but 'cc-by-4.0' in the script"),
         ("pretty_name: Optical Recognition of Handwritten Digits (8x8)\n", "", "there is no pretty_name: add it"),
         ("doi          = {10.24432/C50P49}", "", "the citation of the script is not in the text"),
-        ("num_examples: 1438", "num_examples: 1439", "dataset_info.splits: train 1,439, test 359, but train 1,438"),
+        (
+            "num_examples: 1438",
+            "num_examples: 1439",
+            "dataset_info.splits: has train 1,439, test 359, but the script has train 1,438",
+        ),
         ("'9': '9'", "'9': nine", "dataset_info.features: label: its classes are not as in the script"),
         ("dtype: image\n", "dtype: binary\n", "dataset_info.features: image: its type is not as in the script"),
         ("- name: image\n", "- name: photo\n", "dataset_info.features: the card has no column image"),
         ("- name: image\n", "- name: photo\n", "dataset_info.features: the script has no column photo"),
-        ("| train | 1,438 |", "| train | 1,400 |", "train 1,400, test 359, but train 1,438, test 359 in the script"),
-        ("| test | 359 |\n", "", "train 1,438, but train 1,438, test 359 in the script"),
+        (
+            "| train | 1,438 |",
+            "| train | 1,400 |",
+            "the splits are train 1,400, test 359, but train 1,438, test 359 in the script",
+        ),
+        ("| test | 359 |\n", "", "the splits are train 1,438, but train 1,438, test 359 in the script"),
         ("| `image` |", "| `photo` |", "the columns are photo, label, but image, label in the script"),
     ],
 )

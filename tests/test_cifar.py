@@ -204,7 +204,7 @@ def test_a_pickle_that_runs_code_is_refused(tmp_path, monkeypatch, call, name):
     [
         (
             lambda b: python2({"data": b[0], "labels": b[1][:-1]}),
-            "data_batch_2 holds 20 images, but .*data_batch_2 19 values of label",
+            "data_batch_2 holds 20 images, but .*data_batch_2 has 19 values of label",
         ),
         (
             lambda b: python2({"data": b[0][:, 1:], "labels": b[1]}),

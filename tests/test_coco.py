@@ -303,7 +303,7 @@ def test_broken_json_names_the_line(coco):
         (text.replace('"bbox": [', '"bbox" [', 1), text[: text.index('"bbox"')].count("\n") + 1),
     ):
         path.write_text(broken)
-        with pytest.raises(DataError, match=rf"instances_train2017.json, line {line}: broken or cut off"):
+        with pytest.raises(DataError, match=rf"instances_train2017.json, line {line}: it is broken or cut off"):
             load_dataset("coco", data_dir=str(coco))
 
 

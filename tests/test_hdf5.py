@@ -169,7 +169,7 @@ def test_wrong_files_are_named(tmp_path, caplog):
     images, labels = make(200)
     path = tmp_path / "a.h5"
     write(path, images=images, labels=labels[:-1])
-    with pytest.raises(DataError, match=r"a.h5 holds 200 images, but a.h5\['labels'\] 199 values of label"):
+    with pytest.raises(DataError, match=r"a.h5 holds 200 images, but a.h5\['labels'\] has 199 values of label"):
         load_dataset(str(tmp_path))
     write(path, images=images[:, :, 0], labels=labels)
     with pytest.raises(DataError, match=r"a.h5\['images'\]: the images have the shape \(200, 12\)"):

@@ -162,13 +162,13 @@ def test_photos_are_not_idx(tmp_path, save_image):
             lambda c: c[:-1],
             r"images-idx3-ubyte: the header gives 39216 bytes, \(70, 28, 20\) of uint8, but the file has 39215",
         ),
-        ("images-idx3", lambda c: c + b"\0", "but there are 39217"),
+        ("images-idx3", lambda c: c + b"\0", "but the file has 39217"),
         ("images-idx3", lambda c: c[:9], "images-idx3-ubyte is cut off in its header"),
         ("images-idx3", lambda c: c[:3] + b"\x02" + c[4:], "the images have the shape|the header gives"),
         (
             "labels-idx1",
             lambda c: struct.pack(">HBBI", 0, 8, 1, 60) + c[8:68],
-            "train-images-idx3-ubyte holds 70 images, but train-labels-idx1-ubyte 60 values of label",
+            "train-images-idx3-ubyte holds 70 images, but train-labels-idx1-ubyte has 60 values of label",
         ),
     ],
 )

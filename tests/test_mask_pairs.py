@@ -224,7 +224,7 @@ def test_many_colors_need_sixteen_bits(tmp_path, save_image):
         ("class_dict.csv", "Sky,1,2,3\nSky,1,2,4\n", "class_dict.csv, line 2: Sky occurs twice"),
         ("class_dict.csv", "Sky,1,2,3\nRoad,1,2,3\n", "class_dict.csv: Road and Sky have the same colour"),
         ("colors.json", '{"Sky": [1, 2]}', r"colors.json: the colour of Sky is \[1, 2\], not three"),
-        ("colors.json", '{"Sky": [1', "colors.json: no json: "),
+        ("colors.json", '{"Sky": [1', "colors.json: invalid json: "),
     ],
 )
 def test_wrong_tables_are_named(tmp_path, save_image, save_mask, name, content, message):

@@ -347,7 +347,7 @@ def test_gtsrb_names_what_does_not_fit(tmp_path):
     table.write_text(text.replace(";7\n", ";8\n", 1))
     refused("GT-00007.csv: line 2: ClassId 8 is not that of the folder")
     table.write_text(text.replace("00000_00001.ppm", "../00006/00000_00001.ppm"))
-    refused("GT-00007.csv: line 3: ../00006/00000_00001.ppm is not there")
+    refused("GT-00007.csv: line 3: ../00006/00000_00001.ppm does not exist")
     table.write_text(text.rpartition("00001_00001")[0])
     refused("GT-00007.csv lists 3 images, but GTSRB/Final_Training/Images/00007 holds 4")
     table.write_text(text.replace(";5;6;", ";5;600;", 1))

@@ -81,10 +81,13 @@ COCO = {  # what is wrong with an annotation -> what is said of it
     "polygon of 5": ({"segmentation": [[1, 2, 3, 4, 5]]}, "at least three points"),
     "none": ({"segmentation": None}, "neither a list of polygons nor"),
     "counts": ({"segmentation": {"size": [30, 40], "counts": [5, 5]}}, "its counts make 10 pixels, not 1200"),
-    "negative counts": ({"segmentation": {"size": [30, 40], "counts": [1210, -10]}}, "its counts are not 0 to 1200"),
+    "negative counts": (
+        {"segmentation": {"size": [30, 40], "counts": [1210, -10]}},
+        "its counts are not within 0 to 1200",
+    ),
     "counts of words": ({"segmentation": {"size": [30, 40], "counts": ["x"]}}, "its counts are not whole numbers"),
     "no counts": ({"segmentation": {"size": [30, 40], "counts": None}}, "its counts are NoneType"),
-    "huge counts": ({"segmentation": {"size": [30, 40], "counts": [10**30]}}, "its counts are not 0 to 1200"),
+    "huge counts": ({"segmentation": {"size": [30, 40], "counts": [10**30]}}, "its counts are not within 0 to 1200"),
     "garbage": ({"segmentation": {"size": [30, 40], "counts": "\x01\x02"}}, "not compressed run lengths"),
     "cut off": (
         {"segmentation": {"size": [30, 40], "counts": "ooooooooo"}},
@@ -222,7 +225,7 @@ def test_json_objects_of_odd_json():
 def test_yolo(check):
     lines = {
         "words": ("a cat", "could not convert"),
-        "three": ("0 .1 .1", "3 numbers; a box has 5"),
+        "three": ("0 .1 .1", "there are 3 numbers; a box has 5"),
         "class": ("1.5 .1 .1 .1 .1", "class 1.5"),
         "outside": ("0 .9 .9 .5 .5", "reaches out of"),
         "nan": ("0 nan .1 .1 .1", "is not a box in"),
@@ -285,8 +288,8 @@ def test_csv_list(check):
         "the name of the image is missing",
         "good0.png is listed twice",
         "leads outside",
-        "1 values, not 2",
-        "3 values, not 2",
+        "there are 1 values, not 2",
+        "there are 3 values, not 2",
     ]
     check("csv_list", files, messages, label_column="")
 

@@ -99,7 +99,7 @@ def test_wrong_files_are_named(tmp_path, caplog):
     listed = re.search(r"2 skipped, .* listed in (\S+\.skipped\.txt)", caplog.text)[1]
     assert "label 11 of image 5" in open(listed).read()
     labels[:-1].tofile(folder / "train_y.bin")
-    with pytest.raises(DataError, match="train_X.bin holds 20 images, but .*train_y.bin 19 values of label"):
+    with pytest.raises(DataError, match="train_X.bin holds 20 images, but .*train_y.bin has 19 values of label"):
         load_dataset(str(tmp_path))
     (folder / "train_y.bin").unlink()
     with pytest.raises(DataError, match="train_X.bin has no train_y.bin beside it"):

@@ -418,7 +418,7 @@ BOX = {
         ({"label": 1}, "record 2 has no image: image is not there"),
         ({**GOOD, "image": []}, "record 2 has no image: image is not there"),
         ({**GOOD, "image": b"no image"}, "record 2 has no image: image holds something else"),
-        ({**GOOD, "label": 1.5}, "record 2: feature 'label' holds float, in the records before it int64"),
+        ({**GOOD, "label": 1.5}, "record 2: feature 'label' holds float, but int64 in the records before it"),
         (
             SequenceExample(
                 context=Features(feature={}), feature_lists={"feature_list": {"a": {}}}

@@ -131,7 +131,7 @@ def test_class_folders_in_a_tar_are_class_folders(tmp_path, caplog):
         ({"0001.cls": None}, "has no .cls, which others have"),
         ({"0001.json": b'{"width": '}, "broken .json: Expecting value"),
         ({"0001.json": b'{"width": ' + b"[" * 100_000}, "broken .json: it is nested deeper than 32"),
-        ({"0001.json": b"[1]"}, "broken .json: list, not an object"),
+        ({"0001.json": b"[1]"}, "broken .json: it is a list, not an object"),
         ({"0001.txt": b"\xff\xfe"}, "broken .txt: it is not UTF-8 at byte 0"),
         ({"0001.png": None}, "has no image"),
         ({"0001.jpg": b"x"}, "has two members of one kind, 0001.png and 0001.jpg"),

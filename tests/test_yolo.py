@@ -175,7 +175,7 @@ def test_streaming_num_proc_and_zip(scenes, tmp_path):
 @pytest.mark.parametrize(
     "line, message",
     [
-        ("1 .5 .5 .1", "labels/1.txt, line 2: 4 numbers; a box has 5"),
+        ("1 .5 .5 .1", "labels/1.txt, line 2: there are 4 numbers; a box has 5"),
         ("1 .5 .5 .1 .1 .9", "labels/1.txt, line 2: the sixth number looks like the confidence"),
         ("x .5 .5 .1 .1", "labels/1.txt, line 2: could not convert string to float: 'x'"),
         ("3 .5 .5 .1 .1", "labels/1.txt, line 2: class 3 is not one of 0 to 2"),
