@@ -160,7 +160,7 @@ def test_mat_beside_photos_is_something_else(tmp_path, save_image):
         ({"X": np.zeros((20, 12, 3, 20)), "y": np.arange(20)}, None),
         (
             {"X": np.zeros((3, 9, 3, 3)), "y": np.arange(3)},
-            r"x.mat\['X'\]: images of shape \(3, 9, 3, 3\) and 3 labels: HWCN and NHWC order",
+            r"x.mat\['X'\]: there are images of shape \(3, 9, 3, 3\) and 3 labels: HWCN and NHWC order",
         ),
         (
             {"X": np.zeros((20, 12, 9, 3)), "y": np.arange(19)},

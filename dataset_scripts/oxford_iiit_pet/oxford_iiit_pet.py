@@ -19,7 +19,7 @@ LISTS = {"train": "trainval.txt", "test": "test.txt"}
 
 
 class OxfordIiitPet(PublishedSet, LayoutBuilder):
-    """A line of the lists is the image, and the numbers of its class (1..37), its species (1, 2) and its breed in that."""
+    """A line of the lists is an image and the numbers of its class (1..37), species (1, 2) and breed in that."""
 
     HOMEPAGE = "https://www.robots.ox.ac.uk/~vgg/data/pets/"
     LICENSE = "cc-by-sa-4.0"

@@ -72,8 +72,8 @@ class LayoutBuilder(datasets.ArrowBasedBuilder):
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
-        # `datasets` would go through the script's names to replace functions for files with ones for URLs, which no layout
-        # reads, and import scipy and others to do so: a third of the time that it takes to load a cached dataset again.
+        # `datasets` would go through the script's names to replace functions for files with ones for URLs, which no
+        # layout reads, and import scipy and others to do so: a third of the time to load a cached dataset again.
         for part in cls.__mro__[: cls.__mro__.index(LayoutBuilder) + 1]:
             sys.modules[part.__module__]._patched_for_streaming = True
 
@@ -206,7 +206,7 @@ class LayoutBuilder(datasets.ArrowBasedBuilder):
     def _convert(
         self, reader: Reader, rows: Rows, kept: list[int], read: list[dict], schema: pa.Schema
     ) -> Iterator[pa.Table]:
-        """The rows at the positions `kept` as one table or, if Arrow cannot take them, as single ones, to name the fault."""
+        """The rows at the positions `kept` as a table or, if Arrow cannot take them, one by one, to name the fault."""
         try:
             tables = [_table(rows, kept, read, schema)]
         except Exception:  # a value of another type or size; Arrow does not say in which row

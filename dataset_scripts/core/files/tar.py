@@ -29,7 +29,7 @@ class Tar(ArchiveReader, Generic[Place]):
     def _list(self, members: Iterator[Member], faults: Faults | None, where: Path | None = None) -> None:
         """Lists the members that are files and not hidden, each once.
 
-        The fault of a member is raised in `faults`, and so is one after which no more members can be found, if some were.
+        The fault of a member is raised in `faults`, and so is one that ends the listing, if members were found before it.
         """
         where, listed = where or self.path, 0
         while True:

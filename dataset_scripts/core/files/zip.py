@@ -30,7 +30,7 @@ DOS, NTFS = 0, 10  # 4.4.2: where it was made
 
 
 class Entry(NamedTuple):
-    """The directory's entry for a member: its raw name, flags, method, CRC-32, sizes, and the place of its local header."""
+    """The directory's entry for a member: raw name, flags, method, CRC-32, sizes, and the place of the local header."""
 
     name: bytes
     system: int
@@ -44,7 +44,7 @@ class Entry(NamedTuple):
 
     @property
     def utf8_name(self) -> bytes:
-        """4.4.4, bit 11 and appendix D: names are in UTF-8 or DOS's code page; unmarked ones from Unix are as on its disk."""
+        """4.4.4, bit 11 and appendix D: names are UTF-8 or in DOS's code page; unmarked Unix names are raw bytes."""
         try:
             self.name.decode()
         except UnicodeDecodeError:

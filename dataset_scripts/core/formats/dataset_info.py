@@ -18,7 +18,7 @@ from dataset_scripts.core.formats.card_rules import SPLIT, Fault, is_known, lead
 from dataset_scripts.core.formats.front_matter import read_card, split_card
 from dataset_scripts.core.formats.safe_yaml import load_yaml
 
-MOST = 1_000_000  # the largest number that a card may pass to a reader: for rows to skip, pandas makes a list of that length
+MOST = 1_000_000  # the largest number that a card may pass to a reader: to skip rows, pandas lists their numbers
 INFO_KEYS = {field.name for field in dataclasses.fields(datasets.DatasetInfo)}
 
 
@@ -170,7 +170,7 @@ def check_for_datasets(folder: Path) -> None:
         if isinstance(value, (int, float)):
             if not abs(value) <= MOST:
                 raise DataError(
-                    f"{card}: its configs set {key} to {value}, more than {MOST:,}: lower it, as a reader makes that many rows"
+                    f"{card}: its configs set {key} to {value}, not a number up to {MOST:,}: a reader makes that many rows"
                 )
         elif key in ("data_files", "path", "data_dir") and (leads_out(value) or any(map(_is_hidden, value.split("/")))):
             raise DataError(

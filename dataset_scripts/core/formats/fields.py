@@ -256,7 +256,7 @@ def _items(value: Any) -> int:
 
 
 def _leaves(kind: pa.DataType | None, listed: bool = False) -> tuple[int, int]:
-    """How many columns of plain values Arrow keeps for a type: with one value per row, and with one per item of a list."""
+    """How many columns of plain values Arrow keeps for a type: with one value per row, and one per item of a list."""
     if kind is None:
         return 0, 0
     if pa.types.is_struct(kind):

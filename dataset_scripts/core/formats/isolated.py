@@ -1,14 +1,14 @@
 """Runs parsers written in C in a separate process, as damaged files can make them crash, hang or fill the memory.
 
-`call` runs a function of a Python file that imports nothing from this package, so that the process starts in a fraction of
-a second. It starts at the first call, stays for the next ones, and ends with its parent. A forked process, such as a
+`call` runs a function of a Python file that imports nothing from this package, so that the process starts in a fraction
+of a second. It starts at the first call, stays for the next ones, and ends with its parent. A forked process, such as a
 DataLoader worker, starts its own. They talk through plain pipes, which daemonic processes may use, too.
 
 Requests are JSON; replies are JSON or one array, whose bytes follow unchanged.
 
-On every system, a crash ends only that process, and a call that does not answer is ended. Linux also limits processor time
-and memory, and macOS the time. Windows limits neither: there, a damaged file may fill the memory, or take WAIT times as
-long until the call is given up.
+On every system, a crash ends only that process, and a call that does not answer is ended. Linux also limits processor
+time and memory, and macOS the time. Windows limits neither: there, a damaged file may fill the memory, or take WAIT times
+as long until the call is given up.
 """
 
 import atexit
@@ -215,8 +215,8 @@ def _delete(path: str, process: int) -> None:
 
 
 def reachable(files: Any, path: str) -> tuple[str, Shared | None]:
-    """The path by which the other process opens a file of a listing, and what must be kept until then: a copy in memory if
-    the file is in an archive, else None.
+    """The path by which the other process opens a file of a listing, and what must be kept until then: a copy in memory
+    if the file is in an archive, else None.
     """
     if files.locate(path)[0] is None:
         return os.path.abspath(files.local(path)), None

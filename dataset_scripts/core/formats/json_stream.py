@@ -50,7 +50,7 @@ def elements(file: BinaryIO, name: str, faults: AbstractContextManager | None = 
 
 
 def records(file: BinaryIO, name: str, faults: AbstractContextManager | None = None) -> Iterator[Element]:
-    """Goes through the items of a json list, or the members of an object, whose keys may recur; otherwise like `elements`."""
+    """Goes through the items of a json list, or the members of an object, whose keys may recur; else like `elements`."""
     scanner = _Scanner(file, name, faults)
     return scanner.items() if scanner.peek() == "[" else scanner.members(flat=False)
 

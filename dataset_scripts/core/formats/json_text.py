@@ -10,7 +10,7 @@ import numpy as np
 from dataset_scripts.core.errors import reading
 
 MAX_DEPTH = 32  # Arrow and its users recurse into nested values
-# Strings, whose brackets do not count; one also ends at a line break, which json does not allow in it. Possessive: linear.
+# Strings, whose brackets do not count; a line break, which json does not allow in them, ends one. Possessive: linear.
 _STRINGS = re.compile(rb'"[^"\\\n]*+(?:\\[^\n][^"\\\n]*+)*+"?')
 _PART = 1 << 20  # brackets that are counted at once, which limits the memory that it takes
 _OTHERS = bytes(set(range(256)) - set(b"[]{}"))

@@ -15,8 +15,8 @@ IMAGE = datasets.Image().pa_type  # struct of bytes and path
 def read_parquet(files: Reader, path: str, most_rows: int | None = None) -> pa.Table:
     """Reads a table in types that Arrow itself has, without metadata, extensions and dictionaries.
 
-    `datasets` would believe metadata that call a column an Image, and open the files that its paths name. A column of encoded images,
-    structs of `bytes` and `path`, is of the type IMAGE; every image has bytes, and a path without folders.
+    `datasets` would believe metadata that call a column an Image, and open the files that its paths name. A column of
+    encoded images, structs of `bytes` and `path`, has the type IMAGE; every image has bytes, and a path without folders.
 
     Raises:
         DataError: it is not Parquet, or damaged; it has more rows than `most_rows`, values that take far more bytes than

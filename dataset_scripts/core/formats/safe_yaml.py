@@ -29,7 +29,7 @@ class LineError(DataError):
 
 
 def load_yaml(text: str, where: object, line: int = 1) -> Any:
-    """The value of a YAML text: texts, numbers, booleans, dates and None, in lists and in dicts with keys of these types.
+    """The value of a YAML text: texts, numbers, booleans, dates and None, in lists, and in dicts with keys of such types.
 
     Args:
         text: one document of at most `LARGEST` characters.

@@ -1,9 +1,9 @@
 """The pickles of CIFAR, read without `pickle`: plain containers, text, numbers and arrays of numbers.
 
-A pickle is a program for a small stack machine. Python's own machine runs the functions that the program names, and sizes
-its memory by numbers in it. This one knows the instructions that Python 2 and 3 and numpy write for such data, and does the
-work of the few functions that they name itself. It takes at most MAX_STEPS steps, and in addition to the bytes of the file
-about 100 bytes per step.
+A pickle is a program for a small stack machine. Python's own machine runs the functions that the program names, and
+sizes its memory by numbers in it. This one knows the instructions that Python 2 and 3 and numpy write for such data, and
+does the work of the few functions that they name itself. It takes at most MAX_STEPS steps, and about 100 bytes per step
+in addition to the bytes of the file.
 """
 
 import math

@@ -151,7 +151,7 @@ def _json_or_none(text: str) -> Any:
 
 
 def image_columns(places: Places, heads: dict[str, dict[str, list[str]]]) -> dict[str, str]:
-    """Table -> the column most of whose first values name images; of several, the one with suffixes or the most varied."""
+    """Table -> the column most of whose first values name images; of several, one with suffixes, or the most varied."""
     shares = places.shares({(path, name): values for path, first in heads.items() for name, values in first.items()})
     found = {}
     for path, columns in heads.items():

@@ -127,7 +127,7 @@ class Places:
         yield None
 
     def _look(self, names: pa.Array, pool: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-        """The number of the image whose path ends in each name, and of a second such image; -1 if there is none (int32)."""
+        """The number of the image whose path ends in each name, and of a second such image; -1 without one (int32)."""
         place, second = np.empty((2, len(names)), np.int32)
         for start in range(0, len(names), ROWS):
             rows = slice(start, start + ROWS)

@@ -109,7 +109,7 @@ def is_class(column: pa.ChunkedArray) -> bool:
 
 
 def is_multi_label(column: pa.ChunkedArray) -> bool:
-    """Whether words are separate labels: `a|b`, or `haze water` if there are at most half as many words as combinations."""
+    """Whether words are separate labels: `a|b`, or `haze water` if words are at most half as many as combinations."""
     if not pa.types.is_string(column.type):
         return False
     values = pc.unique(column).drop_null()

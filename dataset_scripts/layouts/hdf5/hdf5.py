@@ -1,7 +1,7 @@
 """HDF5 files, the format of PatchCamelyon: datasets of images and of labels, read in blocks of rows.
 
-HDF5's library runs in another process (`core/formats/isolated.py`). Values that are stored without chunks and encoding are
-read in place, by this process; blocks of the others come through shared memory.
+HDF5's library runs in another process (`core/formats/isolated.py`). Values that are stored without chunks and encoding
+are read in place, by this process; blocks of the others come through shared memory.
 """
 
 from pathlib import Path

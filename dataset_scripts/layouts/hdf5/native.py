@@ -46,8 +46,8 @@ def describe(path: str, key: str) -> dict[str, Any]:
     """The facts that are needed to read a dataset.
 
     Returns:
-        shape; itemsize; dtype, None if it does not hold numbers; chunk: its number of rows, 1 without chunks; offset: that of
-        the values if the file holds them as numpy does, else None; elsewhere: whether the values are in another file.
+        shape; itemsize; dtype, None if it does not hold numbers; chunk: its number of rows, 1 without chunks; offset:
+        that of the values if the file holds them as numpy does, else None; elsewhere: whether they are in another file.
     """
     array = opened(path)[key]
     dtype = array.dtype

@@ -64,8 +64,8 @@ def trust(sound: dict[str, tuple]) -> None:
 
 
 def open_environment(files: Reader, path: str) -> Any:
-    """The environment, opened without a lock file, as the disk may be read-only; it stays open until `close_environments`,
-    or until MOST_OPEN others were opened after it.
+    """The environment, opened without a lock file, as the disk may be read-only. It stays open until
+    `close_environments`, or until MOST_OPEN others were opened after it.
 
     Raises:
         DataError: it is in an archive, is truncated or damaged, or LMDB refuses it.

@@ -40,8 +40,8 @@ class MaskPairsConfig(LayoutConfig):
     Attributes:
         images: name of the folders of images, if it is not one of the usual ones.
         masks: name of the folders of masks, if it is not one of the usual ones.
-        mask_suffix: the end of a mask's name: the mask of `cat.jpg` is `cat_labelTrainIds.png` for "_labelTrainIds"; other
-            masks beside it are left out.
+        mask_suffix: the end of a mask's name: for "_labelTrainIds", that of `cat.jpg` is `cat_labelTrainIds.png`;
+            other masks beside it are left out.
         colors: for colour masks: class name -> (red, green, blue), or the path of a table of them in the data.
             The ids are 0, 1, … in this order.
     """

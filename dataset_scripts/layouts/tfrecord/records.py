@@ -46,7 +46,7 @@ def shards_in(files: Files) -> dict[str, Shard]:
 
 
 def starts_like_records(files: Files, path: str) -> bool:
-    """Whether a file starts with a length that a record may have, and the first byte of an Example; computes no checksum."""
+    """Whether a file starts with a possible length of a record and the first byte of an Example; computes no checksum."""
     with reading(f"{files.root}/{path}"), files.open(path) as file:
         heads = [file.read(13)]
         if heads[0].startswith(GZIP):

@@ -156,7 +156,7 @@ class Voc(LayoutBuilder):
         return splits
 
     def _folders(self, files: Files, found: dict) -> dict[str, list[tuple]]:
-        """The splits of a set without lists: every annotated image is a row, and folders named like a split are splits."""
+        """The splits without lists: every annotated image is a row, and folders named like a split are splits."""
         targets = found["xml" if self.task == "detection" else "mask"]
         splits = {}
         for key, path in targets.items():

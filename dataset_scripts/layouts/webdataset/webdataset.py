@@ -68,7 +68,7 @@ def samples_of(names: list[str]) -> tuple[dict[str, dict[str, list[str]]], list[
     Source: https://github.com/webdataset/webdataset, "The WebDataset Format".
 
     Returns:
-        Key -> ".cls", ".json", ".txt", or the column of an image -> members, in their order; and the members of other kinds.
+        Key -> ".cls", ".json", ".txt", or the column of an image -> members, in order; and the members of other kinds.
     """
     samples, others = {}, []
     for name in names:

@@ -180,7 +180,7 @@ class Description:
 
 
 def find(name: str, folders: list[str], there: Callable[[str], bool]) -> str | None:
-    """The path in the listing ("" is the root) that a name in a description or a list stands for; None if not `there`."""
+    """The path in the listing ("" is the root) of a name in a description or a list; None if it is not `there`."""
     return next(filter(there, _places(name.replace("\\", "/"), folders)), None) if len(name) <= _LONGEST else None
 
 

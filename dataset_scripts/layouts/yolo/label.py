@@ -58,7 +58,7 @@ def read_objects(
         masks: also make `segmentation` from the polygons.
 
     Returns:
-        The column `objects`, in pixels of the decoded image: for a polygon, `bbox` is its extent and `area` that of the polygon;
+        The column `objects`, in pixels of the decoded image: a polygon's `bbox` is its extent, and `area` its own;
         keypoints (K, 3) are x, y, visible.
 
     Raises:

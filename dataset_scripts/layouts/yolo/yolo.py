@@ -138,7 +138,7 @@ class Yolo(LayoutBuilder):
 
 
 def split_folders(files: Files) -> dict[str, list[str]]:
-    """The images by split: those in folders `images` if these have labels, else all; folders named like a split are splits."""
+    """The images by split: those in folders `images` if these have labels, else all; folders may be named like splits."""
     inside = [path for path in files.images if "/images/" in f"/{path}"]
     images = inside if any(label_of(path, files.names) for path in inside) else files.images
     splits = {}
