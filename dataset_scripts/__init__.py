@@ -42,7 +42,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Imports on demand: what only reads options, or starts processes, does without torch and datasets, which take seconds."""
+    """Imports on demand: torch and datasets take seconds, and reading options or starting processes needs neither."""
     for home, names in _HOMES.items():
         if name in names:
             return getattr(importlib.import_module(f"{__name__}.{home}"), name)

@@ -139,12 +139,15 @@ def test_archives_that_would_be_one_folder(photos, tmp_path):
     pack(photos / "train", tmp_path / "two/train.zip", "zip")
     pack(photos / "train/cat", tmp_path / "two/train/cat.tar", "tar")
     with pytest.raises(
-        DataError, match="train.zip holds a folder cat, and .*train/cat.tar would be it: rename or remove one"
+        DataError,
+        match="train.zip holds a folder cat, and .*train/cat.tar would be listed as the same one: rename or remove one",
     ):
         load_dataset(str(tmp_path / "two"))
     (tmp_path / "two/train/cat.tar").unlink()
     pack(photos / "train", tmp_path / "two/train.tar", "tar")
-    with pytest.raises(DataError, match="train.zip and .*train.tar would be one folder: rename or remove one"):
+    with pytest.raises(
+        DataError, match="train.zip and .*train.tar would be listed as one folder: rename or remove one"
+    ):
         load_dataset(str(tmp_path / "two"))
 
 
@@ -312,7 +315,7 @@ def test_damage_between_members(photos, tmp_path, packed):
         (whole[: starts[5]], "cut off or damaged: empty header"),
         (whole[: starts[5] + 100], "cut off or damaged: truncated header"),
         (bytes(broken), "cut off or damaged: bad checksum"),
-        (whole + whole, "goes on behind its end: tars that were joined"),
+        (whole + whole, "continues after its end: separate tars that were joined"),
     ):
         damaged = tmp_path / ("d.tar.gz" if packed else "d.tar")
         damaged.write_bytes(gzip.compress(content) if packed else content)

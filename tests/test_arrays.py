@@ -141,7 +141,7 @@ def test_dtypes(tmp_path):
         np.savez(tmp_path / "a.npz", x=images, y=labels)
         check(load_dataset(str(tmp_path), split="train"), images.astype(np.uint8), labels)
     np.savez(tmp_path / "a.npz", x=images - 1, y=labels)
-    with pytest.raises(DataError, match=r"a.npz, image \d: the values, int32, reach from -1 to \d+, not 0..255"):
+    with pytest.raises(DataError, match=r"a.npz, image \d: the values, int32, range from -1 to \d+, not 0..255"):
         load_dataset(str(tmp_path))
     colour = rng.random((6, 5, 4, 3)).astype(np.float32)
     np.savez(tmp_path / "a.npz", x=colour, y=labels)
@@ -157,7 +157,7 @@ def test_dtypes(tmp_path):
     )
     colour[4, 0, 0, 0] = np.nan
     np.savez(tmp_path / "a.npz", x=colour, y=labels)
-    with pytest.raises(DataError, match="image 4: after scale=255 the values reach from nan to nan, not 0..255"):
+    with pytest.raises(DataError, match="image 4: after scale=255 the values range from nan to nan, not 0..255"):
         load_dataset(str(tmp_path), scale=255)
     rows = load_dataset(str(tmp_path), split="train", scale=255, on_error="skip")
     assert list(rows["label"]) == [0, 1, 2, 3, 5]
@@ -216,8 +216,7 @@ def test_other_names_and_arrays(tmp_path, caplog):
     images, labels = make()
     np.savez(tmp_path / "a.npz", faces=images, who=labels, masks=images, age=labels * 1.0)
     with pytest.raises(
-        DataError,
-        match=r"none of the arrays is called like images, choose one by image_key=…: a.npz\['age'\] \(20,\), ",
+        DataError, match=r"no array has a usual name for images, choose one with image_key=…: a.npz\['age'\] \(20,\), "
     ):
         load_dataset("arrays", data_dir=str(tmp_path))
     rows = load_dataset(str(tmp_path / "a.npz"), split="train", image_key="faces", label_key="who")
@@ -282,11 +281,11 @@ def test_hostile_and_damaged_files(tmp_path, monkeypatch):
     for change, message in (
         (
             lambda c: c[:-1],
-            r"a.npz\['images'\]: the header tells of 2288 bytes, \(20, 12, 9\) of uint8, but there are 2287",
+            r"a.npz\['images'\]: the header gives 2288 bytes, \(20, 12, 9\) of uint8, but the file has 2287",
         ),
-        (lambda c: c.replace(b"(20,", b"(29,"), "the header tells of 3260 bytes"),
+        (lambda c: c.replace(b"(20,", b"(29,"), "the header gives 3260 bytes"),
         (lambda c: c.replace(b"NUMPY", b"NUMPI"), "a.npz: the magic string is not correct"),
-        (lambda c: c[:6] + b"\x09" + c[7:], r"a.npz: it is of version \(9, 0\) of the format"),
+        (lambda c: c[:6] + b"\x09" + c[7:], r"a.npz: it has version \(9, 0\) of the format"),
     ):
         np.savez(path, images=images, labels=labels)
         rewrite(path, change)
@@ -302,7 +301,7 @@ def test_hostile_and_damaged_files(tmp_path, monkeypatch):
         load_dataset("arrays", data_dir=str(tmp_path))
     path.unlink()
     np.savez(path, images=images, labels=labels[:-2])
-    with pytest.raises(DataError, match=r"a.npz holds 20 images, but a.npz\['labels'\] 18 values of label"):
+    with pytest.raises(DataError, match=r"a.npz holds 20 images, but a.npz\['labels'\] has 18 values of label"):
         load_dataset(str(tmp_path))
     np.savez(path, images_test=images, labels_train=labels)
     with pytest.raises(DataError, match=r"a.npz\['labels_train'\] has labels of the split train, which has no images"):
@@ -318,7 +317,7 @@ def test_skipping_labels_that_are_no_class(tmp_path, caplog):
     rows = load_dataset(str(tmp_path), split="train", classes=list("abcd"), on_error="skip")
     check(rows, images[labels < 4], labels[labels < 4])
     listed = re.search(r"4 skipped, .* listed in (\S+\.skipped\.txt)", caplog.text)[1]
-    assert open(listed).read().count("is none of the 4 classes, 0..3") == 4
+    assert open(listed).read().count("is not one of the 4 classes, 0..3") == 4
 
 
 def test_the_card(tmp_path, root, monkeypatch):

@@ -79,7 +79,7 @@ def test_shapes_that_no_file_holds(tmp_path, shape, packed):
     name = "train-images-idx3-ubyte" + (".gz" if packed else "")
     (tmp_path / "idx" / name).write_bytes(gzip.compress(idx(shape)) if packed else idx(shape))
     (tmp_path / "idx/train-labels-idx1-ubyte").write_bytes(idx((5,), bytes(5)))
-    with pytest.raises(DataError, match=rf"idx/{name}: the header tells of"):
+    with pytest.raises(DataError, match=rf"idx/{name}: the header gives"):
         load_dataset("idx", data_dir=str(tmp_path / "idx"))
     for order in (False, True):
         (tmp_path / f"npy{order}").mkdir()
@@ -87,7 +87,7 @@ def test_shapes_that_no_file_holds(tmp_path, shape, packed):
             tmp_path / f"npy{order}/a.npz", "w", zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED
         ) as file:
             file.writestr("images.npy", npy(shape, order=order))
-        with pytest.raises(DataError, match=r"a.npz\['images'\]: the header tells of"):
+        with pytest.raises(DataError, match=r"a.npz\['images'\]: the header gives"):
             load_dataset("arrays", data_dir=str(tmp_path / f"npy{order}"))
 
 
@@ -115,11 +115,11 @@ def test_one_place_decides():
         ((1 << 21, 8), 1, 100),
         ((2, 1 << 30), 1, 1 << 20),
     ):
-        with pytest.raises(ValueError, match="the header tells of"):
+        with pytest.raises(ValueError, match="the header gives"):
             check_rows(shape, itemsize, packed)
     file = io.BytesIO(bytes(100))
     assert len(Records(file, "u1", (100,)).all()) == 100
-    with pytest.raises(ValueError, match=r"the header tells of 99 bytes, \(99,\) of uint8, but there are 100"):
+    with pytest.raises(ValueError, match=r"the header gives 99 bytes, \(99,\) of uint8, but the file has 100"):
         Records(file, "u1", (99,)).all()
 
 
@@ -135,15 +135,15 @@ def test_what_is_packed_is_read_with_a_limit(tmp_path):
         archive.writestr("images.npy", npy(images.shape, images.tobytes()))
         with archive.open("labels.npy", "w", force_zip64=True) as file:  # two billion labels
             file.write(npy((1 << 31,)) + zeros)
-    assert "train-labels-idx1-ubyte.gz: the header tells of" in read("idx", tmp_path / "idx")
-    assert "a.npz holds 5 images, but a.npz['labels'] 2147483648 values" in read("arrays", tmp_path / "arrays")
+    assert "train-labels-idx1-ubyte.gz: the header gives" in read("idx", tmp_path / "idx")
+    assert "a.npz holds 5 images, but a.npz['labels'] has 2147483648 values" in read("arrays", tmp_path / "arrays")
     with zipfile.ZipFile(tmp_path / "arrays/a.npz", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         archive.writestr("images.npy", npy(images.shape, images.tobytes()))
         with archive.open("labels.npy", "w", force_zip64=True) as file:  # five rows of 400 MB
             file.write(npy((5, 5 << 24), order=True))
             for _ in range(25):
                 file.write(zeros)
-    assert "a.npz['labels']: the header tells of 5 rows" in read("arrays", tmp_path / "arrays")
+    assert "a.npz['labels']: the header gives 5 rows" in read("arrays", tmp_path / "arrays")
 
 
 def test_many_arrays_in_a_file(tmp_path):
@@ -161,7 +161,9 @@ def test_classes_follow_what_is_named(tmp_path):
     assert numbered_classes(3, 5, "x") == ["0", "1", "2", "3"] and numbered_classes(3, 5, "x", 2) == ["2", "3"]
     assert len(numbered_classes(19_999, 10_000, "x")) == 20_000 == most_classes(10_000)
     for largest, rows in ((10_000, 5), (20_000, 2_000), (10**18, 10**6)):
-        with pytest.raises(DataError, match=rf"x: class {largest} and nothing names the classes: pass classes=\[…\]"):
+        with pytest.raises(
+            DataError, match=rf"x: there is a class {largest}, but nothing names the classes: pass classes=\[…\]"
+        ):
             numbered_classes(largest, rows, "x")
     for names, message in (
         (["a", "b", "a"], "two classes are called 'a'"),
@@ -346,7 +348,7 @@ def test_damaged_files_do_not_take_the_process_along(tmp_path, layout, write):
 def test_hdf5_of_what_was_never_written(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file.create_dataset("images", (1 << 40, 32, 32), "u1", chunks=(64, 32, 32))
-    with pytest.raises(DataError, match=r"a.h5\['images'\]: the header tells of 1099511627776 rows"):
+    with pytest.raises(DataError, match=r"a.h5\['images'\]: the header gives 1099511627776 rows"):
         load_dataset("hdf5", data_dir=str(tmp_path))
 
 

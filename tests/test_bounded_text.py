@@ -191,7 +191,7 @@ def test_elements_are_those_of_json(monkeypatch):
 
 def test_a_string_without_end_is_not_read_again_and_again():
     start = time.perf_counter()
-    with pytest.raises(DataError, match="line 1: broken or cut off: Unterminated string"):
+    with pytest.raises(DataError, match="line 1: it is broken or cut off: Unterminated string"):
         list(json_stream.elements(io.BytesIO(b'{"a": "' + b"x" * (20 << 20)), "x"))
     list(json_stream.elements(io.BytesIO(b'{"a": [' + b" " * (20 << 20) + b"1]}"), "x"))
     assert time.perf_counter() - start < 10
@@ -230,7 +230,7 @@ def test_types_of_fields():
     fields = Fields()
     fields.add({"a": 1}, "first", 9)
     for value in ("x", [1], {}, True, 2**63):
-        with pytest.raises(DataError, match="^second: the field a is .*, and not as in first"):
+        with pytest.raises(DataError, match="^second: the field a is .*, unlike in first"):
             fields.add({"a": value}, "second", 9)
 
 
@@ -417,7 +417,7 @@ def test_masks_of_a_row_are_bounded():
         {"size": [3000, 4000], "counts": "zzzzzzzzz"},
         {"a": 1},
     ):
-        with pytest.raises(DataError, match="segmentation, object 1: no run-length code"):
+        with pytest.raises(DataError, match="segmentation, object 1: invalid run-length code"):
             object_tensors(row | {"segmentation": [wrong]}, (3000, 4000))
     for wrong in ({"bbox": [[0, 0]]}, {"bbox": [None]}, {"keypoints": [[[1, 2]]]}):
         with pytest.raises(DataError, match="objects: "):
@@ -437,7 +437,7 @@ def test_a_million_polygons_take_no_square_of_the_time():
 
 @pytest.mark.parametrize(
     "names, label, fault",
-    [(None, "10000", "class 10000, and nothing names"), ("a\nb\n", "2", "class 2 is none of 0 to 1")],
+    [(None, "10000", "there is a class 10000, but nothing names"), ("a\nb\n", "2", "class 2 is not one of 0 to 1")],
 )
 def test_numbers_of_classes(tmp_path, names, label, fault):
     for number, line in enumerate((f"{label} .5 .5 .1 .1\n", "1 .5 .5 .1 .1\n")):

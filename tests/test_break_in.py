@@ -270,4 +270,4 @@ def test_a_card_asks_for_no_endless_work(number, tmp_path):
     (tmp_path / "set").mkdir()
     (tmp_path / "set/a.csv").write_text("a\n1\n")
     (tmp_path / "set/README.md").write_text(CARD.format(f"a.csv\n  skiprows: {number}"))
-    refused(tmp_path / "set", "skiprows: .*, more than 1,000,000")
+    refused(tmp_path / "set", "skiprows to .*, not a number up to 1,000,000")

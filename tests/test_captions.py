@@ -33,7 +33,7 @@ def test_texts(tmp_path, save_image, caplog, suffix, place):
         write(tmp_path / place, save_image, f"im.{n}", f" \t{text}\r\n", suffix) for n, text in enumerate(CAPTIONS)
     ]
     rows = load_dataset(str(tmp_path), split="train")
-    assert "read as captions (5 of 5 images with a text of their name)" in caplog.text
+    assert "read as captions (5 of 5 images with a text file of the same name)" in caplog.text
     assert list(rows.features) == ["image", "caption"] and rows["caption"] == CAPTIONS
     assert all(torch.equal(row["image"], ToTensor()(array)) for row, array in zip(rows, pixels, strict=True))
 
@@ -49,7 +49,7 @@ def test_split_folders(tmp_path, save_image):
     }
     write(tmp_path / "more", save_image, "1", "of none")
     with pytest.raises(
-        DataError, match="more/1.png lies in no split folder while others lie in train: move it into one"
+        DataError, match="more/1.png is in no split folder, while others are in train: move it into one"
     ):
         load_dataset(str(tmp_path))
 
@@ -147,16 +147,16 @@ WRONG = {  # message -> files
     "g.txt is not UTF-8 at byte 7: save it as UTF-8": {"g.png": None, "g.txt": b"\xef\xbb\xbfgr\xc3\xbc\xfc\xdfe"},
     "h.txt is empty": {"h.png": None, "h.txt": b""},
     "i.txt holds no caption": {"i.png": None, "i.txt": b" \n"},
-    r"j.json: no json: Expecting ',' delimiter: line 2 column 1": {"j.png": None, "j.json": b'{"caption": "j"\n'},
+    r"j.json: invalid json: Expecting ',' delimiter: line 2 column 1": {"j.png": None, "j.json": b'{"caption": "j"\n'},
     "k.json holds a list, not an object": {"k.png": None, "k.json": b'["k"]'},
-    "l.json: the field size is 'large', and not as in .*/a.json: ": {
+    "l.json: the field size is 'large', unlike in .*/a.json: ": {
         "l.png": None,
         "l.json": b'{"caption": "l", "size": "large"}',
     },
     "m.json holds no caption": {"m.png": None, "m.json": b'{"caption": null}'},
     "n.json: the field id is 9999": {"n.png": None, "n.json": b'{"caption": "n", "id": 99999999999999999999}'},
-    "o.json: no json: .*surrogates not allowed": {"o.png": None, "o.json": b'{"caption": "\\ud800"}'},
-    "p.json: no json: it is nested deeper than 32": {"p.png": None, "p.json": b"[" * 100000},
+    "o.json: invalid json: .*surrogates not allowed": {"o.png": None, "o.json": b'{"caption": "\\ud800"}'},
+    "p.json: invalid json: it is nested deeper than 32": {"p.png": None, "p.json": b"[" * 100000},
 }
 
 
@@ -217,7 +217,7 @@ def test_other_folders_are_not_taken(tmp_path, save_image):
             write(tmp_path / name, save_image, str(number), line * (number % 3))
         assert matches(Files.of(tmp_path / name)) is None, name
     write(tmp_path / "yolo", save_image, "9", "a bird")
-    assert matches(Files.of(tmp_path / "yolo")) == "6 of 6 images with a text of their name"
+    assert matches(Files.of(tmp_path / "yolo")) == "6 of 6 images with a text file of the same name"
     for number in range(5):
         write(tmp_path / "labelme", save_image, str(number), {"shapes": [], "imagePath": f"{number}.png"}, ".json")
         save_image(tmp_path / "folders/cat" / f"{number}.png")

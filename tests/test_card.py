@@ -115,7 +115,7 @@ def test_a_path_is_read(tmp_path):
         ("", "line 1: there is no YAML header"),
         ("# Toys\n\nText.\n", "line 1: there is no YAML header"),
         ("---\nlicense: mit\n", "line 1: there is no YAML header"),
-        ("\ufeff" + card(), "line 1: begins with a byte order mark"),
+        ("\ufeff" + card(), "line 1: there is a byte order mark"),
         (card("license: mit\ntags: [a\n"), "line 4: the header is not YAML: expected ',' or ']'"),
         (card("license: mit\n\ttags: a\n"), "line 3: the header is not YAML: found character"),
         (card("date: 2020-13-45\n"), "line 2: the header is not YAML: month must be in 1..12"),
@@ -159,12 +159,12 @@ def test_addresses_and_relative_paths_are_no_machine_paths():
         ("zzz: 1", "zzz: the Hub knows no such key: leave it out"),
         ("license: gpl", None),
         ("license: CC-BY-4.0", "license: 'CC-BY-4.0' is not known to the Hub: 'cc-by-4.0'?"),
-        ("license: [mit, proprietary]", "license[1]: 'proprietary' is not known to the Hub: take an id of"),
+        ("license: [mit, proprietary]", "license[1]: 'proprietary' is not known to the Hub: take an id from"),
         ("license: other", "license: 'other' needs its name: add license_name"),
-        ("license_name: own", "license_name: is read only with 'license: other'"),
+        ("license_name: own", "license_name: is used only with 'license: other'"),
         ("license_link: see below", "license_link: 'see below' is neither an address nor a file"),
         ("task_categories: [image-classifcation]", "task_categories[0]: 'image-classifcation' is not known to the Hub"),
-        ("task_ids: [a]", "task_ids[0]: 'a' is not known to the Hub: core/formats/hub_names.yaml lists what is"),
+        ("task_ids: [a]", "task_ids[0]: 'a' is not known to the Hub: core/formats/hub_names.yaml lists the known ones"),
         (
             "size_categories: [1K-10K]",
             "size_categories[0]: '1K-10K' is not known to the Hub: take one of n<1K, 1K<n<10K",
@@ -172,7 +172,7 @@ def test_addresses_and_relative_paths_are_no_machine_paths():
         ("size_categories: 1k<n<10k", "size_categories: '1k<n<10k' is not known to the Hub"),
         ("language: no", "language: False is not text: put it in quotes"),
         ("language: english", "language: 'english' is not known to the Hub"),
-        ("language: en-US", "language: 'en-US' is not known to the Hub: take a code of ISO 639"),
+        ("language: en-US", "language: 'en-US' is not known to the Hub: take an ISO 639 code"),
         ("language: jp", "language: 'jp' is not known to the Hub"),
         ("language: 'no'", None),
         ("multilinguality: both", "multilinguality: 'both' is not known to the Hub: take one of monolingual"),
@@ -220,9 +220,9 @@ CONFIGS = [
     ("[{config_name: 'a/b', data_files: data/*}]", "configs[0]: needs a config_name, a text without any of", True),
     ("[{config_name: 3, data_files: data/*}]", "configs[0]: needs a config_name", True),
     ("[text]", "configs[0]: needs a config_name", True),
-    ("[{config_name: a, data_files: 3}]", "configs[0].data_files: should be a pattern", True),
-    ("[{config_name: a, data_files: {train: data/*}}]", "configs[0].data_files: should be a pattern", True),
-    ("[{config_name: a, data_files: []}]", "configs[0].data_files: should be a pattern", False),
+    ("[{config_name: a, data_files: 3}]", "configs[0].data_files: should be a path pattern", True),
+    ("[{config_name: a, data_files: {train: data/*}}]", "configs[0].data_files: should be a path pattern", True),
+    ("[{config_name: a, data_files: []}]", "configs[0].data_files: should be a path pattern", False),
     (
         "[{config_name: a, data_files: [data/train.parquet, {split: b, path: c}]}]",
         "configs[0].data_files: should be",
@@ -236,22 +236,22 @@ CONFIGS = [
     ("[{config_name: a, data_files: [{split: train, path: b, x: c}]}]", "configs[0].data_files[0]: has the keys", True),
     (
         "[{config_name: a, data_files: [{split: a-b, path: data/*}]}]",
-        "configs[0].data_files[0].split: 'a-b' is no",
+        "configs[0].data_files[0].split: 'a-b' cannot name a split",
         True,
     ),
     (
         "[{config_name: a, data_files: [{split: 1, path: data/*}]}]",
-        "configs[0].data_files[0].split: 1 is not the name",
+        "configs[0].data_files[0].split: 1 cannot name a split",
         True,
     ),
     (
         "[{config_name: a, data_files: [{split: [b], path: data/*}]}]",
-        "configs[0].data_files[0].split: ['b'] is no",
+        "configs[0].data_files[0].split: ['b'] cannot name a split",
         True,
     ),
     (
         "[{config_name: a, data_files: [{split: b, path: data/*}, {split: b, path: data/*}]}]",
-        "configs[0].data_files[1].split: there are two of 'b'",
+        "configs[0].data_files[1].split: the split 'b' occurs twice",
         True,
     ),
     ("[{config_name: a, data_files: [{split: b, path: 3}]}]", "configs[0].data_files[0]: 3 is not a path", True),
@@ -340,13 +340,13 @@ def test_configs_as_datasets_judges_them(tmp_path, configs, fault, same):
             "num_examples: true",
             "line 19: dataset_info.splits[0]: needs num_examples, a whole number",
         ),
-        ("- name: train\n    num_bytes", "- num_bytes", "line 19: dataset_info.splits[0]: needs a name of its own"),
-        ("name: train", "name: a-b", "line 19: dataset_info.splits[0]: needs a name of its own"),
+        ("- name: train\n    num_bytes", "- num_bytes", "line 19: dataset_info.splits[0]: needs its own name"),
+        ("name: train", "name: a-b", "line 19: dataset_info.splits[0]: needs its own name"),
         ("  splits:\n", "  splits:\n  - text\n", "line 19: dataset_info.splits[0]: should be a list of"),
         (
             "  splits:\n",
             "  dataset_size: 71\n  splits:\n",
-            "line 18: dataset_info.dataset_size: is 71, but num_bytes of",
+            "line 18: dataset_info.dataset_size: is 71, but the num_bytes of",
         ),
         (
             "  splits:\n",
@@ -384,12 +384,12 @@ def test_dataset_info_of_several_configurations():
     assert "dataset_info: has an item that is not a mapping" in check_card(card(listed(first, "b")))[0]
     configs = "configs: [{config_name: b, data_files: [{split: test, path: data/*}]}]\n"
     (fault,) = check_card(card(both + configs))
-    assert fault.endswith("dataset_info[1].splits: train, but test in configs: make them the same")
+    assert fault.endswith("dataset_info[1].splits: has train, but configs has test: make them the same")
 
 
 def test_aliases_in_the_header_do_not_hang():
     (fault,) = check_card(card(HEADER + "tags: &a [*a]\n"))
-    assert fault.startswith("line 6: the header is not YAML: an alias refers to what it stands in")
+    assert fault.startswith("line 6: the header is not YAML: an alias refers to a value that contains it")
 
 
 def test_names_are_those_that_the_libraries_know():
@@ -525,9 +525,7 @@ def test_a_first_card_for_a_layout_in_a_script_of_ones_own(tmp_path, save_image)
     named = new_card("image_folder", data_dir=str(tmp_path / "photos"))
     assert 'load_dataset("image_folder", data_dir="path/to/data")' in named and str(tmp_path) not in named
     save_image(tmp_path / "photos/train/eel/0.png")
-    fault = (
-        "dataset_info.splits: train 6, test 6, but train 7, test 6 in the script: refresh_card() brings it up to date"
-    )
+    fault = "dataset_info.splits: has train 6, test 6, but the script has train 7, test 6: refresh_card() brings it up to date"
     faults = check_card(text, str(tmp_path / "pets"))
     line = text[: text.index("  splits:")].count("\n") + 1
     assert f"line {line}: {fault}" in faults
@@ -645,15 +643,18 @@ def test_configurations_are_kept_side_by_side(tmp_path):
         assert check_card(both, str(script), name=name) == []
     wrong = both.replace("num_examples: 3", "num_examples: 4", 1)
     assert check_card(wrong, str(script), name="large") == []
-    assert "dataset_info[0].splits: train 4, test 2, but" in check_card(wrong, str(script), name="small")[0]
+    assert (
+        "dataset_info[0].splits: has train 4, test 2, but the script has"
+        in check_card(wrong, str(script), name="small")[0]
+    )
 
 
 @pytest.mark.parametrize(
     "text, message",
     [
-        ("# Toys\n", "has no header with a key a line"),
-        (card("{license: mit}\n"), "has no header with a key a line"),
-        (card("- a\n"), "has no header with a key a line"),
+        ("# Toys\n", "has no header with one key per line"),
+        (card("{license: mit}\n"), "has no header with one key per line"),
+        (card("- a\n"), "has no header with one key per line"),
         (card("a: [\n"), "its header is not YAML"),
         (card("size_categories: &a [1M<n<10M]\ntags: *a\n"), "other keys of its header refer to .*size_categories"),
     ],
@@ -692,16 +693,24 @@ def test_digits_is_up_to_date():
 @pytest.mark.parametrize(
     "old, new, fault",
     [
-        ("license: cc-by-4.0", "license: mit", "license: 'mit', but 'cc-by-4.0' in the script"),
+        ("license: cc-by-4.0", "license: mit", "license: is 'mit', but 'cc-by-4.0' in the script"),
         ("pretty_name: Optical Recognition of Handwritten Digits (8x8)\n", "", "there is no pretty_name: add it"),
         ("doi          = {10.24432/C50P49}", "", "the citation of the script is not in the text"),
-        ("num_examples: 1438", "num_examples: 1439", "dataset_info.splits: train 1,439, test 359, but train 1,438"),
+        (
+            "num_examples: 1438",
+            "num_examples: 1439",
+            "dataset_info.splits: has train 1,439, test 359, but the script has train 1,438",
+        ),
         ("'9': '9'", "'9': nine", "dataset_info.features: label: its classes are not as in the script"),
         ("dtype: image\n", "dtype: binary\n", "dataset_info.features: image: its type is not as in the script"),
         ("- name: image\n", "- name: photo\n", "dataset_info.features: the card has no column image"),
         ("- name: image\n", "- name: photo\n", "dataset_info.features: the script has no column photo"),
-        ("| train | 1,438 |", "| train | 1,400 |", "train 1,400, test 359, but train 1,438, test 359 in the script"),
-        ("| test | 359 |\n", "", "train 1,438, but train 1,438, test 359 in the script"),
+        (
+            "| train | 1,438 |",
+            "| train | 1,400 |",
+            "the splits are train 1,400, test 359, but train 1,438, test 359 in the script",
+        ),
+        ("| test | 359 |\n", "", "the splits are train 1,438, but train 1,438, test 359 in the script"),
         ("| `image` |", "| `photo` |", "the columns are photo, label, but image, label in the script"),
     ],
 )

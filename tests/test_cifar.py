@@ -203,7 +203,7 @@ def test_a_pickle_that_runs_code_is_refused(tmp_path, monkeypatch, call, name):
     [
         (
             lambda b: python2({"data": b[0], "labels": b[1][:-1]}),
-            "data_batch_2 holds 20 images, but .*data_batch_2 19 values of label",
+            "data_batch_2 holds 20 images, but .*data_batch_2 has 19 values of label",
         ),
         (
             lambda b: python2({"data": b[0][:, 1:], "labels": b[1]}),
@@ -229,7 +229,7 @@ def test_a_label_out_of_range(tmp_path, caplog):
     data, labels = batches["test_batch"]
     wrong = [-1, *labels[1:7], 10, *labels[8:]]
     (tmp_path / "cifar-10-batches-py/test_batch").write_bytes(python2({"data": data, "labels": wrong}))
-    with pytest.raises(DataError, match="test_batch: label -1 of image 0 is none of the 10 classes, 0..9"):
+    with pytest.raises(DataError, match="test_batch: label -1 of image 0 is not one of the 10 classes, 0..9"):
         load_dataset(str(tmp_path))
     rows = load_dataset(str(tmp_path), split="test", on_error="skip")
     kept = [n for n in range(20) if n not in (0, 7)]

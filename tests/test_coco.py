@@ -267,8 +267,8 @@ FAULTS = {
     "absolute": r"image \d+: there is no image /etc/passwd in ",
     "twice": r"image id \d+ occurs twice",
     "same file": r"images \d+ and 99999 are the same file",
-    "size": r"image \d+ is \d+ x \d+ there, and \d+ x \d+ in train2017",
-    "segmentation": r"annotation \d+: no segmentation: a polygon has at least three points",
+    "size": r"image \d+ is \d+ x \d+ there, but \d+ x \d+ in train2017",
+    "segmentation": r"annotation \d+: invalid segmentation: a polygon needs at least three points",
 }
 
 
@@ -304,7 +304,7 @@ def test_broken_json_names_the_line(coco):
         (text.replace('"bbox": [', '"bbox" [', 1), text[: text.index('"bbox"')].count("\n") + 1),
     ):
         path.write_text(broken)
-        with pytest.raises(DataError, match=rf"instances_train2017.json, line {line}: broken or cut off"):
+        with pytest.raises(DataError, match=rf"instances_train2017.json, line {line}: it is broken or cut off"):
             load_dataset("coco", data_dir=str(coco))
 
 
@@ -312,7 +312,7 @@ def test_two_files_for_one_split(coco):
     (coco / "annotations/instances_train2017_b.json").write_bytes(
         (coco / "annotations/instances_train2017.json").read_bytes()
     )
-    with pytest.raises(DataError, match="are both for the split train: choose by data_files="):
+    with pytest.raises(DataError, match="are both for the split train: choose one with data_files="):
         load_dataset(str(coco))
     chosen = load_dataset("coco", data_dir=str(coco), data_files={"train": "annotations/instances_train2017_b.json"})
     assert list(chosen) == ["train"] and len(chosen["train"]) == 7

@@ -189,8 +189,11 @@ def test_streaming_num_proc_and_zip(dogs, tmp_path):
         ({"id": "../secret", "breed": "pug"}, "labels.csv, row 21: ../secret leads outside of"),
         ({"id": "/etc/passwd", "breed": "pug"}, "labels.csv, row 21: /etc/passwd leads outside of"),
         ({"id": "005", "breed": "pug"}, "labels.csv, row 21: 005 is listed twice"),
-        ({"id": "", "breed": "pug"}, "labels.csv, row 21: it names no image"),
-        ({"id": "005.JPG", "breed": "pug"}, "labels.csv, row 21: there is no image 005.JPG, but train/005.jpg"),
+        ({"id": "", "breed": "pug"}, "labels.csv, row 21: the name of the image is missing"),
+        (
+            {"id": "005.JPG", "breed": "pug"},
+            "labels.csv, row 21: there is no image 005.JPG, but there is train/005.jpg",
+        ),
     ],
 )
 def test_faults(dogs, tmp_path, row, message, caplog):
@@ -210,7 +213,7 @@ def test_names_that_may_mean_two_files(tmp_path, save_image):
         for name in ("1.png", f"only_{folder}.png"):
             save_image(tmp_path / folder / name)
     write_csv(tmp_path / "list.csv", [{"name": name, "label": "x"} for name in ("only_a.png", "only_b.png", "1.png")])
-    with pytest.raises(DataError, match="list.csv, row 3: 1.png may be a/1.png or b/1.png: give the whole path"):
+    with pytest.raises(DataError, match="list.csv, row 3: 1.png may be a/1.png or b/1.png: write the whole path"):
         load_dataset(str(tmp_path))
     save_image(tmp_path / "c/2.png")
     save_image(tmp_path / "c/2.bmp")
@@ -387,7 +390,7 @@ def test_tables_that_name_the_same_images(tmp_path, save_image):
             )
     (tmp_path / "train3.txt").write_text("2.png 0\n")
     with pytest.raises(
-        DataError, match=r"train\d.txt and train3.txt both name jpg/2.png for train: choose tables by data_files"
+        DataError, match=r"train\d.txt and train3.txt both name jpg/2.png for train: choose tables with data_files"
     ):
         load_dataset(str(tmp_path))
     files = {"train": "train1.txt", "test": "test1.txt"}
@@ -414,11 +417,11 @@ def test_the_table_itself_is_wrong(tmp_path, save_image):
         load_dataset("csv_list", data_files={"train": str(table)})
     table.unlink()
     for name, content, message in (
-        ("train.txt", "0.png 1\n1.png\n", "train.txt, row 2: a path without a label, which others have"),
+        ("train.txt", "0.png 1\n1.png\n", "train.txt, row 2: there is a path without a label, which the others have"),
         ("train.txt", "0.png 1\n1.png 0\n;;\n", "train.txt, row 3: ;; is not a path and a label"),
         ("train.json", '{"0.png": "a", "0.png": "b"}', "train.json, row 2: 0.png is listed twice"),
         ("train.json", '{"0.png": "a", "1.png": ["b"]}', "train.json: cannot be read as a table"),
-        ("train.txt", "0.png 1\n1.png 1\n0.PNG 1\n", "train.txt, row 3: there is no image 0.PNG, but 0.png"),
+        ("train.txt", "0.png 1\n1.png 1\n0.PNG 1\n", "train.txt, row 3: there is no image 0.PNG, but there is 0.png"),
     ):
         (tmp_path / name).write_text(content)
         with pytest.raises(DataError, match=message):

@@ -94,7 +94,7 @@ def test_boxes_that_start_at_0_are_told(written, caplog):
         caplog.clear()
         load_dataset(str(written["voc"]), split="train")
         assert (
-            "boxes of 1 xml files, such as Annotations/001.xml, start at 0, where VOC starts at 1" in caplog.text
+            "boxes of 1 xml files, such as Annotations/001.xml, start at 0, while VOC starts at 1" in caplog.text
         ) == told
     caplog.clear()
     rows = load_dataset(str(written["voc"]), split="train", one_based=False)
@@ -109,7 +109,10 @@ def test_the_annotations_of_coco_lie_beside_others(written, caplog):
     (written["coco"] / "image_info_train.json").write_text(json.dumps(content | {"annotations": [], "categories": []}))
     rows = load_dataset(str(written["coco"]), split="train")
     assert sum(len(row["objects"]["bbox"]) for row in rows) == len(content["annotations"])
-    assert "of instances_train.json, image_info_train.json, stuff_train.json the first is read for train" in caplog.text
+    assert (
+        "of instances_train.json, image_info_train.json, stuff_train.json, only the first is read for train"
+        in caplog.text
+    )
 
 
 @pytest.fixture

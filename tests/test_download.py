@@ -104,7 +104,7 @@ def test_a_server_that_cannot_resume_begins_again(server, tmp_path):
 
 
 def test_what_was_there_is_used_by_the_next_call(server, tmp_path):
-    with pytest.raises(DataError, match="300 bytes, published are 3000000"):
+    with pytest.raises(DataError, match="300 bytes, but the published file has 3000000"):
         download(source(server, "always-breaks"), tmp_path)
     (partial,) = tmp_path.rglob("*.incomplete")
     assert partial.read_bytes() == CONTENT[:300]
@@ -127,8 +127,8 @@ def test_the_mirror_helps(server, tmp_path, first):
     "path, message",
     [
         ("missing", "HTTP 404 Not Found"),
-        ("wrong", r"its sha256 is [0-9a-f]{64}, published is [0-9a-f]{64}"),
-        ("endless", r"\d{7} bytes, published are 3000000"),
+        ("wrong", r"its sha256 is [0-9a-f]{64}, but that of the published file is [0-9a-f]{64}"),
+        ("endless", r"\d{7} bytes, but the published file has 3000000"),
     ],
 )
 def test_one_line_names_the_file_the_url_and_the_way_out(server, tmp_path, path, message):
@@ -276,7 +276,7 @@ def test_a_file_that_changed_in_the_cache_is_fetched_again(server, tmp_path, cap
         assert (
             download(wanted, tmp_path) == path and path.read_bytes() == CONTENT and len(server.requests) == before + 1
         )
-    assert caplog.text.count("is not what was published any more: it is fetched again") == 2
+    assert caplog.text.count("is no longer what was published: it is fetched again") == 2
     flip(path)
     with pytest.raises(DataError, match="x.bin could not be downloaded"):
         download(source(server, "missing"), tmp_path)

@@ -454,7 +454,7 @@ def test_of_parts_within_each_other_the_inner_one_is_left_out():
 def test_what_is_in_the_way_is_refused(photos, tmp_path):
     out = tmp_path / "out"
     (out / "mine").mkdir(parents=True)
-    with pytest.raises(DataError, match=r"out is not empty \(mine\) and no earlier export"):
+    with pytest.raises(DataError, match=r"out is not empty \(mine\) and not an earlier export"):
         export(photos, out, overwrite=True)
     (out / "mine").rmdir()
     export(photos, out)  # an empty folder is as good as none
@@ -698,7 +698,7 @@ def test_push_refuses_and_says_why(hub, photos, tmp_path):
         "repo_id='a/b/c' is not the name of a dataset",
         "bare has no card",
         "scripted/photos.py: datasets takes it for a loading script",
-        "out is exported already: max_shard_size came too late",
+        "out is exported already, so that max_shard_size has no effect",
         f"{endpoint}/datasets/ann/photos$",
         f"{endpoint}/datasets/ann/photos is public already: pass private=False",
     ]

@@ -101,7 +101,7 @@ def test_qmnist_labels(tmp_path, caplog):
     (tmp_path / "QMNIST/raw/qmnist-train-labels-idx2-int.gz").write_bytes(b"")  # torchvision looks for this file
     rows = load_dataset(str(tmp_path), split="train")
     check(rows, images, labels[:, 0])
-    assert "of 8 numbers an image the first is the label" in caplog.text
+    assert "of 8 numbers per image, the first is the label" in caplog.text
 
 
 def test_other_numbers_and_no_labels(tmp_path):
@@ -160,15 +160,15 @@ def test_photos_are_not_idx(tmp_path, save_image):
         (
             "images-idx3",
             lambda c: c[:-1],
-            r"images-idx3-ubyte: the header tells of 39216 bytes, \(70, 28, 20\) of uint8, but there are 39215",
+            r"images-idx3-ubyte: the header gives 39216 bytes, \(70, 28, 20\) of uint8, but the file has 39215",
         ),
-        ("images-idx3", lambda c: c + b"\0", "but there are 39217"),
+        ("images-idx3", lambda c: c + b"\0", "but the file has 39217"),
         ("images-idx3", lambda c: c[:9], "images-idx3-ubyte is cut off in its header"),
-        ("images-idx3", lambda c: c[:3] + b"\x02" + c[4:], "the images have the shape|the header tells of"),
+        ("images-idx3", lambda c: c[:3] + b"\x02" + c[4:], "the images have the shape|the header gives"),
         (
             "labels-idx1",
             lambda c: struct.pack(">HBBI", 0, 8, 1, 60) + c[8:68],
-            "train-images-idx3-ubyte holds 70 images, but train-labels-idx1-ubyte 60 values of label",
+            "train-images-idx3-ubyte holds 70 images, but train-labels-idx1-ubyte has 60 values of label",
         ),
     ],
 )
@@ -194,14 +194,14 @@ def test_cut_off_gzip_and_missing_images(tmp_path):
 
 def test_skipping_labels_that_are_no_class(tmp_path, caplog):
     made = write_set(tmp_path)
-    with pytest.raises(DataError, match="labels-idx1-ubyte: label 9 of image .* is none of the 9 classes, 0..8"):
+    with pytest.raises(DataError, match="labels-idx1-ubyte: label 9 of image .* is not one of the 9 classes, 0..8"):
         load_dataset(str(tmp_path), classes=list("abcdefghi"))
     rows = load_dataset(str(tmp_path), classes=list("abcdefghi"), split="train", on_error="skip")
     keep = made["train"][1] < 9
     check(rows, made["train"][0][keep], made["train"][1][keep])
     assert "10 skipped, such as" in caplog.text
     path = re.search(r"listed in (\S+\.skipped\.txt)", caplog.text)[1]
-    assert open(path).read().count("is none of the 9 classes") == 10
+    assert open(path).read().count("is not one of the 9 classes") == 10
 
 
 def test_the_card(tmp_path, root, monkeypatch):

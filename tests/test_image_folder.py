@@ -194,9 +194,9 @@ def test_wrong_metadata_is_named(tmp_path, save_image, table, message):
 def test_wrong_folders_are_named(tmp_path, save_image):
     save_image(tmp_path / "mixed" / "cat" / "1.png")
     save_image(tmp_path / "mixed" / "2.png")
-    with pytest.raises(DataError, match="2.png is in no class folder while others are"):
+    with pytest.raises(DataError, match="2.png is in no class folder, while others are"):
         load_dataset(str(tmp_path / "mixed"))
-    with pytest.raises(DataError, match="2.png lies beside the split folders"):
+    with pytest.raises(DataError, match="2.png is beside the split folders"):
         load_dataset(str(tmp_path / "mixed"), splits=True)
     save_image(tmp_path / "bytes" / "cat" / "1.png")
     (tmp_path / "bytes" / "cat" / "2.png").touch()

@@ -127,7 +127,7 @@ def test_odd_width(tmp_path, save_image, caplog):
     save_image(tmp_path / "data/a.png", (9, 6))
     save_image(tmp_path / "data/b.png", (8, 6))
     options = {"data_dir": str(tmp_path / "data"), "side_by_side": True, "split": "train"}
-    message = "data/a.png is 9 pixels wide: two images side by side make an even number"
+    message = "data/a.png is 9 pixels wide: two images side by side need an even width"
     with pytest.raises(DataError, match=message):
         load_dataset("image_pairs", **options)
     assert load_dataset("image_pairs", **options, on_error="skip")["image_id"] == ["b"]
@@ -141,7 +141,7 @@ def test_scales(tmp_path, save_image, caplog):
         for scale in (2, 4):
             path = tmp_path / f"DIV2K_train_LR_bicubic/X{scale}/{name}x{scale}.png"
             small[name, scale] = save_image(path, (24 // scale, 12 // scale))
-    with pytest.raises(DataError, match="holds the scales 2, 4: choose one by scale="):
+    with pytest.raises(DataError, match="holds the scales 2, 4: choose one with scale="):
         load_dataset(str(tmp_path))
     for scale in (2, 4):
         rows = load_dataset(str(tmp_path), split="train", scale=scale)

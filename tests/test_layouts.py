@@ -177,7 +177,7 @@ def test_on_error_is_for_layouts(tmp_path, root):
     (tmp_path / "x.txt").write_text("text\n")
     with pytest.raises(DataError, match="on_error='skip' is for the layouts of this package"):
         load_dataset(str(tmp_path), on_error="skip")
-    with pytest.raises(DataError, match="on_error='ignore': it is 'raise' .* or 'skip'"):
+    with pytest.raises(DataError, match="on_error='ignore' should be 'raise' .* or 'skip'"):
         load_dataset("image_folder", data_dir=str(root / "tests"), on_error="ignore")
 
 

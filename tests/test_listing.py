@@ -121,7 +121,7 @@ def test_names_that_would_be_shown_alike(tmp_path):
         with open(os.path.join(os.fsencode(tmp_path), name), "wb") as file:
             file.write(b"x")
     with pytest.raises(
-        DataError, match=r"two files are listed as caf\\xe9, for a name is not UTF-8: rename 'caf\\udce9'"
+        DataError, match=r"two files are listed as caf\\xe9, as a name is not UTF-8: rename 'caf\\udce9'"
     ):
         Files.of(tmp_path)
 

@@ -185,7 +185,7 @@ def test_caffe(tmp_path):
     rows = load_dataset(str(tmp_path / "encoded"), split="validation", on_error="skip")
     check(rows, {"a": pixels})
     assert rows["label"][:] == [3]
-    with pytest.raises(DataError, match="channels='gbr': it is 'bgr' or 'rgb'"):
+    with pytest.raises(DataError, match="channels='gbr' should be 'bgr' or 'rgb'"):
         load_dataset("lmdb", data_dir=str(tmp_path / "raw"), channels="gbr")
     write(tmp_path / "raw" / "train_lmdb", {b"zz": datum(raw[1], 2)[:-40]})
     with pytest.raises(DataError, match="key zz is not a Datum with pixels: field 4 is cut off"):
@@ -226,9 +226,7 @@ def test_archives_have_to_be_unpacked(tmp_path):
     write_lsun(tmp_path / "lsun", {"church_outdoor_val_lmdb": 2})
     shutil.make_archive(str(tmp_path / "zips" / "church_outdoor_val_lmdb"), "zip", tmp_path / "lsun")
     for path in (tmp_path / "zips", tmp_path / "zips" / "church_outdoor_val_lmdb.zip"):
-        with pytest.raises(
-            DataError, match="data.mdb has to lie on disk to be read: unpack .*church_outdoor_val_lmdb.zip"
-        ):
+        with pytest.raises(DataError, match="data.mdb can be read only on disk: unpack .*church_outdoor_val_lmdb.zip"):
             load_dataset(str(path))
 
 

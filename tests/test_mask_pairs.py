@@ -102,7 +102,8 @@ def test_trees(tmp_path, save_image, save_mask, caplog, image, mask):
             expected[split, name] = pixels, save_mask(tmp_path / mask.format(name, split=split))
     sets = load_dataset(str(tmp_path))
     assert (
-        f"read as mask_pairs ({len(expected)} images in " in caplog.text and "with a mask of their name" in caplog.text
+        f"read as mask_pairs ({len(expected)} images in " in caplog.text
+        and "with a mask of the same name" in caplog.text
     )
     assert list(sets) == splits
     for (split, name), (pixels, ids) in expected.items():
@@ -218,11 +219,11 @@ def test_many_colors_need_sixteen_bits(tmp_path, save_image):
             "name,r,g,b\nSky,1,2,3\nRoad,4,5\n",
             "class_dict.csv, line 3: 'Road,4,5' is not a name and a colour",
         ),
-        ("class_dict.csv", "Sky,1,2,300\n", r"class_dict.csv, line 1: the colour is \(1, 2, 300\): it is three"),
-        ("class_dict.csv", "Sky,1,2,3\nSky,1,2,4\n", "class_dict.csv, line 2: Sky is there twice"),
+        ("class_dict.csv", "Sky,1,2,300\n", r"class_dict.csv, line 1: the colour is \(1, 2, 300\), not three"),
+        ("class_dict.csv", "Sky,1,2,3\nSky,1,2,4\n", "class_dict.csv, line 2: Sky occurs twice"),
         ("class_dict.csv", "Sky,1,2,3\nRoad,1,2,3\n", "class_dict.csv: Road and Sky have the same colour"),
-        ("colors.json", '{"Sky": [1, 2]}', r"colors.json: the colour of Sky is \[1, 2\]: it is three"),
-        ("colors.json", '{"Sky": [1', "colors.json: no json: "),
+        ("colors.json", '{"Sky": [1, 2]}', r"colors.json: the colour of Sky is \[1, 2\], not three"),
+        ("colors.json", '{"Sky": [1', "colors.json: invalid json: "),
     ],
 )
 def test_wrong_tables_are_named(tmp_path, save_image, save_mask, name, content, message):
@@ -257,12 +258,12 @@ def test_wrong_masks_are_named(tmp_path, save_image, save_mask, caplog):
     save_image(folder / "masks/i.png", mode="LA")
     messages = [
         "masks/d.jpg is a JPEG, which blurs ids: store masks without loss, as PNG does",
-        "masks/e.png has 7 x 9 pixels, its image has 9 x 7",
+        "masks/e.png has 7 x 9 pixels, but its image has 9 x 7",
         "images/f.jpg and images/f.png are both the image of f: rename or remove one",
         "masks/g.png holds colours, not ids: pass colors={'road'",
         "images/h.png has no mask, but there is masks/H.png, whose name differs in case: rename one",
         "masks/H.png has no image, but there is images/h.png, whose name differs in case: rename one",
-        "masks/i.png is of mode LA: a mask holds an id",
+        "masks/i.png has the mode LA: a mask holds one id",
         "masks/j.png and masks/j_label.png are both the mask of j: rename or remove one",
         "unreadable image .*masks/k.png",
         "masks/l.png has no image",
@@ -293,8 +294,12 @@ def test_wrong_colors_are_named(tmp_path, save_image):
     (tmp_path / "masks").mkdir()
     options = {"data_dir": str(tmp_path), "colors": CAMVID, "split": "train"}
     for place, color, message in (
-        ((4, 6), (1, 2, 3, 255), r"masks/a.png: the pixel x=6, y=4 has the colour \(1, 2, 3\) of no class"),
-        ((4, 6), (128, 128, 128, 9), "masks/a.png has transparent pixels, which are of no class"),
+        (
+            (4, 6),
+            (1, 2, 3, 255),
+            r"masks/a.png: the pixel x=6, y=4 has the colour \(1, 2, 3\), which belongs to no class",
+        ),
+        ((4, 6), (128, 128, 128, 9), "masks/a.png has transparent pixels, which belong to no class"),
     ):
         pixels[place] = color
         PIL.Image.fromarray(pixels).save(tmp_path / "masks/a.png")
@@ -316,7 +321,7 @@ def test_two_tables_are_not_taken(tmp_path, save_image, save_mask, caplog):
         (tmp_path / name).write_text(TABLES[name])
     with pytest.raises(DataError, match="holds colours, not ids: pass colors="):
         load_dataset(str(tmp_path))
-    assert "class_dict.csv and classes.json hold colours, none is taken" in caplog.text
+    assert "class_dict.csv and classes.json hold colours, and none is used" in caplog.text
 
 
 def test_a_split_without_masks(tmp_path, save_image, save_mask, caplog):
@@ -331,7 +336,7 @@ def test_a_split_without_masks(tmp_path, save_image, save_mask, caplog):
     assert "no image of test has a mask: theirs are None" in caplog.text
     (tmp_path / "figure.png").unlink()
     save_image(tmp_path / "images/c.png")
-    with pytest.raises(DataError, match="images/c.png lies in no split folder while others lie in train"):
+    with pytest.raises(DataError, match="images/c.png is in no split folder, while others are in train"):
         load_dataset(str(tmp_path))
 
 

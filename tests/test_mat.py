@@ -162,7 +162,7 @@ def test_mat_beside_photos_is_something_else(tmp_path, save_image):
         ({"X": np.zeros((20, 12, 3, 20)), "y": np.arange(20)}, None),
         (
             {"X": np.zeros((3, 9, 3, 3)), "y": np.arange(3)},
-            r"x.mat\['X'\]: images of shape \(3, 9, 3, 3\) and 3 labels: HWCN and NHWC order",
+            r"x.mat\['X'\]: there are images of shape \(3, 9, 3, 3\) and 3 labels: HWCN and NHWC order",
         ),
         (
             {"X": np.zeros((20, 12, 9, 3)), "y": np.arange(19)},
@@ -180,7 +180,7 @@ def test_mat_beside_photos_is_something_else(tmp_path, save_image):
         ),
         (
             {"foo": np.arange(3)},
-            r"none of the arrays is called like images, choose one by image_key=…: x.mat\['foo'\] \(1, 3\)",
+            r"no array has a usual name for images, choose one with image_key=…: x.mat\['foo'\] \(1, 3\)",
         ),
     ],
 )
@@ -201,7 +201,7 @@ def test_damaged_files(tmp_path):
     for content in (whole[:5000], whole[:100], b"", b"no MATLAB file" * 20):
         path.write_bytes(content)
         with pytest.raises(
-            DataError, match="train_32x32.mat(\\['y'\\])? (cannot be read: |has no variable)|none of the arrays"
+            DataError, match="train_32x32.mat(\\['y'\\])? (cannot be read: |has no variable)|no array has"
         ):
             load_dataset("mat", data_dir=str(tmp_path))
     path.write_bytes(
@@ -211,7 +211,9 @@ def test_damaged_files(tmp_path):
         + b"\x89HDF\r\n\x1a\n"
         + b"\0" * 99
     )
-    with pytest.raises(DataError, match=r"train_32x32.mat is of MATLAB 7.3: save it there by save\(…, '-v7'\)"):
+    with pytest.raises(
+        DataError, match=r"train_32x32.mat has the format of MATLAB 7.3: save it in MATLAB with save\(…, '-v7'\)"
+    ):
         load_dataset("mat", data_dir=str(tmp_path))
 
 
@@ -219,7 +221,9 @@ def test_a_label_out_of_range(tmp_path, caplog):
     images, labels = make(10, (32, 32, 3), 10)
     wrong = np.where(labels == 3, 11, labels)
     scipy.io.savemat(tmp_path / "test_32x32.mat", {"X": images.transpose(1, 2, 3, 0), "y": wrong[:, None]})
-    with pytest.raises(DataError, match=r"test_32x32.mat\['y'\]: label 11 of image \d is none of the 10 classes, 0..9"):
+    with pytest.raises(
+        DataError, match=r"test_32x32.mat\['y'\]: label 11 of image \d is not one of the 10 classes, 0..9"
+    ):
         load_dataset(str(tmp_path))
     rows = load_dataset(str(tmp_path), split="test", on_error="skip")
     check(rows, images[labels != 3], labels[labels != 3])

@@ -430,7 +430,7 @@ def test_a_full_disk_is_found_among_causes(disk, photos, processes):
 
 def test_where_a_disk_is_mounted(disk, tmp_path):
     with pytest.raises(
-        DataError, match="a disk is where a disk is mounted, which cannot be replaced: name a folder in it"
+        DataError, match="a disk is the mount point of a disk, which cannot be replaced: name a folder in it"
     ):
         export(ROWS[0], disk)
     assert os.listdir(tmp_path) == ["a disk"] and not os.listdir(disk)

@@ -178,7 +178,9 @@ def test_a_broken_connection_is_resumed(server, squeezenet, online):
 
 def test_wrong_bytes_are_refused_and_not_kept(server, squeezenet, online):
     server.behaviour = "wrong"
-    refused = rf"{server.name} could not be downloaded .*its sha256 is [0-9a-f]{{64}}, published is"
+    refused = (
+        rf"{server.name} could not be downloaded .*its sha256 is [0-9a-f]{{64}}, but that of the published file is"
+    )
     with pytest.raises(DataError, match=refused) as error:
         AtUrl.named(server.url).obtain()
     assert str(error.value).endswith(f"Otherwise, get {server.url} and put it at {online / server.name}")

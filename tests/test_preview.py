@@ -469,7 +469,7 @@ def test_the_page_stands_alone_and_tells_the_numbers(tmp_path):
         "Several splits (train, test) share equal images (2 groups)",
         "nearly equal images (2 groups)",
         "Equal images have different labels: 1 group.",
-        "Equal images stand in several rows: 4 rows more",
+        "Equal images are in several rows: 4 rows more",
         "test has no rows of 1.",
         "not an image: its 6 bytes start with b'broken'",
     ):
@@ -532,7 +532,7 @@ def test_errors_are_one_line(tmp_path, save_image):
         preview(data, tmp_path / "taken.png")
     assert [path.name for path in (tmp_path / "taken.png").iterdir()] == ["sheet.png"]
     for name in ("transform", "streaming"):
-        with pytest.raises(DataError, match=f"{name}=… is not for a preview"):
+        with pytest.raises(DataError, match=f"{name}=… has no place in a preview"):
             preview(data, tmp_path / "x.png", **{name: None})
     words = datasets.Dataset.from_dict({"text": ["a"], "number": [1]})
     for look in (contact_sheet, lambda rows: report({"train": rows})):
@@ -548,5 +548,5 @@ def test_errors_are_one_line(tmp_path, save_image):
     for look in (contact_sheet, report):
         with pytest.raises(DataError, match="no split"):
             look({})
-    with pytest.raises(DataError, match="the split test has other columns than the first one: image$"):
+    with pytest.raises(DataError, match="the split test has different columns than the first one: image$"):
         report({"train": everything()["label"], "test": everything()["no label"]})

@@ -120,8 +120,12 @@ def test_without_data_the_rows_are_the_published_ones(tmp_path):
     (folder / "README.md").write_text(text)
     assert refresh_card(str(folder)) == text
     for old, new, fault in [
-        ("num_examples: 7", "num_examples: 8", "dataset_info[0].splits: train 8, but train 7 in the script"),
-        ("num_examples: 12", "num_examples: 13", "dataset_info[1].splits: train 30, test 13, but train 30, test 12"),
+        ("num_examples: 7", "num_examples: 8", "dataset_info[0].splits: has train 8, but the script has train 7"),
+        (
+            "num_examples: 12",
+            "num_examples: 13",
+            "dataset_info[1].splits: has train 30, test 13, but the script has train 30, test 12",
+        ),
         (
             "config_name: short",
             "config_name: tall",
@@ -165,7 +169,7 @@ def test_classes_are_compared_with_any_column_of_classes(tmp_path, save_image):
     assert features["objects"]["category"].feature.names == ["fish", "crab"] and "label" not in features
     assert check_card(text, str(folder)) == []
     (found,) = check_card(text.replace("'0': fish", "'0': cod"), str(folder))
-    assert "dataset_info.features: none has the classes of the script, fish, crab" in found
+    assert "dataset_info.features: no column has the classes of the script, fish, crab" in found
 
 
 def test_a_first_card_needs_no_data_where_the_script_tells_the_columns(tmp_path):
@@ -180,16 +184,16 @@ def test_a_first_card_needs_no_data_where_the_script_tells_the_columns(tmp_path)
         (
             "| test | 10,000 |",
             "| test | 1,000 |",
-            "train 60,000, test 1,000, but train 60,000, test 10,000 in the script",
+            "the splits are train 60,000, test 1,000, but train 60,000, test 10,000 in the script",
         ),
         ("- 10K<n<100K", "- 1K<n<10K", "size_categories: '1K<n<10K' does not fit the 70,000 rows of dataset_info"),
-        ("license: mit", "license: cc0-1.0", "license: 'cc0-1.0', but 'mit' in the script"),
+        ("license: mit", "license: cc0-1.0", "license: is 'cc0-1.0', but 'mit' in the script"),
         ("'0': '0'", "'0': zero", "dataset_info.features: label: its classes are not as in the script"),
         ("| `image` |", "| `photo` |", "the columns are photo, label, but image, label in the script"),
         (
             "num_examples: 10000",
             "num_examples: 9999",
-            "dataset_info.splits: train 60,000, test 9,999, but train 60,000",
+            "dataset_info.splits: has train 60,000, test 9,999, but the script has train 60,000",
         ),
         ("- digits\n- handwriting\n", "", "tags: None is not text"),
         ("tags:\n- digits\n- handwriting\n", "", "there is no list of tags: add some, such as '- faces'"),
@@ -197,7 +201,7 @@ def test_a_first_card_needs_no_data_where_the_script_tells_the_columns(tmp_path)
         (
             "- handwriting\n",
             "- Hand Writing\n",
-            "tags[1]: 'Hand Writing' is not a short word of small letters, digits and -",
+            "tags[1]: 'Hand Writing' is not a short word of lower-case letters, digits and -",
         ),
         ("- handwriting\n", f"- {'a' * 40}\n", f"tags[1]: '{'a' * 40}' is not a short word"),
     ],

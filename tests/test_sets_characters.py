@@ -178,7 +178,7 @@ def test_qmnist_left_out_rows_keep_their_columns(qmnist, tmp_path):
     with open(tmp_path / "xnist-labels-idx2-int", "r+b") as file:
         file.seek(12 + 3 * 32)  # the class of row 3
         file.write(struct.pack(">I", 11))
-    with pytest.raises(DataError, match=r"xnist-labels-idx2-int: label 11 of image 3 is none of the 10 classes"):
+    with pytest.raises(DataError, match=r"xnist-labels-idx2-int: label 11 of image 3 is not one of the 10 classes"):
         load_dataset("qmnist", "nist", data_dir=str(tmp_path))
     rows = load_dataset("qmnist", "nist", data_dir=str(tmp_path), split="train", on_error="skip")
     writers = theirs_of.QMNIST(qmnist, what="nist", compat=False).targets[:, 2].tolist()
@@ -219,7 +219,7 @@ def test_usps(tmp_path, assert_as_on_card):
         ("3 " + " ".join(f"{n}:0" for n in range(2, 258)), "line 2 is not a label and the pixels"),
         ("3 " + " ".join(f"{n}:nan" for n in range(1, 257)), "line 2 has values from nan"),
         ("3 " + " ".join(f"{n}:1.5" for n in range(1, 257)), "line 2 has values from 1.5 to 1.5, not -1..1"),
-        ("11 " + " ".join(f"{n}:0" for n in range(1, 257)), "label 11 of image 1 is none of the 10 classes, 1..10"),
+        ("11 " + " ".join(f"{n}:0" for n in range(1, 257)), "label 11 of image 1 is not one of the 10 classes, 1..10"),
         ("3" * 40_000, "line 2 is not a label"),
     ],
 )
@@ -347,7 +347,7 @@ def test_gtsrb_names_what_does_not_fit(tmp_path):
     table.write_text(text.replace(";7\n", ";8\n", 1))
     refused("GT-00007.csv: line 2: ClassId 8 is not that of the folder")
     table.write_text(text.replace("00000_00001.ppm", "../00006/00000_00001.ppm"))
-    refused("GT-00007.csv: line 3: ../00006/00000_00001.ppm is not there")
+    refused("GT-00007.csv: line 3: ../00006/00000_00001.ppm does not exist")
     table.write_text(text.rpartition("00001_00001")[0])
     refused("GT-00007.csv lists 3 images, but GTSRB/Final_Training/Images/00007 holds 4")
     table.write_text(text.replace(";5;6;", ";5;600;", 1))

@@ -80,7 +80,7 @@ def test_food101_of_a_class_that_is_not_listed(tmp_path, save_image):
     for split in ("train", "test"):
         write(tmp_path / f"meta/{split}.txt", "pho/1\n")
     write(tmp_path / "meta/classes.txt", "pizza\n")
-    with pytest.raises(DataError, match="meta/train.txt: pho/1 is of no class in meta/classes.txt"):
+    with pytest.raises(DataError, match="meta/train.txt: pho/1 belongs to no class in meta/classes.txt"):
         load_dataset("food101", data_dir=str(tmp_path))
     (tmp_path / "meta/classes.txt").unlink()
     with pytest.raises(DataError, match="meta/classes.txt cannot be read: .*No such file"):
@@ -290,13 +290,13 @@ def test_celeba_without_some_lists_and_with_damaged_ones(tmp_path, save_image):
     again = load_dataset("celeba", data_dir=str(tmp_path), split="test")
     assert [row["Smiling"] for row in again] == [row["Smiling"] for row in rows]
     for damaged, message in [
-        (lines[:-1], "lists 5 images, its first line says 6"),
+        (lines[:-1], "lists 5 images, but its first line says 6"),
         (
             [*lines[:3], "000002.jpg 1 1", *lines[4:]],
             "line 4: '000002.jpg 1 1' is not the name of an image and numbers",
         ),
         ([*lines[:3], lines[3].replace("-1", " 0").replace(" 1", " 0"), *lines[4:]], "attributes are -1 or 1"),
-        ([*lines[:3], lines[3].replace("000002", "000009"), *lines[4:]], "has no line of image 000002.jpg"),
+        ([*lines[:3], lines[3].replace("000002", "000009"), *lines[4:]], "has no line for image 000002.jpg"),
     ]:
         path.write_text("\n".join(damaged))
         with pytest.raises(DataError, match=message):

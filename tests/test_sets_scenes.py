@@ -229,7 +229,7 @@ def test_voc(voc, tmp_path, assert_as_on_card, year, packed):
 
 
 def test_voc_of_another_year_or_without_lists(voc):
-    with pytest.raises(DataError, match="holds the years 2012: choose one by year=…"):
+    with pytest.raises(DataError, match="holds the years 2012: choose one with year=…"):
         load_dataset("voc_2007", data_dir=str(voc / "VOCdevkit/VOC2012"))
     shutil.rmtree(voc / "VOCdevkit/VOC2007")
     shutil.rmtree(voc / "VOCdevkit/VOC2012/ImageSets")

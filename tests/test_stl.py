@@ -58,7 +58,7 @@ def test_folds(tmp_path):
         ours = {(row["image"].numpy().tobytes(), row["label"]) for row in sets["train"]}
         assert ours == {(image.numpy().tobytes(), label) for image, label in theirs} and len(ours) == 7
         assert len(sets["test"]) == 20
-    with pytest.raises(DataError, match="fold_indices.txt: fold=10 is none of its folds, 0..9"):
+    with pytest.raises(DataError, match="fold_indices.txt: fold=10 is not one of its folds, 0..9"):
         load_dataset(str(tmp_path), fold=10)
     (tmp_path / "stl10_binary/fold_indices.txt").write_text("0 20\n")
     with pytest.raises(DataError, match="fold_indices.txt: line 1 names images that are not in 0..19"):
@@ -91,7 +91,7 @@ def test_wrong_files_are_named(tmp_path, caplog):
     labels = made["train"][1].copy()
     labels[[3, 5]] = 0, 11
     labels.tofile(folder / "train_y.bin")
-    with pytest.raises(DataError, match="train_y.bin: label 0 of image 3 is none of the 10 classes, 1..10"):
+    with pytest.raises(DataError, match="train_y.bin: label 0 of image 3 is not one of the 10 classes, 1..10"):
         load_dataset(str(tmp_path))
     rows = load_dataset(str(tmp_path), split="train", on_error="skip")
     assert list(rows["label"]) == (np.delete(labels, [3, 5]) - 1).tolist()
@@ -99,7 +99,7 @@ def test_wrong_files_are_named(tmp_path, caplog):
     listed = re.search(r"2 skipped, .* listed in (\S+\.skipped\.txt)", caplog.text)[1]
     assert "label 11 of image 5" in open(listed).read()
     labels[:-1].tofile(folder / "train_y.bin")
-    with pytest.raises(DataError, match="train_X.bin holds 20 images, but .*train_y.bin 19 values of label"):
+    with pytest.raises(DataError, match="train_X.bin holds 20 images, but .*train_y.bin has 19 values of label"):
         load_dataset(str(tmp_path))
     (folder / "train_y.bin").unlink()
     with pytest.raises(DataError, match="train_X.bin has no train_y.bin beside it"):

@@ -324,7 +324,7 @@ def test_options_and_labels_of_text(tmp_path):
         for n in range(5)
     ]
     write(tmp_path / "pairs.tfrec", rows)
-    with pytest.raises(DataError, match="left, right hold images: choose one by image="):
+    with pytest.raises(DataError, match="left, right hold images: choose one with image="):
         load_dataset(str(tmp_path))
     loaded = load_dataset("tfrecord", data_dir=str(tmp_path), image="right", label="kind", split="train")
     assert loaded.features["label"].names == ["b", "c"] and loaded["label"][:] == [0, 1, 0, 1, 0]
@@ -333,7 +333,7 @@ def test_options_and_labels_of_text(tmp_path):
         assert torch.equal(row["image"], ToTensor()(pixels_of(n, 1))) and torch.equal(
             row["left"], ToTensor()(pixels_of(n, 0))
         )
-    with pytest.raises(DataError, match="label='size' is not a feature; there are kind, label, left, right"):
+    with pytest.raises(DataError, match="label='size' is not a feature; the features are kind, label, left, right"):
         load_dataset("tfrecord", data_dir=str(tmp_path), label="size")
     with pytest.raises(DataError, match="image='label' holds int64, not encoded images"):
         load_dataset("tfrecord", data_dir=str(tmp_path), image="label")
@@ -353,7 +353,7 @@ def test_labels_that_texts_do_not_name(tmp_path, caplog):
     assert load_dataset(str(tmp_path / "a"), split="train").features["label"].names == ["roses", "tulips"]
     (tmp_path / "a" / "b").mkdir()
     (tmp_path / "a" / "b" / "labels.txt").write_text("0:roses\n1:daisies\n")
-    with pytest.raises(DataError, match="/labels.txt names other classes than b/labels.txt: remove one"):
+    with pytest.raises(DataError, match="/labels.txt names different classes than b/labels.txt: remove one"):
         load_dataset(str(tmp_path / "a"))
     write(tmp_path / "b" / "x.tfrecord", [{"image": encode(pixels_of(1)), "label": -5}])
     assert load_dataset(str(tmp_path / "b"), split="train").features["label"] == datasets.Value("int64")
@@ -384,7 +384,7 @@ def test_masks(tmp_path, orientation):
         tmp_path / "train.tfrecord",
         [{"image": encode(pixels_of(1)), "mask": encode(pixels_of(1, size=(4, 4), channels=1))}],
     )
-    with pytest.raises(DataError, match="train.tfrecord, record 1: its mask has 4 x 4 pixels, its image has 9 x 7"):
+    with pytest.raises(DataError, match="train.tfrecord, record 1: its mask has 4 x 4 pixels, but its image has 9 x 7"):
         load_dataset(str(tmp_path))
     write(tmp_path / "train.tfrecord", [{"image": encode(pixels_of(1)), "mask": encode(pixels_of(2))}])
     with pytest.raises(DataError, match="train.tfrecord, record 1: its mask holds colours, not ids"):
@@ -418,7 +418,7 @@ BOX = {
         ({"label": 1}, "record 2 has no image: image is not there"),
         ({**GOOD, "image": []}, "record 2 has no image: image is not there"),
         ({**GOOD, "image": b"no image"}, "record 2 has no image: image holds something else"),
-        ({**GOOD, "label": 1.5}, "record 2: feature 'label' holds float, in the records before it int64"),
+        ({**GOOD, "label": 1.5}, "record 2: feature 'label' holds float, but int64 in the records before it"),
         (
             SequenceExample(
                 context=Features(feature={}), feature_lists={"feature_list": {"a": {}}}
@@ -440,7 +440,7 @@ BOX = {
             "record 2, object 1: .* reaches out of the image of 9 x 7 pixels",
         ),
         ({**GOOD, **BOX, "image/object/bbox/xmax": [0.0]}, "record 2, object 1: .* is not a box"),
-        ({**GOOD, "objects/bbox": [0.1, 0.2, 0.3]}, "record 2: objects/bbox holds 3 numbers, not four a box"),
+        ({**GOOD, "objects/bbox": [0.1, 0.2, 0.3]}, "record 2: objects/bbox holds 3 numbers, not four per box"),
         (
             {**GOOD, **BOX, "image/object/class/label": [1, 2]},
             "record 2: it has 1 boxes, but 2 of image/object/class/label",
@@ -491,7 +491,7 @@ def test_damaged_files_are_named(tmp_path, packer):
         head = struct.pack("<Q", length)
         with pytest.raises(DataError, match="a.tfrecord.* (cut off|damaged after record)"):
             load(whole + head + TFRecordWriter.masked_crc(head) + b"x" * 100)
-    with pytest.raises(DataError, match="there is no record to read"):
+    with pytest.raises(DataError, match="has no record that can be read"):
         load(b"")
 
 

@@ -60,7 +60,7 @@ def test_verify():
     for name, state in report["files"].items():
         short = len(name.removesuffix(".gz")) + 1  # the name and a zero byte
         size = Path(FOLDER, name).stat().st_size
-        assert state.endswith(f"{name}: {size} bytes, published are {size + short}")
+        assert state.endswith(f"{name}: {size} bytes, but the published file has {size + short}")
     assert report["unreadable"] == []
     for split, (_, rows) in ROWS.items():
         assert report["rows"][split] == {"found": rows, "published": rows}

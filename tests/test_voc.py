@@ -125,7 +125,7 @@ def test_segmentation_equals_torchvision(voc, tmp_path):
 def test_years_and_the_prefix_of_2011(voc, tmp_path):
     shutil.copytree(voc, voc.parent / "VOC2007")
     (voc.parent / "VOC2007/ImageSets/Main/train.txt").write_text("2007_000003\n")
-    with pytest.raises(DataError, match="holds the years 2007, 2012: choose one by year=…"):
+    with pytest.raises(DataError, match="holds the years 2007, 2012: choose one with year=…"):
         load_dataset("voc", data_dir=str(voc.parent))
     rows = load_dataset("voc", data_dir=str(voc.parent), year=2007, split="train")
     assert [row["image_id"] for row in rows] == ["2007_000003"]
@@ -209,7 +209,7 @@ def test_masks_turn_with_the_image(tmp_path):
     PIL.Image.fromarray(np.repeat(ids[:, :, None], 3, 2)).save(tmp_path / "SegmentationClass/1.png")  # grey, as RGB
     assert torch.equal(load_dataset(str(tmp_path), split="train")[0]["mask"], row["mask"])
     palette_image(ids[:9]).save(tmp_path / "SegmentationClass/1.png")
-    with pytest.raises(DataError, match="SegmentationClass/1.png has 36 x 9 pixels, its image has 20 x 36"):
+    with pytest.raises(DataError, match="SegmentationClass/1.png has 36 x 9 pixels, but its image has 20 x 36"):
         load_dataset(str(tmp_path))
 
 
@@ -322,7 +322,7 @@ def test_faults(voc, what, caplog):
 
 
 def test_given_classes(voc):
-    with pytest.raises(DataError, match=r"object \d+ \(\w+\): it is none of the classes cat, dog"):
+    with pytest.raises(DataError, match=r"object \d+ \(\w+\): it is not one of the classes cat, dog"):
         load_dataset("voc", data_dir=str(voc), classes=["cat", "dog"])
     assert (
         load_dataset("voc", data_dir=str(voc), classes=CLASSES[::-1], split="train")

@@ -131,7 +131,7 @@ def test_class_folders_in_a_tar_are_class_folders(tmp_path, caplog):
         ({"0001.cls": None}, "has no .cls, which others have"),
         ({"0001.json": b'{"width": '}, "broken .json: Expecting value"),
         ({"0001.json": b'{"width": ' + b"[" * 100_000}, "broken .json: it is nested deeper than 32"),
-        ({"0001.json": b"[1]"}, "broken .json: list, not an object"),
+        ({"0001.json": b"[1]"}, "broken .json: it is a list, not an object"),
         ({"0001.txt": b"\xff\xfe"}, "broken .txt: it is not UTF-8 at byte 0"),
         ({"0001.png": None}, "has no image"),
         ({"0001.jpg": b"x"}, "has two members of one kind, 0001.png and 0001.jpg"),
@@ -165,13 +165,13 @@ def test_fields_of_different_types(tmp_path, value):
     first, second = sample(rng, 0), sample(rng, 1) | {"0001.json": value}
     write_shard(tmp_path / "one/a.tar", first | second)
     with pytest.raises(
-        DataError, match=r"one/a.tar: sample 0001: the field width is .*, and not as in .*a.tar: sample 0000"
+        DataError, match=r"one/a.tar: sample 0001: the field width is .*, unlike in .*a.tar: sample 0000"
     ):
         load_dataset(str(tmp_path / "one"))
     write_shard(tmp_path / "two/a.tar", first)
     write_shard(tmp_path / "two/b.tar", second)
     with pytest.raises(
-        DataError, match="two/b.tar: sample 0001: the field width is .*, and not as in .*two/a.tar: sample 0000"
+        DataError, match="two/b.tar: sample 0001: the field width is .*, unlike in .*two/a.tar: sample 0000"
     ):
         load_dataset(str(tmp_path / "two"))
 

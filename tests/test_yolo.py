@@ -175,11 +175,11 @@ def test_streaming_num_proc_and_zip(scenes, tmp_path):
 @pytest.mark.parametrize(
     "line, message",
     [
-        ("1 .5 .5 .1", "labels/1.txt, line 2: 4 numbers; a box has 5"),
+        ("1 .5 .5 .1", "labels/1.txt, line 2: there are 4 numbers; a box has 5"),
         ("1 .5 .5 .1 .1 .9", "labels/1.txt, line 2: the sixth number looks like the confidence"),
         ("x .5 .5 .1 .1", "labels/1.txt, line 2: could not convert string to float: 'x'"),
-        ("3 .5 .5 .1 .1", "labels/1.txt, line 2: class 3 is none of 0 to 2"),
-        ("1.5 .5 .5 .1 .1", "labels/1.txt, line 2: class 1.5 is none of 0 to 2"),
+        ("3 .5 .5 .1 .1", "labels/1.txt, line 2: class 3 is not one of 0 to 2"),
+        ("1.5 .5 .5 .1 .1", "labels/1.txt, line 2: class 1.5 is not one of 0 to 2"),
         ("1 .9 .5 .5 .1", r"labels/1.txt, line 2: \[26, 9, 20, 2\] .* reaches out of the image of 40 x 20"),
         ("1 .5 .5 -.1 .1", "labels/1.txt, line 2: .* is not a box in"),
         ("1 nan .5 .1 .1", "labels/1.txt, line 2: .* is not a box in"),
@@ -201,11 +201,11 @@ def test_faults_of_a_line(tmp_path, save_image, line, message, caplog):
     [
         ("train: images\nnames: {0: a, 2: b}\n", "data.yaml: the ids in names are not 0 to 1"),
         ("train: images\nnc: 4\nnames: [a, b]\n", "data.yaml: there are 4 classes, but 2 names"),
-        ("train: images\nnames: [a, a]\n", "data.yaml: two classes have one name"),
-        ("train: gone\nnames: [a]\n", "data.yaml: there are no images where it says"),
+        ("train: images\nnames: [a, a]\n", "data.yaml: two classes have the same name"),
+        ("train: gone\nnames: [a]\n", "data.yaml: there are no images in the places that it names"),
         ("train: list.txt\nnames: [a]\n", "list.txt, line 1: there is no image images/7.png"),
         ("train: [images\nnames: [a]\n", "data.yaml, line 2: expected ',' or"),
-        ("train: ../../etc\nnames: [a]\n", "data.yaml: there are no images where it says"),
+        ("train: ../../etc\nnames: [a]\n", "data.yaml: there are no images in the places that it names"),
         ("train: images\nnames: [a, no]\n", "data.yaml: name 1 is a bool in yaml: put it in quotes"),
         ("train: images\nnames: [a, 2024-13-45]\n", "data.yaml, line 2: month must be in 1..12"),
         ("train: images\nnames: " + "[" * 10_000, "data.yaml, line 2: it is nested more than 100 levels deep"),
@@ -231,7 +231,7 @@ def test_a_yaml_that_would_grow_without_end(tmp_path, save_image, key):
     said = {"train": "images", "names": "[a]"} | {key: "*l39"}
     text = "l0: &l0 [x]\n" + levels + "".join(f"{name}: {value}\n" for name, value in said.items())
     (tmp_path / "data.yaml").write_text(text)
-    with pytest.raises(DataError, match=r"data.yaml, line \d+: its aliases make more than 10 times the text") as error:
+    with pytest.raises(DataError, match=r"data.yaml, line \d+: its aliases expand it more than 10 times") as error:
         load_dataset("yolo", data_dir=folder)
     assert len(str(error.value)) < 1000
 
@@ -249,7 +249,7 @@ def test_a_folder_without_images_is_told(tmp_path, save_image, caplog):
 def test_two_images_of_one_stem(tmp_path, save_image):
     folder = one(tmp_path, save_image, "0 .5 .5 .2 .2")
     save_image(tmp_path / "images/1.jpg")
-    with pytest.raises(DataError, match="another image has this stem, and one label file is for both"):
+    with pytest.raises(DataError, match="another image has this stem, so that both have one label file"):
         load_dataset(folder)
 
 

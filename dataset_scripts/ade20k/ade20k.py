@@ -59,15 +59,15 @@ class Ade20k(PublishedSet, MaskPairs):
         return datasets.Features(columns | {"image_id": features["image_id"]}), splits
 
     def _table(self, files: Files, name: str) -> list[tuple[str, str]]:
-        """The lines of a text file of the archive, each with its place for messages."""
+        """The lines of a text file in the archive, each with its place for messages."""
         path = next((path for path in files.paths if name_of(path) == name), None)
         if path is None:
-            raise DataError(f"{files.root} has no {name}, which lies in ADEChallengeData2016.zip")
+            raise DataError(f"{files.root} has no {name}, which is in ADEChallengeData2016.zip")
         lines = files.read(path).decode("utf-8-sig", "replace").splitlines()
         return [(f"{files.root}/{path}, line {number}", line) for number, line in enumerate(lines, 1) if line.strip()]
 
     def _scenes(self, files: Files) -> dict[str, str]:
-        """Image id -> scene, of lines such as `ADE_train_00000001 airport_terminal`."""
+        """Image id -> scene, from lines such as `ADE_train_00000001 airport_terminal`."""
         scenes = {}
         for where, line in self._table(files, "sceneCategories.txt"):
             words = line.split()
@@ -77,7 +77,7 @@ class Ade20k(PublishedSet, MaskPairs):
         return scenes
 
     def _class_names(self, files: Files) -> list[str]:
-        """The ids of masks with the first of their names, of lines such as `2	0.1072	6046	612	building, edifice`."""
+        """The ids of masks with the first of their names, from lines such as `2	0.1072	6046	612	building, edifice`."""
         names = []
         for where, line in self._table(files, "objectInfo150.txt")[1:]:
             cells = line.split("\t")

@@ -38,7 +38,7 @@ class Caltech101(PublishedSet, ImageFolder):
         return replace(files, paths=[path for path in files.paths if IMAGE.fullmatch(path)])
 
     def _open_inner(self, files: Files, path: str) -> Files:
-        """The listing of the archive that lies in the published one; it goes to the cache, where it is read in any order."""
+        """The listing of the inner archive, which is copied to the cache, where it is read in any order."""
         folder = self.downloads / "inflated"
         copy = folder / f"101_ObjectCategories-{files.state[:16]}.tar.gz"
         if not copy.exists():

@@ -9,7 +9,8 @@ from dataset_scripts.core.builders.published import PublishedSet, Source
 from dataset_scripts.layouts.image_folder.image_folder import ImageFolder
 
 published = Source.at("https://data.caltech.edu/records/nyy15-4j048/files/")
-IMAGE = re.compile(r"(?:.*/)?(\d{3})\.[^/]+/\1_\d{4}\.jpg")  # and not what was forgotten in 056.dog and 198.spider
+# Not the files that were forgotten in 056.dog and 198.spider.
+IMAGE = re.compile(r"(?:.*/)?(\d{3})\.[^/]+/\1_\d{4}\.jpg")
 
 
 class Caltech256(PublishedSet, ImageFolder):

@@ -7,7 +7,7 @@ from dataset_scripts.core.builders.published import PublishedSet, Source
 from dataset_scripts.core.image.features import labelled
 from dataset_scripts.layouts.image_folder.image_folder import ImageFolder
 
-EMPTY = ("/Cat/666.jpg", "/Dog/11702.jpg")  # published with no bytes in them
+EMPTY = ("/Cat/666.jpg", "/Dog/11702.jpg")  # published as empty files
 published = Source.at("https://download.microsoft.com/download/3/E/1/3E1C3F21-ECDB-4869-8368-6DEBA77B919F/")
 
 

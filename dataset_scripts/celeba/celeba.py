@@ -111,7 +111,9 @@ def read_list(files: Files, path: str, header: bool) -> tuple[list[str], np.ndar
             )
         names.append(name)
     if header and lines[0].strip() != str(len(names)):
-        raise DataError(f"{files.root}/{path} lists {len(names)} images, its first line says {lines[0].strip()[:40]}")
+        raise DataError(
+            f"{files.root}/{path} lists {len(names)} images, but its first line says {lines[0].strip()[:40]}"
+        )
     if not rows:
         raise DataError(f"{files.root}/{path} lists no images")
     with reading(f"{files.root}/{path}"):  # numbers of more than 64 bits
@@ -125,5 +127,5 @@ def in_order_of(names: Sequence[str], listed: Sequence[str], values: np.ndarray,
     places = {name: place for place, name in enumerate(listed)}
     missing = next((name for name in names if name not in places), None)
     if missing is not None:
-        raise DataError(f"{where} has no line of image {missing}")
+        raise DataError(f"{where} has no line for image {missing}")
     return values[[places[name] for name in names]]

@@ -8,11 +8,8 @@ from dataset_scripts.core.files.listing import folder_of, name_of
 from dataset_scripts.layouts.coco.coco import Coco, CocoConfig
 
 FOLDERS = ("train2017", "val2017")
-ANNOTATIONS = {
-    "detection": "instances",
-    "captions": "captions",
-    "keypoints": "person_keypoints",
-}  # task -> name of its files
+# Task -> name of its files.
+ANNOTATIONS = {"detection": "instances", "captions": "captions", "keypoints": "person_keypoints"}
 
 published = Source.at("http://images.cocodataset.org/zips/")
 annotations = Source.at("http://images.cocodataset.org/annotations/")
@@ -52,7 +49,7 @@ class Coco2017(PublishedSet, Coco):
     ROWS = {"train": 118_287, "validation": 5_000}
 
     def _list(self):
-        """The listing with only the annotations of this task, for the image folders that are there."""
+        """The listing with only the annotations of this task, for the image folders that exist."""
         files = super()._list()
         there = {name_of(folder) for folder in map(folder_of, files.images)}.intersection(FOLDERS)
         if not there:

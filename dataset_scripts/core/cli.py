@@ -1,4 +1,4 @@
-"""The command `dataset-scripts`. It imports little before it knows what to do: whoever starts a training may think again."""
+"""The command `dataset-scripts`. It imports little before it knows what to do, so that it can be interrupted early."""
 
 import sys
 from importlib.metadata import entry_points
@@ -6,11 +6,11 @@ from importlib.metadata import entry_points
 from dataset_scripts.core.errors import DataError, TrustError, printable
 from dataset_scripts.core.files.system import print_every_character
 
-ADDED = "dataset_scripts.commands"  # entry points of packages that stand on this one: words -> exit status
+ADDED = "dataset_scripts.commands"  # entry points of packages that build on this one: words -> exit status
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs a command; returns the exit status: 0 well, 1 the data are not, 2 it could not be done."""
+    """Runs a command; returns the exit status: 0 if all is well, 1 if the data have faults, 2 if it could not be run."""
     print_every_character()
     arguments, added = sys.argv[1:] if arguments is None else arguments, entry_points(group=ADDED)
     try:
@@ -27,12 +27,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _fault(error: Exception) -> object:
-    """What went wrong, if it is something that the person at the keyboard can mend; else raises it again."""
+    """What went wrong, if the user can fix it; raises any other error again."""
     import datasets
 
     from dataset_scripts.core.files.disk import disk_fault
 
-    full = disk_fault(error, datasets.config.HF_DATASETS_CACHE)  # what names no file of its own was written there
+    full = disk_fault(error, datasets.config.HF_DATASETS_CACHE)  # an error that names no file is about that folder
     of_datasets = isinstance(error, datasets.exceptions.DatasetsError)
     if full is None and not of_datasets and not isinstance(error, (DataError, TrustError, OSError)):
         raise error

@@ -152,7 +152,7 @@ def _parser(added_commands: EntryPoints) -> argparse.ArgumentParser:
 
 
 def describe(name: str) -> dict[str, Any]:
-    """What the declarations of a bundled script say."""
+    """The declarations of a bundled script."""
     script = find_script(name)
     if script is None or not script.is_bundled:
         raise DataError(f"{name!r} does not come with the package; `dataset-scripts list` shows what does")

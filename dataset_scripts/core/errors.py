@@ -9,7 +9,7 @@ from contextlib import contextmanager
 LONGEST = 1_000  # characters of a parser's own message, which may quote the file
 LONGEST_LINE = 20_000  # characters of an error; the path of a file alone may have 4,096 bytes
 _IN_WORKER = re.compile(r"Caught \w+ in DataLoader worker process \d+")
-# What would move the cursor, colour the terminal or turn the order of the text: controls, and marks of direction.
+# Characters that would move the cursor, colour the terminal or reverse the text: controls, and marks of direction.
 _CONTROLS = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u206f\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
 )

@@ -70,7 +70,7 @@ def new_script(folder: Path, data: Path) -> Path:
     name = folder.name
     if not name.isidentifier() or keyword.iskeyword(name) or name in bundled_names():
         raise DataError(
-            f"{name!r} cannot name a script: take letters, digits and _, and no name that comes with the package"
+            f"{name!r} cannot name a script: use letters, digits and _, and not a name that comes with the package"
         )
     _refuse(folder)
     if not data.exists():

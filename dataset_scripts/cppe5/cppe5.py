@@ -27,11 +27,11 @@ class Cppe5(PublishedSet, Coco):
     ROWS = {"train": 1_000, "test": 29}
 
     def _objects(self, annotations, frame, annotated, where):
-        """Some boxes run over the border: the part within the image is kept."""
+        """Some boxes extend over the border: the part within the image is kept."""
         for annotation in annotations:
             box = annotation.get("bbox")
             if isinstance(box, list) and len(box) == 4 and all(is_number(number) for number in box):
                 low, high = np.clip([box[:2], np.add(box[:2], box[2:])], 0, annotated or frame.size)
-                if (high > low).all():  # else it is not a box in the image, which the layout reports
+                if (high > low).all():  # else nothing of it is in the image, which the layout reports
                     annotation["bbox"] = [*low.tolist(), *(high - low).tolist()]
         return super()._objects(annotations, frame, annotated, where)

@@ -15,8 +15,10 @@ CITATION = """\
     doi          = {10.24432/C50P49}
 }"""
 FILE = "digits.csv.gz"  # one line per image: 64 pixels in 0..16, in reading order, and the label
-PARTS = 4  # contiguous runs of lines, which num_proc and DataLoader workers share
-TEST_EVERY = 5  # of the images of a class in the order of the file: the published file has no test split
+PARTS = 4  # contiguous runs of lines, which num_proc and DataLoader workers share out
+TEST_EVERY = (
+    5  # every fifth image of a class, in the order of the file, is for testing: the published file has no test split
+)
 
 
 class Digits(datasets.GeneratorBasedBuilder):

@@ -48,7 +48,7 @@ class Emnist(PublishedSet, Idx):
 }"""
     SOURCES = (published("gzip.zip", 561753746, "fb9bb67e33772a9cc0b895e4ecf36d2cf35be8b709693c3564cea2a019fcda8e"),)
     ROWS = {"train": 112_800, "test": 18_800}
-    OPTIONS = {"transpose": True}  # the pictures are stored on their side
+    OPTIONS = {"transpose": True}  # the images are stored on their side
 
     def _info(self):
         self.ROWS, self.CLASSES = dict(zip(("train", "test"), ROWS[self.config.name])), CLASSES[self.config.name]

@@ -52,15 +52,14 @@ class FgvcAircraft(PublishedSet, LayoutBuilder):
         classes = files.read(class_list).decode("utf-8", "replace").splitlines()
         classes = [name.strip() for name in classes if name.strip()]
         if len(set(classes)) < len(classes):
-            raise DataError(f"{files.root}/{class_list}: two classes have one name")
+            raise DataError(f"{files.root}/{class_list}: two classes have the same name")
         label = datasets.ClassLabel(names=classes)
         numbers, rows = {name: number for number, name in enumerate(label.names)}, {}
         for split, name in LISTS.items():
             path = f"{data}images_{self.config.name}_{name}.txt"
             text = files.read(path).decode("utf-8", "replace")
-            lines = [
-                line.strip().partition(" ") for line in text.splitlines() if line.strip()
-            ]  # a class has spaces too
+            # Only the first space ends the name of the image: a class may have spaces too.
+            lines = [line.strip().partition(" ") for line in text.splitlines() if line.strip()]
             for row, (image, _, said) in enumerate(lines):
                 with self.faults:
                     if said not in numbers:

@@ -37,7 +37,7 @@ class Food101(PublishedSet, LayoutBuilder):
         top = files.above(CLASS_LIST)
         classes = files.read(top + CLASS_LIST).decode("utf-8", "replace").split()
         if len(set(classes)) < len(classes):
-            raise DataError(f"{files.root}/{top}{CLASS_LIST}: two classes have one name")
+            raise DataError(f"{files.root}/{top}{CLASS_LIST}: two classes have the same name")
         rows = {}
         for split in ("train", "test"):
             path = f"{top}meta/{split}.txt"
@@ -49,7 +49,7 @@ class Food101(PublishedSet, LayoutBuilder):
             )
             for stray in names.filter(pc.is_null(labels)).to_pylist():
                 with self.faults:
-                    raise DataError(f"{files.root}/{path}: {short(stray)} is of no class in {top}{CLASS_LIST}")
+                    raise DataError(f"{files.root}/{path}: {short(stray)} belongs to no class in {top}{CLASS_LIST}")
             rows[split] = rows_of(images, {"label": labels})
         return datasets.Features(image=datasets.Image(), label=datasets.ClassLabel(names=classes)), rows
 

@@ -15,10 +15,8 @@ from dataset_scripts.core.image.decode import Frame
 from dataset_scripts.core.image.features import List, labelled
 from dataset_scripts.core.image.objects import fit_boxes
 
-TRAINING = {
-    "final": "Final_Training/Images",
-    "ijcnn2011": "Training",
-}  # configuration -> the folder of its training part
+# Configuration -> the folder of its training part.
+TRAINING = {"final": "Final_Training/Images", "ijcnn2011": "Training"}
 ROWS = {"final": {"train": 39_209, "test": 12_630}, "ijcnn2011": {"train": 26_640, "test": 12_630}}
 TEST_FOLDER = re.compile(r"(?:.*/)?Final_Test/Images")
 TEST_TABLE = "GT-final_test.csv"
@@ -131,7 +129,8 @@ class Gtsrb(PublishedSet, LayoutBuilder):
 
     def _test(self, files: Files) -> list[tuple]:
         folders = [folder for folder in self.counts if TEST_FOLDER.fullmatch(folder)]
-        tables = [path for path in files.paths if name_of(path) == TEST_TABLE]  # that of the images has no classes
+        # The table beside the images has no classes.
+        tables = [path for path in files.paths if name_of(path) == TEST_TABLE]
         if not folders:
             return []
         if len(folders) > 1 or len(tables) != 1:
@@ -150,9 +149,9 @@ class Gtsrb(PublishedSet, LayoutBuilder):
                 image, label = f"{folder}/{line['Filename']}", int(line["ClassId"])
                 corners = [int(line[f"Roi.{corner}"]) for corner in ("X1", "Y1", "X2", "Y2")]
                 if image not in files.names or image in rows:
-                    raise ValueError(f"line {number}: {line['Filename']} is not there, or listed before")
+                    raise ValueError(f"line {number}: {line['Filename']} does not exist, or is listed twice")
                 if not 0 <= label < len(self.CLASSES) or kind not in (None, label):
-                    raise ValueError(f"line {number}: ClassId {label} is not that of the folder, or none of 0..42")
+                    raise ValueError(f"line {number}: ClassId {label} is not that of the folder, or not one of 0..42")
                 rows[image] = (image, corners, f"{where}, line {number}", label)
         if len(rows) != self.counts[folder]:
             raise DataError(f"{where} lists {len(rows)} images, but {folder} holds {self.counts[folder]}")

@@ -23,7 +23,7 @@ def read_devkit(files: Files) -> Classes | None:
         return None
     columns = ask(files, path, "fields", "synsets", ["ILSVRC2012_ID", "WNID", "words", "num_children"])
     if columns is None:
-        raise DataError(f"{files.root}/{path} holds no synsets as the development kit has them")
+        raise DataError(f"{files.root}/{path} does not hold the synsets of the development kit")
     ids, wnids, words, children = columns
     leaves = [row for row, count in enumerate(children) if count == 0]  # the others are hypernyms, not classes
     wnid_of = {ids[row]: wnids[row] for row in leaves}

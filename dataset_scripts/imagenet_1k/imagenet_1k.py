@@ -21,7 +21,7 @@ IMAGE = re.compile(r"(?:(?P<wnid>n\d{8})_\d+|ILSVRC2012_(?P<split>val|test)_(?P<
 WNID = re.compile(r"n\d{8}")
 PARTS = {None: "train", "val": "validation", "test": "test"}
 
-by_hand = Source.at()  # they are given to those who agree to the terms
+by_hand = Source.at()  # they are given only to those who agree to the terms
 
 
 def class_names(words: dict[str, str]) -> list[str]:
@@ -93,12 +93,12 @@ class Imagenet1k(PublishedSet, LayoutBuilder):
             wnid = match["wnid"] or (folder if WNID.fullmatch(folder) else None)
             if split == "validation" and wnid is None and (wnid := truth.get(int(match["number"]))) is None:
                 raise DataError(
-                    f"{files.root}/{path} is in no class folder: put {DEVKIT} beside it, which tells the classes"
+                    f"{files.root}/{path} is in no class folder: put {DEVKIT} beside it, which has the classes"
                 )
             found[split][name] = (path, wnid)
         if strange:
             logger.warning(
-                "%s: %d images have no name of ImageNet and are left out, such as %s",
+                "%s: %d images do not have a name of ImageNet and are left out, such as %s",
                 files.root,
                 len(strange),
                 strange[0],

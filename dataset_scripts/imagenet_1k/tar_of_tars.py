@@ -20,7 +20,7 @@ class TarOfTars(TarReader):
     def __init__(self, path: Path):
         super().__init__(path)
         outer, self.members = self.members, {}
-        with pa.memory_map(os.fsencode(path)) as file:  # its name may not be UTF-8
+        with pa.memory_map(os.fsencode(path)) as file:  # as its name may not be UTF-8
             for name, (offset, size) in outer.items():
                 file.seek(offset)
                 with reading(f"{path}, member {name}"):

@@ -71,9 +71,8 @@ class Imagenette(PublishedSet, ImageFolder):
         strange = [name for name in features["label"].names if name not in self.NAMES]
         if strange:
             raise DataError(f"{files.root}: {strange[0]} is not a folder of {type(self).__name__}")
-        places = pa.array(
-            [list(self.NAMES).index(name) for name in features["label"].names]
-        )  # even if some are missing
+        # Of all names, even if some folders are missing.
+        places = pa.array([list(self.NAMES).index(name) for name in features["label"].names])
         for split in rows.values():
             split.columns["label"] = places.take(split.columns["label"])
         return self.FEATURES, rows

@@ -11,7 +11,7 @@ from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.image.features import labelled
 
 PATH = re.compile(r"(?:.*/)?([^/]+)/(character\d\d)/\d+_(\d\d)\.png")
-SMALL = re.compile(r"(.*/)?images_background_small[12]/.*")  # parts of the background set, published once more
+SMALL = re.compile(r"(.*/)?images_background_small[12]/.*")  # parts of the background set, published a second time
 ALPHABETS = {  # split -> alphabet -> its number of characters
     "background": {
         "Alphabet_of_the_Magi": 20,

@@ -19,7 +19,7 @@ LISTS = {"train": "trainval.txt", "test": "test.txt"}
 
 
 class OxfordIiitPet(PublishedSet, LayoutBuilder):
-    """A line of the lists is the image, the number of its class (1..37), of its species (1, 2) and of the breed in it."""
+    """A line of the lists is an image and the numbers of its class (1..37), species (1, 2) and breed in that."""
 
     HOMEPAGE = "https://www.robots.ox.ac.uk/~vgg/data/pets/"
     LICENSE = "cc-by-sa-4.0"
@@ -64,13 +64,14 @@ class OxfordIiitPet(PublishedSet, LayoutBuilder):
     def read(self, files, sample):
         image, mask = ({"bytes": files.read(path), "path": path} for path in sample)
         where = f"{files.root}/{mask['path']}"
-        return {"image": image, "mask": fit_mask(mask, Frame.of(mask["bytes"], where), where)}  # ids, of whatever size
+        # Checks the ids, not the size.
+        return {"image": image, "mask": fit_mask(mask, Frame.of(mask["bytes"], where), where)}
 
 
 def read_list(files: Files, path: str, breeds: dict[int, str]) -> tuple[pa.Array, list[int], list[int]]:
     """A list of the set, whose lines are `Abyssinian_100 1 1 1`: names of images, and their labels and species from 0.
 
-    `breeds` takes the names of the classes, by label: they are those of the images.
+    The names of the classes, which are part of the names of the images, are added to `breeds`, by label.
 
     Raises:
         DataError: a line has another form, or does not agree with the others.

@@ -77,17 +77,15 @@ class Pcam(PublishedSet, Hdf5):
             with reading(f"{files.root}/{labels[0]}"):
                 numbers = Blocks(*labels[1:], "y")
                 check_count(files, part, labels[0], numbers.shape[0])
-                part.labels, part.labels_in = (
-                    {"label": numbers.all().reshape(-1)},
-                    labels[0],
-                )  # published as (N, 1, 1, 1)
+                # Published as (N, 1, 1, 1).
+                part.labels, part.labels_in = {"label": numbers.all().reshape(-1)}, labels[0]
             splits[split] = [part]
         return self.assemble(files, splits, {"label": self.config.classes})
 
     def _find(self, files: Files, name: str) -> tuple[str, Reader, str]:
-        """The path of a file of HDF5, and from where it is read.
+        """The path of a published HDF5 file, and the reader and the path by which it is read.
 
-        HDF5 is read at any place, gzip only from the front: what is compressed is unpacked into the cache, once.
+        HDF5 is read at any place, gzip only from the front: a compressed file is unpacked into the cache, once.
         """
         path = find_file(files, name, ".gz")
         if not path.endswith(".gz"):

@@ -10,7 +10,7 @@ from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.image.features import labelled
 from dataset_scripts.layouts.idx.idx import Idx, IdxConfig, open_images_and_labels
 
-CONFIGS = {  # name -> split -> the files, first and last row
+CONFIGS = {  # name -> split -> the files, and the first and last row
     "qmnist": {"train": ("qmnist-train", 0, None), "test": ("qmnist-test", 0, None)},
     "test10k": {"test": ("qmnist-test", 0, 10_000)},
     "test50k": {"test": ("qmnist-test", 10_000, None)},

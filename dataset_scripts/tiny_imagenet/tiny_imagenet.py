@@ -61,7 +61,7 @@ def lines_of(files: Files, path: str, count: int) -> list[list[str]]:
     """The first `count` parts of each line, between tabs.
 
     Raises:
-        DataError: a line has less.
+        DataError: a line has fewer.
     """
     lines = [
         line.split("\t")[:count] for line in files.read(path).decode("utf-8", "replace").splitlines() if line.strip()

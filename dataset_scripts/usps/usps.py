@@ -14,7 +14,7 @@ from dataset_scripts.core.formats.rows_on_disk import Images
 from dataset_scripts.core.image.features import labelled
 
 PIXELS = [str(pixel).encode() for pixel in range(1, 257)]
-MAX_LINE = 1 << 14  # bytes; the longest published has 3,000
+MAX_LINE = 1 << 14  # bytes; the longest published line has 3,000
 published = Source.at("https://www.csie.ntu.edu.tw/~cjlin/libsvmtools/datasets/multiclass/")
 
 
@@ -56,10 +56,10 @@ def read_libsvm(files: Reader, path: str) -> tuple[np.ndarray, np.ndarray]:
     """Reads lines of `label 1:value … 256:value`, with values in -1..1.
 
     Returns:
-        The labels (N,) int64, and the images (N, 16, 16) uint8: (value + 1) / 2 * 255, rounded down, as torchvision has it.
+        The labels (N,) int64, and the images (N, 16, 16) uint8: (value + 1) / 2 * 255, rounded down, as in torchvision.
 
     Raises:
-        DataError: another line; it names file and line.
+        DataError: a line has another form; names file and line.
     """
     labels, images = [], []
     with reading(f"{files.root}/{path}"), files.open(path) as packed:

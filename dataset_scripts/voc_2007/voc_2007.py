@@ -51,7 +51,7 @@ class Voc2007(PublishedSet, Voc):
         return super()._info()
 
     def _list(self):
-        """The listing without lists that are not of the set, such as those of a class or of a third party."""
+        """The listing without lists that are not part of the set, such as those of a class or of a third party."""
         files = super()._list()
         paths = [path for path in files.paths if not path.endswith(".txt") or self.LISTS.fullmatch(path)]
         if not any(path.endswith(".txt") for path in paths):

@@ -20,7 +20,7 @@ PARTS = {  # split -> the folder of its images, and its list
     "validation": ("WIDER_val/images/", "wider_face_val_bbx_gt.txt"),
     "test": ("WIDER_test/images/", "wider_face_test_filelist.txt"),
 }
-ATTRIBUTES = {  # in the order of the numbers that follow x, y, width and height, as the readme of the lists has it
+ATTRIBUTES = {  # in the order of the numbers that follow x, y, width and height, as in the readme of the lists
     "blur": ["clear", "normal", "heavy"],
     "expression": ["typical", "exaggerated"],
     "illumination": ["normal", "extreme"],
@@ -80,12 +80,12 @@ class WiderFace(PublishedSet, LayoutBuilder):
         """Reads a list, and takes its images out of `images` (name -> path).
 
         Returns:
-            Name of the image, its path, the list, and of train and validation the number of the first line with a face
+            Name of the image, its path, the list, and for train and validation the number of the first line with a face
             and the lines; else 0 and None.
         """
         source = next((path for path in files.paths if name_of(path) == name), None)
         if source is None:
-            raise DataError(f"{files.root} has no {name}, which lies in wider_face_split.zip")
+            raise DataError(f"{files.root} has no {name}, which is in wider_face_split.zip")
         lines = [" ".join(line.split()) for line in files.read(source).decode("utf-8", "replace").splitlines()]
         samples, place = [], 0
         while place < len(lines):
@@ -111,11 +111,11 @@ class WiderFace(PublishedSet, LayoutBuilder):
                     path = images.pop(image, None)
                     if path is None:
                         raise DataError(
-                            f"{files.root}/{source}, line {number}: there is no image {short(image)}, or a line before has it"
+                            f"{files.root}/{source}, line {number}: there is no image {short(image)}, or it is listed twice"
                         )
                     samples.append((image, path, source, first + 1, faces))
         if images:
-            logger.warning("%s: %d images are not in %s and left out", files.root, len(images), name)
+            logger.warning("%s: %d images are not in %s and are left out", files.root, len(images), name)
         return samples
 
     def read(self, files, sample):
@@ -129,12 +129,12 @@ class WiderFace(PublishedSet, LayoutBuilder):
 
 
 def read_faces(lines: list[str], frame: Frame, where: list[str]) -> dict[str, list]:
-    """The column `objects` of lines of ten numbers; boxes that run over the border are cut there.
+    """The column `objects`, from lines of ten numbers; boxes that extend over the border are cut there.
 
-    Boxes were drawn on the pixels as stored: MATLAB, for which the set was made, does not turn images by EXIF.
+    Boxes were drawn on the pixels as stored: MATLAB, for which the set was made, does not rotate images by EXIF.
 
     Raises:
-        DataError: naming a line of something else, or with a box of which nothing is in the image.
+        DataError: naming a line that has another form, or a box outside the image.
     """
     for line, place in zip(lines, where):
         if not FACE.fullmatch(line):

@@ -74,7 +74,7 @@ class ArrayBuilder(LayoutBuilder):
         """Return what `index` returns, made from the parts of each split.
 
         Args:
-            names: classes of a column of labels; without them the classes are the numbers.
+            names: the class names of a column of labels; without them the classes are the numbers.
             first: the number of the first class.
 
         Raises:
@@ -122,7 +122,7 @@ class ArrayBuilder(LayoutBuilder):
         return split, part
 
     def _read_texts(self, files: Files, part: Part) -> None:
-        """Makes text of labels in bytes; rows whose label is none are not taken."""
+        """Turns labels that are bytes into text; leaves out rows whose label is not text."""
         for column, values in part.labels.items():
             if values.dtype.kind not in "SU":
                 continue
@@ -130,7 +130,7 @@ class ArrayBuilder(LayoutBuilder):
             for row, value in enumerate(values.reshape(len(values), -1) if values.size == len(values) else ()):
                 with self.faults, reading(f"{files.root}/{part.labels_in}: {column} of image {row}"):
                     text = value[0].decode() if values.dtype.kind == "S" else str(value[0])
-                    text.encode()  # half a character
+                    text.encode()  # fails on half a character
                     texts[row] = text
             sound = [row for row, text in enumerate(texts) if text is not None]
             if values.size == len(values):
@@ -146,7 +146,7 @@ class ArrayBuilder(LayoutBuilder):
                 kept[row] = False
                 with self.faults:
                     raise DataError(
-                        f"{files.root}/{part.labels_in}: {column} {values[row]} of image {row} is none of the "
+                        f"{files.root}/{part.labels_in}: {column} {values[row]} of image {row} is not one of the "
                         f"{len(names[column])} classes, {first}..{last}"
                     )
 
@@ -169,7 +169,7 @@ def check_count(files: Files, part: Part, labels_in: str, count: int, column: st
     """Raises a DataError unless there is a label for each image; called before labels are read."""
     if count != part.count:
         raise DataError(
-            f"{files.root}: {part.source[0]} holds {part.count} images, but {labels_in} {count} values of {column}"
+            f"{files.root}: {part.source[0]} holds {part.count} images, but {labels_in} has {count} values of {column}"
         )
 
 
@@ -187,7 +187,7 @@ def label_column(
     arrays = [value.reshape(len(value), *(size for size in value.shape[1:] if size > 1)) for value in known]
     if len({array.shape[1:] for array in arrays}) > 1 or arrays[0].ndim > 2:
         raise DataError(
-            f"{where}: labels are (N,) or (N, K), the same K in all splits, not "
+            f"{where}: labels have the shape (N,) or (N, K), with the same K in all splits, not "
             f"{' and '.join(str(array.shape) for array in arrays)}"
         )
     whole = np.concatenate(arrays)

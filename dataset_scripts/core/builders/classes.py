@@ -1,4 +1,4 @@
-"""The number and names of classes: from what names them, not from the largest number in the data."""
+"""The number and names of classes: from the file that names them, not from the largest number in the data."""
 
 import re
 from collections import Counter
@@ -8,7 +8,7 @@ import datasets
 
 from dataset_scripts.core.errors import DataError
 
-MAX_CLASSES = 10_000  # that need no names, however few rows there are; see `most_classes`
+MAX_CLASSES = 10_000  # classes that need no names, however few rows there are; see `most_classes`
 SURROGATE = re.compile("[\ud800-\udfff]")  # halves of characters, which no encoding writes
 
 
@@ -30,7 +30,7 @@ def numbered_classes(largest: int, rows: int, where: object, first: int = 0) -> 
         DataError: there would be more than `most_classes`.
     """
     if largest - first >= most_classes(rows):
-        raise DataError(f"{where}: class {largest} and nothing names the classes: pass classes=[…]")
+        raise DataError(f"{where}: there is a class {largest}, but nothing names the classes: pass classes=[…]")
     return [str(number) for number in range(first, largest + 1)]
 
 

@@ -81,7 +81,7 @@ def download(source: Source, folder: Path, by_hand: str = BY_HAND) -> Path:
         if _is_good(path, source):
             return path
         if path.exists():
-            logger.warning("%s is not what was published any more: it is fetched again", path)
+            logger.warning("%s is no longer what was published: it is fetched again", path)
         for url in source.urls:
             try:
                 _from(url, source, partial)
@@ -218,7 +218,7 @@ def _begins_at(response: http.client.HTTPResponse, url: str, source: Source, sta
         or match[2] not in ("*", str(source.size or match[2]))
     ):
         partial.unlink(missing_ok=True)  # the next try asks for all of it
-        raise DataError(f"{url}: asked for what follows byte {start:,}, the server answered {response.status} {told}")
+        raise DataError(f"{url}: asked for the bytes after {start:,}, but the server answered {response.status} {told}")
     return start
 
 
@@ -238,4 +238,4 @@ def _write(response: http.client.HTTPResponse, source: Source, partial: Path, st
         file.flush()
         os.fsync(file.fileno())
         if source.size is None and (not file.tell() or file.tell() < start + (length or 0)):
-            raise EOFError(f"it broke off after {file.tell() - start:,} of {length or 1:,} bytes")
+            raise EOFError(f"the connection broke off after {file.tell() - start:,} of {length or 1:,} bytes")

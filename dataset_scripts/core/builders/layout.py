@@ -80,8 +80,8 @@ class LayoutBuilder(datasets.ArrowBasedBuilder):
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
-        # `datasets` would go through the script's names to replace what opens files by what opens URLs, which no layout
-        # reads, and import scipy and others for it: a third of the time that it takes to load a cached dataset again.
+        # `datasets` would go through the script's names to replace functions for files with ones for URLs, which no
+        # layout reads, and import scipy and others to do so: a third of the time to load a cached dataset again.
         for part in cls.__mro__[: cls.__mro__.index(LayoutBuilder) + 1]:
             sys.modules[part.__module__]._patched_for_streaming = True
 
@@ -124,7 +124,7 @@ class LayoutBuilder(datasets.ArrowBasedBuilder):
         if not paths:
             name = self.dataset_name
             way = f"load_dataset({name!r}, data_dir='path/to/data'), or load_dataset('./{name}') for a folder of that name"
-            raise DataError(f"{name} is a layout, which reads a folder: {way}")
+            raise DataError(f"{name} is a layout, which reads a folder: use {way}")
         self._root = Path(os.path.commonpath([os.path.dirname(path) for path in paths]))
         return Files(self._root, paths=sorted(path for named in self.named_files().values() for path in named))
 
@@ -148,7 +148,7 @@ class LayoutBuilder(datasets.ArrowBasedBuilder):
                 check_leftovers(files, self.dataset_name, is_chosen)
         empty = [split for split, rows in splits.items() if not len(rows.samples)]
         if empty or not splits:
-            raise DataError(f"{files.root}: no images for the split {(empty or ['train'])[0]}")
+            raise DataError(f"{files.root}: there are no images for the split {(empty or ['train'])[0]}")
         sequential = any(archive.sequential for archive in files.mounts.values())
         return [
             datasets.SplitGenerator(split, {"chunks": self._chunks(rows, sequential), "reader": files.reader()})
@@ -184,9 +184,8 @@ class LayoutBuilder(datasets.ArrowBasedBuilder):
     def _generate_tables(self, chunks, reader):
         """Reads table by table: a shuffled stream does so in several threads, which share open files."""
         tables = self._tables(chunks, reader)
-        lock = self.__dict__.setdefault("_locks", {}).setdefault(
-            os.getpid(), threading.Lock()
-        )  # none that a fork inherits
+        # One for each process: a fork must not inherit a lock.
+        lock = self.__dict__.setdefault("_locks", {}).setdefault(os.getpid(), threading.Lock())
         while True:
             with lock:
                 table = next(tables, None)
@@ -213,20 +212,18 @@ class LayoutBuilder(datasets.ArrowBasedBuilder):
                     for table in self._convert(reader, rows, kept, read, schema):
                         yield number, table
                         if len(table) == 1 and table.nbytes > SINGLE:
-                            yield (
-                                number,
-                                table.slice(1),
-                            )  # an empty one, for which `datasets` writes what it has collected
+                            # At an empty table, `datasets` writes what it has collected.
+                            yield number, table.slice(1)
                         number += 1
                     kept, read, size = [], [], 0
 
     def _convert(
         self, reader: Reader, rows: Rows, kept: list[int], read: list[dict], schema: pa.Schema
     ) -> Iterator[pa.Table]:
-        """The rows at the positions `kept` as a table; if Arrow cannot take them, one by one, to name the one at fault."""
+        """The rows at the positions `kept` as a table or, if Arrow cannot take them, one by one, to name the fault."""
         try:
             tables = [_table(rows, kept, read, schema)]
-        except Exception:  # of a value of another type or size; Arrow does not say which row it belongs to
+        except Exception:  # a value of another type or size; Arrow does not say in which row
             tables = []
             for place, row in zip(kept, read):
                 with self.faults, reading(_Where(reader, rows.samples[place])):
@@ -248,7 +245,7 @@ def _table(rows: Rows, kept: list[int], read: list[dict], schema: pa.Schema) -> 
 
 
 class _Where:
-    """Names a row in a message, which is made only if there is one."""
+    """The name of a row for messages, which is made only if it is needed."""
 
     def __init__(self, reader: Reader, sample: Any):
         self.reader, self.sample = reader, sample

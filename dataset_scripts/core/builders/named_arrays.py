@@ -1,4 +1,4 @@
-"""Named arrays in files: which are images, which are labels, and of which split."""
+"""Named arrays in files: which are images, which are labels, and to which split they belong."""
 
 import re
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ def image_axes(shape: tuple[int, ...], channels: str | None = None) -> tuple[int
     """How to transpose an image of an array (N, H, W), (N, H, W, C) or (N, C, H, W) to (H, W) or (H, W, C).
 
     Raises:
-        ValueError: another shape, or one that both orders fit; `channels` then decides.
+        ValueError: it is another shape, or one that fits both orders while `channels` is None.
     """
     if channels not in (None, "first", "last"):
         raise ValueError(f"channels={channels!r} is neither 'first' nor 'last'")
@@ -128,7 +128,7 @@ def pair(files: Files, arrays: list[Named], config: NamedArrayConfig) -> dict[st
     listed = ", ".join(f"{array} {array.shape}" for array in arrays[:8])
     if not found["images"]:
         raise DataError(
-            f"{files.root}: none of the arrays is called like images, choose one by image_key=…: {listed or 'there are none'}"
+            f"{files.root}: no array has a usual name for images, choose one with image_key=…: {listed or 'there are none'}"
         )
     pairs = {}
     for split, images in found["images"].items():

@@ -47,10 +47,10 @@ class Source:
         with reading(path):
             size = path.stat().st_size
             if self.size is not None and size != self.size:
-                raise DataError(f"{path}: {size} bytes, published are {self.size}")
+                raise DataError(f"{path} has {size} bytes, but the published file has {self.size}")
             if self.digest is not None:
                 kind, _, expected = self.digest.partition(":")
                 with open(path, "rb") as file:
                     found = hashlib.file_digest(file, kind).hexdigest()
                 if not found.startswith(expected):
-                    raise DataError(f"{path}: its {kind} is {found}, published is {expected}")
+                    raise DataError(f"{path}: its {kind} is {found}, but that of the published file is {expected}")

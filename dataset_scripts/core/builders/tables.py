@@ -49,7 +49,7 @@ def read_table(files: Reader, path: str, text_columns: Collection[str] = (), fau
             raise DataError(f"{where} has two columns {short(twice)!r}: rename one")
         if not table.num_columns:
             raise DataError(f"{where}: cannot be read as a table: it has no columns")
-        datasets.Features.from_arrow_schema(table.schema)  # types of Arrow that datasets do not have
+        datasets.Features.from_arrow_schema(table.schema)  # raises on types of Arrow that datasets does not have
     return table
 
 

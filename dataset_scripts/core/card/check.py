@@ -48,7 +48,7 @@ def check_card(
     text = plain_lines(text)
     card = split_card(text)
     if text.startswith("\ufeff"):
-        return ["line 1: begins with a byte order mark: save the card as UTF-8 without one"]
+        return ["line 1: there is a byte order mark: save the card as UTF-8 without one"]
     if card is None:
         return ["line 1: there is no YAML header: begin with a line ---, the keys, and another line ---"]
     try:
@@ -57,7 +57,7 @@ def check_card(
     except LineError as error:
         return [f"line {error.line}: the header is not YAML: {error.problem}"[:LONGEST]]
     if not isinstance(header, dict):
-        return ["line 1: the header has no keys: write such as 'license: mit', one a line"]
+        return ["line 1: the header has no keys: write lines such as 'license: mit'"]
     start = 1 + text.count("\n", 0, len(text) - len(card.body))
     found = itertools.chain(check_keys(header), check_configs(header), check_info(header), check_sizes(header))
     faults = [*itertools.islice(found, MOST), *itertools.islice(check_text(text, card.body, start), MOST)]
@@ -77,7 +77,7 @@ def check_card(
 
 
 def _inner(node: yaml.Node) -> Iterator[tuple[str | int, yaml.Node, yaml.Node]]:
-    """Keys or numbers of what is in a node, what they stand at, and their values."""
+    """The keys or numbers of a node's items, the nodes where these begin, and their values."""
     if isinstance(node, yaml.MappingNode):
         yield from ((key.value, key, value) for key, value in node.value)
     elif isinstance(node, yaml.SequenceNode):
@@ -90,7 +90,7 @@ def _places(node: yaml.Node) -> dict[str | int, tuple[yaml.Node, yaml.Node]]:
 
 
 def _line(root: yaml.Node, where: tuple) -> int:
-    """The line in the card of a key or an item of the header, or of what it would stand in."""
+    """The card's line of a key or an item of the header, or of the part that would contain it."""
     line, node = 1, root
     for part in where:
         if part not in _places(node):

@@ -37,9 +37,8 @@ def facts_of(script: Script, data_dir: str | None, name: str | None) -> Facts:
     """
     builder = make_builder(script, name, data_dir)
     is_published, folder = isinstance(builder, PublishedSet), script.path.parent
-    has_data = (
-        folder.name == script.name and first_data(folder) is not None and not is_published
-    )  # those would be downloaded
+    # The data of a published set would be downloaded.
+    has_data = folder.name == script.name and first_data(folder) is not None and not is_published
     info = builder.info
     if builder.config.data_dir is not None or has_data:
         info = next(iter(load_dataset(str(script.path), name, data_dir=data_dir, transform=None).values())).info
@@ -73,7 +72,7 @@ def against(
         if key not in header:
             yield (), f"there is no {key}: add it"
     if info.license and "license" in header and info.license not in texts_of(header, "license"):
-        yield ("license",), f"{header['license']!r}, but {info.license!r} in the script: make them the same"
+        yield ("license",), f"is {header['license']!r}, but {info.license!r} in the script: make them the same"
     if info.citation and "".join(info.citation.split()) not in "".join(body.split()):
         yield ("line", start), "the citation of the script is not in the text: add it in a block ```bibtex"
     if found.is_bundled:
@@ -104,14 +103,14 @@ def _tags(header: dict) -> Iterator[Fault]:
         return
     for place, tag in enumerate(tags):
         if not isinstance(tag, str) or not TAG.fullmatch(tag):
-            yield ("tags", place), f"{tag!r} is not a short word of small letters, digits and -"
+            yield ("tags", place), f"{tag!r} is not a short word of lower-case letters, digits and -"
 
 
 def _entry(builder: datasets.DatasetBuilder, info: datasets.DatasetInfo, where: tuple, entry: dict) -> Iterator[Fault]:
     """Where an entry of dataset_info and the facts of its configuration disagree."""
     rows, said = rows_of(info), {str(split["name"]): split["num_examples"] for split in valid_splits(entry)}
     if rows and said and said != rows:
-        yield (*where, "splits"), f"{_listed(said)}, but {_listed(rows)} in the script: {REFRESH}"
+        yield (*where, "splits"), f"has {_listed(said)}, but the script has {_listed(rows)}: {REFRESH}"
     size = entry.get("download_size")
     if None not in (size, info.download_size) and size != info.download_size:
         yield (*where, "download_size"), f"is {size}, but the files have {info.download_size} bytes: {REFRESH}"
@@ -120,7 +119,7 @@ def _entry(builder: datasets.DatasetBuilder, info: datasets.DatasetInfo, where: 
         yield from (((*where, "features"), what) for what in _columns(features, info.features))
     elif features is not None and (classes := getattr(builder, "CLASSES", None)):
         if list(classes) not in [label.names for feature in features.values() for label in class_labels(feature)]:
-            yield (*where, "features"), f"none has the classes of the script, {', '.join(classes)[:100]}"
+            yield (*where, "features"), f"no column has the classes of the script, {', '.join(classes)[:100]}"
 
 
 def _columns(said: datasets.Features, real: datasets.Features) -> Iterator[str]:
@@ -147,7 +146,10 @@ def _tables(info: datasets.DatasetInfo, body: str, start: int) -> Iterator[Fault
     if rows and "rows" in head:
         counted = {split: int(re.sub(r"\D", "", cells[head.index("rows")])[:30] or 0) for split, cells in table.items()}
         if counted != rows:
-            yield ("line", start + line), f"{_listed(counted)}, but {_listed(rows)} in the script: change the table"
+            yield (
+                ("line", start + line),
+                f"the splits are {_listed(counted)}, but {_listed(rows)} in the script: change the table",
+            )
     line, _, table = first_table(body, "column")
     known = {code(column).strip("`") for column in info.features or {}}
     told = {cell if cell in known else cell.replace("`", "").partition(".")[0] for cell in table}

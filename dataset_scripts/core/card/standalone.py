@@ -24,7 +24,7 @@ from dataset_scripts.core.formats.markdown import code, markdown
 from dataset_scripts.core.formats.safe_yaml import load_yaml
 from dataset_scripts.core.load.script import find_script
 
-# No pattern here starts again within what it has looked through: a text of [[[[ takes no longer than another.
+# No pattern here rescans what it has looked through: a text of [[[[ takes no longer than any other.
 PICTURE = re.compile(r"!\[[^\[\]]*\]\(([^()\s/:]+\.(?:png|jpe?g|gif|webp|svg))\)", re.IGNORECASE)
 HEADING = re.compile(r"(#{1,6})[ \t]")
 # A link within one paragraph; code comes first, where brackets mean something else.
@@ -32,8 +32,9 @@ FILE_LINK = re.compile(
     CODE.pattern + r"|`[^`\n]*`|(?<!!)\[(?P<text>(?:[^\[\]\n]|\n(?!\n))+)\]\((?!https?:|#|mailto:)[^()\n]*\)",
     CODE.flags,
 )
-NOT_OURS = ("dataset_info", "self", "ignore_metadata_errors")  # what is written anew, and arguments of DatasetCardData
-PLACEHOLDER = "USER/NAME"  # of the repository in the card; `push` knows it
+# The key that is written anew, and arguments of DatasetCardData.
+NOT_OURS = ("dataset_info", "self", "ignore_metadata_errors")
+PLACEHOLDER = "USER/NAME"  # for the repository in the card, which `push` fills in
 
 USE = """## Loading
 
@@ -85,16 +86,15 @@ def pictures(card: str, folder: Path) -> list[Path]:
         for name in dict.fromkeys(PICTURE.findall(card))
         if len(os.fsencode(name)) < 256 and "\0" not in name
     ]
-    return [
-        path for path in paths if path.resolve().is_relative_to(folder) and path.is_file()
-    ]  # a link may lead anywhere
+    # Resolved, as a link may lead anywhere.
+    return [path for path in paths if path.resolve().is_relative_to(folder) and path.is_file()]
 
 
 def own_card(
     source: Any, data_dir: str | None, trust_script: bool, parts: dict[str, datasets.Dataset]
 ) -> tuple[dict, str, Path | None]:
-    """Header and text that belong to the data, of the set, the user's script or the folder, and the folder that they are
-    from; empty if there are none."""
+    """The header and text that describe the data, from the set, the user's script or the folder, and the folder of that
+    card; empty if there are none."""
     if not isinstance(source, (str, os.PathLike)):
         return {}, "", None
     script = find_script(os.fspath(source), trust_script)
@@ -104,7 +104,7 @@ def own_card(
     ]
     for card in cards:
         header, text = _own_parts(card) if card.is_file() else ({}, "")
-        if card.is_file() and "layout" not in texts_of(header, "tags"):  # a layout's card is about no data
+        if card.is_file() and "layout" not in texts_of(header, "tags"):  # a layout's card describes no data
             return header, text, card.parent
     if script and not script.is_bundled:
         info = next(iter(parts.values())).info
@@ -139,7 +139,7 @@ def write_card(
         {"config_name": "default", "data_files": [{"split": str(part), "path": f"data/{part}-*"} for part in infos]}
     ]
     datasets.info.DatasetInfosDict({"default": info}).to_dataset_card_data(card)
-    text = text.partition(USE.partition("ds =")[0])[0]  # of an export that is exported again
+    text = text.partition(USE.partition("ds =")[0])[0]  # if an export is exported again
     text = for_everyone(text).strip("\n")
     if not text.strip():
         columns = "\n".join(
@@ -159,7 +159,7 @@ def write_card(
 
 def for_everyone(text: str) -> str:
     """A card's text without its parts for users of this package, and without what these leave behind: headings with nothing
-    below them, second blank lines, links to files that do not go along. All else stays as it is."""
+    below them, second blank lines, links to files that are not exported. All else stays as it is."""
     lines, no_code = text.split("\n"), without_code(text).split("\n")
     levels = [len(heading[1]) if (heading := HEADING.match(line)) else 0 for line in no_code]
     left_out = {number for part in package_parts(text)[0] for number in range(part.start, part.stop)}

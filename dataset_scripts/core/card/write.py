@@ -19,7 +19,7 @@ from dataset_scripts.core.formats.front_matter import first_table, marked, plain
 from dataset_scripts.core.formats.markdown import code, markdown
 from dataset_scripts.core.formats.safe_yaml import compose_yaml, load_yaml
 
-CONTENT = {"image": "the image", "mask": "ids of classes, one a pixel", "image_id": "the name of the image"}
+CONTENT = {"image": "the image", "mask": "ids of classes, one per pixel", "image_id": "the name of the image"}
 NOT_AT_HAND = "its rows are not at hand: pass data_dir=…, the folder of its data"
 
 
@@ -81,7 +81,7 @@ def _refreshed(text: str, card: Path, facts: list[Facts]) -> str:
     old, root = load_yaml(header, where, 2), compose_yaml(header, where, 2)
     if not isinstance(old, dict) or root.flow_style:
         raise DataError(
-            f"{card} has no header with a key a line: begin it with a line ---, the keys, and another line ---"
+            f"{card} has no header with one key per line: begin it with a line ---, the keys, and another line ---"
         )
     info = facts[0][1]
     new: dict[str, Any] = {"dataset_info": old.get("dataset_info")}
@@ -125,7 +125,7 @@ def _merged(old: Any, builder: datasets.DatasetBuilder, info: datasets.DatasetIn
     data = DatasetCardData()
     DatasetInfosDict({config: stated}).to_dataset_card_data(data)
     new, kept = data["dataset_info"], entries.get(config, {})
-    if info.features is None and "features" in kept:  # what the columns are only the data tell
+    if info.features is None and "features" in kept:  # only the data show the columns
         new = {key: kept[key] for key in ("config_name", "features") if key in kept} | new
     if not _says(kept, new):
         entries[config] = new
@@ -135,7 +135,7 @@ def _merged(old: Any, builder: datasets.DatasetBuilder, info: datasets.DatasetIn
 
 
 def _says(entry: dict, new: dict) -> bool:
-    """Whether an entry of dataset_info says what the new one does; numbers of bytes that it has are as good."""
+    """Whether an entry of dataset_info agrees with the new one; its own numbers of bytes are kept, if complete."""
     known, found = (
         (said.get("features"), [(split["name"], split["num_examples"]) for split in valid_splits(said)])
         for said in (entry, new)
@@ -162,7 +162,7 @@ def _replaced(header: str, key: str, value: Any) -> str:
 
 def _columns_table(info: datasets.DatasetInfo, old: str) -> str:
     if info.features is None:
-        return old  # what the columns are only the data tell
+        return old  # only the data show the columns
     _, head, rows = first_table(old, "column")
     kept = {column: cells[-1] for column, cells in rows.items()} if head[-1:] == ["content"] else {}
     lines = ["| column | type | content |", "|---|---|---|"]

@@ -15,7 +15,7 @@ MAX_RATIO = 200  # a member of MAX_SMALL bytes or more that grows by this factor
 MAX_SMALL = 64 << 20
 MAX_TOTAL_RATIO = 600  # so are members that grow by this factor and to MAX_TOTAL bytes in all; flat masks grow by 500
 MAX_TOTAL = 1 << 30
-MAX_NAME = 4096  # characters, what Linux takes for a path
+MAX_NAME = 4096  # characters, the most that Linux allows in a path
 MAX_DEPTH = 64  # folders in folders
 
 
@@ -24,7 +24,7 @@ class ArchiveReader:
 
     Attributes:
         path: the archive.
-        names: the files in it that are not hidden; sorted, but for a sequential archive.
+        names: the files in it that are not hidden; sorted, except in a sequential archive.
         sequential: whether members can only be read in their order.
     """
 
@@ -70,7 +70,7 @@ class ArchiveReader:
         path = shown(raw.replace(b"\\", b"/"))
         if len(path) > MAX_NAME or path.count("/") > MAX_DEPTH:
             raise DataError(
-                f"{self.path}: member {path[:80]}… has a name of {len(path):,} characters, {path.count('/')} deep"
+                f"{self.path}: member {path[:80]}… has too long a name: {len(path):,} characters, {path.count('/')} folders"
             )
         path = posixpath.normpath(path)
         if path.startswith("../") or path == ".." or posixpath.isabs(path) or path[1:2] == ":":

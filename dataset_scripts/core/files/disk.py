@@ -16,7 +16,7 @@ from dataset_scripts.core.errors import DataError, is_disk_fault
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-ERRNO = re.compile(r"\[errno (\d+)\]|\(os error (\d+)\)", re.IGNORECASE)  # as Python and Rust write it into a text
+ERRNO = re.compile(r"\[errno (\d+)\]|\(os error (\d+)\)", re.IGNORECASE)  # as Python and Rust write it in messages
 
 
 class DiskError(DataError):
@@ -150,7 +150,7 @@ def _device(mount: str) -> str | None:
         lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
     except OSError:
         return None
-    for line in reversed(lines):  # of several mounts on one place the last is seen
+    for line in reversed(lines):  # of several mounts at one place, the last is visible
         before, _, after = line.partition(b" - ")
         if _unescaped(before.split()[4]) == mount:
             return _unescaped(after.split()[1])

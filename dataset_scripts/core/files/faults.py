@@ -24,7 +24,7 @@ class Faults:
     def __init__(self, on_error: str, path: Path | None):
         if on_error not in ("raise", "skip"):
             raise DataError(
-                f"on_error={on_error!r}: it is 'raise' (stop at the first fault) or 'skip' (list them and go on)"
+                f"on_error={on_error!r} should be 'raise' (stop at the first fault) or 'skip' (list them and go on)"
             )
         self.skip = on_error == "skip"
         self.path = path

@@ -17,7 +17,7 @@ try:
 except ImportError:  # Windows
     import msvcrt
 
-    fcntl = None  # type: ignore[assignment] # mypy knows no module that may be None
+    fcntl = None  # type: ignore[assignment] # mypy has no type for a module that may be None
 
 LONGEST = 255  # bytes of a name
 NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK}  # raised by some network disks
@@ -50,9 +50,8 @@ def alone(path: Path, patience: float = 1, lock: Path | None = None) -> Iterator
     finally:
         if descriptor in _held:  # not in a child of this process, which holds nothing
             _held.discard(descriptor)
-            if (
-                fcntl is None
-            ):  # Windows deletes no open file: if another process opens it meanwhile, that one deletes it
+            # Windows deletes no open file: if another process opens it meanwhile, that one deletes it.
+            if fcntl is None:
                 os.close(descriptor)
             with contextlib.suppress(OSError):
                 lock.unlink()

@@ -12,7 +12,7 @@ BLOCK = 1 << 20  # bytes
 
 
 class Source(Protocol):
-    """What is read from front to end."""
+    """A stream that is read from front to end."""
 
     def read(self, size: int, /) -> bytes: ...
 
@@ -23,8 +23,8 @@ def inflate(packed: Path, stream: Source, folder: Path, suffix: str, limit: int 
     Args:
         packed: the compressed file.
         stream: its uncompressed content.
-        folder: of the copy.
-        suffix: of the copy's name.
+        folder: the folder of the copy.
+        suffix: the end of the copy's name.
         limit: the largest size of the copy in bytes; None for any.
 
     Raises:

@@ -48,7 +48,7 @@ def is_image(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
 
 
-# datasets replaces os.path in the modules of scripts by slow versions that know URLs; listings have none.
+# datasets replaces os.path in the modules of scripts with slow versions for URLs, which listings do not have.
 
 
 def folder_of(path: str) -> str:
@@ -138,7 +138,7 @@ class Reader:
         """
         archive, _ = self.locate(path)
         if archive:
-            raise DataError(f"{path} has to lie on disk to be read: unpack {archive.path}")
+            raise DataError(f"{path} can be read only on disk: unpack {archive.path}")
         return self._on_disk(path)
 
     def _on_disk(self, path: str) -> str:
@@ -214,7 +214,7 @@ class Files(Reader):
         twice = next((name for name, count in Counter(paths + archives).items() if count > 1), "") if aliases else ""
         if twice:
             raise DataError(
-                f"{path}: two files are listed as {twice}, for a name is not UTF-8: rename {aliases[twice]!a}"
+                f"{path}: two files are listed as {twice}, as a name is not UTF-8: rename {aliases[twice]!a}"
             )
         if any(map(is_image, paths)):
             paths, archives = paths + archives, []
@@ -342,7 +342,7 @@ def _mount(
             archive = open_archive(Path(files.local(relative)), inflate_to, faults)
             if f"{folder}/" in mounts:
                 raise DataError(
-                    f"{archive.path} and {mounts[f'{folder}/'].path} would be one folder: rename or remove one"
+                    f"{archive.path} and {mounts[f'{folder}/'].path} would be listed as one folder: rename or remove one"
                 )
             mounts[f"{folder}/"] = archive.below(f"{name_of(folder)}/")  # train.zip may hold train/…
     if archives and not mounts and faults and faults.notes:
@@ -351,6 +351,6 @@ def _mount(
         outer, folder = Reader(root, mounts).locate(prefix[:-1])
         if outer and any(name.startswith(f"{folder}/") for name in outer.names):
             raise DataError(
-                f"{outer.path} holds a folder {folder}, and {archive.path} would be it: rename or remove one"
+                f"{outer.path} holds a folder {folder}, and {archive.path} would be listed as the same one: rename or remove one"
             )
     return mounts

@@ -106,14 +106,14 @@ def join(
 
 
 def name_splits(root: object, splits: dict[str, list], path_of: Callable) -> dict[str, list]:
-    """Names the rows of no split: train, if there is no train.
+    """Moves the rows without a split to train, if there is no train yet.
 
     Raises:
-        DataError: there is one.
+        DataError: there is a train already.
     """
     if "" in splits and "train" in splits:
         path = path_of(splits[""][0])
-        raise DataError(f"{root}/{path} lies in no split folder while others lie in train: move it into one")
+        raise DataError(f"{root}/{path} is in no split folder, while others are in train: move it into one")
     return {split or "train": rows for split, rows in splits.items()}
 
 

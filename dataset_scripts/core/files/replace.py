@@ -79,7 +79,7 @@ def _filled(descriptor: int, path: str | os.PathLike) -> Iterator[Output]:
 
 
 def _finish(descriptor: int, old: os.stat_result | None) -> None:
-    """Gives a new file owner and permissions of the old one, and brings it to the disk."""
+    """Gives a new file the owner and permissions of the old one, and flushes it to the disk."""
     if old is not None:
         with contextlib.suppress(AttributeError):  # Windows, where a file inherits them from its folder
             with contextlib.suppress(PermissionError):
@@ -107,7 +107,7 @@ def new_folder(
     """
     path = Path(os.path.realpath(path))
     if os.path.ismount(path):
-        raise DataError(f"{path} is where a disk is mounted, which cannot be replaced: name a folder in it")
+        raise DataError(f"{path} is the mount point of a disk, which cannot be replaced: name a folder in it")
     partial, old = beside(path, "partial"), beside(path, "replaced")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -134,7 +134,7 @@ def new_folder(
 
 
 def _take_name(partial: Path, path: Path) -> None:
-    """Renames a folder; what had the name is then called as the folder was, or is put aside."""
+    """Renames a folder; one that had the name before takes the folder's old name, or is put aside."""
     if path.exists():
         os.chmod(partial, stat.S_IMODE(path.stat().st_mode))
         if not _exchange(partial, path):
@@ -206,7 +206,7 @@ def tidy(folder: Path) -> None:
 
 
 def delete(folder: Path) -> None:
-    """Deletes a folder, first its name: a kill half-way leaves no incomplete folder of this name."""
+    """Deletes a folder, after renaming it: a kill half-way leaves no incomplete folder of this name."""
     left = beside(folder, "partial")
     with writing(folder):
         remove(left)
@@ -227,7 +227,7 @@ def sync(folder: Path) -> None:
     try:
         descriptor = os.open(folder, os.O_RDONLY)
     except PermissionError:
-        if os.access(folder, os.R_OK):  # Windows opens no folders, and writes the names by itself
+        if os.access(folder, os.R_OK):  # Windows cannot open folders, and writes the names by itself
             return
         raise
     try:
@@ -243,8 +243,7 @@ def _sync_tree(folder: Path) -> None:
     for parent, _, names in os.walk(folder):
         for name in names:
             path = Path(parent, name)
-            with open(
-                path, "r+b" if os.access(path, os.W_OK) else "rb"
-            ) as file:  # Windows flushes only what it may write
+            # Windows flushes only files that are open for writing.
+            with open(path, "r+b" if os.access(path, os.W_OK) else "rb") as file:
                 os.fsync(file.fileno())
         sync(Path(parent))

@@ -9,7 +9,7 @@ try:
 except ImportError:  # Windows
     import psutil
 
-    resource = None  # type: ignore[assignment] # mypy knows no module that may be None
+    resource = None  # type: ignore[assignment] # mypy has no type for a module that may be None
 
 
 def usable_cores() -> int:

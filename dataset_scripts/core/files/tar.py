@@ -29,7 +29,7 @@ class Tar(ArchiveReader, Generic[Place]):
     def _list(self, members: Iterator[Member], faults: Faults | None, where: Path | None = None) -> None:
         """Lists the members that are files and not hidden, each once.
 
-        The fault of a member is raised in `faults`, and so is one behind which no more can be found, if some were.
+        The fault of a member is raised in `faults`, and so is one that ends the listing, if members were found before it.
         """
         where, listed = where or self.path, 0
         while True:
@@ -84,7 +84,7 @@ class TarReader(Tar[tuple[int, int]]):
     def _place(self, name: str, member: Member) -> tuple[int, int]:
         if member.kind != "link":
             return member.offset, member.size
-        target = self._accept(member.target)  # tar stores a file of two names once
+        target = self._accept(member.target)  # tar stores a file with two names once
         if target not in self.members:
             raise DataError(f"{self.path}: {name} is a link to {shown(member.target)}, which is not in the archive")
         return self.members[target]
@@ -106,7 +106,7 @@ class TarReader(Tar[tuple[int, int]]):
 
 
 class Forward:
-    """A stream that is read from front to end and knows where it is, which those of Arrow do not."""
+    """A stream that is read from front to end and knows where it is, unlike the streams of Arrow."""
 
     def __init__(self, stream: IO[bytes]):
         self.stream = stream

@@ -20,7 +20,7 @@ NUMBER = re.compile(rb"[ \0]*([0-7]*)[ \0]*")
 
 
 class Stream(Protocol):
-    """What a file has to do, to be read from front to end; `seek` only if it says that it is seekable."""
+    """The methods of a file that is read from front to end; `seek` is called only if it is seekable."""
 
     def read(self, size: int, /) -> bytes: ...
 
@@ -87,7 +87,7 @@ def tar_members(file: Stream, limit: float = math.inf) -> Iterator[Member]:
         yield Member(name, what, fields.get("linkpath") or _text(header[157:257]), offset, size)
         _skip_to(file, offset + -(-size // BLOCK) * BLOCK)
     if file.read(PIECE).strip(b"\0"):
-        raise ValueError("it goes on behind its end: tars that were joined have to be separate files")
+        raise ValueError("it continues after its end: separate tars that were joined into one file")
 
 
 def _header(file: Stream) -> bytes | None:
@@ -96,9 +96,8 @@ def _header(file: Stream) -> bytes | None:
     if not header.strip(b"\0"):
         return None
     told, total = _number(header[148:156]), sum(header) - sum(header[148:156]) + 8 * ord(" ")
-    if told != total and told != total - 256 * sum(
-        byte > 127 for byte in header[:148] + header[156:]
-    ):  # signed, in some
+    # Some tars sum the bytes as signed numbers.
+    if told != total and told != total - 256 * sum(byte > 127 for byte in header[:148] + header[156:]):
         raise ValueError("it is cut off or damaged: bad checksum")
     return header
 
@@ -118,7 +117,7 @@ def _padded(file: Stream, size: int) -> bytes:
 
 
 def _read(file: Stream, size: int) -> bytes:
-    """As many bytes, or all that are left: some streams give fewer at a time."""
+    """Reads `size` bytes, or all that are left: some streams give fewer at a time."""
     content = file.read(size)
     while len(content) < size and (more := file.read(size - len(content))):
         content += more
@@ -146,13 +145,13 @@ def _number(field: bytes) -> int:
     if field[0] == 0x80:
         return int.from_bytes(field[1:], "big")
     if (digits := NUMBER.fullmatch(field)) is None:
-        raise ValueError("it is cut off or damaged: a header has a number that is none")
+        raise ValueError("it is cut off or damaged: a header has an invalid number")
     return int(digits[1] or b"0", 8)
 
 
 def _decimal(digits: bytes) -> int:
     if not digits.isdigit() or len(digits) > 20:
-        raise ValueError("it is damaged: an extended header has a number that is none")
+        raise ValueError("it is damaged: an extended header has an invalid number")
     return int(digits)
 
 

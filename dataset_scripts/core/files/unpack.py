@@ -13,7 +13,7 @@ STORED, DEFLATED, BZIP2, LZMA = 0, 8, 12, 14  # as zip numbers them
 
 
 class _Stream(Protocol):
-    """The interface of bz2 and lzma, which the others take on."""
+    """The interface of bz2 and lzma, which the other classes share."""
 
     @property
     def eof(self) -> bool: ...
@@ -95,9 +95,7 @@ def unpack(blocks: Iterable[bytes], method: int, size: int) -> bytes:
         LZMA: lambda: _Lzma(size),
     }
     if method not in makers:
-        raise ValueError(
-            f"it is compressed in a way that is not read (method {method}): pack it again, as zip does by default"
-        )
+        raise ValueError(f"its compression (method {method}) is not supported: pack it again, as zip does by default")
     stream, blocks = makers[method](), iter(blocks)
     content, made = io.BytesIO(bytes(size)), 0  # zeros that take no memory before they are written to
     most = size + (method != LZMA)  # only the size shows where LZMA ends
@@ -108,8 +106,8 @@ def unpack(blocks: Iterable[bytes], method: int, size: int) -> bytes:
         piece = stream.decompress(block, min(PIECE, most - made))
         made += len(piece)
         if made > size:
-            raise ValueError(f"it holds more than the {size:,} bytes that the directory says")
+            raise ValueError(f"it holds more than the {size:,} bytes that the directory gives")
         content.write(piece)
     if made < size:
-        raise ValueError(f"it holds less than the {size:,} bytes that the directory says")
+        raise ValueError(f"it holds less than the {size:,} bytes that the directory gives")
     return content.getvalue()

@@ -26,9 +26,8 @@ def walk(root: Path, faults: AbstractContextManager | None = None) -> Iterator[o
             where it could reach anything on the machine.
     """
     top = os.path.realpath(root)
-    stack = [
-        (_entries(os.fspath(root), root), top, False)
-    ]  # folders that are being listed, their real paths, if in a link
+    # The folders that are being listed, their real paths, and whether they are in a link.
+    stack = [(_entries(os.fspath(root), root), top, False)]
     nested: dict[str, int] = {}
     others = []
     while stack:
@@ -43,7 +42,7 @@ def walk(root: Path, faults: AbstractContextManager | None = None) -> Iterator[o
             try:
                 is_folder, is_file = entry.is_dir(), entry.is_file()
             except OSError as error:
-                raise DataError(f"{entry.path} cannot be looked at ({error.strerror}): make it readable") from error
+                raise DataError(f"{entry.path} cannot be examined ({error.strerror}): make it readable") from error
             if is_link and is_folder:
                 if real in (folder for _, folder, _ in stack):
                     raise DataError(f"{entry.path} is a link to a folder that contains it ({real}): remove the link")
@@ -51,7 +50,7 @@ def walk(root: Path, faults: AbstractContextManager | None = None) -> Iterator[o
                     nested[real] = nested.get(real, 0) + 1
                     if nested[real] > MAX_NESTED:
                         raise DataError(
-                            f"{entry.path} is one of too many links in linked folders to {real}: remove links"
+                            f"{entry.path} is one of too many links in linked folders to {real}: remove some"
                         )
             if is_folder:
                 stack.append((_entries(entry.path, root), real, is_link or stack[-1][2]))
@@ -97,6 +96,6 @@ def _target(path: str, root: Path, top: str) -> str:
         os.stat(path)
     except OSError as error:
         raise DataError(
-            f"{path} is a link to {real}, which cannot be followed ({error.strerror}): restore what it names, or remove it"
+            f"{path} is a link to {real}, which cannot be followed ({error.strerror}): restore its target, or remove the link"
         ) from error
     return real

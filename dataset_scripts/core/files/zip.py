@@ -30,7 +30,7 @@ DOS, NTFS = 0, 10  # 4.4.2: where it was made
 
 
 class Entry(NamedTuple):
-    """What the directory says of a member: its raw name, flags, method, CRC-32, sizes, and the place of its local header."""
+    """The directory's entry for a member: raw name, flags, method, CRC-32, sizes, and the place of the local header."""
 
     name: bytes
     system: int
@@ -44,7 +44,7 @@ class Entry(NamedTuple):
 
     @property
     def utf8_name(self) -> bytes:
-        """4.4.4, bit 11 and appendix D: names are UTF-8 or of DOS; what Unix tools do not mark is of the file system."""
+        """4.4.4, bit 11 and appendix D: names are UTF-8 or in DOS's code page; unmarked Unix names are raw bytes."""
         try:
             self.name.decode()
         except UnicodeDecodeError:
@@ -147,7 +147,7 @@ def _find_directory(file: BinaryIO, size: int) -> tuple[int, int, int]:
     tail = file.read()
     place = tail.rfind(b"PK\5\6", 0, len(tail) - END.size + 4)
     if place < 0:
-        raise ValueError("it is cut off or no zip: it has no directory at its end")
+        raise ValueError("it is cut off or not a zip: it has no directory at its end")
     _, disk, first_disk, _, _, length, offset, _ = END.unpack_from(tail, place)
     end = size - len(tail) + place
     if end >= END64.size + LOCATOR64_SIZE:
@@ -156,13 +156,15 @@ def _find_directory(file: BinaryIO, size: int) -> tuple[int, int, int]:
         if last[END64.size :].startswith(b"PK\6\7"):
             magic, disk, first_disk, _, _, length, offset = END64.unpack_from(last)
             if magic != b"PK\6\6":
-                raise ValueError("its directory is damaged: that of a large archive does not end as it should")
+                raise ValueError(
+                    "its directory is damaged: its end record is not where that of a large archive should be"
+                )
             end -= len(last)
     if disk or first_disk:
         raise ValueError("it is one part of several: join them first")
     start = end - length
     if start < offset:
-        raise ValueError("it is cut off or damaged: its directory does not lie where its end says")
+        raise ValueError("it is cut off or damaged: its directory is not where its end record says")
     return start, length, start - offset
 
 

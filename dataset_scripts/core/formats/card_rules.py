@@ -11,11 +11,11 @@ import datasets
 
 from dataset_scripts.core.formats.safe_yaml import load_yaml
 
-SPLIT = re.compile(r"\w+(\.\w+)*")  # as datasets has it: no "-"
-LANGUAGE = re.compile(r"[a-z]{3}|code|multilingual")  # beside the codes of two letters
+SPLIT = re.compile(r"\w+(\.\w+)*")  # as in datasets: without "-"
+LANGUAGE = re.compile(r"[a-z]{3}|code|multilingual")  # in addition to the two-letter codes
 UNKNOWN_SIZES = ("unknown", "other")
 
-# Keys of the header and what their values are; "texts" is a text or a list of texts.
+# The keys of the header and the types of their values; "texts" is a text or a list of texts.
 KINDS = {
     "a text": (
         "pretty_name license_name license_link license_details paperswithcode_id extra_gated_prompt "
@@ -47,7 +47,7 @@ TASKS = {
     "label": "image-classification",
 }
 
-Fault = tuple[tuple, str]  # where in the header, or ("line", number), and what
+Fault = tuple[tuple, str]  # the place in the header, or ("line", number), and what is wrong there
 
 
 @cache
@@ -92,7 +92,7 @@ def check_keys(header: dict) -> Iterator[Fault]:
         if not header.get("license_name"):
             yield ("license",), "'other' needs its name: add license_name, and license_link with its address"
     elif "license_name" in header:
-        yield ("license_name",), "is read only with 'license: other': leave it out"
+        yield ("license_name",), "is used only with 'license: other': leave it out"
     link = header.get("license_link")
     if isinstance(link, str) and not re.match(r"https?://\S+$|[\w.-]+$", link):
         yield ("license_link",), f"{link!r} is neither an address nor a file of the dataset, such as LICENSE"
@@ -106,11 +106,11 @@ def is_known(key: str, item: str) -> bool:
 
 def _advice(key: str) -> str:
     if key == "license":
-        return "take an id of hf.co/docs/hub/repositories-licenses, or 'other' with license_name"
+        return "take an id from hf.co/docs/hub/repositories-licenses, or 'other' with license_name"
     if key == "language":
-        return "take a code of ISO 639, such as 'en'; 'en-US' goes into language_bcp47"
+        return "take an ISO 639 code, such as 'en'; 'en-US' goes into language_bcp47"
     names = hub_names()[key]
-    return f"take one of {', '.join(names)}" if len(names) < 20 else "core/formats/hub_names.yaml lists what is"
+    return f"take one of {', '.join(names)}" if len(names) < 20 else "core/formats/hub_names.yaml lists the known ones"
 
 
 def texts_of(header: dict, key: str) -> list[str]:
@@ -129,7 +129,7 @@ def check_configs(header: dict) -> Iterator[Fault]:
             yield where, f"needs a config_name, a text without any of <>:/\\|?*; it is {name!r}"
             continue
         if name in names:
-            yield (*where, "config_name"), f"there are two called {name!r}: give each a name of its own"
+            yield (*where, "config_name"), f"two configurations are called {name!r}: give each its own name"
         names.add(name)
         if not isinstance(config.get("default", False), bool):
             yield (*where, "default"), f"{config['default']!r} should be true or false"
@@ -140,12 +140,12 @@ def check_configs(header: dict) -> Iterator[Fault]:
     if len(set(defaults)) > 1:
         yield (
             ("configs",),
-            f"{' and '.join(map(repr, dict.fromkeys(defaults)))} are default, by name or by key: leave one",
+            f"{' and '.join(map(repr, dict.fromkeys(defaults)))} are default, by name or by key: keep one",
         )
 
 
 def leads_out(path: str) -> bool:
-    """Whether a path in a card is not that of a file beside it."""
+    """Whether a path in a card may name something outside the card's folder."""
     first, *rest = path.replace("\\", "/").split("/")  # `file:x` is an address for fsspec, and `::` joins two
     return path.startswith(("/", "~")) or ".." in (first, *rest) or ":" in first or "://" in path or "::" in path
 
@@ -154,7 +154,7 @@ def _data_files(value: Any, where: tuple) -> Iterator[Fault]:
     items = value if isinstance(value, list) else [value]
     by_split = [item for item in items if isinstance(item, dict)]
     if not items or not isinstance(value, (str, list)) or len(by_split) not in (0, len(items)):
-        yield where, "should be a pattern of paths, a list of such, or a list of {split, path}, one form for all"
+        yield where, "should be a path pattern, a list of patterns, or a list of {split, path}, in one form throughout"
         return
     seen = set()
     for place, item in enumerate(items):
@@ -166,9 +166,9 @@ def _data_files(value: Any, where: tuple) -> Iterator[Fault]:
                 continue
             split, paths = item["split"], item["path"]
             if not isinstance(split, str) or not SPLIT.fullmatch(split):
-                yield (*inner, "split"), f"{split!r} is not the name of a split: letters, digits, _ and single dots"
+                yield (*inner, "split"), f"{split!r} cannot name a split: use letters, digits, _ and single dots"
             elif split in seen:
-                yield (*inner, "split"), f"there are two of {split!r}: join their paths in a list"
+                yield (*inner, "split"), f"the split {split!r} occurs twice: join its paths in a list"
             seen.add(str(split))
         for path in paths if isinstance(paths, list) and isinstance(item, dict) else [paths]:
             if not isinstance(path, str) or not path:

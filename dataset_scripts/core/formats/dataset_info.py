@@ -18,12 +18,12 @@ from dataset_scripts.core.formats.card_rules import SPLIT, Fault, is_known, lead
 from dataset_scripts.core.formats.front_matter import read_card, split_card
 from dataset_scripts.core.formats.safe_yaml import load_yaml
 
-MOST = 1_000_000  # of what a card may tell a reader, such as rows to skip: pandas lists their numbers
+MOST = 1_000_000  # the largest number that a card may pass to a reader: to skip rows, pandas lists their numbers
 INFO_KEYS = {field.name for field in dataclasses.fields(datasets.DatasetInfo)}
 
 
 def info_entries(header: dict) -> list[tuple[tuple, dict]]:
-    """The entries of dataset_info that are mappings, and where they stand."""
+    """The entries of dataset_info that are mappings, and their places in the header."""
     value = header.get("dataset_info")
     entries = enumerate(value) if isinstance(value, list) else [(None, value)]
     paths = [(("dataset_info",) if place is None else ("dataset_info", place), entry) for place, entry in entries]
@@ -33,7 +33,7 @@ def info_entries(header: dict) -> list[tuple[tuple, dict]]:
 def check_info(header: dict) -> Iterator[Fault]:
     value, names = header.get("dataset_info"), set()
     if isinstance(value, list) and len(info_entries(header)) < len(value):
-        yield ("dataset_info",), "has an item that is not a mapping: each is the info of a configuration"
+        yield ("dataset_info",), "has an item that is not a mapping: each should be the info of a configuration"
     configs = header.get("configs")
     files = (
         {str(config.get("config_name")): config.get("data_files") for config in configs if isinstance(config, dict)}
@@ -74,7 +74,7 @@ def _splits(entry: dict, where: tuple, files: Any) -> Iterator[Fault]:
             continue
         name = split.get("name")
         if not isinstance(name, str) or not SPLIT.fullmatch(name) or name in names:
-            yield inner, f"needs a name of its own of letters, digits, _ and single dots; it is {name!r}"
+            yield inner, f"needs its own name, of letters, digits, _ and single dots; it is {name!r}"
         names[str(name)] = None
         for key in ("num_examples", "num_bytes"):
             if not (_is_bytes(split) if key == "num_bytes" else _is_count(split.get(key))):
@@ -82,14 +82,14 @@ def _splits(entry: dict, where: tuple, files: Any) -> Iterator[Fault]:
     sizes = [split["num_bytes"] for split in valid_splits(entry) if split["num_bytes"] is not None]
     total = entry.get("dataset_size")
     if len(sizes) == len(names) > 0 and _is_count(total) and total != sum(sizes):
-        yield (*where, "dataset_size"), f"is {total}, but num_bytes of the splits add up to {sum(sizes)}"
+        yield (*where, "dataset_size"), f"is {total}, but the num_bytes of the splits add up to {sum(sizes)}"
     said = [str(file.get("split")) for file in files if isinstance(file, dict)] if isinstance(files, list) else []
     if said and names and set(said) != names.keys():
-        yield (*where, "splits"), f"{', '.join(names)}, but {', '.join(said)} in configs: make them the same"
+        yield (*where, "splits"), f"has {', '.join(names)}, but configs has {', '.join(said)}: make them the same"
 
 
 def valid_splits(entry: dict) -> list[dict]:
-    """The splits that `datasets` takes; `num_bytes` is None if nobody counted, but `datasets` asks for the key."""
+    """The splits that `datasets` accepts. It requires `num_bytes`, which is None if the bytes were not counted."""
     splits = entry.get("splits")
     named = (
         [split for split in splits if isinstance(split, dict) and "name" in split] if isinstance(splits, list) else []
@@ -98,14 +98,16 @@ def valid_splits(entry: dict) -> list[dict]:
 
 
 def read_features(entry: dict, where: tuple) -> tuple[datasets.Features | None, list[Fault]]:
-    """The columns as `datasets` reads them, and what it cannot read; None if the card does not give them."""
+    """The columns as `datasets` reads them, None if the card does not give them; and the faults of the others."""
     items, faults, columns = entry.get("features"), [], {}
     if items is None:
         return None, []
     for place, item in enumerate(items) if isinstance(items, list) else [(0, None)]:
         inner = (*where, "features", place)
         if not isinstance(item, dict) or not isinstance(name := item.get("name"), str) or len(item) < 2:
-            faults.append((inner, "should be a list of {name, dtype}; names in quotes if they are numbers or yes/no"))
+            faults.append(
+                (inner, "should be a list of {name, dtype}; put names in quotes if they are numbers or yes/no")
+            )
             continue
         try:
             check_classes(item, name)
@@ -125,18 +127,18 @@ def read_features(entry: dict, where: tuple) -> tuple[datasets.Features | None, 
 
 
 def check_classes(value: Any, where: object) -> None:
-    """Refuses classes that `datasets` would make by the number of them, or read from another file.
+    """Refuses classes that are given by their number alone, or whose names `datasets` would read from another file.
 
     Raises:
-        DataError: such a class_label stands in what was read from YAML or JSON.
+        DataError: the value, read from YAML or JSON, contains such a class_label.
     """
     if isinstance(value, dict):
         names = value.get("names")
         ids = [str(key) for key in names] if isinstance(names, dict) else []
         if "names_file" in value:
-            raise DataError(f"{where}: the names of classes are in another file, names_file: write them out")
+            raise DataError(f"{where}: the class names are in another file (names_file): write them out")
         if isinstance(value.get("num_classes"), (int, float)) and not names:
-            raise DataError(f"{where}: num_classes without names: write these out")
+            raise DataError(f"{where}: num_classes is given without names: write the names out")
         if any(len(key) > len(str(len(ids))) for key in ids):
             raise DataError(f"{where}: the numbers of its {len(ids)} class names are not 0 to {len(ids) - 1}")
         for inner in value.values():
@@ -147,7 +149,7 @@ def check_classes(value: Any, where: object) -> None:
 
 
 def check_for_datasets(folder: Path) -> None:
-    """Checks the files of a folder that `datasets` reads before the data, without bounds or with bare errors.
+    """Checks the files that `datasets` reads before the data, which it does without limits or clear errors.
 
     Raises:
         DataError: the card, `.huggingface.yaml` or `dataset_infos.json` cannot be read, asks for much more than its size, or
@@ -168,7 +170,7 @@ def check_for_datasets(folder: Path) -> None:
         if isinstance(value, (int, float)):
             if not abs(value) <= MOST:
                 raise DataError(
-                    f"{card}: its configs say {key}: {value}, more than {MOST:,}: a reader makes so many rows of it"
+                    f"{card}: its configs set {key} to {value}, not a number up to {MOST:,}: a reader makes that many rows"
                 )
         elif key in ("data_files", "path", "data_dir") and (leads_out(value) or any(map(_is_hidden, value.split("/")))):
             raise DataError(
@@ -192,12 +194,12 @@ def _is_hidden(part: str) -> bool:
 
 def _mapping(value: Any, path: Path) -> dict:
     if not isinstance(value, (dict, type(None))) or not all(isinstance(key, str) for key in value or {}):
-        raise DataError(f"{path}: the YAML has no keys that are texts: write such as 'license: mit', one a line")
+        raise DataError(f"{path}: the YAML is not a mapping with text keys: write lines such as 'license: mit'")
     return value or {}
 
 
 def _values(value: Any, key: str = "") -> Iterator[tuple[str, str | int | float]]:
-    """All texts and numbers in what was read from YAML, with the key that they stand at."""
+    """All texts and numbers in a value read from YAML, each with its key."""
     if isinstance(value, (str, int, float)):
         yield key, value
     elif isinstance(value, list):
@@ -219,7 +221,7 @@ def class_labels(feature: Any) -> Iterator[datasets.ClassLabel]:
 
 
 def row_totals(header: dict) -> list[int]:
-    """Rows of each configuration of dataset_info that says them."""
+    """The number of rows of each configuration in dataset_info that gives it."""
     parts = [[split["num_examples"] for split in valid_splits(entry)] for _, entry in info_entries(header)]
     return [sum(counts) for counts in parts if counts]
 

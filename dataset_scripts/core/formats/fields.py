@@ -1,4 +1,4 @@
-"""Columns of json objects: what types they have, found one object after the other, so that a fault is one object's."""
+"""The columns of json objects, whose types are found object by object, so that a fault belongs to one of them."""
 
 import itertools
 import reprlib
@@ -13,10 +13,10 @@ import pyarrow as pa
 from dataset_scripts.core.errors import DataError, reason
 from dataset_scripts.core.files.faults import Faults
 
-BATCH = 1 << 12  # objects that are Python's at once
+BATCH = 1 << 12  # objects that are in Python's memory at once
 HEAD = 256  # objects that vote on the types of their fields
-HEAD_SIZE = 1 << 20  # bytes of them
-EXACT = 1 << 53  # up to which float64 holds every whole number
+HEAD_SIZE = 1 << 20  # bytes of these objects
+EXACT = 1 << 53  # float64 holds every whole number up to this one
 FREE_CELLS = 1 << 20
 CELLS_A_BYTE = 4
 _SPARSE = "there are too many fields for so few values: almost all of them are empty, so this is not a table"
@@ -31,10 +31,10 @@ class Fields:
     Attributes:
         kinds: name -> the Arrow type that holds the values so far.
         size: bytes of the objects so far.
-        rows: their number.
-        items: how many items all their lists hold.
-        columns: how many columns of plain values Arrow keeps for them: with a value a row, and with one an item.
-        full: whether there were too many; what has new fields, or objects in them, is refused from then on.
+        rows: the number of objects so far.
+        items: the number of items in all their lists.
+        columns: the numbers of columns of plain values that Arrow keeps for them: with one value per row, and per item.
+        full: whether there were too many columns; from then on, new fields and new objects in fields are refused.
     """
 
     def __init__(self):
@@ -43,13 +43,13 @@ class Fields:
         self.columns = [0, 0]
         self.full = False
         self._named_in: dict[str, str] = {}
-        self._lists: dict[str, type | None] = {}  # of fields that are lists of plain values so far the type of these
+        self._lists: dict[str, type | None] = {}  # for fields that are lists of plain values so far: their type
         self._large: set[str] = set()  # fields with whole numbers beyond EXACT
 
     def vote(self, objects: Iterable[tuple[Any, str, int]]) -> None:
-        """Takes the type that most of some objects give to a field on which they disagree: the others have the fault.
+        """Gives a field on which the objects disagree the type that most of them have: the others are at fault.
 
-        Else the first object would decide, and one that is wrong there would make all others wrong.
+        Otherwise the first object would decide, and if it were wrong, all others would be at fault.
         """
         named = [
             (name, value, where)
@@ -76,11 +76,11 @@ class Fields:
                 self.columns = [known + more for known, more in zip(self.columns, _leaves(kind))]
 
     def add(self, fields: Any, where: str, size: int) -> dict[str, Any]:
-        """Makes the types such that one more object, of `size` bytes, fits in, and returns it.
+        """Extends the types to hold one more object, of `size` bytes, and returns the object.
 
         Raises:
-            DataError: it is not an object, or a value is of another type than before it; nothing is changed then. Or most
-                fields are in few objects only: the columns would hold more than a few values for each byte.
+            DataError: it is not an object, or a value has a different type than before; then nothing is changed. Or most
+                fields are in only a few objects: the columns would hold more than a few values for each byte.
         """
         if not isinstance(fields, dict):
             raise DataError(f"{where}: it is a {type(fields).__name__}, not an object with fields: {short(fields)}")
@@ -88,7 +88,7 @@ class Fields:
         for name, value in fields.items():
             kind, known = _SCALARS.get(type(value)), self.kinds.get(name)
             if kind is known is not None and (kind is not _INT or -EXACT <= value <= EXACT):
-                continue  # most are so
+                continue  # as for most fields
             if type(value) is list and _are(value, self._lists.get(name)):
                 items += len(value)
                 continue
@@ -97,7 +97,7 @@ class Fields:
                 new[name] = self._kind(name, value, kind, known)
                 large += [name] * (kind is _INT and not -EXACT <= value <= EXACT)
             except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-                other = f", and not as in {self._named_in[name]}" if name in self._named_in else ""
+                other = f", unlike in {self._named_in[name]}" if name in self._named_in else ""
                 raise DataError(
                     f"{where}: the field {short(name)} is {brief(value)}{other}: {reason(error)}"
                 ) from error
@@ -121,16 +121,16 @@ class Fields:
         return fields
 
     def _kind(self, name: str, value: Any, kind: pa.DataType | None, known: pa.DataType | None) -> pa.DataType:
-        """The type that holds a value, of type `kind` if it is a plain one, and those before it."""
+        """The type that holds a value (of type `kind` if it is plain) and the values before it."""
         if kind is _INT and not -(1 << 63) <= value < 1 << 63:
             raise OverflowError("it is too large for 64 bits")
         fraction = _SCALARS[float]
         if (kind is fraction and name in self._large) or (
             kind is _INT and known == fraction and not -EXACT <= value <= EXACT
         ):
-            raise OverflowError("no number holds both fractions and whole numbers beyond 2 ** 53")
+            raise OverflowError("no number type holds both fractions and whole numbers beyond 2 ** 53")
         if kind is None:
-            kind = pa.array([value]).type  # also that its numbers fit
+            kind = pa.array([value]).type  # also checks that its numbers fit
             if self.full and known != kind:
                 raise ValueError("there are too many fields before it")
         if known is None or known == kind:
@@ -144,7 +144,7 @@ class Fields:
 
 
 def _are(values: list, kind: type | None) -> bool:
-    """Whether all items of a list are of a type, and its numbers are exact in any column."""
+    """Whether all items of a list have the given type, and its numbers are exact in any column."""
     return (
         kind is not None
         and all(type(value) is kind for value in values)
@@ -156,7 +156,7 @@ def _kind_of(value: Any) -> pa.DataType | None:
     try:
         return None if value is None else _SCALARS.get(type(value)) or pa.array([value]).type
     except (pa.ArrowException, ValueError, OverflowError):
-        return None  # `add` says so
+        return None  # `add` reports it
 
 
 def _is_table(columns: list[int], rows: int, items: int, size: int) -> bool:
@@ -174,9 +174,9 @@ def table_of(objects: Iterable[tuple[Any, str, int]], where: str, faults: Faults
     """The table of json objects: all fields of all objects are columns, null where an object has no such field.
 
     Args:
-        objects: each with what names it in messages, and its size in bytes.
+        objects: each with its name for messages, and its size in bytes.
         where: names the file.
-        faults: what the fault of a single object is raised in; None raises it.
+        faults: the context in which the fault of a single object is raised; None raises it.
 
     Raises:
         DataError: as `Fields.add`.
@@ -190,7 +190,7 @@ def table_of(objects: Iterable[tuple[Any, str, int]], where: str, faults: Faults
         try:
             batch.append((fields.add(value, place, size), place))
         except Exception:
-            with faults or nullcontext():  # entered for each row it would take a tenth of the time
+            with faults or nullcontext():  # entering it for each row would take a tenth of the time
                 raise
         if len(batch) == BATCH:
             fields.check(where)
@@ -216,7 +216,7 @@ def _head(objects: Iterable[tuple[Any, str, int]]) -> Iterable[tuple[Any, str, i
 def _batch(
     rows: list[tuple[dict[str, Any], str]], kinds: dict[str, pa.DataType], where: str, faults: Faults | None
 ) -> pa.Table:
-    """The table of some objects; if Arrow cannot take them all, one by one, to leave out those at fault in `faults`."""
+    """The table of some objects. If Arrow cannot take them all, each is tried, and its fault raised in `faults`."""
     columns = {}
     for name, kind in kinds.items():
         try:
@@ -235,12 +235,12 @@ def _batch(
 
 
 def short(value: Any) -> str:
-    """A text as it is, and other values as in Python, for a message, however large or deep they are."""
+    """A text as it is, any other value as in Python, cut for a message, however large or deep it is."""
     return value[:100] if isinstance(value, str) else brief(value)
 
 
 def brief(value: Any) -> str:
-    """A value as it is written in Python, for a message, however large or deep it is."""
+    """A value as it is written in Python, cut for a message, however large or deep it is."""
     return _BRIEF.repr(value)
 
 
@@ -256,7 +256,7 @@ def _items(value: Any) -> int:
 
 
 def _leaves(kind: pa.DataType | None, listed: bool = False) -> tuple[int, int]:
-    """How many columns of plain values Arrow keeps for a type: with a value a row, and with one an item of a list."""
+    """How many columns of plain values Arrow keeps for a type: with one value per row, and one per item of a list."""
     if kind is None:
         return 0, 0
     if pa.types.is_struct(kind):

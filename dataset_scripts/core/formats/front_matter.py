@@ -1,4 +1,4 @@
-"""The text of a dataset card: its header and what follows, what that needs, and its tables."""
+"""The text of a dataset card: its header, the text after it with its tables, and checks of that text."""
 
 import re
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ LARGEST = 10_000_000  # bytes of a card
 CODE = re.compile(r"^(```|~~~).*?^\1", re.DOTALL | re.MULTILINE)
 ROW = re.compile(r"\|(.*)\|[ \t]*")
 PACKAGE_MARKER = re.compile(r" {0,3}<!-- (/?)package -->\s*")
-# Folders of one machine. What precedes tells them from parts of an address or of a relative path.
+# Folders of one machine. The character before distinguishes them from parts of an address or of a relative path.
 MACHINE_PATH = re.compile(
     r"(?<![\w.:/~$}-])/(?:home|Users|root|tmp|mnt|media|work|scratch|Volumes)/[\w.-]+|\b[A-Z]:\\\w+|file:///\S*"
 )
@@ -29,7 +29,7 @@ class Card(NamedTuple):
 
 
 def split_card(text: str) -> Card | None:
-    """The parts of a card, each line as it is, CRLF too; None where no header begins the text, or it does not end."""
+    """The parts of a card with their line ends as they are; None if the text does not begin with a complete header."""
     start = text.find("\n") + 1
     if (
         not start
@@ -50,16 +50,16 @@ def read_card(path: Path, errors: str = "strict") -> str:
     """The text of a card, its line ends as they are.
 
     Args:
-        errors: what becomes of bytes that are not UTF-8, as for `bytes.decode`.
+        errors: how bytes that are not UTF-8 are handled, as for `bytes.decode`.
 
     Raises:
         LineError: a DataError: the file is not UTF-8.
-        DataError: it is larger than `LARGEST`, or no text.
+        DataError: it is larger than `LARGEST`, or not text.
     """
     with open(path, "rb") as file:
         content = file.read(LARGEST + 1)
     if len(content) > LARGEST:
-        raise DataError(f"{path} has more than {LARGEST:,} bytes, which no card has: shorten or rename it")
+        raise DataError(f"{path} has more than {LARGEST:,} bytes, too many for a card: shorten or rename it")
     if b"\0" in content:
         line = content.count(b"\n", 0, content.index(b"\0")) + 1
         raise LineError(path, line, "is not text: save the card as UTF-8, or rename it")
@@ -76,7 +76,7 @@ def plain_lines(text: str) -> str:
 
 
 def marked(body: str, part: str) -> slice | None:
-    """Where the lines between the lines `<!-- part -->` and `<!-- /part -->` are; None if one of these is missing."""
+    """The slice between the lines `<!-- part -->` and `<!-- /part -->`; None if one of the two is missing."""
     start = f"\n{body}".find(f"\n<!-- {part} -->\n") + len(f"<!-- {part} -->\n")
     end = body.find(f"\n<!-- /{part} -->", start - 1) + 1 if start >= len(f"<!-- {part} -->\n") else 0
     return slice(start, end) if end else None
@@ -119,7 +119,7 @@ def check_text(text: str, body: str, start: int) -> Iterator[Fault]:
     line, counted = 1, 0
     for found in MACHINE_PATH.finditer(text):
         line, counted = line + text.count("\n", counted, found.start()), found.start()
-        yield ("line", line), f"{found[0]} is a path of one machine: write such as path/to/data"
+        yield ("line", line), f"{found[0]} is a path of one machine: write a path such as path/to/data"
     lines = body.splitlines()
     for part in ("columns", "splits"):
         begun, ended = lines.count(f"<!-- {part} -->"), lines.count(f"<!-- /{part} -->")
@@ -127,12 +127,12 @@ def check_text(text: str, body: str, start: int) -> Iterator[Fault]:
             yield ("line", start), f"<!-- {part} --> needs its <!-- /{part} -->, each once"
     lines = body.split("\n")
     for number in package_parts(body)[1]:
-        what = "has no partner: parts begin with <!-- package -->, end with <!-- /package --> and hold no other"
+        what = "has no partner: parts begin with <!-- package -->, end with <!-- /package --> and are not nested"
         yield ("line", start + number), f"{lines[number].strip()} {what}"
 
 
 def first_table(body: str, column: str) -> tuple[int, list[str], dict[str, list[str]]]:
-    """The first table whose first column is called so: its line, its head and, by their first cells, its rows."""
+    """The first table whose first column is called `column`: its line, its head, and its rows by their first cells."""
     line = 0
     head: list[str] = []
     rows: dict[str, list[str]] = {}

@@ -1,14 +1,14 @@
-"""Parsers in C that damaged files crash, hang or fill memory with, run in a process of their own.
+"""Runs parsers written in C in a separate process, as damaged files can make them crash, hang or fill the memory.
 
-`call` runs a function of a file of Python that needs nothing of this package, so that the process starts in a fraction of a
-second. It is started at the first call, stays for the next ones, and ends with the process that asked. A forked process, such
-as a worker of a DataLoader, starts its own: plain pipes, which daemonic processes may have, too.
+`call` runs a function of a Python file that imports nothing from this package, so that the process starts in a fraction
+of a second. It starts at the first call, stays for the next ones, and ends with its parent. A forked process, such as a
+DataLoader worker, starts its own. They talk through plain pipes, which daemonic processes may use, too.
 
-What goes there is JSON; what comes back is JSON or one array, whose bytes follow as they are.
+Requests are JSON; replies are JSON or one array, whose bytes follow unchanged.
 
-A crash ends that process alone, and a call that does not answer is ended, on every system. Linux limits processor time and
-memory besides; macOS limits the time; Windows limits neither, so that a damaged file may fill the memory there, or take WAIT
-times as long until it is given up.
+On every system, a crash ends only that process, and a call that does not answer is ended. Linux also limits processor
+time and memory, and macOS the time. Windows limits neither: there, a damaged file may fill the memory, or take WAIT times
+as long until the call is given up.
 """
 
 import atexit
@@ -34,19 +34,19 @@ try:
     import fcntl
     import resource
 except ImportError:  # Windows
-    fcntl = resource = None  # type: ignore[assignment] # mypy knows no module that may be None
+    fcntl = resource = None  # type: ignore[assignment] # mypy has no type for a module that may be None
 
-SECONDS = 10  # of CPU that a call has, and a second more for each PACE bytes
+SECONDS = 10  # of CPU time for a call, plus one for each PACE bytes
 PACE = 5 << 20
-WAIT = 20  # times as long until a call that uses no CPU has failed, as on a disk that does not answer
-MEMORY = 1 << 30  # bytes that a call has beside what it is given; libraries map more than they use
+WAIT = 20  # times as long until a call that uses no CPU is given up, as on a disk that does not answer
+MEMORY = 1 << 30  # bytes that a call may use in addition to its data; libraries map more than they use
 PIPE = 1 << 20  # bytes
-KINDS = "biufSU"  # of arrays that are passed on
-ENVIRONMENT = {  # memory is not given back between blocks of equal size, which takes longer than to decompress them
+KINDS = "biufSU"  # of arrays that can be returned
+ENVIRONMENT = {  # keeps memory between blocks of equal size: to give it back would take longer than to decompress them
     "MALLOC_MMAP_THRESHOLD_": str(1 << 28),
     "MALLOC_TRIM_THRESHOLD_": str(1 << 29),
     "OPENBLAS_NUM_THREADS": "1",
-    "ARROW_DEFAULT_MEMORY_POOL": "system",  # the other ones set a gigabyte aside, which counts as asked for
+    "ARROW_DEFAULT_MEMORY_POOL": "system",  # the others reserve a gigabyte, which counts against the limit
 }
 
 
@@ -60,7 +60,7 @@ class _Child:
         environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         self.process = subprocess.Popen(
             [sys.executable, "-P", __file__],
-            bufsize=0,  # a fork copies no half of a message
+            bufsize=0,  # so that a fork never copies half a message
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -87,7 +87,9 @@ class _Child:
             content = self.receive(math.prod(shape) * np.dtype(dtype).itemsize)
             return np.frombuffer(content, dtype).reshape(shape, order=order) if content else np.empty(shape, dtype)
         except (OSError, EOFError) as error:
-            raise Crash(f"no answer in {seconds * WAIT:.0f} seconds" if self.late else self.ended(seconds)) from error
+            raise Crash(
+                f"it gave no answer in {seconds * WAIT:.0f} seconds" if self.late else self.ended(seconds)
+            ) from error
         finally:
             patience.cancel()
 
@@ -111,7 +113,7 @@ class _Child:
         return f"it makes the parser crash ({signal.Signals(-status).name if status < 0 else f'status {status}'})"
 
     def close(self, kill: bool = True) -> None:
-        """Ends the process; one that was forked only lets go of its copies of the pipes."""
+        """Ends the process; a fork of this process only closes its copies of the pipes."""
         if kill:
             self.process.kill()
         for pipe in (self.requests, self.replies):
@@ -126,11 +128,11 @@ _lock = threading.Lock()
 
 
 def call(file: str, function: str, *arguments: Any, size: int = 0) -> Any:
-    """What a function of a file of Python returns for arguments that JSON holds: an array, or what JSON holds.
+    """Calls a function of a Python file with arguments that JSON can hold; returns an array, or what JSON can hold.
 
     Args:
-        file: of the function; it imports nothing of this package.
-        size: bytes of the data that the call is about: so much time and three times so much memory it has.
+        file: the Python file; it imports nothing from this package.
+        size: bytes of the data that the call handles; they add to its limits of time and memory.
 
     Raises:
         Crash: it took too long, or the process died.
@@ -151,7 +153,7 @@ def call(file: str, function: str, *arguments: Any, size: int = 0) -> Any:
             _child = _Child()
         try:
             reply = _child.call(request, seconds)
-        except BaseException:  # also a break in between: what it answers later is not of the next call
+        except BaseException:  # also an interrupt: a late answer must not be taken for that of the next call
             _child.close()
             _child = None
             raise
@@ -186,13 +188,13 @@ atexit.register(_end)
 
 
 class Shared:
-    """Memory that the other process reaches, too, as a file called `path`."""
+    """Memory that the other process can also reach, as a file called `path`."""
 
     def __init__(self, size: int):
         if hasattr(os, "memfd_create"):
             self.file = open(os.memfd_create("shared"), "w+b", buffering=0)
             self.path = f"/proc/{os.getpid()}/fd/{self.file.fileno()}"
-        else:  # a file that another process opens by its name, which Windows refuses for those of NamedTemporaryFile
+        else:  # a file that another process can open by name, which Windows refuses for a NamedTemporaryFile
             descriptor, self.path = tempfile.mkstemp()
             self.file = open(descriptor, "w+b", buffering=0)
             weakref.finalize(self, _delete, self.path, os.getpid())
@@ -213,8 +215,8 @@ def _delete(path: str, process: int) -> None:
 
 
 def reachable(files: Any, path: str) -> tuple[str, Shared | None]:
-    """The path of a file of a listing as the other process opens it, and what has to be kept as long: a copy in memory, if it
-    lies in an archive.
+    """The path by which the other process opens a file of a listing, and what must be kept until then: a copy in memory
+    if the file is in an archive, else None.
     """
     if files.locate(path)[0] is None:
         return os.path.abspath(files.local(path)), None
@@ -281,7 +283,7 @@ def _set(kind: int, limit: int) -> None:
 
 if __name__ == "__main__":
     channel = os.dup(1)
-    os.dup2(2, 1)  # what libraries print is not an answer
+    os.dup2(2, 1)  # what libraries print must not reach the pipe
     for name in {"SIGINT", "SIGTERM", "SIGUSR1"} & set(dir(signal)):
-        signal.signal(getattr(signal, name), signal.SIG_IGN)  # the process that asks decides
+        signal.signal(getattr(signal, name), signal.SIG_IGN)  # the parent process decides
     serve(sys.stdin.buffer, open(channel, "wb"))

@@ -11,7 +11,7 @@ from dataset_scripts.core.errors import DataError, reading, reason
 from dataset_scripts.core.formats.json_text import DECODER, check_depth, check_text, decode
 
 BLOCK = 1 << 20
-MAX_ELEMENT = 64 << 20  # bytes; a larger one, such as a string without an end, is not read on
+MAX_ELEMENT = 64 << 20  # bytes; reading stops at a larger one, such as a string without an end
 _BLANKS = re.compile(r"[ \t\n\r]*")
 _DELIMITERS = frozenset(",:]} \t\n\r")
 _DELIMITER = re.compile(r"[,:\]} \t\n\r]")
@@ -24,8 +24,8 @@ class Element(NamedTuple):
     """A value in a json file.
 
     Attributes:
-        key: of the object that it is in; None in a list.
-        value: what it says; FAULTY if it has a fault that was skipped.
+        key: its key in the object that contains it; None in a list.
+        value: its Python value; FAULTY if it has a fault that was skipped.
         text: its json text, in UTF-8.
         line: where it starts in the file, from 1.
     """
@@ -37,27 +37,27 @@ class Element(NamedTuple):
 
 
 def elements(file: BinaryIO, name: str, faults: AbstractContextManager | None = None) -> Iterator[Element]:
-    """Goes through a json object, `{"images": [{…}, …], "info": {…}}`, in the order of the file: of lists, their items.
+    """Goes through a json object, `{"images": [{…}, …], "info": {…}}`, in the order of the file, and lists item by item.
 
     Args:
-        faults: what the fault of a single value is raised in: nesting, a key twice, half a character, a large number.
-            Where json itself is broken nothing tells where the next value starts.
+        faults: the context in which the fault of a single value is raised: nesting, a repeated key, half a character, a
+            large number. Broken json is always raised, as nothing shows where the next value starts.
 
     Raises:
-        DataError: the file is cut off or no such object, or a value is none that `parse_json` takes; with name and line.
+        DataError: the file is cut off or not such an object, or `parse_json` would refuse a value; names file and line.
     """
     return _Scanner(file, name, faults).members(flat=True)
 
 
 def records(file: BinaryIO, name: str, faults: AbstractContextManager | None = None) -> Iterator[Element]:
-    """Goes through the items of a json list, or the members of an object, also those of one key; otherwise like `elements`."""
+    """Goes through the items of a json list, or the members of an object, whose keys may recur; else like `elements`."""
     scanner = _Scanner(file, name, faults)
     return scanner.items() if scanner.peek() == "[" else scanner.members(flat=False)
 
 
 class _Scanner:
-    # The bytes are decoded as latin-1, one character a byte: json's own characters are ASCII, so that finding the ends
-    # of values works in any UTF-8 text, also where a block ends within a character.
+    # The bytes are decoded as latin-1, one character per byte: json's own characters are ASCII, so that finding the ends
+    # of values works in any UTF-8 text, even if a block ends within a character.
     def __init__(self, file: BinaryIO, name: str, faults: AbstractContextManager | None):
         self.file, self.name, self.faults = file, name, faults or nullcontext()
         self.position, self.line, self.counted = 0, 1, 0  # line: of the character at `counted`
@@ -97,13 +97,14 @@ class _Scanner:
 
     def finish(self) -> None:
         if rest := self.peek(end=True):
-            raise self.fault(f"the file goes on behind its end, with {rest!r}")
+            raise self.fault(f"the json ends here, but the file continues with {rest!r}")
 
     def more(self) -> bool:
         """Reads a block, and forgets what has been passed."""
         self.line_here()
         self.text, self.position, self.counted = self.text[self.position :], 0, 0
-        block = self.file.read(max(BLOCK, len(self.text)))  # twice as much each time: what is looked at again is linear
+        # Doubled each time, so that text is rescanned in linear time.
+        block = self.file.read(max(BLOCK, len(self.text)))
         self.text += block.decode("latin-1")
         return bool(block)
 
@@ -123,7 +124,7 @@ class _Scanner:
     def expect(self, character: str) -> None:
         found = self.peek()
         if found != character:
-            raise self.fault(f"{character!r} expected, not {found!r}")
+            raise self.fault(f"expected {character!r}, found {found!r}")
         self.position += 1
 
     def value(self, key: Any, faults: AbstractContextManager) -> Element:
@@ -135,16 +136,16 @@ class _Scanner:
                 value, end = DECODER.raw_decode(self.text, self.position)
                 if self.text[end : end + 1] in _DELIMITERS:  # else a number may continue in the next block
                     break
-                fault, place = "a delimiter expected", end
+                fault, place = "expected a delimiter", end
             except json.JSONDecodeError as error:
                 fault, place = error.msg, error.pos
-            except (ValueError, RecursionError) as error:  # what our hooks say of a number or a key; too deep
+            except (ValueError, RecursionError) as error:  # from our hooks for numbers and keys, or from deep nesting
                 odd, end = error, self.end_of_value(error)
                 break
             place -= self.position
             if len(self.text) - self.position > MAX_ELEMENT or not self.more():
                 self.position += place
-                raise self.fault(f"broken or cut off: {fault}")
+                raise self.fault(f"it is broken or cut off: {fault}")
         text, line, read = self.text[self.position : end], self.line_here(), FAULTY
         content = text.encode("latin-1")
         with faults, reading(f"{self.name}, line {line}"):
@@ -156,7 +157,7 @@ class _Scanner:
         return Element(key, read, content, line)
 
     def end_of_value(self, fault: Exception) -> int:
-        """Where the value that starts here ends, going by its brackets alone; `fault` is what is wrong with it."""
+        """The end of the value that starts here, found by its brackets alone; `fault` is what is wrong with it."""
         depth = passed = 0  # passed: characters of it that have been looked at
         while True:
             start = self.position + passed

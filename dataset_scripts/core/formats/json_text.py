@@ -1,4 +1,4 @@
-"""Json text of foreign files: strict, and checked before anything recurses into it."""
+"""Json from strangers: parsed strictly, and checked before anything recurses into it."""
 
 import json
 import math
@@ -9,10 +9,10 @@ import numpy as np
 
 from dataset_scripts.core.errors import reading
 
-MAX_DEPTH = 32  # Arrow, and what is written with it, recurses into nested values
-# Strings, whose brackets do not count; one ends at a line break, where no string of json goes on. Possessive: linear.
+MAX_DEPTH = 32  # Arrow and its users recurse into nested values
+# Strings, whose brackets do not count; a line break, which json does not allow in them, ends one. Possessive: linear.
 _STRINGS = re.compile(rb'"[^"\\\n]*+(?:\\[^\n][^"\\\n]*+)*+"?')
-_PART = 1 << 20  # brackets that are counted at once, for what that takes beside them
+_PART = 1 << 20  # brackets that are counted at once, which limits the memory that it takes
 _OTHERS = bytes(set(range(256)) - set(b"[]{}"))
 _ESCAPED_HALF = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -46,16 +46,15 @@ def check_text(text: str, value: Any) -> Any:
 
 
 def check_depth(content: bytes) -> None:
-    """Raises ValueError if brackets of a json text, also of a broken one, are nested deeper than MAX_DEPTH."""
+    """Raises ValueError if brackets of a json text, even a broken one, are nested deeper than MAX_DEPTH."""
     if content.count(b"[") + content.count(b"{") <= MAX_DEPTH:
         return
     brackets, depth = np.frombuffer(_STRINGS.sub(b"", content).translate(None, _OTHERS), np.uint8), 0
     for start in range(0, len(brackets), _PART):
         part = brackets[start : start + _PART]
         depths = depth + np.cumsum(np.where((part == ord("[")) | (part == ord("{")), 1, -1))
-        depths -= np.minimum.accumulate(
-            np.minimum(depths, 0)
-        )  # closing brackets too many make no room for opening ones
+        # Surplus closing brackets make no room for opening ones.
+        depths -= np.minimum.accumulate(np.minimum(depths, 0))
         if depths.max() > MAX_DEPTH:
             raise ValueError(f"it is nested deeper than {MAX_DEPTH}")
         depth = depths[-1]

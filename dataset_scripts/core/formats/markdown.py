@@ -1,19 +1,19 @@
-"""Names from data as text of Markdown: whatever they hold, a reader sees it and nothing else comes of it."""
+"""Names from data as Markdown text: whatever they contain is shown, and never acts as markup."""
 
 import re
 
 from dataset_scripts.core.errors import printable
 
-# What no Markdown, no table and no linker of bare addresses makes anything of: it begins with a letter or a digit, and of
-# the characters of ASCII has few others.
+# Text that is not markup in Markdown, in a table or as a bare address: it begins with a letter or a digit, and has few
+# other ASCII characters.
 HARMLESS = re.compile(r"[^\W_](?:[^\W_]|[^\x00-\x7f]|[ ,'\"/()+%-]|\.(?=[ 0-9])|(?<=[^\W_])_(?=[^\W_]))*")
 
 
 def markdown(text: str) -> str:
     r"""A text that Markdown shows as it is, in a sentence or a cell of a table: `cat`, `` `![x](y)` ``, `a\|b`.
 
-    Line breaks become spaces. What could be markup stands in a code span, where nothing is; bars, which would end a cell
-    there too, stand between spans.
+    Line breaks become spaces. Text that could be markup is put in a code span, where nothing is; bars, which would end
+    a cell even there, are put between spans.
     """
     return r"\|".join(_piece(piece) for piece in printable(text).split("|"))
 

@@ -15,12 +15,12 @@ IMAGE = datasets.Image().pa_type  # struct of bytes and path
 def read_parquet(files: Reader, path: str, most_rows: int | None = None) -> pa.Table:
     """Reads a table in types that Arrow itself has, without metadata, extensions and dictionaries.
 
-    `datasets` would believe metadata that call a column an Image, and open what its paths name. A column of encoded images,
-    structs of `bytes` and `path`, is of the type IMAGE; every image has bytes, and a path without folders.
+    `datasets` would believe metadata that call a column an Image, and open the files that its paths name. A column of
+    encoded images, structs of `bytes` and `path`, has the type IMAGE; every image has bytes, and a path without folders.
 
     Raises:
-        DataError: no Parquet, or damaged; more rows than `most_rows`; values of much more bytes than
-            the file; an image that is only a path. Also if the parser crashes.
+        DataError: it is not Parquet, or damaged; it has more rows than `most_rows`, values that take far more bytes than
+            the file, or an image that is only a path; or the parser crashes.
     """
     where = f"{files.root}/{path}"
     place, kept = isolated.reachable(files, path)

@@ -1,4 +1,4 @@
-"""What is done with Parquet, in a process of its own (`core/formats/isolated.py`): a damaged footer makes Arrow abort."""
+"""Reads Parquet in a separate process (`core/formats/isolated.py`), as a damaged footer makes Arrow abort."""
 
 import numpy as np
 import pyarrow as pa
@@ -6,7 +6,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 FREE_BYTES = 64 << 20
-BYTES_A_BYTE = 256  # what compression, run lengths and dictionaries make of a byte of a sound file, at most
+BYTES_A_BYTE = 256  # the most that compression, run lengths and dictionaries make of one byte of a sound file
 IMAGE = pa.struct({"bytes": pa.binary(), "path": pa.string()})
 
 
@@ -29,7 +29,9 @@ def _table(file, most_rows: int | None) -> pa.Table:
     file.seek(0)
     footer = pq.read_metadata(file)
     if most_rows is not None and not 0 <= footer.num_rows <= most_rows:
-        raise ValueError(f"it has {footer.num_rows:,} rows, but there are {most_rows:,} files: each has one at most")
+        raise ValueError(
+            f"it has {footer.num_rows:,} rows, but there are {most_rows:,} files: each has at most one row"
+        )
     said = 0
     for group in map(footer.row_group, range(footer.num_row_groups)):
         for number in range(group.num_columns):

@@ -9,11 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # wire types
-MAX_VALUES = {
-    "bytes": 1 << 20,
-    "float": 1 << 26,
-    "int64": 1 << 24,
-}  # of a feature: a byte in the file may become 100 here
+# The most values of a feature: one byte in the file may become 100 in memory.
+MAX_VALUES = {"bytes": 1 << 20, "float": 1 << 26, "int64": 1 << 24}
 MAX_FEATURES = 2_000  # of an Example
 KINDS = {1: "bytes", 2: "float", 3: "int64"}  # the fields of tf.train.Feature
 
@@ -49,7 +46,7 @@ def fields(data: memoryview) -> Iterator[tuple[int, int, int | memoryview]]:
             elif wire in (FIXED32, FIXED64):
                 size = 4 if wire == FIXED32 else 8
             else:
-                raise ValueError(f"field {number} has the wire type {wire}")
+                raise ValueError(f"field {number} has the unknown wire type {wire}")
             value, at = data[at : at + size], at + size
         if at > end or not number:
             raise ValueError(f"field {number} is cut off")
@@ -103,7 +100,7 @@ def parse_example(data: memoryview) -> dict[str, Feature]:
     """The features of a tf.train.Example (tensorflow/core/example/example.proto) by name.
 
     Raises:
-        ValueError: it is none, or a feature is of a kind that is none of the three.
+        ValueError: it is not an Example, or a feature has a kind other than the three.
     """
     features = {}
     for number, wire, entries in fields(data):

@@ -10,8 +10,8 @@ import numpy as np
 
 from dataset_scripts.core.files.archives import MAX_RATIO, MAX_SMALL
 
-IN_MEMORY = 256 << 20  # bytes up to which what is compressed is held in memory
-MAX_ROWS = 1 << 20  # that any compressed file may hold; beyond it, one row for each of its bytes
+IN_MEMORY = 256 << 20  # bytes up to which the content of a compressed file is held in memory
+MAX_ROWS = 1 << 20  # rows that any compressed file may hold; beyond that, one for each of its bytes
 
 
 def check_rows(shape: tuple[int, ...], itemsize: int, packed: int | None = None) -> int:
@@ -20,7 +20,7 @@ def check_rows(shape: tuple[int, ...], itemsize: int, packed: int | None = None)
     Args:
         shape: the number of rows, and the shape of one.
         itemsize: bytes of a value.
-        packed: the size of the file, if it is compressed or leaves out what was never written: what it may grow to is
+        packed: the size of the file, if it is compressed or leaves out parts that were never written: its growth is
             limited as in archives, to MAX_RATIO times its size or MAX_SMALL.
 
     Raises:
@@ -29,11 +29,11 @@ def check_rows(shape: tuple[int, ...], itemsize: int, packed: int | None = None)
     count, size = shape[0], itemsize * math.prod(shape[1:])
     if min(shape) < 0 or (count and not size):
         raise ValueError(
-            f"the header tells of {count} rows of shape {shape[1:]}, {itemsize} bytes a value, which hold nothing"
+            f"the header gives {count} rows of shape {shape[1:]}, {itemsize} bytes per value, which hold nothing"
         )
     if packed is not None and (count * size > max(MAX_SMALL, MAX_RATIO * packed) or count > max(MAX_ROWS, packed)):
         raise ValueError(
-            f"the header tells of {count} rows, {count * size} bytes, in a file of {packed}, which no images do"
+            f"the header gives {count} rows, so that {packed} bytes would grow to {count * size}, which no images do"
         )
     return count * size
 
@@ -74,7 +74,7 @@ class Records:
         return np.frombuffer(content, self.dtype).reshape(self.shape[1:])
 
     def all(self) -> np.ndarray:
-        """All of them, if nothing lies between; what was not checked before is not read."""
+        """All arrays, if nothing lies between them; they are checked before they are read."""
         self.check().file.seek(self.offset)
         return np.frombuffer(self.file.read(len(self) * self.size), self.dtype).reshape(self.shape)
 
@@ -84,23 +84,23 @@ class Records:
         return self.offset + (len(self) - 1) * self.stride + self.size if len(self) else self.offset
 
     def check(self) -> "Records":
-        """Itself.
+        """Checks the file, and returns itself.
 
         Raises:
-            ValueError: the file is shorter or longer than its arrays, or they are what `check_rows` refuses.
+            ValueError: the file is shorter or longer than its arrays, or `check_rows` refuses them.
         """
         check_rows(self.shape, self.dtype.itemsize, self.packed)
         stored = self.file.seek(*((0, os.SEEK_END) if self.packed is None else (self.end,)))
-        more = self.packed is not None and len(self.file.read(1))  # what is packed is never read to an end further on
+        more = self.packed is not None and len(self.file.read(1))  # a compressed file is not read beyond its arrays
         if stored != self.end or more:
             raise ValueError(
-                f"the header tells of {self.end} bytes, {self.shape} of {self.dtype}, but there are "
+                f"the header gives {self.end} bytes, {self.shape} of {self.dtype}, but the file has "
                 f"{'more' if more else stored}"
             )
         return self
 
     def loaded(self) -> "Records":
-        """Itself, in memory if it fits: in compressed files, going back starts again at the front."""
+        """Itself, in memory if it fits: in a compressed file, going back means to start again at the front."""
         check_rows(self.shape, self.dtype.itemsize, self.packed)
         if self.end <= IN_MEMORY:
             self.file.seek(0)
@@ -127,7 +127,7 @@ class Images:
         """The image (H, W) or (H, W, C), of a dtype that `encode_image` takes.
 
         Raises:
-            ValueError: values that it cannot keep.
+            ValueError: the image has values that it cannot keep.
         """
         array = np.asarray(self.rows[row]).transpose(self.axes)
         array = array.astype(array.dtype.newbyteorder("="), copy=False)
@@ -143,6 +143,6 @@ class Images:
 
 
 def _bytes(array: np.ndarray, what: str) -> np.ndarray:
-    if not (array.min() >= 0 and array.max() <= 255):  # not a number, too
-        raise ValueError(f"{what} reach from {array.min():g} to {array.max():g}, not 0..255")
+    if not (array.min() >= 0 and array.max() <= 255):  # also refuses NaN
+        raise ValueError(f"{what} range from {array.min():g} to {array.max():g}, not 0..255")
     return array.astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Tables of text: the rows of csv and tsv, the lines of jsonl, none of them without end."""
+"""Tables of text: the rows of csv and tsv, and the lines of jsonl, all of limited length."""
 
 import codecs
 import io
@@ -22,7 +22,7 @@ MAX_COLUMNS = 4096
 
 
 def check_text(file: BinaryIO, where: str) -> None:
-    """Checks that a file is text in UTF-8 of lines that are not endless, and goes back to its start.
+    """Checks that a file is UTF-8 text with lines of limited length, and goes back to its start.
 
     Raises:
         DataError: naming the line.
@@ -50,11 +50,11 @@ def check_text(file: BinaryIO, where: str) -> None:
 
 
 def sound_text(file: BinaryIO, where: str, faults: Faults | None, quotes: bool = True) -> BinaryIO:
-    """A file that `check_text` lets pass, at its start; else, if `faults` skips, the sound lines of it.
+    """The file, at its start, if `check_text` accepts it; if `faults` skips, a file of its sound lines instead.
 
     Args:
-        quotes: whether a row goes on behind the end of a line, within quotes; all of it is left out then. If the last one
-            has no end, the line where it begins is.
+        quotes: whether a row may continue on the next line, within quotes; it is left out as a whole. If a quote has no
+            end, only the line where it begins is left out.
     """
     if not (faults and faults.skip):
         check_text(file, where)
@@ -124,7 +124,7 @@ def json_lines(file: BinaryIO, where: str, faults: Faults | None) -> Iterator[tu
             value = decode(line.decode("utf-8-sig"))
         except Exception:
             with faults or nullcontext():
-                parse_json(line, f"{place}: cannot be read as a table")  # raises it with its place
+                parse_json(line, f"{place}: cannot be read as a table")  # raises the fault with its place
         else:
             yield value, place, len(line)
 
@@ -134,7 +134,7 @@ def read_csv(files: Reader, path: str, text_columns: Collection[str], faults: Fa
 
     Raises:
         DataError: what `check_text` refuses, too many columns, or a quote without an end.
-        pyarrow.ArrowException: no such table.
+        pyarrow.ArrowException: it is not such a table.
     """
     where, odd = f"{files.root}/{path}", []
     with files.open(path) as opened:
@@ -147,21 +147,23 @@ def read_csv(files: Reader, path: str, text_columns: Collection[str], faults: Fa
         raise DataError(f"{where}: its first line has more than {MAX_COLUMNS:,} columns")
 
     def on_odd_row(row: pa.csv.InvalidRow) -> str:
-        odd.append(f"{where}: {row.actual_columns} values, not {row.expected_columns}, in the row {brief(row.text)}")
+        odd.append(
+            f"{where}: there are {row.actual_columns} values, not {row.expected_columns}, in the row {brief(row.text)}"
+        )
         return "skip" if faults and faults.skip else "error"
 
     def read(reader: Callable, block: int) -> pa.Table:
         odd.clear()
         parsing = pa.csv.ParseOptions(delimiter=mark, newlines_in_values=True, invalid_row_handler=on_odd_row)
         types = pa.csv.ConvertOptions(column_types=dict.fromkeys(text_columns, pa.string()))
-        # Not a file that another reader had: its threads read on behind an exception.
+        # Not a file that another reader had: after an exception, its threads go on reading.
         with files.open(path) if left is None else io.BytesIO(left.getbuffer()) as opened:
             found = reader(opened, pa.csv.ReadOptions(block_size=block, use_threads=False), parsing, types)
             return found if isinstance(found, pa.Table) else found.read_all()
 
     try:  # block by block, which takes half the memory; the first one determines the types
         table = read(pa.csv.open_csv, BLOCK)
-    except pa.ArrowException:  # a later one does not have them, or there is a fault: all values are looked at
+    except pa.ArrowException:  # a later one does not fit them, or there is a fault: look at all values
         table = read(pa.csv.read_csv, MAX_LINE)
     for message in odd:
         with faults or nullcontext():

@@ -54,7 +54,9 @@ class Origin:
             inside = relative_path(real, os.path.realpath(folder))
             if inside is not None and not any(map(is_hidden, inside.split("/"))):  # `..` counts as hidden
                 if os.path.exists(real) and not os.path.isfile(real):  # reading a pipe would wait for ever
-                    raise DataError(f"an image is named by the path {path}, which is no file: remove it from the data")
+                    raise DataError(
+                        f"an image is named by the path {path}, which is not a file: remove it from the data"
+                    )
                 return
         raise DataError(
             f"an image is named by the path {path}, and its row does not hold the bytes: only files of the set itself are opened"

@@ -109,7 +109,7 @@ def encode_image(array: np.ndarray) -> bytes:
         or (array.ndim == 3 and array.dtype != np.uint8)
     ):
         raise DataError(
-            f"no image: {array.dtype} of shape {array.shape}; images are uint8 of shape (H, W) or (H, W, 1..4), "
+            f"{array.dtype} of shape {array.shape} is not an image; images are uint8 of shape (H, W) or (H, W, 1..4), "
             "or uint16 or float32 of shape (H, W)"
         )
     if array.dtype == np.uint8:
@@ -164,9 +164,8 @@ class Frame:
         try:
             if content is not None:
                 _harmless({"bytes": content[:4].to_pybytes()})
-                with contextlib.suppress(
-                    Exception
-                ):  # for some formats, Pillow asks more of a file than pyarrow's can do
+                # For some formats, Pillow asks more of a file than pyarrow's can do.
+                with contextlib.suppress(Exception):
                     return cls._read(pa.BufferReader(content))
                 return cls._read(io.BytesIO(content))
             _harmless({"path": path})

@@ -9,7 +9,7 @@ import PIL.Image
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.image.decode import Frame, decode_image, encode_image
 
-MODES = ("1", "L", "P", "I;16", "I;16B", "I")  # of Pillow, with one number a pixel
+MODES = ("1", "L", "P", "I;16", "I;16B", "I")  # Pillow's modes with one number per pixel
 
 
 def fit_mask(
@@ -21,7 +21,8 @@ def fit_mask(
         value: the stored form in an Image column, `{"bytes": …, "path": …}`.
         frame: the image.
         where: names the mask, for messages.
-        colors: makes ids (H, W), uint8 or uint16, of pixels (H, W, 3) uint8; None takes grey ones, as tools save ids as RGB.
+        colors: turns pixels (H, W, 3) uint8 into ids (H, W), uint8 or uint16; None accepts grey ones, as some tools save
+            ids as RGB.
 
     Raises:
         DataError: a mask of a different size than the image, in a lossy format, or without one id of 8 or 16 bits per pixel.
@@ -32,7 +33,9 @@ def fit_mask(
     if kind in ("JPEG", "MPO"):
         raise DataError(f"{where} is a JPEG, which blurs ids: store masks without loss, as PNG does")
     if size != frame.size and not frame.turns(size):
-        raise DataError(f"{where} has {size[0]} x {size[1]} pixels, its image has {frame.size[0]} x {frame.size[1]}")
+        raise DataError(
+            f"{where} has {size[0]} x {size[1]} pixels, but its image has {frame.size[0]} x {frame.size[1]}"
+        )
     if mode in MODES and not frame.turns(size):
         return value
     ids = np.asarray(decode_image(value, where))
@@ -40,7 +43,7 @@ def fit_mask(
         ids = _ids_of(ids, where, colors)
     elif mode not in MODES or mode == "I":
         raise DataError(
-            f"{where} is of mode {mode}: a mask holds an id of 8 or 16 bits a pixel, in grey or by a palette"
+            f"{where} has the mode {mode}: a mask holds one id of 8 or 16 bits per pixel, in grey or by a palette"
         )
     ids = ids.astype(np.uint16 if ids.dtype.itemsize == 2 else np.uint8)
     return value | {"bytes": encode_image(frame.turn_mask(ids) if frame.turns(size) else ids)}
@@ -49,7 +52,7 @@ def fit_mask(
 def _ids_of(pixels: np.ndarray, where: str, colors: Callable | None) -> np.ndarray:
     """The ids (H, W) of pixels (H, W, 3..4) of mode RGB or RGBA."""
     if pixels.shape[2] == 4 and (pixels[:, :, 3] < 255).any():
-        raise DataError(f"{where} has transparent pixels, which are of no class: save it without alpha")
+        raise DataError(f"{where} has transparent pixels, which belong to no class: save it without alpha")
     pixels = pixels[:, :, :3]
     if colors:
         return colors(pixels, where)

@@ -101,10 +101,12 @@ def encode_segmentation(segmentation: Any, annotated: tuple[int, int], frame: Fr
     Raises:
         DataError: the segmentation is something else, or has a different size than the image.
     """
-    with reading(f"{where}: no segmentation"):
+    with reading(f"{where}: invalid segmentation"):
         turns = frame.turns(annotated)
         if tuple(annotated) != frame.size and not turns:
-            raise ValueError("it was drawn on {} x {} pixels, the image has {} x {}".format(*annotated, *frame.size))
+            raise ValueError(
+                "it was drawn on {} x {} pixels, but the image has {} x {}".format(*annotated, *frame.size)
+            )
         size = frame.stored[::-1] if turns else frame.size[::-1]
         code = sound_code(segmentation, size) if isinstance(segmentation, dict) else polygon_code(segmentation, size)
         if turns:

@@ -25,7 +25,7 @@ def mask_tools() -> Any:
 
 
 def sound_code(code: Any, size: tuple[int, int]) -> dict[str, Any]:
-    """A run-length code as pycocotools takes it, which then makes a mask of (height, width) `size`.
+    """Checks a run-length code, and returns it as pycocotools takes it, for a mask of (height, width) `size`.
 
     Args:
         code: `{"size": [height, width], "counts": …}` with counts as a list (uncompressed), text or bytes (compressed).
@@ -42,7 +42,7 @@ def sound_code(code: Any, size: tuple[int, int]) -> dict[str, Any]:
         raise ValueError("a run-length code has a size and counts")
     said = list(code["size"])
     if said != [height, width]:
-        raise ValueError(f"its size is {str(said[:3])[:60]}, the image's {[height, width]}")
+        raise ValueError(f"its size is {str(said[:3])[:60]}, but that of the image is {[height, width]}")
     counts = code["counts"]
     compressed = isinstance(counts, (str, bytes))
     if compressed:
@@ -57,7 +57,7 @@ def sound_code(code: Any, size: tuple[int, int]) -> dict[str, Any]:
     else:
         raise ValueError(f"its counts are {type(counts).__name__}, neither a list nor text")
     if len(runs) and not (0 <= runs.min() and runs.max() <= height * width):
-        raise ValueError(f"its counts are not 0 to {height * width}")
+        raise ValueError(f"its counts are not within 0 to {height * width}")
     if int(runs.sum()) != height * width:
         raise ValueError(f"its counts make {int(runs.sum())} pixels, not {height * width}")
     if compressed:
@@ -96,7 +96,7 @@ def polygon_code(polygons: Any, size: tuple[int, int]) -> dict[str, Any]:
     if not isinstance(polygons, list) or not polygons or not all(isinstance(polygon, list) for polygon in polygons):
         raise ValueError("it is neither a list of polygons nor a run-length code")
     if any(len(polygon) < 6 or len(polygon) % 2 for polygon in polygons):
-        raise ValueError("a polygon has at least three points, x and y each")
+        raise ValueError("a polygon needs at least three points, each x and y")
     border = 0.0
     for polygon in polygons:
         if not set(map(type, polygon)) <= {int, float}:
@@ -111,7 +111,7 @@ def polygon_code(polygons: Any, size: tuple[int, int]) -> dict[str, Any]:
             raise ValueError(f"the border of its polygons is longer than {MAX_BORDER:,} pixels")
     tools = mask_tools()
     codes = tools.frPyObjects([list(map(float, polygon)) for polygon in polygons], *size)
-    while len(codes) > 1:  # by twos: pycocotools goes through all that it has merged for each further one
+    while len(codes) > 1:  # in pairs: for each further code, pycocotools would go through all that it has merged
         codes = [tools.merge(codes[start : start + 2]) for start in range(0, len(codes), 2)]
     return codes[0]
 
@@ -130,12 +130,12 @@ def decode_codes(codes: list[Any], size: tuple[int, int], where: str) -> np.ndar
     if len(codes) * size[0] * size[1] > MAX_PIXELS:
         raise DataError(
             f"{where}: {len(codes)} masks of {size[1]} x {size[0]} pixels are more than {MAX_PIXELS:,}: "
-            "read the codes by transform=None, and decode some"
+            "read the codes with transform=None, and decode some of them"
         )
     masks = np.zeros((len(codes), *size), bool)
     for number, code in enumerate(codes):
         try:
             masks[number] = mask_tools().decode(sound_code(code, size))
         except ValueError as error:
-            raise DataError(f"{where}, object {number + 1}: no run-length code: {error}") from error
+            raise DataError(f"{where}, object {number + 1}: invalid run-length code: {error}") from error
     return masks

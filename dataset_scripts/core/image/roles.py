@@ -1,4 +1,4 @@
-"""What the columns of a dataset are for, by their names and types."""
+"""The roles of a dataset's columns, by their names and types."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ CLASSES = 10_000  # more different values than this are not classes
 
 @dataclass(frozen=True)
 class Roles:
-    """The columns that a look at the data needs.
+    """The columns that previews and reports use.
 
     Attributes:
         images: columns of images, or of lists of them, `image` first.
@@ -42,7 +42,7 @@ class Roles:
         """
         if not isinstance(dataset, datasets.Dataset):
             raise DataError(
-                f"a look at data takes a datasets.Dataset, not {type(dataset).__name__}: load without streaming"
+                f"previews and reports take a datasets.Dataset, not {type(dataset).__name__}: load without streaming"
             )
         features = dataset.features
         kinds = {name: item_feature(feature) for name, feature in features.items()}
@@ -77,7 +77,7 @@ class Roles:
 
     @property
     def columns(self) -> list[str]:
-        """The names of all columns that are looked at."""
+        """The names of all columns that are used."""
         named = {*self.images, *self.masks, *self.labels, self.caption}
         return [name for name in self.features if name in named or (name == "objects" and self.categories is not None)]
 
@@ -88,14 +88,14 @@ def item_feature(feature: Any) -> Any:
 
 
 def name_of_class(feature: Any, value: Any) -> str:
-    """The name of a class: of a ClassLabel's number, or the value itself."""
+    """The name of a class: that of a ClassLabel's number, else the value itself."""
     if value is None or (isinstance(feature, datasets.ClassLabel) and not 0 <= value < feature.num_classes):
         return "no label"
     return feature.int2str(value) if isinstance(feature, datasets.ClassLabel) else str(value)
 
 
 def as_list(value: Any) -> Iterable[Any]:
-    """The items of a list; another value alone."""
+    """The items of a list; any other value as the only item."""
     return value if isinstance(value, list) else [value]
 
 

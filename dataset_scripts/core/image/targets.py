@@ -31,7 +31,7 @@ def mask_tensor(mask: Any) -> tv_tensors.Mask:
     if array.ndim != 2:
         channels = array.shape[-1]
         raise TypeError(
-            f"a mask holds one id a pixel, not {channels} channels: load it as an image, or map its colours to ids"
+            f"a mask holds one id per pixel, not {channels} channels: load it as an image, or map its colours to ids"
         )
     return tv_tensors.Mask(torch.from_numpy(array.astype(np.int64)))
 
@@ -56,13 +56,13 @@ def object_tensors(objects: dict[str, Any], canvas: tuple[int, int]) -> dict[str
     tensors = {}
     for name, values in objects.items():
         if name == "bbox":
-            with reading("objects: bbox is not four numbers for each"):
+            with reading("objects: bbox is not four numbers for each object"):
                 boxes = torch.tensor(values, dtype=torch.float32).reshape(-1, 4)
             tensors[name] = tv_tensors.BoundingBoxes(boxes, format="XYWH", canvas_size=canvas)
         elif name == "segmentation" and all(isinstance(code, dict) for code in values):
             tensors["mask"] = tv_tensors.Mask(torch.from_numpy(decode_codes(values, canvas, "objects: segmentation")))
         elif name == "keypoints":
-            with reading("objects: keypoints are not x, y, visible of each"):
+            with reading("objects: keypoints are not x, y, visible for each point"):
                 points = torch.tensor(values, dtype=torch.float32)
                 points = points.reshape(count, -1, 3) if count else points.reshape(0, 0, 3)
             tensors[name] = tv_tensors.KeyPoints(points[..., :2], canvas_size=canvas)

@@ -29,8 +29,8 @@ class ToTensor:
     alpha (LA PA RGBA)                            a channel like the others, the last one
     ============================================  =================================================
 
-    Rows with more than an image are ready for `torchvision.transforms.v2`, which moves all of it together: images are
-    `tv_tensors.Image`, a `mask` (or `instance_mask`) is a `Mask` (H, W) of int64 ids, and `objects` hold
+    Rows that hold more than an image are ready for `torchvision.transforms.v2`, which moves all of it together: images
+    are `tv_tensors.Image`, a `mask` (or `instance_mask`) is a `Mask` (H, W) of int64 ids, and `objects` hold
     `BoundingBoxes` (N, 4), masks, keypoints and tensors, as in `core/image/targets.py`. A column that is read without
     the image, such as `ds["objects"]`, stays as it is stored.
 

@@ -79,7 +79,7 @@ def check_labels(dataset: Any, where: str) -> None:
             for label in class_labels(feature):
                 if wrong := [text for text in label.names if isinstance(text, (list, dict))]:
                     raise DataError(
-                        f"{where}, column {name}: the class name {wrong[0]!r} is no text: write the data anew"
+                        f"{where}, column {name}: the class name {wrong[0]!r} is not text: write the data again"
                     )
 
 
@@ -104,7 +104,7 @@ def check_classes(data_files: Mapping[str, Iterable[str]]) -> None:
                 if names != label.names:
                     raise DataError(
                         f"{path}: the classes of column {column} are {few(label.names)}, and those of {known} are {few(names)}: rows would "
-                        "get the labels of other classes; load each file by itself with data_files, or write one anew"
+                        "get the labels of other classes; load each file by itself with data_files, or rewrite one"
                     )
 
 

@@ -158,7 +158,7 @@ def load_dataset(
     config_kwargs.pop("trust_remote_code", None)  # what datasets<4 asked for; a local script was named by the caller
     if on_error != "raise":
         config_kwargs["on_error"] = on_error
-    # A bundled script leaves its arguments to datasets; what a script of the caller's own raises is its own.
+    # A bundled script leaves its arguments to datasets; exceptions of the caller's own script pass unchanged.
     with read_by_datasets(path) if script.is_bundled else contextlib.nullcontext():
         builder = make_builder(
             script,
@@ -244,18 +244,18 @@ def make_builder(
             raise DataError(f"data_dir={data_dir!r} does not exist")
         data_dir = str(folder.resolve())
         if shown(data_dir) != data_dir:
-            raise DataError(f"{data_dir} is not UTF-8, in which datasets writes it down: rename the folder")
+            raise DataError(f"the name {data_dir} is not UTF-8, in which datasets records it: rename the folder")
         files = files or Files.of(folder, skip=config_kwargs.get("on_error") == "skip")
     if "on_error" in config_kwargs and not hasattr(builder_class.BUILDER_CONFIG_CLASS, "on_error"):
         raise DataError(
-            f"{script.path} has no option on_error: the layouts of this package have it, and sets that are read by them"
+            f"{script.path} has no option on_error: only the layouts of this package, and sets that they read, have it"
         )
     has_names = bool(builder_class.BUILDER_CONFIGS) or getattr(builder_class, "CHOOSES_BY_NAME", False)
     if name not in (None, "default") and script.is_bundled and not has_names:
         raise DataError(
             f"name={name!r} has no effect: {script.name} has no configurations to choose from; leave it out"
         )
-    # What relative data_files are relative to: as in datasets, the data or the working folder; the script's files, its own.
+    # Relative data_files start, as in datasets, at the data or the working folder; those of other scripts at their own.
     base_path = (data_dir or os.getcwd()) if issubclass(builder_class, LayoutBuilder) else str(script.path.parent)
     make = functools.partial(
         builder_class,

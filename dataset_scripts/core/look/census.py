@@ -74,7 +74,7 @@ def report(
     first = next(iter(roles.values()))
     for split, other in roles.items():
         if other.measured != first.measured:
-            raise DataError(f"the split {split} has other columns than the first one: {', '.join(other.features)}")
+            raise DataError(f"the split {split} has different columns than the first one: {', '.join(other.features)}")
     measured = {
         split: measure(dataset, split, first.images[0], num_proc) for split, dataset in datasets_by_split.items()
     }
@@ -180,7 +180,7 @@ def _groups(label: np.ndarray) -> list[list[int]]:
 
 
 def _shared(groups: list[Group]) -> list[Group]:
-    """The groups of several splits."""
+    """The groups that several splits share."""
     return [group for group in groups if len(group) > 1]
 
 

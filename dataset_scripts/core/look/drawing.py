@@ -22,7 +22,7 @@ PALETTE = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114
 INK, FAINT, FRAME = (31, 35, 40), (110, 118, 129), (238, 240, 243)
 GAP = 4  # pixels between the images of a row
 LINE = 2  # pixels of the border of a box
-SHARE = 0.45  # of the colour of a mask in its pixels
+SHARE = 0.45  # of a mask's colour in its pixels
 LINES = 4  # of a caption
 BORDER = 255  # the id that losses ignore by convention
 

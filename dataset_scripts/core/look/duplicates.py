@@ -67,7 +67,7 @@ def near_groups(hashes: np.ndarray, thumbnails: np.ndarray, distance: int = DIST
     label = np.arange(len(hashes))
     order = np.argsort(hashes, kind="stable")
     starts = np.flatnonzero(np.append(True, np.diff(hashes[order]) > 0)) if len(order) else order
-    first = order[starts]  # of the images of equal hash, which need no search
+    first = order[starts]  # the first image of each hash: those of equal hash need no search
     equal = np.repeat(first, np.diff(np.append(starts, len(order))))
     _join(label, equal, order, thumbnails)
     unique = hashes[first]
@@ -79,9 +79,8 @@ def near_groups(hashes: np.ndarray, thumbnails: np.ndarray, distance: int = DIST
         key, left = key[order], np.arange(len(order))
         for step in count(1):
             left = left[left < len(order) - step]
-            left = left[
-                key[left] == key[left + step]
-            ]  # in sorted order those that are further apart share it only then
+            # In sorted order, hashes that are further apart share a key only if these do.
+            left = left[key[left] == key[left + step]]
             if not len(left) or step > NEXT:
                 break
             a, b = order[left], order[left + step]

@@ -97,7 +97,7 @@ def findings(numbers: dict[str, Any]) -> list[tuple[str, str]]:
     copies = sum(sum(map(len, group.values())) - 1 for group in numbers["duplicates"]["exact"])
     if copies:
         found.append(
-            ("", f"Equal images stand in several rows: {_many(copies, 'row')} more than there are different images.")
+            ("", f"Equal images are in several rows: {_many(copies, 'row')} more than there are different images.")
         )
     for what, key, names in (("rows", "counts", "names"), ("boxes", "boxes", "categories")):
         table = numbers["classes" if what == "rows" else "objects"]
@@ -116,7 +116,7 @@ def findings(numbers: dict[str, Any]) -> list[tuple[str, str]]:
     if len(numbers["modes"]) > 1:
         found.append(("", f"Images differ in their channels: {', '.join(numbers['modes'])}."))
     return found or [
-        ("well", "Nothing stands out: every image can be read, none is there twice, all have the same channels.")
+        ("well", "Nothing stands out: every image can be read, none occurs twice, all have the same channels.")
     ]
 
 

@@ -27,7 +27,7 @@ GROUPS = 10  # of duplicates that the page shows as pictures
 def preview(
     path: str, out: str | os.PathLike, *, rows: int = 6, columns: int | None = None, seed: int = 0, **load_kwargs: Any
 ) -> list[Path]:
-    """Looks at a dataset.
+    """Draws a contact sheet of a dataset, and writes a report on it.
 
     Args:
         path: anything that `load_dataset` takes: a name, a folder, an archive, a script.
@@ -45,7 +45,7 @@ def preview(
     """
     for name in ("transform", "streaming"):
         if name in load_kwargs:
-            raise DataError(f"{name}=… is not for a preview, which takes rows as they are stored")
+            raise DataError(f"{name}=… has no place in a preview, which takes rows as they are stored")
     files = _files_of(out)
     loaded = load_dataset(path, transform=None, **load_kwargs)
     split = load_kwargs.get("split")
@@ -111,7 +111,7 @@ def _files_of(out: str | os.PathLike) -> dict[str, Path]:
     with writing(out):
         folder.mkdir(parents=True, exist_ok=True)
     if not os.access(folder, os.W_OK):
-        raise DataError(f"out={str(out)!r} cannot be written: no permission to write in {folder}")
+        raise DataError(f"out={str(out)!r} cannot be written: you lack the permission to write in {folder}")
     if is_folder:
         return {"png": folder / "sheet.png", "html": folder / "report.html", "json": folder / "report.json"}
     return {kind: path}

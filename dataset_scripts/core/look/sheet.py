@@ -108,7 +108,7 @@ def sample(dataset: datasets.Dataset, roles: Roles, count: int, seed: int) -> li
     by_class = order[np.argsort(classes[order], kind="stable")]
     sizes = np.bincount(classes)
     turn = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)  # how many of its class come before
-    first = rng.permutation(len(sizes))  # of more classes than tiles, any
+    first = rng.permutation(len(sizes))  # with more classes than tiles, any of them
     chosen = by_class[np.lexsort((first[classes[by_class]], turn))[:count]]
     return chosen[np.lexsort((chosen, classes[chosen]))].tolist()
 

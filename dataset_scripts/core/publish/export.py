@@ -26,7 +26,7 @@ from dataset_scripts.core.load.loading import load_dataset
 logger = printable_logger(__name__)
 
 BATCH = 1024  # rows measured together
-WEB = 1_000_000  # bytes that an image known only by its web address is taken for
+WEB = 1_000_000  # bytes that an image known only by its web address counts as
 ROW_GROUP = 32_000_000  # bytes that a reader, or a thread that writes, holds at a time
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 
@@ -110,7 +110,7 @@ def _refuse(out: Path, overwrite: bool) -> None:
     else:
         other = other or sorted(names)
     if other:
-        raise DataError(f"{out} is not empty ({other[0]}) and no earlier export: name another folder")
+        raise DataError(f"{out} is not empty ({other[0]}) and not an earlier export: name another folder")
     if not overwrite:
         raise DataError(f"{out} is an earlier export: name another folder, or pass overwrite=True (--overwrite)")
 
@@ -138,12 +138,12 @@ def _load(source: Any, split: Any, options: dict[str, Any], image_dir: Any) -> d
         named = part if isinstance(part, dict) else {_split_name(getattr(part, "split", None)): part}
         if parts.keys() & named.keys():
             raise DataError(
-                f"two parts of split={split!r} have the name {next(iter(named))}: export each to its folder"
+                f"two parts of split={split!r} have the name {next(iter(named))}: export each to its own folder"
             )
         parts |= named
     for part, rows in parts.items():
         if not SPLIT.fullmatch(str(part)):  # it becomes the name of a file
-            raise DataError(f"{part!r} cannot name a split: take letters, digits, _ and single dots")
+            raise DataError(f"{part!r} cannot name a split: use letters, digits, _ and single dots")
         if not isinstance(rows, datasets.Dataset):
             raise DataError(f"export() takes a path, a datasets.Dataset or a DatasetDict, not {type(rows).__name__}")
         if not len(rows):
@@ -185,7 +185,7 @@ def _bytes(size: int | str) -> int:
     match = re.fullmatch(r"(\d+)\s*([kmg]i?)?b?", str(size).lower())
     if match is None or int(match[1]) == 0:
         raise DataError(
-            f"max_shard_size={size!r}: it is a number of bytes, or one with a unit such as '500MB' or '2GiB'"
+            f"max_shard_size={size!r} should be a number of bytes, or one with a unit such as '500MB' or '2GiB'"
         )
     return int(match[1]) * UNITS[match[2] or ""]
 
@@ -207,7 +207,7 @@ def _write(
     def write(shard: int) -> None:
         start, stop = shards[shard]
         path = folder / f"{split}-{shard:05d}-of-{len(shards):05d}.parquet"
-        # Chunks are cut where the content decides, and an upload of changed rows sends only what has changed.
+        # The content decides where chunks are cut, so that an upload of changed rows sends only what has changed.
         options = {"use_dictionary": False, "use_content_defined_chunking": True, "write_page_index": True}
         with new_file(path) as output, pq.ParquetWriter(output, schema, **options) as file:
             for first, last in _cuts(sizes[start:stop], ROW_GROUP):

@@ -100,7 +100,7 @@ def fault_of(error: Exception, endpoint: str) -> str:
         return f"{endpoint} cannot be reached: {text}" if isinstance(error, HfHubHTTPError.__bases__[0]) else text
     status = error.response.status_code
     advice = {
-        401: "the token is not valid, or no token for this repository: `hf auth login`",
+        401: "the token is not valid, or not for this repository: `hf auth login`",
         403: f"the token may not write there: make one with write access at {endpoint}/settings/tokens",
         404: "there is no such repository or branch, or the token may not see it",
     }

@@ -53,7 +53,7 @@ def push(
             folder = export(source, temporary / repo_id.split("/")[-1], num_proc=num_proc, **export_kwargs)
             return push(folder, repo_id, private=private, token=token, revision=revision, commit_message=commit_message)
     if export_kwargs:
-        raise DataError(f"{folder} is exported already: {', '.join(export_kwargs)} came too late; leave it out")
+        raise DataError(f"{folder} is exported already, so that {', '.join(export_kwargs)} has no effect: leave it out")
     files = {Path(entry.path).relative_to(folder).as_posix(): entry.path for entry in walk(folder)}
     script = repo_id.split("/")[-1] + ".py"
     if script in files:

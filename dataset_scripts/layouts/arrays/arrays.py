@@ -13,12 +13,12 @@ from dataset_scripts.core.formats.rows_on_disk import Images, Records
 
 PRECEDENCE = 2
 SUFFIXES = (".npz", ".npy")
-MAX_HEADER = 1 << 14  # bytes; numpy reads one of up to 10,000
+MAX_HEADER = 1 << 14  # bytes; numpy reads up to 10,000
 HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
 def matches(files):
-    """NumPy files, one array named like images; in a folder with photos they are something else."""
+    """NumPy files with an array named like images; in a folder with photos they are something else."""
     if files.images or not files.having(*SUFFIXES):
         return None
     try:
@@ -51,13 +51,13 @@ def read_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype, int]:
     head = io.BytesIO(file.read(MAX_HEADER))
     version = np.lib.format.read_magic(head)
     if version not in HEADERS:
-        raise ValueError(f"it is of version {version} of the format, not 1.0 or 2.0")
+        raise ValueError(f"it has version {version} of the format, not 1.0 or 2.0")
     shape, fortran, dtype = HEADERS[version](head)
     return shape or (0,), fortran, dtype, head.tell()
 
 
 def open_array(files: Reader, path: str, key: str) -> Records | np.ndarray:
-    """Opens an array to be read by rows; one in Fortran order, whose rows lie scattered, is read whole.
+    """Opens an array to be read by rows; one in Fortran order, whose rows are scattered, is read whole.
 
     Pickled objects are refused.
     """

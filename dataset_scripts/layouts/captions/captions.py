@@ -21,9 +21,9 @@ logger = printable_logger(__name__)
 PRECEDENCE = 1
 SUFFIXES = (".txt", ".caption", ".json")
 TEXTS = SUFFIXES[:2]
-FIELDS = ("caption", "text", "prompt")  # of a json file, in the order in which they are taken for the caption
+FIELDS = ("caption", "text", "prompt")  # of a json file; the first that exists is the caption
 COLUMNS = ("image", "caption", "captions")
-SAMPLE = 16  # files that tell whether they are captions
+SAMPLE = 16  # files that are examined for whether they hold captions
 PEEK = 1 << 12
 NUMBERS = re.compile(r"(?<!\d)(?:-?\d++(?:\.\d++)?(?:e-?\d++)?[\s,]++){3}-?\d", re.IGNORECASE)  # four in a row: a box
 NOTES = re.compile(r"(readme|licen[cs]e|notice|copyright|attribution)s?", re.IGNORECASE)
@@ -62,7 +62,7 @@ def matches(files):
     if not all(words) or not (lines or words) or (lines and all(map(NUMBERS.search, lines))):
         return None
     others = f", {len(ignored)} other files ignored, such as {ignored[0]}" if ignored else ""
-    return f"{len(paired)} of {len(images)} images with a text of their name{others}"
+    return f"{len(paired)} of {len(images)} images with a text file of the same name{others}"
 
 
 def has_caption(content: bytes) -> bool:
@@ -77,8 +77,8 @@ def find_texts(files: Files) -> tuple[dict[str, list[str]], dict[str, list[str]]
     """Sorts the files by their path without suffix.
 
     Returns:
-        Images, text files and json files, the paths of each key, and the files that are none of them. A text without
-        an image counts as a text if others of its suffix and folder have one, unless it is a readme or a licence.
+        Images, text files and json files, as the paths of each key, and all other files. A text file without an image
+        counts if others with its suffix in its folder have one, unless it is a readme or a licence.
     """
     images, sidecars, ignored = {}, {}, []
     for path in files.paths:
@@ -121,7 +121,7 @@ def read_fields(files: Reader, path: str) -> tuple[dict[str, Any], int]:
         DataError: it is broken or not an object.
     """
     where, content = f"{files.root}/{path}", files.read(path)
-    fields = parse_json(content, f"{where}: no json")
+    fields = parse_json(content, f"{where}: invalid json")
     if not isinstance(fields, dict):
         raise DataError(f"{where} holds a {type(fields).__name__}, not an object with a field such as caption")
     return fields, len(content)

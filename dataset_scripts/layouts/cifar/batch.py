@@ -1,8 +1,9 @@
 """The pickles of CIFAR, read without `pickle`: plain containers, text, numbers and arrays of numbers.
 
-A pickle is a program for a small stack machine. Python's own runs what the program names, and sizes its memory by numbers
-in it. This one knows the instructions that Python 2 and 3 and numpy write for such data; the few functions that they name
-are done here. It takes at most MAX_STEPS steps, and about 100 bytes a step beside the bytes of the file.
+A pickle is a program for a small stack machine. Python's own machine runs the functions that the program names, and
+sizes its memory by numbers in it. This one knows the instructions that Python 2 and 3 and numpy write for such data, and
+does the work of the few functions that they name itself. It takes at most MAX_STEPS steps, and about 100 bytes per step
+in addition to the bytes of the file.
 """
 
 import math
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-MAX_STEPS = 4_000_000  # a training batch of CIFAR-100 with labels in numpy's numbers has about a million
+MAX_STEPS = 4_000_000  # a training batch of CIFAR-100 with labels as numpy's numbers has about a million
 NUMBER = re.compile("[biuf][1248]")
 PUSHES = frozenset(
     [
@@ -65,10 +66,10 @@ class Made:
 
 
 def load(content: bytes) -> Any:
-    """What a pickle holds; arrays are `np.ndarray`, numbers of numpy are those of Python.
+    """The value of a pickle; arrays become `np.ndarray`, numpy's numbers those of Python.
 
     Raises:
-        ValueError, IndexError, TypeError or others: it is damaged, or no such pickle.
+        ValueError, IndexError, TypeError or others: it is damaged, or not such a pickle.
     """
     return _unwrap(_Machine(content).run())
 
@@ -115,7 +116,7 @@ class _Machine:
         self.memo[place] = self.stack[-1]
 
     def marked(self) -> list:
-        """What lies above the last mark."""
+        """The items above the last mark."""
         start = self.marks.pop()
         items = self.stack[start:]
         del self.stack[start:]
@@ -154,7 +155,7 @@ class _Machine:
         self.stack[-1].update(zip(items[::2], items[1::2], strict=True))
 
     def bytes_of(self, data: str | bytes | bytearray) -> bytes | bytearray:
-        """Data of an array; Python 2 wrote them as text."""
+        """The data of an array; Python 2 wrote them as text."""
         if not isinstance(data, str):
             return data
         self.copies -= len(data)
@@ -168,7 +169,7 @@ class _Machine:
         if function.name == "encode":
             text, encoding = arguments
             if encoding not in ("latin1", "latin-1"):
-                raise ValueError("it encodes text in another way than numpy does")
+                raise ValueError("it encodes text differently than numpy does")
             return self.bytes_of(text)
         if function.name == "dtype":
             if not NUMBER.fullmatch(arguments[0]):
@@ -182,7 +183,7 @@ class _Machine:
         if function.name == "_frombuffer":
             data, kind, shape, order = arguments
             return Made(self.array(data, kind, shape, order))
-        raise ValueError(f"it calls {function.module}.{function.name}")
+        raise ValueError(f"it calls {function.module}.{function.name}, which no CIFAR does")
 
     def build(self, made: Made, state: tuple) -> None:
         if isinstance(made.value, np.dtype):
@@ -207,7 +208,8 @@ class _Machine:
 
 
 def _named(module: str, name: str) -> Name:
-    if not isinstance(module, str) or not isinstance(name, str):  # what is nested deep can be neither hashed nor shown
+    # A deeply nested value can be neither hashed nor shown.
+    if not isinstance(module, str) or not isinstance(name, str):
         raise ValueError("it names a function by something that is not text")
     found = Name(module, name)
     if found not in NAMES:

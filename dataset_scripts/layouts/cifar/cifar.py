@@ -29,7 +29,7 @@ def matches(files):
 
 
 def find_sets(files: Files) -> dict[str, dict[str, str]]:
-    """Folder -> file name -> path, of the folders that hold a CIFAR."""
+    """Folder -> file name -> path, for each folder that holds a CIFAR."""
     folders = {}
     for path in files.paths:
         folders.setdefault(folder_of(path), {})[name_of(path)] = path
@@ -65,7 +65,7 @@ def pixels(batch: dict) -> np.ndarray:
 
 
 def whole_numbers(values: list | np.ndarray) -> np.ndarray:
-    """Labels; a list is looked at first, for one in another could be as large as it likes."""
+    """Labels; a list is checked first, as a nested list could grow to any size."""
     if isinstance(values, list) and all(type(value) is int for value in values):
         values = np.array(values)
     if not isinstance(values, np.ndarray) or values.ndim != 1 or values.dtype.kind not in "iu":
@@ -74,11 +74,11 @@ def whole_numbers(values: list | np.ndarray) -> np.ndarray:
 
 
 def texts(values: list[str | bytes]) -> list[str]:
-    """Names of classes; none twice, for a pickle may name one as often as it likes."""
+    """Names of classes, each once: a pickle may refer to one name any number of times."""
     if not isinstance(values, list) or not all(isinstance(value, str | bytes) for value in values):
-        raise ValueError("the names of its classes are not text")
+        raise ValueError("its class names are not text")
     if len(set(values)) < len(values):
-        raise ValueError("two of its classes have one name")
+        raise ValueError("two of its classes have the same name")
     return [value.decode() if isinstance(value, bytes) else value for value in values]
 
 
@@ -116,7 +116,7 @@ class Cifar(ArrayBuilder):
             return Part((path, 0), len(pixels(batch)), values, path)
 
     def _names(self, files: Files, folder: str, columns: dict[str, str], binary: bool) -> tuple[dict, list[str]]:
-        """The classes of each column, and the files that tell them; None if there is no such file."""
+        """The classes of each column, None if no file names them; and the files that do."""
         names, described = {}, []
         for column, key in columns.items():
             key = key.removesuffix("s") + "_names"

@@ -115,7 +115,7 @@ class Coco(LayoutBuilder):
         tasks = annotation_files(files, self.config.annotations)
         task = self.config.task or next((task for task, paths in tasks.items() if paths), "detection")
         if task not in tasks:
-            raise DataError(f"task={task!r}: it is one of {', '.join(tasks)}")
+            raise DataError(f"task={task!r} should be one of {', '.join(tasks)}")
         splits = self.named_files() or by_split(tasks[task])
         for other, paths in tasks.items():
             files.account(paths)
@@ -127,7 +127,7 @@ class Coco(LayoutBuilder):
             if len(paths) > 1:
                 raise DataError(
                     f"{files.root}: {paths[0]} and {paths[1]} are both for the split {split}: "
-                    f"choose by data_files={{{split!r}: {paths[1]!r}}}"
+                    f"choose one with data_files={{{split!r}: {paths[1]!r}}}"
                 )
         return task, {split: paths[0] for split, paths in splits.items()}
 
@@ -159,7 +159,7 @@ class Coco(LayoutBuilder):
             annotations.pop(number, None)
         for number in annotations.keys() - images.keys():
             with self.faults:
-                raise DataError(f"{where}: annotations of image {number}, which is not in its images")
+                raise DataError(f"{where}: there are annotations of image {number}, which is not among its images")
         return images, annotations
 
     def _add_category(self, element: Element, where: str, named_in: dict) -> None:
@@ -167,7 +167,9 @@ class Coco(LayoutBuilder):
         if not isinstance(name, str):
             raise DataError(f"{where}, line {element.line}: the name of category {number} is {short(name)}, not text")
         if self.categories.setdefault(number, name) != name:
-            raise DataError(f"{where}: category {number} is {name}, in {named_in[number]} {self.categories[number]}")
+            raise DataError(
+                f"{where}: category {number} is {name}, but {self.categories[number]} in {named_in[number]}"
+            )
         named_in[number] = where
         self.above.add(element.value.get("supercategory"))
 
@@ -251,7 +253,7 @@ class Coco(LayoutBuilder):
         annotated = (width, height) if width and height else None
         if annotated not in (None, frame.size, frame.stored):
             raise DataError(
-                f"{where}: image {number} is {width} x {height} there, and {frame.size[0]} x {frame.size[1]} in {path}"
+                f"{where}: image {number} is {width} x {height} there, but {frame.size[0]} x {frame.size[1]} in {path}"
             )
         if annotated:
             annotated = frame.size if annotated == frame.size else frame.stored  # as whole numbers
@@ -329,7 +331,7 @@ def segmentation_of(annotation: dict) -> object:
 
 
 def check_annotation(annotation: dict, where: str) -> None:
-    """Raises DataError if a value that every object has is of another type than COCO's."""
+    """Raises DataError if a value that every object has is not of COCO's type."""
     box = annotation.get("bbox")
     if not isinstance(box, list) or len(box) != 4 or not all(map(is_number, box)):
         raise DataError(f"{where}: bbox is {short(box)}, not [x, y, width, height]")
@@ -345,9 +347,9 @@ def check_annotation(annotation: dict, where: str) -> None:
 
 
 def keypoints(points: Any, frame: Frame, annotated: tuple | None, where: str) -> list[np.ndarray]:
-    """(K, 3) float32 x, y, visible in pixels of the decoded image, of 3 K numbers in those of the annotated one."""
+    """(K, 3) float32 x, y, visible in pixels of the decoded image, from 3 K numbers in those of the annotated one."""
     if not isinstance(points, list) or len(points) % 3 or not all(map(is_number, points)):
-        raise DataError(f"{where}: keypoints are not x, y, visible of each")
+        raise DataError(f"{where}: keypoints are not x, y, visible for each point")
     points = np.array(points, np.float32).reshape(-1, 3)
     if not np.isfinite(points).all():
         raise DataError(f"{where}: keypoints are not finite numbers")

@@ -11,8 +11,8 @@ from dataset_scripts.core.files.stems import is_below
 
 logger = printable_logger(__name__)
 
-PEEK = 1 << 14  # bytes at either end of a json file that tell what it is
-MANY = 100  # json files in one folder: they describe an image each
+PEEK = 1 << 14  # bytes at either end of a json file that show what it is
+MANY = 100  # json files in one folder: each describes an image
 
 
 def annotation_files(files: Files, wanted: str | None = None) -> dict[str, list[str]]:
@@ -49,7 +49,9 @@ def by_split(paths: list[str]) -> dict[str, list[str]]:
         named = [path for path in found if name_of(path).startswith("instances")]
         if len(found) > len(named) == 1:
             logger.warning(
-                "of %s the first is read for %s", ", ".join(sorted(found, key=lambda path: path not in named)), split
+                "of %s, only the first is read for %s",
+                ", ".join(sorted(found, key=lambda path: path not in named)),
+                split,
             )
             splits[split] = named
     return splits
@@ -69,7 +71,7 @@ def image_folder(files: Files, source: str, split: str, names: list[str]) -> str
     hits = {folder: sum(posixpath.join(folder, name) in files.names for name in some) for folder in folders}
     best = [folder for folder, count in hits.items() if count == max(hits.values())]
     if not max(hits.values()):
-        return folder_of(source)  # every image is reported as missing, there
+        return folder_of(source)  # there, every image is reported as missing
     stem = stem_of(source)
     for wanted in (
         lambda folder: folder == folder_of(source),

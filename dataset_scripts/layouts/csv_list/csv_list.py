@@ -45,8 +45,8 @@ from dataset_scripts.layouts.csv_list.rows import (
 logger = printable_logger(__name__)
 
 PRECEDENCE = 1
-PEEK = 1 << 14  # bytes of a table that tell what it is
-HEAD_ROWS = 200  # rows that do
+PEEK = 1 << 14  # bytes of a table that show what it is
+HEAD_ROWS = 200  # rows that show it
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".txt")
 OTHERS = re.compile(
     r"metadata\.(csv|jsonl)|sample_?submission.*|(read.?me|licen[cs]e|requirements).*|dataset_infos?\.json"
@@ -66,7 +66,7 @@ LABELS = (
     "diagnosis",
 )
 SPLIT_COLUMNS = ("split", "subset", "partition")
-FOLDS = ("fold", "kfold")  # of cross-validation: which part of the training images, no class of theirs
+FOLDS = ("fold", "kfold")  # of cross-validation: a part of the training images, not a class
 
 
 @dataclass
@@ -92,7 +92,7 @@ def matches(files):
 
 
 def candidates(files: Files) -> list[str]:
-    """Files that may be tables of images: of a folder's files not more than 50, and none that describes one image."""
+    """Files that may be tables of images: at most 50 in a folder, and none that describes a single image."""
     paths = [path for path in files.having(*SUFFIXES) if not OTHERS.fullmatch(name_of(path).lower())]
     paths = [path for path in paths if not (NAME_LISTS.fullmatch(name_of(path).lower()) and not _is_list(files, path))]
     wanted, crowd = set(map(stem_of, paths)), Counter(map(folder_of, paths))
@@ -136,7 +136,7 @@ def head(files: Files, path: str) -> dict[str, list[str]]:
 
 
 def _head_rows(files: Files, path: str, text: str, lines: list[str]) -> Iterator[Any]:
-    """The first rows of a table of which the first lines are known: dicts, or something else if it is not a table."""
+    """The first rows of a table whose first lines are given: dicts, or something else if it is not a table."""
     suffix = path.lower().rpartition(".")[2]
     if suffix in ("csv", "tsv") or (suffix == "txt" and is_table(lines)):
         sound = sound_text(
@@ -268,7 +268,7 @@ class CsvList(LayoutBuilder):
         names, table = table[name], table.drop_columns(name)
         with reading(f"{where}: the column {short(name)} holds {names.type}, not names of images"):
             names = names.cast(pa.string()).combine_chunks()
-        pa.default_memory_pool().release_unused()  # what reading took beside the table is as large
+        pa.default_memory_pool().release_unused()  # reading took as much memory again as the table
         by_row = next(
             (each for each in table.column_names if each.lower() in SPLIT_COLUMNS and is_splits(table[each])), None
         )
@@ -283,9 +283,8 @@ class CsvList(LayoutBuilder):
                 raise DataError(f"{where}, row {row + 1}: {message}")
         splits = said if isinstance(said, pa.Array) else pa.repeat(said or "train", len(names))
         columns = {"image": images, "split": splits}
-        for column in sorted(
-            table.column_names, key=lambda column: column in columns
-        ):  # else `image` would take `image_`
+        # The columns that get a new name come last: else `image` would take `image_`.
+        for column in sorted(table.column_names, key=lambda column: column in columns):
             if column != by_row:
                 columns[free_name(column, columns)] = table[column]
         table = pa.table(columns)
@@ -297,7 +296,7 @@ class CsvList(LayoutBuilder):
         return table
 
     def _columns(self, files: Files, table: pa.Table) -> tuple[dict, dict[str, pa.Array], str | None]:
-        """Features and columns beside the image, and the list of class names that is used."""
+        """The features and columns other than the image, and the list of class names that is used."""
         if FOLDER in table.column_names and (
             "label" in table.column_names or pc.count_distinct(table[FOLDER]).as_py() < 2
         ):
@@ -338,7 +337,7 @@ class CsvList(LayoutBuilder):
 
 
 class Paths:
-    """The paths of rows as a sequence: a million rows add no Python objects to those of the listing.
+    """The paths of rows as a sequence, without a Python object for each, beyond those of the listing.
 
     Attributes:
         images: all paths of images.
@@ -359,4 +358,4 @@ class Paths:
         )
 
     def __reduce__(self):
-        return list, ([self.images[number] for number in self.numbers.to_pylist()],)  # a worker needs no other path
+        return list, ([self.images[number] for number in self.numbers.to_pylist()],)  # a worker needs no other paths

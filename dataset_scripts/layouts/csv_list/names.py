@@ -28,7 +28,7 @@ ENDINGS = "|".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))
 SUFFIX = r"\.[^./]*$"
 ODD = r"\\|(^|/)\.\.?(/|$)"  # `..\a.png`, `./a.png`
 PART = 1 << 15  # images that are looked up at once: a hash table of all would be larger than the table of names
-ROWS = 1 << 18  # names that are, for what it takes beside them
+ROWS = 1 << 18  # names that are looked up at once, to limit the memory that it takes
 
 
 class Fit(NamedTuple):
@@ -79,7 +79,7 @@ class Places:
 
     @cached_property
     def levels(self) -> np.ndarray:
-        """How many folders deep each image lies (int16)."""
+        """The number of folders above each image (int16)."""
         return np.fromiter((path.count("/") for path in self.images), np.int16, len(self.images))
 
     @cached_property
@@ -121,10 +121,10 @@ class Places:
     def find(
         self, names: pa.Array, table: str, split: str | pa.Array | None, fit: Fit
     ) -> tuple[pa.Array, Iterator[tuple[int, str]]]:
-        """Finds the image that each name means.
+        """Finds the image that each name stands for.
 
-        A name is looked for below the table's own folder before others, and in folders of its split before folders of
-        no split and of another one: the first of these that has all names of the split, else the one with the most.
+        A name is looked up first below the table's own folder, and in folders of its split before folders of no split
+        and of another split: in the first of these that has all names of the split, else in the one with the most.
 
         Args:
             table: path of the table.
@@ -156,7 +156,7 @@ class Places:
         return pa.array(place, mask=bad), faults
 
     def _plain(self, names: pa.Array, table: str) -> pa.Array:
-        """The names with `/`, and without `.` and `..`, which are meant from the table's folder."""
+        """The names with `/`, and without `.` and `..`, which are relative to the table's folder."""
         odd = pc.fill_null(pc.match_substring_regex(names, ODD), False)
         if not pc.any(odd).as_py():
             return names
@@ -168,7 +168,7 @@ class Places:
         return pc.replace_with_mask(names, odd, pa.array(plain, pa.string()))
 
     def _in_pools(self, names: pa.Array, table: str, split: str | None) -> tuple[np.ndarray, np.ndarray]:
-        """What `_look` finds in the pool that has most of the names, the first of these."""
+        """What `_look` finds in the first pool that has the most names."""
         best, most = None, -1
         for pool in self._pools(table, split):
             place, second = self._look(names, pool)
@@ -194,7 +194,7 @@ class Places:
         yield None
 
     def _look(self, names: pa.Array, pool: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-        """The images that the names are the end of, by number, and a second one if there is one, else -1 (int32)."""
+        """The number of the image whose path ends in each name, and of a second such image; -1 without one (int32)."""
         place, second = np.empty((2, len(names)), np.int32)
         for start in range(0, len(names), ROWS):
             rows = slice(start, start + ROWS)
@@ -217,7 +217,7 @@ class Places:
     def _join(
         self, names: pa.Array, numbers: np.ndarray | None, depth: int, suffix: bool
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The first of some images that ends in each name, and the last where that is another; else -1."""
+        """The first of some images whose path ends in each name, and the last if that is another one; else -1."""
         first, last = np.full((2, len(names)), -1, np.int32)
         count = len(self.images) if numbers is None else len(numbers)
         step = max(PART, count // 32)
@@ -229,27 +229,26 @@ class Places:
             ends = ends if suffix else pc.replace_substring_regex(ends, SUFFIX, "")
             rows, found = _places(names, ends)
             last[rows] = part[found]
-            if (
-                pc.index_in(ends, ends).to_numpy() != np.arange(len(ends))
-            ).any():  # count_distinct takes twice the memory
+            # Whether an end occurs twice; count_distinct would take twice the memory.
+            if (pc.index_in(ends, ends).to_numpy() != np.arange(len(ends))).any():
                 last[rows] = part[len(ends) - 1 - _places(names, ends.take(pa.array(np.arange(len(ends))[::-1])))[1]]
             new = first[rows] < 0
             first[rows[new]] = part[found[new]]
-            pa.default_memory_pool().release_unused()  # else it keeps what each part took
+            pa.default_memory_pool().release_unused()  # else it keeps the memory of each part
         last[last == first] = -1
         return first, last
 
     def _fault(self, name: str | None, plain: str | None, place: int, second: int) -> str:
         if second >= 0:
-            return f"{short(name)} may be {self.images[place]} or {self.images[second]}: give the whole path"
+            return f"{short(name)} may be {self.images[place]} or {self.images[second]}: write the whole path"
         if place >= 0:
             return f"{short(name)} is listed twice"
         if name is None or not name.strip():
-            return "it names no image"
+            return "the name of the image is missing"
         if plain == ".." or plain.startswith(("../", "/")) or plain[1:2] == ":":
             return f"{short(name)} leads outside of {self.root}"
         near = self.near.get(name_of(plain).lower()) or self.near.get(stem_of(plain).lower())
-        return f"there is no image {short(name)}" + (f", but {near}" if near else "")
+        return f"there is no image {short(name)}" + (f", but there is {near}" if near else "")
 
 
 def _places(names: pa.Array, ends: pa.Array) -> tuple[np.ndarray, np.ndarray]:

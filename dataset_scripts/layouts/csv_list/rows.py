@@ -86,7 +86,7 @@ def read_counted(files: Files, path: str) -> pa.Table:
 
 
 def _objects(elements: Iterator[Element], where: str) -> Iterator[tuple[Any, str, int]]:
-    """The objects of a list, and what an object with a name a member says of each name."""
+    """The objects of a list, or an object for each member of an object whose keys are file names."""
     for row, (key, value, text, line) in enumerate(elements, 1):
         if value is not FAULTY:
             yield (
@@ -117,10 +117,14 @@ def read_list(files: Files, path: str, faults: Faults | None = None) -> pa.Table
     labelled = pc.and_not(parts.is_valid(), bare)
     has_labels = labelled.true_count > 0 and labelled.true_count >= bare.true_count
     fewer = bare if has_labels else labelled
-    what = "without a label, which others have" if has_labels else "with a label, which others do not have"
+    what = "without a label, which the others have" if has_labels else "with a label, which the others do not have"
     wrong = pc.or_(parts.is_null(), fewer)
     for odd in np.flatnonzero(wrong.to_numpy(zero_copy_only=False)).tolist():
-        said = f"a path {what}" if fewer[odd].as_py() else f"{short(lines[odd].as_py())} is not a path and a label"
+        said = (
+            f"there is a path {what}"
+            if fewer[odd].as_py()
+            else f"{short(lines[odd].as_py())} is not a path and a label"
+        )
         with faults or nullcontext():
             raise DataError(f"{where}, row {odd + 1}: {said}")
     parts = parts.filter(pc.invert(wrong))
@@ -159,7 +163,7 @@ def is_class(column: pa.ChunkedArray) -> bool:
 
 
 def is_multi_label(column: pa.ChunkedArray) -> bool:
-    """Whether words are labels of their own: `a|b`, or `haze water`, of half as many words as combinations, or less."""
+    """Whether words are separate labels: `a|b`, or `haze water` if words are at most half as many as combinations."""
     if not pa.types.is_string(column.type):
         return False
     values = pc.unique(column).drop_null()
@@ -168,7 +172,7 @@ def is_multi_label(column: pa.ChunkedArray) -> bool:
 
 
 def class_names(files: Files, lists: list[str], column: pa.ChunkedArray) -> tuple[list[str], str | None]:
-    """The names in a list of classes, where labels are numbers from 0 that they are enough for, and that list."""
+    """The names in a list of classes, and the list, if labels are numbers from 0 and all have a name."""
     if not pa.types.is_integer(column.type) or column.null_count == len(column) or pc.min(column).as_py() < 0:
         return [], None
     for path in lists:
@@ -237,7 +241,7 @@ def is_partition(column: pa.ChunkedArray) -> bool:
 
 
 def check_overlap(files: Files, tables: dict[str, pa.Table]) -> None:
-    """No image may occur twice in a split, as it would with folds (train1.txt, train2.txt) and variants of a list.
+    """Checks that no image occurs twice in a split, as with folds (train1.txt, train2.txt) and variants of a list.
 
     Raises:
         DataError: naming two such tables.
@@ -251,6 +255,6 @@ def check_overlap(files: Files, tables: dict[str, pa.Table]) -> None:
                 if len(both):
                     raise DataError(
                         f"{files.root}: {other} and {path} both name {files.images[both[0].as_py()]} for {split}: "
-                        f"choose tables by data_files={{{split!r}: {path!r}}}"
+                        f"choose tables with data_files={{{split!r}: {path!r}}}"
                     )
             before[split].append((path, images))

@@ -1,7 +1,7 @@
 """HDF5 files, the format of PatchCamelyon: datasets of images and of labels, read in blocks of rows.
 
-HDF5's library runs in another process (`core/formats/isolated.py`). Values that are stored unchunked, as they are, are read here
-in place; blocks of the others come through shared memory.
+HDF5's library runs in another process (`core/formats/isolated.py`). Values that are stored without chunks and encoding
+are read in place, by this process; blocks of the others come through shared memory.
 """
 
 from pathlib import Path
@@ -23,7 +23,7 @@ NATIVE = str(Path(__file__).with_name("native.py"))
 
 
 def matches(files):
-    """HDF5 files, one dataset named like images; in a folder with photos they are something else."""
+    """HDF5 files with a dataset named like images; in a folder with photos they are something else."""
     if files.images:
         return None
     paths = [path for path in files.having(*SUFFIXES) if starts_like_hdf5(files, path)]
@@ -32,8 +32,8 @@ def matches(files):
 
         arrays = [array for path in paths for array in list_arrays(files, path)]
     except ImportError:
-        return f"{len(paths)} HDF5 files" if paths else None  # reading them reports what to install
-    except DataError as error:  # the reader of `datasets`, which would come next, does not survive what is damaged
+        return f"{len(paths)} HDF5 files" if paths else None  # the reader reports what to install
+    except DataError as error:  # the reader of `datasets`, which would come next, crashes on damaged files
         return f"{len(paths)} HDF5 files: {error}" if len(paths) == len(files.paths) else None
     images = [array for array in arrays if len(array.shape) >= 3 and (array.role == "images" or len(files.paths) == 1)]
     listed = ", ".join(map(str, images[:4]))
@@ -66,20 +66,20 @@ class File:
 
 
 def list_arrays(files: Files, path: str) -> list[Named]:
-    """The datasets in a file. Links are not followed: they may lead to any file of the machine."""
+    """The datasets in a file. Links are not followed: they may lead to any file on the machine."""
     with reading(f"{files.root}/{path} cannot be read"):
         return [Named(path, key, tuple(shape)) for key, shape in File(files, path).ask("shapes")]
 
 
 class Blocks:
-    """The rows of a dataset, of which as many as fit into BLOCK are read at once: a chunk is decompressed once."""
+    """The rows of a dataset, read in blocks of up to BLOCK bytes, so that a chunk is decompressed once."""
 
     def __init__(self, files: Reader, path: str, key: str):
         self.file, self.key = File(files, path), key
         about = self.file.ask("describe", key)
         if about["elsewhere"]:
             raise DataError(
-                f"{files.root}/{path}: {key} keeps its numbers in another file, which is not read: copy them in"
+                f"{files.root}/{path}: {key} keeps its numbers in another file, which is never opened: copy them into this one"
             )
         self.shape, self.dtype = tuple(about["shape"]), about["dtype"]
         self.bytes = check_rows(self.shape, about["itemsize"], self.file.size)
@@ -92,7 +92,7 @@ class Blocks:
         )
 
     def __getitem__(self, row: int) -> np.ndarray:
-        """A row; valid until one of another block is asked for."""
+        """A row; valid until a row of another block is read."""
         if self.plain:
             return self.plain[row]
         start = row // self.length * self.length

@@ -1,6 +1,6 @@
-"""What is done with h5py, in a process of its own (`core/formats/isolated.py`): a damaged file makes HDF5 hang or crash.
+"""Uses h5py in a separate process (`core/formats/isolated.py`), as a damaged file makes HDF5 hang or crash.
 
-Files stay open, as many as OPEN; one that was changed since is opened again.
+Up to OPEN files stay open; one that has changed is opened again.
 """
 
 import math
@@ -30,7 +30,7 @@ def opened(path: str) -> h5py.File:
 
 
 def shapes(path: str) -> list[tuple[str, list[int]]]:
-    """The datasets in a file that have axes. Links are not followed: they may lead to any file of the machine."""
+    """The datasets in a file that have axes. Links are not followed: they may lead to any file on the machine."""
     found = []
 
     def visit(key: str, item: Any) -> None:
@@ -43,11 +43,11 @@ def shapes(path: str) -> list[tuple[str, list[int]]]:
 
 
 def describe(path: str, key: str) -> dict[str, Any]:
-    """What has to be known of a dataset to read it.
+    """The facts that are needed to read a dataset.
 
     Returns:
-        shape; itemsize; dtype, None if it is not of numbers; chunk: its number of rows, 1 without chunks; offset: of values that
-        lie in the file as numpy holds them, else None; elsewhere: whether the values are in another file.
+        shape; itemsize; dtype, None if it does not hold numbers; chunk: its number of rows, 1 without chunks; offset:
+        that of the values if the file holds them as numpy does, else None; elsewhere: whether they are in another file.
     """
     array = opened(path)[key]
     dtype = array.dtype
@@ -64,7 +64,7 @@ def describe(path: str, key: str) -> dict[str, Any]:
 
 
 def block(path: str, key: str, start: int, stop: int, target: str) -> None:
-    """Reads rows of a dataset into a file that is memory of both processes."""
+    """Reads rows of a dataset into a file that both processes share as memory."""
     array = opened(path)[key]
     shape = (stop - start, *array.shape[1:])
     rows = np.frombuffer(memory_of(target), array.dtype, math.prod(shape)).reshape(shape)
@@ -72,7 +72,7 @@ def block(path: str, key: str, start: int, stop: int, target: str) -> None:
 
 
 def memory_of(target: str) -> mmap.mmap:
-    """The last one stays: to map it again for each block would take as long as to copy it."""
+    """The mapped file, kept until another is asked for: to map it for each block would take as long as to copy it."""
     global _memory
     with open(target, "r+b") as file:
         number = os.fstat(file.fileno()).st_ino

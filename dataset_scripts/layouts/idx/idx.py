@@ -38,7 +38,7 @@ class IdxConfig(ArrayConfig):
     """Options of `load_dataset("idx", data_dir=…)`; if a folder holds several sets, the name of one comes first.
 
     Attributes:
-        transpose: swap height and width; None does so for EMNIST, whose pictures are stored on their side.
+        transpose: swap height and width; None does so for EMNIST, whose images are stored on their side.
     """
 
     transpose: bool | None = None
@@ -69,9 +69,8 @@ def find_sets(files: Files) -> dict[str, dict[str, dict[str, str]]]:
     sets = {}
     named = [(path, parsed) for path in files.paths if "idx" in path.lower() and (parsed := parse_name(name_of(path)))]
     kept = set(unpacked(files, [path for path, _ in named]))
-    for path, (base, role) in sorted(
-        named, key=lambda item: item[0].lower().endswith(".gz")
-    ):  # one beside its .gz goes first
+    # An uncompressed file is preferred to its .gz.
+    for path, (base, role) in sorted(named, key=lambda item: item[0].lower().endswith(".gz")):
         if path in kept:
             words = re.split(r"[-_.]", base)
             split = "test" if "t10k" in words else split_in(base)
@@ -122,7 +121,7 @@ def open_idx(files: Reader, path: str) -> Records:
         file, packed = open_file(files, path)
         head = file.read(4)
         if not is_head(head):
-            raise DataError(f"{where} does not start like IDX, with 0, 0, a code of the numbers and the count of axes")
+            raise DataError(f"{where} does not start like IDX, with 0, 0, the code of its dtype and the number of axes")
         code, axes = head[2:]
         sizes = file.read(4 * axes)
         if len(sizes) < 4 * axes:
@@ -134,7 +133,7 @@ def open_images_and_labels(files: Files, images: str, labels: str | None, transp
     """The images of a file, checked, as a part, and the labels of another, (N,) or (N, K).
 
     Raises:
-        DataError: one is damaged, or there is not a label for each image.
+        DataError: a file is damaged, or there is not one label per image.
     """
     with reading(f"{files.root}/{images}"):
         records = open_idx(files, images)
@@ -177,11 +176,10 @@ class Idx(ArrayBuilder):
             raise DataError(f"{files.root}/{paths['label']} has no file of images beside it")
         part = open_images_and_labels(files, paths["image"], paths.get("label"), transpose)
         labels = part.labels.get("label")
-        if (
-            labels is not None and labels.ndim == 2 and labels.shape[1] > 1
-        ):  # QMNIST: class, then where the digit is from
+        # QMNIST has the class, then the source of the digit.
+        if labels is not None and labels.ndim == 2 and labels.shape[1] > 1:
             logger.warning(
-                "%s/%s: of %d numbers an image the first is the label, the others are left out",
+                "%s/%s: of %d numbers per image, the first is the label, and the others are left out",
                 files.root,
                 paths["label"],
                 labels.shape[1],
@@ -199,7 +197,7 @@ class Idx(ArrayBuilder):
 
 
 def mapped_names(files: Files, path: str) -> list[str]:
-    """Classes by EMNIST's mapping: a line is a label and the codes of its characters; letters start at 1."""
+    """Classes from EMNIST's mapping: a line is a label and the codes of its characters; letters start at 1."""
     with reading(f"{files.root}/{path}"):
         lines = [line.split() for line in files.read(path).decode().splitlines() if line.strip()]
         numbers = np.array([[int(label), int(code)] for label, code, *_ in lines])

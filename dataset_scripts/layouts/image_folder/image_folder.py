@@ -1,4 +1,4 @@
-"""Folders of images: class folders, split folders, metadata tables. The card beside this file gives the rules."""
+"""Folders of images: class folders, split folders, metadata tables. The card beside this file describes the rules."""
 
 import itertools
 import os
@@ -78,7 +78,8 @@ def image_folders(files: Files) -> dict[str, str]:
 def top_of(folders: Iterable[str]) -> str:
     """The folders around all images and more than one folder of images ("EuroSAT/2750/"): neither splits nor classes."""
     unique = set(folders) or {""}
-    shared = os.path.commonprefix([min(unique).split("/"), max(unique).split("/")])  # what these share, all share
+    # Their common part is common to all.
+    shared = os.path.commonprefix([min(unique).split("/"), max(unique).split("/")])
     if "/".join(shared) in unique:
         shared = shared[:-1]  # it contains images: it is their class
     return "".join(f"{part}/" for part in itertools.takewhile(lambda part: not sibling_splits([part]), shared))

@@ -16,7 +16,7 @@ from dataset_scripts.core.image.decode import decode_image, encode_image
 logger = printable_logger(__name__)
 
 PRECEDENCE = 1
-FOLDERS = (  # names of the folders of inputs, and of those of targets
+FOLDERS = (  # names of the folders of inputs, and of the folders of targets
     (("low", "low_light"), ("high", "normal", "normal_light")),
     (("lr", "lr_bicubic", "lq"), ("hr", "hq")),
     (("lq",), ("gt",)),
@@ -30,9 +30,8 @@ FOLDERS = (  # names of the folders of inputs, and of those of targets
 STEM = re.compile(
     r"(.+?)[-_]?(?:x\d|[-_](?:A|B|low|high|lr|hr|lq|hq|gt|blur|sharp|noisy|clean|input|target))", re.IGNORECASE
 )
-CAPITAL = re.compile(
-    r"(?:\w*[a-z][\W_]?)?A(?:[\W_].*)?", re.DOTALL
-)  # a folder A, trainA, train_A or A_train, but not a
+# A folder A, trainA, train_A or A_train, but not a.
+CAPITAL = re.compile(r"(?:\w*[a-z][\W_]?)?A(?:[\W_].*)?", re.DOTALL)
 SCALE = re.compile(r"(?:.*/)?x(\d)/.*|.*x(\d)\.[^./]+", re.IGNORECASE)  # X4/0001.png, 0001x4.png
 
 
@@ -42,8 +41,8 @@ class ImagePairsConfig(LayoutConfig):
 
     Attributes:
         side_by_side: each file holds two images of equal size, the input on the left and the target on the right.
-        paired: False makes a split of each side, trainA and trainB; None does so for folders A and B if less than
-            half of the images have the name of one on the other side.
+        paired: False makes a split of each side, trainA and trainB; None does so for folders A and B if fewer than
+            half of the images share a name with one on the other side.
         source: name of the folders of inputs, if it is not one of the usual ones.
         target: name of the folders of targets, if it is not one of the usual ones.
         scale: the factor to read, if there are inputs of several (X2/0001x2.png, X4/0001x4.png).
@@ -57,14 +56,14 @@ class ImagePairsConfig(LayoutConfig):
 
 
 def matches(files):
-    """Two folders with images of equal names, which are most of the images, or trainA beside trainB."""
+    """Two folders whose images have equal names and are most of the images, or trainA beside trainB."""
     for names in present(files):
         sides, ignored = find_sides(files, names)
         paths = [[path for paths in side.values() for path in paths] for side in sides]
         where = [folders(side) for side in paths]
         common = share(sides)
         if names == AB and (ignored or not all(any(map(CAPITAL.fullmatch, path.split("/")[:-1])) for path in paths[0])):
-            common = 0  # classes called by letters
+            common = 0  # classes named by letters
         if 2 * len(ignored) < len(files.images) and common:
             return f"{common} pairs of equal names in {where[0]} and {where[1]}"
         if names == AB and {"trainA", "trainB"} <= {part for path in files.images for part in path.split("/")[:-1]}:
@@ -73,7 +72,7 @@ def matches(files):
 
 
 def present(files: Files) -> list[tuple]:
-    """The usual names of which both sides are there."""
+    """The usual pairs of names of which both folders exist."""
     found = {folder_of(path) for path in files.images}
     return [names for names in FOLDERS if {0, 1} <= {side for side, _, _ in map(parser(names), found)}]
 
@@ -83,7 +82,7 @@ def parser(names: tuple, folders: Iterable[str] = ()):
 
 
 def share(sides: tuple[dict, dict]) -> int:
-    """The number of pairs; 0 if they are less than half of a side."""
+    """The number of pairs; 0 if they are fewer than half of a side."""
     common = len(sides[0].keys() & sides[1].keys())
     return common if 2 * common >= max(map(len, sides)) else 0
 
@@ -94,7 +93,7 @@ def find_sides(
     """Sorts the images into inputs and targets.
 
     Returns:
-        The paths of each key for either side, and the images that are on neither.
+        The paths of each key on either side, and the images that are on neither.
     """
     parse = parser(names, set(map(folder_of, files.images)))
     sides, ignored = ({}, {}), []
@@ -146,7 +145,7 @@ class ImagePairs(LayoutBuilder):
         if not all(sides):
             raise DataError(
                 f"{files.root} has no two folders of a known pair, such as low and high, or trainA and trainB: "
-                "name them by source='…' and target='…', or pass side_by_side=True"
+                "name them with source='…' and target='…', or pass side_by_side=True"
             )
         if self.config.scale is not None:
             other = [path for path in ignored if scale_of(path) not in (None, self.config.scale)]
@@ -156,7 +155,7 @@ class ImagePairs(LayoutBuilder):
         scales = {scale_of(path) for key, paths in sides[0].items() if len(paths) > 1 for path in paths} - {None}
         if len(scales) > 1:
             raise DataError(
-                f"{files.root} holds the scales {', '.join(map(str, sorted(scales)))}: choose one by scale=…"
+                f"{files.root} holds the scales {', '.join(map(str, sorted(scales)))}: choose one with scale=…"
             )
         self.paired = self.config.paired
         if self.paired is None:
@@ -197,7 +196,7 @@ class ImagePairs(LayoutBuilder):
         where = f"{files.root}/{path}"
         image = decode_image({"bytes": files.read(path), "path": path}, where)
         if image.width % 2:
-            raise DataError(f"{where} is {image.width} pixels wide: two images side by side make an even number")
+            raise DataError(f"{where} is {image.width} pixels wide: two images side by side need an even width")
         if image.mode not in ("1", "L", "LA", "RGB", "RGBA", "I;16"):
             image = image.convert("RGBA" if image.has_transparency_data else "RGB")
         pixels = np.asarray(image)

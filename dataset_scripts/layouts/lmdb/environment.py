@@ -1,8 +1,8 @@
-"""LMDB environments, opened read-only: the keys in them and the values of keys.
+"""LMDB environments, opened read-only: their keys, and the values of keys.
 
 LMDB trusts its files: a damaged one kills the process. Each is therefore verified first by `lmdb.verify`, which is Python: every
 page, node and value must be in the file, and be reached once. For an environment of 1.3 GB with 100,000 values it takes 0.5 s,
-a fifth of the time for reading their rows; passing them on from another process would take longer.
+a fifth of the time for reading their rows; passing the values on from another process would take longer.
 """
 
 import os
@@ -16,19 +16,19 @@ from dataset_scripts.core.files.listing import Files, Reader, name_of
 
 MAGIC = (0xBEEFC0DE).to_bytes(4, "little")  # after the header of the first page (mdb.c, MDB_meta)
 BLOCK = 1 << 16  # keys that are Python objects at a time
-LEAK = "neither reachable nor in the freeDB"  # pages that nothing uses; some versions of LMDB leave them
+LEAK = "neither reachable nor in the freeDB"  # pages that nothing uses; some versions of LMDB leave them behind
 MOST_OPEN = 64  # environments, each of which has a file open
-_OPEN: dict[str, tuple[int, Any]] = {}  # file -> process, environment; LMDB opens a file once a process
+_OPEN: dict[str, tuple[int, Any]] = {}  # file -> process, environment; LMDB opens a file once per process
 _SOUND: dict[str, tuple] = {}  # file -> its state when it was verified
 
 
 def environments(files: Files) -> list[str]:
-    """The paths of the data files; in an archive, where to look inside would unpack them whole, by the name `data.mdb`."""
+    """The paths of the data files; in an archive by the name `data.mdb`, as to look inside would unpack them whole."""
     found = []
     for path in files.having(".mdb", ".lmdb"):
         if files.locate(path)[0] is None:
             with reading(f"{files.root}/{path}"), files.open(path) as file:
-                if MAGIC in file.read(32)[8:]:  # lock.mdb starts with it
+                if MAGIC in file.read(32)[8:]:  # lock.mdb starts with it instead
                     found.append(path)
         elif name_of(path) == "data.mdb":
             found.append(path)
@@ -64,8 +64,8 @@ def trust(sound: dict[str, tuple]) -> None:
 
 
 def open_environment(files: Reader, path: str) -> Any:
-    """The environment, without a lock file, as it may be of a read-only disk; open until `close_environments`, or until
-    MOST_OPEN others were opened after it.
+    """The environment, opened without a lock file, as the disk may be read-only. It stays open until
+    `close_environments`, or until MOST_OPEN others were opened after it.
 
     Raises:
         DataError: it is in an archive, is truncated or damaged, or LMDB refuses it.
@@ -75,7 +75,7 @@ def open_environment(files: Reader, path: str) -> Any:
     if process == os.getpid():
         return environment
     if environment is not None:
-        _OPEN.pop(file)[1].close()  # what a forked process got from its parent
+        _OPEN.pop(file)[1].close()  # one that a forked process inherited from its parent
     with reading(f"{files.root}/{path} cannot be opened"):
         if _SOUND.get(file) != (state := state_of(file)):
             if fault := find_fault(file):
@@ -99,14 +99,14 @@ def find_fault(file: str) -> str | None:
 
 
 def close_environments() -> None:
-    """Closes what this process has open."""
+    """Closes the environments that this process has open."""
     for _, environment in _OPEN.values():
         environment.close()
     _OPEN.clear()
 
 
 def get(files: Reader, path: str, key: bytes) -> bytes | None:
-    """The value of a key, None without it.
+    """The value of a key; None if there is no such key.
 
     Raises:
         DataError: LMDB finds damage.
@@ -117,7 +117,7 @@ def get(files: Reader, path: str, key: bytes) -> bytes | None:
 
 
 def items(files: Reader, path: str) -> Iterator[tuple[bytes, memoryview]]:
-    """Yields the keys in their order, and their values, which are not read before they are touched.
+    """Yields the keys in their order, and their values, which are read only when they are used.
 
     Raises:
         DataError: LMDB finds damage.
@@ -129,7 +129,7 @@ def items(files: Reader, path: str) -> Iterator[tuple[bytes, memoryview]]:
 
 
 def pack(keys: Iterator[bytes], place: int) -> np.ndarray:
-    """Keys as samples: an array of `place`, which tells the environment, length and bytes of each.
+    """Keys as samples: an array with the place of the environment, and the length and bytes of each key.
 
     A million keys of 40 bytes take 44 MB, without an object for each. NumPy drops zeros at the end: the length
     brings them back.

@@ -43,7 +43,7 @@ class LmdbConfig(LayoutConfig):
     """Options of `load_dataset("lmdb", data_dir=…)`.
 
     Attributes:
-        drop_labels: make no classes from the names of environments.
+        drop_labels: do not make classes from the names of environments.
         channels: the order of channels in Caffe's raw pixels: "bgr", as its tools write images, or "rgb".
     """
 
@@ -63,7 +63,7 @@ class Lmdb(LayoutBuilder):
     def index(self, files):
         files.account(files.having(".mdb"))
         if self.config.channels not in ("bgr", "rgb"):
-            raise DataError(f"channels={self.config.channels!r}: it is 'bgr' or 'rgb'")
+            raise DataError(f"channels={self.config.channels!r} should be 'bgr' or 'rgb'")
         close_environments()  # of a stream that was left halfway, whose file may have changed since
         found = environments(files)
         if not found:
@@ -131,7 +131,7 @@ class Lmdb(LayoutBuilder):
                     where = f"{files.root}/{path}, key {name_key(key)}"
                     label = parse_datum(value, where).get("label", 0)
                     if label >= most_classes(rows):
-                        raise DataError(f"{where} has the label {label}, more than {rows} rows need")
+                        raise DataError(f"{where} has the label {label}, too large for {rows} rows")
                     self.highest, sound = max(self.highest, label), True
                 if sound:
                     yield key
@@ -243,7 +243,7 @@ def parse_datum(content: bytes | memoryview, where: str) -> dict[str, Any]:
     """The fields of a Datum (caffe.proto) by name; `data` is not copied.
 
     Raises:
-        DataError: it is none.
+        DataError: it is not a Datum.
     """
     datum = {}
     with reading(f"{where} is not a Datum with pixels"):
@@ -252,11 +252,11 @@ def parse_datum(content: bytes | memoryview, where: str) -> dict[str, Any]:
             if place > MAX_FIELDS:
                 raise ValueError(f"it has more than {MAX_FIELDS} fields")
         if not datum.get("encoded") and len(datum["data"]) != datum["channels"] * datum["height"] * datum["width"]:
-            raise ValueError(f"{len(datum['data'])} bytes are not of its shape")
+            raise ValueError(f"{len(datum['data'])} bytes do not fit its shape")
         if "label" in datum:
             datum["label"] = signed(datum["label"])
             if datum["label"] < 0:
-                raise ValueError(f"its label is {datum['label']}")
+                raise ValueError(f"its label is {datum['label']}, which is negative")
     return datum
 
 

@@ -1,4 +1,4 @@
-"""Colour masks: tables of the classes' colours, and the ids of the pixels."""
+"""Colour masks: tables with the colours of classes, and the ids of pixels."""
 
 import re
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from dataset_scripts.core.files.listing import Files
 from dataset_scripts.core.formats.fields import brief, short
 from dataset_scripts.core.formats.json_text import parse_json
 
-# Possessive, and the name as long as may be: each run of digits or of blanks is looked at a few times, however long it is.
+# Possessive, and the name as long as may be: each run of digits or of blanks is scanned a few times, however long it is.
 _NUMBER, _GAP = r"(\d{1,9}+)", r"[\s,]++"
 LINE = re.compile(
     rf"{_NUMBER}{_GAP}{_NUMBER}{_GAP}{_NUMBER}{_GAP}(\S.*)|"
@@ -54,7 +54,7 @@ class Colors:
         if len(unknown):
             y, x = unknown[0].tolist()
             raise DataError(
-                f"{where}: the pixel x={x}, y={y} has the colour {tuple(pixels[y, x].tolist())} of no class"
+                f"{where}: the pixel x={x}, y={y} has the colour {tuple(pixels[y, x].tolist())}, which belongs to no class"
             )
         return self.ids[places]
 
@@ -62,7 +62,7 @@ class Colors:
 def color_code(color: Any, where: str) -> int:
     parts = color if isinstance(color, (list, tuple)) else ()
     if len(parts) != 3 or not all(type(part) is int and 0 <= part < 256 for part in parts):
-        raise DataError(f"{where} is {brief(color)}: it is three whole numbers of 0 to 255, red, green and blue")
+        raise DataError(f"{where} is {brief(color)}, not three whole numbers of 0 to 255, red, green and blue")
     return color[0] << 16 | color[1] << 8 | color[2]
 
 
@@ -77,7 +77,7 @@ def read_colors(files: Files, path: str) -> dict[str, tuple[int, int, int]]:
     """
     where, content = f"{files.root}/{path}", files.read(path)
     if path.lower().endswith(".json"):
-        table = parse_json(content, f"{where}: no json")
+        table = parse_json(content, f"{where}: invalid json")
         if isinstance(table, list) and all(
             isinstance(item, dict) and {"name", "color"} <= item.keys() for item in table
         ):
@@ -95,7 +95,7 @@ def read_colors(files: Files, path: str) -> dict[str, tuple[int, int, int]]:
         if match:
             name, *color = match.group(5, 6, 7, 8) if match[5] else match.group(4, 1, 2, 3)
             if name.strip() in colors:
-                raise DataError(f"{where}, line {number}: {short(name.strip())} is there twice")
+                raise DataError(f"{where}, line {number}: {short(name.strip())} occurs twice")
             colors[name.strip()] = tuple(map(int, color))
             color_code(colors[name.strip()], f"{where}, line {number}: the colour")
     return colors

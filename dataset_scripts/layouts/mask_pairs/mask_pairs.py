@@ -31,7 +31,7 @@ MASK_STEM = re.compile(
     r"labels?|labelIds|labelTrainIds|masks?|seg|segmentation)",
     re.IGNORECASE,
 )
-NO_CLASSES = re.compile(r"[-_](color|instanceIds)$")  # what Cityscapes has beside its masks of classes
+NO_CLASSES = re.compile(r"[-_](color|instanceIds)$")  # files of Cityscapes that are not masks of classes
 COLOR_TABLES = re.compile(
     r"(label_?colou?rs|labelmap|class_dict|classes|colou?rs|palette)\.(txt|csv|json)", re.IGNORECASE
 )
@@ -44,7 +44,8 @@ class MaskPairsConfig(LayoutConfig):
     Attributes:
         images: name of the folders of images, if it is not one of the usual ones.
         masks: name of the folders of masks, if it is not one of the usual ones.
-        mask_suffix: what the mask of `cat.jpg` has after `cat` ("_labelTrainIds"); other files beside it are left out.
+        mask_suffix: the end of a mask's name: for "_labelTrainIds", that of `cat.jpg` is `cat_labelTrainIds.png`;
+            other masks beside it are left out.
         colors: for colour masks: class name -> (red, green, blue), or the path of a table of them in the data.
             The ids are 0, 1, … in this order.
     """
@@ -59,7 +60,7 @@ def matches(files):
     """Images, most of which have a mask of the same name."""
     parse = folder_parser(dict.fromkeys(IMAGES, 0) | dict.fromkeys(MASKS, 1), by_part=True)
     in_folders = any(parse(folder)[0] == 1 for folder in set(map(folder_of, files.images)))
-    some = files.images[:: max(1, len(files.images) // 200)]  # most have a mask, so that some of these are one
+    some = files.images[:: max(1, len(files.images) // 200)]  # as most images have a mask, some of these are masks
     if not in_folders and not any(MASK_STEM.fullmatch(stem_of(path)) for path in some):
         guessed = guess_folders(files)
         if guessed is None:
@@ -73,7 +74,7 @@ def matches(files):
     if not paired or 2 * len(paired) < sum(split in splits for split, _ in sides[0]):
         return None
     where = [folders([path for key in paired for path in side[key]]) for side in sides]
-    return f"{len(paired)} images in {where[0]} with a mask of their name in {where[1]}" + (
+    return f"{len(paired)} images in {where[0]} with a mask of the same name in {where[1]}" + (
         f", {len(ignored)} images elsewhere ignored" if ignored else ""
     )
 
@@ -189,7 +190,7 @@ class MaskPairs(LayoutBuilder):
         return datasets.Features(features), {split: Rows(rows) for split, rows in splits.items()}
 
     def _find_colors(self, files: Files) -> Colors | None:
-        """The colours that the caller gave, or those of the only table that there is."""
+        """The colours that the caller gave, or those of the only table in the data."""
         colors, where = self.config.colors, "colors"
         if isinstance(colors, str):
             if colors not in files.names:
@@ -201,7 +202,11 @@ class MaskPairs(LayoutBuilder):
             paths = [path for path in files.paths if COLOR_TABLES.fullmatch(name_of(path))]
             tables = {path: table for path in paths if (table := read_colors(files, path))}
             if len(tables) > 1:
-                logger.warning("%s: %s hold colours, none is taken: pass colors='…'", files.root, " and ".join(tables))
+                logger.warning(
+                    "%s: %s hold colours, and none is used: choose one with colors='…'",
+                    files.root,
+                    " and ".join(tables),
+                )
             if len(tables) == 1:
                 [(path, colors)] = tables.items()
                 where = f"{files.root}/{path}"

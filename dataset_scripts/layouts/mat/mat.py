@@ -23,16 +23,10 @@ SVHN = re.compile(r"(train|test|extra)_32x32\.mat")
 FLOWER = re.compile(r"image_(\d+)\.jpg")
 FLOWER_SPLITS = {"trnid": "train", "valid": "validation", "tstid": "test"}
 NATIVE = str(Path(__file__).with_name("native.py"))
-SIZES = dict(
-    logical=1, char=4, int8=1, uint8=1, int16=2, uint16=2, int32=4, uint32=4, single=4
-)  # class -> bytes of a value
-ORDERS = {
-    "HWCN": (3, 2),
-    "NHWC": (0, 3),
-    "NCHW": (0, 1),
-    "HWN": (2, None),
-    "NHW": (0, None),
-}  # axis of images, of channels
+# Class -> bytes of a value.
+SIZES = dict(logical=1, char=4, int8=1, uint8=1, int16=2, uint16=2, int32=4, uint32=4, single=4)
+# Order of the axes -> the axis of images, and that of channels.
+ORDERS = {"HWCN": (3, 2), "NHWC": (0, 3), "NCHW": (0, 1), "HWN": (2, None), "NHW": (0, None)}
 
 
 def matches(files):
@@ -51,7 +45,7 @@ def matches(files):
 
 
 def flower_lists(files: Files) -> dict[str, str]:
-    """The paths of imagelabels.mat and setid.mat, where both are there and images that they number."""
+    """The paths of imagelabels.mat and setid.mat, if both exist and there are images that they number."""
     lists = {
         stem: path
         for stem in ("imagelabels", "setid")
@@ -69,12 +63,14 @@ def ask(files: Reader, path: str, function: str, *arguments: Any, size: int = 0)
         size: bytes that are read.
 
     Raises:
-        DataError: scipy is not installed, or the file is damaged or of MATLAB 7.3.
+        DataError: scipy is not installed, or the file is damaged or in the format of MATLAB 7.3.
     """
     with reading(f"{files.root}/{path} cannot be read"):
         with files.open(path) as file:
             if file.read(128)[124:] in (b"\0\2IM", b"\2\0MI"):
-                raise DataError(f"{files.root}/{path} is of MATLAB 7.3: save it there by save(…, '-v7')")
+                raise DataError(
+                    f"{files.root}/{path} has the format of MATLAB 7.3: save it in MATLAB with save(…, '-v7')"
+                )
         name, _copy = reachable(files, path)
         try:
             return call(NATIVE, function, name, *arguments, size=size + os.stat(name).st_size)
@@ -93,7 +89,7 @@ class Variable(Named):
     size: int = 0
 
     def read(self, files: Reader) -> np.ndarray | dict | None:
-        """The array; dtype and shape of what holds no numbers, None if it is not there.
+        """The array; a dict of dtype and shape if it does not hold numbers; None if it does not exist.
 
         Raises:
             DataError: the file is damaged, or too small for it.
@@ -146,12 +142,14 @@ def order_of(shape: tuple[int, ...], count: int | None) -> str:
     ]
     if len(fits) != 1:
         labels = "no labels" if count is None else f"{count} labels"
-        raise ValueError(f"images of shape {shape} and {labels}: {' and '.join(fits) or 'no'} order of the axes fits")
+        raise ValueError(
+            f"there are images of shape {shape} and {labels}: {' and '.join(fits) or 'no'} order of the axes fits"
+        )
     return fits[0]
 
 
 def partners(path: str) -> tuple[str, ...]:
-    """What the paths of images and of their labels have in common: the words that say which of them it is left out."""
+    """The common part of the paths of images and of their labels: without the words for either."""
     words = re.findall(r"[a-z]+|[0-9]+", path.lower())
     return tuple(word for word in words if word not in ROLES)
 
@@ -166,7 +164,7 @@ class Mat(ArrayBuilder):
         svhn = {match[1]: path for path in files.having(".mat") if (match := SVHN.fullmatch(name_of(path)))}
         listed = self.readable(files.having(".mat"), lambda path: list_arrays(files, path))
         arrays = self._whole_pairs(files, [array for part in listed for array in part])
-        if svhn:  # `extra` is not the name of a split elsewhere
+        if svhn:  # elsewhere, `extra` is not the name of a split
             pairs = {
                 split: [*pair(files, [array for array in arrays if array.path == path], self.config).values()][0]
                 for split, path in svhn.items()
@@ -182,11 +180,11 @@ class Mat(ArrayBuilder):
         if svhn:
             return self.assemble(files, splits, {"label": self.config.classes or [str(digit) for digit in range(10)]})
         labels = [part.labels["label"] for parts in splits.values() for part in parts if part.labels]
-        first = int(all(len(values) and values.min() >= 1 for values in labels))  # as MATLAB counts
+        first = int(all(len(values) and values.min() >= 1 for values in labels))  # MATLAB counts from 1
         return self.assemble(files, splits, {"label": self.config.classes}, first)
 
     def _whole_pairs(self, files: Files, arrays: list[Variable]) -> list[Variable]:
-        """Leaves out what goes with a file that cannot be read: train_labels.mat with train_images.mat."""
+        """Leaves out the partner of a file that cannot be read: train_labels.mat, that of train_images.mat."""
         read, left = {array.path for array in arrays}, []
         lost = {partners(path): path for path in files.having(".mat") if path not in read}
         for array in arrays:
@@ -195,7 +193,7 @@ class Mat(ArrayBuilder):
                 left.append(array)
             else:
                 with self.faults:
-                    raise DataError(f"{files.root}/{array} goes with {other}, which cannot be read or is empty")
+                    raise DataError(f"{files.root}/{array} belongs to {other}, which cannot be read or is empty")
         return left
 
     def _part(self, files: Files, images: Variable, labels: Variable | None, svhn: bool) -> Part:
@@ -216,7 +214,7 @@ class Mat(ArrayBuilder):
             raise DataError(f"{files.root}/{array}: labels are a vector of numbers, not {kind}")
         values = values.ravel()
         if values.dtype.kind == "f" and (np.abs(values) < 2**53).all() and (values == np.rint(values)).all():
-            values = values.astype(np.int64)  # MATLAB counts in doubles
+            values = values.astype(np.int64)  # MATLAB stores counts as doubles
         return {"label": np.where(values == 10, 0, values) if svhn else values}  # SVHN's 0 is class 10
 
     def open_images(self, files, source):

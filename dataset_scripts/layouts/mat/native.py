@@ -1,4 +1,4 @@
-"""What is done with scipy, in a process of its own (`core/formats/isolated.py`): one wrong byte in a file makes its reader crash."""
+"""Uses scipy in a separate process (`core/formats/isolated.py`), as one wrong byte in a file makes its reader crash."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ def variables(path: str) -> list[tuple[str, list[int], str]]:
 
 
 def value(path: str, name: str) -> Any:
-    """A variable that is an array of numbers or text; of others dtype and shape, None if there is none of that name."""
+    """A variable that is an array of numbers or text; dtype and shape of any other; None if it does not exist."""
     found = scipy.io.loadmat(path, variable_names=[name]).get(name)
     if isinstance(found, np.ndarray) and found.dtype.kind not in "biufSU":
         return {"dtype": str(found.dtype), "shape": list(found.shape)}

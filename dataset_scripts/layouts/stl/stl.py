@@ -95,7 +95,7 @@ class Stl(ArrayBuilder):
         with reading(f"{files.root}/{path}"):
             lines = files.read(path).decode().splitlines()
             if self.config.fold not in range(len(lines)):
-                raise ValueError(f"fold={self.config.fold} is none of its folds, 0..{len(lines) - 1}")
+                raise ValueError(f"fold={self.config.fold} is not one of its folds, 0..{len(lines) - 1}")
             rows = np.array(lines[self.config.fold].split(), np.int64)
             if not len(rows) or rows.min() < 0 or rows.max() >= count:
                 raise ValueError(f"line {self.config.fold + 1} names images that are not in 0..{count - 1}")

@@ -13,7 +13,7 @@ from dataset_scripts.layouts.tfrecord.columns import Classes, Column
 
 PREFIXES = ("image/object/", "objects/")
 CORNERS = tuple(f"image/object/bbox/{corner}" for corner in ("xmin", "ymin", "xmax", "ymax"))
-LISTS = "objects/bbox"  # of TensorFlow Datasets: ymin, xmin, ymax, xmax of one object after the other
+LISTS = "objects/bbox"  # of TensorFlow Datasets: ymin, xmin, ymax, xmax of each object in turn
 CATEGORIES = ("image/object/class/label", "image/object/bbox/label", "objects/label", "image/object/class/text")
 FLAGS = {"iscrowd", "difficult", "truncated", "occluded"}
 ITEMS = {"is_crowd": "iscrowd", **{f"is_{flag}": flag for flag in FLAGS}}
@@ -27,7 +27,7 @@ def count_boxes(example: dict[str, Feature]) -> int:
 
 
 class Objects:
-    """Makes the column `objects` of the features under `image/object/` or `objects/`."""
+    """Makes the column `objects` from the features under `image/object/` or `objects/`."""
 
     def __init__(self, columns: dict[str, Column], category: str | None, classes: Classes | None):
         self.columns, self.category, self.classes = columns, category, classes
@@ -59,7 +59,7 @@ class Objects:
 
         Args:
             frame: the image.
-            annotated: (width, height) in `image/width` and `image/height`, None without them.
+            annotated: (width, height) from `image/width` and `image/height`; None without them.
             where: names file and record, for messages.
 
         Raises:
@@ -72,7 +72,7 @@ class Objects:
         if LISTS in self.columns:
             numbers = values(LISTS)
             if len(numbers) % 4:
-                raise DataError(f"{where}: {LISTS} holds {len(numbers)} numbers, not four a box")
+                raise DataError(f"{where}: {LISTS} holds {len(numbers)} numbers, not four per box")
             corners = np.array(numbers, np.float64).reshape(-1, 4)[:, [1, 0, 3, 2]]
         else:
             sides = [values(key) for key in CORNERS]

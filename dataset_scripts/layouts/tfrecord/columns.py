@@ -23,11 +23,11 @@ class Column:
 
     Attributes:
         kind: "bytes", "float" or "int64".
-        least, most: how many values there are wherever the feature is set.
+        least, most: the number of values in the records that have the feature.
         aligned: there are as many values as objects.
         text: all bytes are UTF-8.
-        image: the first bytes, or those of most of the first records, start like an image; None before there are any.
-        voted: `kind` and `image` are those of most of the first records, so that any other record has the fault.
+        image: the first bytes, or those of most of the first records, start like an image; None if there were none yet.
+        voted: `kind` and `image` are those of most of the first records, so that any other record is at fault.
         alone: most of the first records hold one image each.
         seen: the values, of features that are classes.
     """
@@ -49,30 +49,30 @@ class Column:
 
     @classmethod
     def elected(cls, votes: Counter) -> "Column":
-        """The column that most of some features, as `vote` describes them, belong to.
+        """The column that fits most of the features that `vote` describes.
 
-        Else the first would decide, and one that is wrong there would make all others wrong.
+        Otherwise the first record would decide, and if it were wrong, all others would be at fault.
         """
         kind, image, alone = max(votes, key=votes.get)
         return cls(kind, image=image if kind == "bytes" else None, voted=True, alone=alone)
 
     def check(self, feature: Feature) -> None:
-        """Raises ValueError if the values of a record are of another kind than those of the others."""
+        """Raises ValueError if the values of a record have a different kind than those of the others."""
         if not feature.body:
             return
         if (self.most or self.voted) and self.kind != feature.kind:
             raise ValueError(
-                f"holds {feature.kind}, in {'the records before it' if self.most else 'most records'} {self.kind}"
+                f"holds {feature.kind}, but {self.kind} in {'the records before it' if self.most else 'most records'}"
             )
         if self.alone and len(feature.values()) > 1:
-            raise ValueError("holds several images, in most records one")
+            raise ValueError("holds several images, but one in most records")
 
     def see(self, feature: Feature, objects: int, is_class: bool) -> None:
         """Takes the values of a record into account; those that can't tell anything new are not touched.
 
-        They are to be checked before.
+        They must be checked first.
         """
-        if not feature.body:  # writers that look at the values give an empty list any kind
+        if not feature.body:  # writers that derive the kind from the values give an empty list any kind
             self.least, self.aligned = 0, self.aligned and not objects
             return
         if not self.most and not self.voted:
@@ -119,7 +119,7 @@ class Column:
 
 
 def vote(feature: Feature) -> tuple[str, bool, bool]:
-    """The kind of a feature, and whether it holds images, and one alone.
+    """The kind of a feature, whether it holds images, and whether it holds exactly one.
 
     Raises:
         ValueError: its values cannot be read.
@@ -132,11 +132,11 @@ def vote(feature: Feature) -> tuple[str, bool, bool]:
 def names_beside(files: Files, key: str) -> dict[int, str]:
     """The class names in the text files that go with shards: number -> name, empty if there are none.
 
-    These are tfds's `KEY.labels.txt` (a name a line, from 0), TF-slim's `labels.txt` (lines like `3:tulips`) and the
+    These are tfds's `KEY.labels.txt` (one name per line, from 0), TF-slim's `labels.txt` (lines like `3:tulips`) and the
     label maps of the TF Object Detection API (`*.pbtxt`), in this order.
 
     Raises:
-        DataError: two of a kind name the classes differently.
+        DataError: two files of one kind name the classes differently.
     """
     kinds = (
         (lambda name: name == key.replace("/", "-") + ".labels.txt", lambda text: dict(enumerate(text.splitlines()))),
@@ -153,7 +153,7 @@ def names_beside(files: Files, key: str) -> dict[int, str]:
             (first, names), *others = found.items()
             for path, other in others:
                 if other != names:
-                    raise DataError(f"{files.root}/{path} names other classes than {first}: remove one")
+                    raise DataError(f"{files.root}/{path} names different classes than {first}: remove one")
             return names
     return {}
 
@@ -188,7 +188,7 @@ def _label_map(text: str) -> dict[int, str]:
 
 
 def distinct(names: dict[int, str]) -> list[str]:
-    """Names as a ClassLabel takes them: those that classes share (ImageNet has two "crane") get their number added."""
+    """Names that a ClassLabel accepts: a name that classes share (ImageNet has two "crane") gets the number appended."""
     count = Counter(names.values())
     return [name if count[name] == 1 else f"{name} ({number})" for number, name in names.items()]
 
@@ -198,7 +198,7 @@ class Classes:
     """The values of a feature as classes.
 
     Attributes:
-        names: of the classes.
+        names: the names of the classes.
         places: value -> class; None if the values are the classes already.
     """
 
@@ -206,7 +206,7 @@ class Classes:
     places: dict[Any, int] | None = None
 
     def of(self, value: Any) -> Any:
-        """The class of a value, the classes of a list of values."""
+        """The class of a value, or the classes of a list of values."""
         if isinstance(value, list):
             return [self.of(item) for item in value]
         return value if self.places is None or value is None else self.places[value]
@@ -219,7 +219,7 @@ def label_classes(column: Column, names: dict[int, str], rows: int, where: str) 
     more than `most_classes` for the number of rows.
 
     Raises:
-        DataError: names are given to numbers beyond it.
+        DataError: a name is given to a number beyond that.
     """
     if column.text:
         return sorted_classes(column, {})

@@ -1,4 +1,4 @@
-"""TFRecord files: the length of a record, its checksum, the data, their checksum, one record after another.
+"""TFRecord files: a sequence of records, each its length, the checksum of that, the data, and their checksum.
 
 The format is described in tensorflow/core/lib/io/record_writer.h.
 """
@@ -46,7 +46,7 @@ def shards_in(files: Files) -> dict[str, Shard]:
 
 
 def starts_like_records(files: Files, path: str) -> bool:
-    """Whether a file starts with a length that a record may have, and the first byte of an Example; needs no checksum."""
+    """Whether a file starts with a possible length of a record and the first byte of an Example; computes no checksum."""
     with reading(f"{files.root}/{path}"), files.open(path) as file:
         heads = [file.read(13)]
         if heads[0].startswith(GZIP):
@@ -100,10 +100,10 @@ def _is_header(head: bytes) -> bool:
 
 
 def scan(files: Reader, path: str) -> Iterator[tuple[int, int, memoryview]]:
-    """Yields number (the first is 1), offset and data of every record; checks the lengths, and leaves the data alone.
+    """Yields number (the first is 1), offset and data of every record; checks the lengths, but not the data.
 
     Raises:
-        DataError: the file is cut off, or a length is damaged: where the next record starts is not known then.
+        DataError: the file is cut off, or a length is damaged, so that the next record cannot be found.
     """
     number = offset = 0
     with open_shard(files, path) as file:
@@ -144,7 +144,7 @@ def _map(file: BinaryIO) -> memoryview | mmap.mmap:
 
 
 class Shards:
-    """Reads records at their offsets. The last shard stays open, in each process its own.
+    """Reads records at their offsets. Each process keeps its last shard open.
 
     gzip has no offsets: going back means unpacking it from its start.
     """
@@ -172,7 +172,5 @@ class Shards:
             data = file.read(HEADER.unpack(head)[0]) if _is_header(head) else b""
             stored = file.read(4)
         if not _is_header(head) or stored != checksum(data).to_bytes(4, "little"):
-            raise DataError(
-                f"{where}: the checksum of the data is wrong: it was damaged on the way, copy the file again"
-            )
+            raise DataError(f"{where}: the checksum of the data is wrong: the file is damaged, copy it again")
         return data

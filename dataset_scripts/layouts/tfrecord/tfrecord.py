@@ -28,8 +28,8 @@ from dataset_scripts.layouts.tfrecord.records import Shards, scan, shards_in, st
 logger = printable_logger(__name__)
 
 PRECEDENCE = 2
-HEAD = 256  # records that vote on what the columns are
-BESIDE = ("labels.txt", ".pbtxt", ".json", ".md", "license")  # what goes with shards
+HEAD = 256  # records that vote on the columns
+BESIDE = ("labels.txt", ".pbtxt", ".json", ".md", "license")  # the ends of files that belong to shards
 IMAGES = ("image/encoded", "image")
 LABELS = ("image/class/label", "image/label", "label", "class")
 MASK = re.compile("mask|segment")
@@ -79,7 +79,7 @@ class TFRecord(LayoutBuilder):
                 with self.faults:
                     for number, offset, data in scan(files, path):
                         with self.faults:
-                            if self.faults.skip:  # what is damaged must not decide on columns
+                            if self.faults.skip:  # a damaged record must not decide on columns
                                 self.shards.read(files, path, offset, number)
                             example = self._parse(files, (place, number, offset), data)
                             self._survey(example, f"{files.root}/{path}, record {number}")
@@ -89,7 +89,7 @@ class TFRecord(LayoutBuilder):
                 place += 1
             samples[split] = np.array(kept).reshape(-1, 3)
         if not self.columns:
-            raise DataError(f"{files.root}: there is no record to read")
+            raise DataError(f"{files.root} has no record that can be read")
         files.keep(self.paths)
         self.rows = sum(map(len, samples.values()))
         return self._features(files), {split: Rows(rows) for split, rows in samples.items()}
@@ -125,7 +125,7 @@ class TFRecord(LayoutBuilder):
                 raise
 
     def _vote(self, files: Files) -> dict[str, Column]:
-        """The columns as most of the first records have them; what is wrong with one is reported when all are read."""
+        """The columns as most of the first records have them; their faults are reported when all records are read."""
         votes, left = {}, HEAD
         for place, path in enumerate(self.paths):
             with contextlib.suppress(ValueError):  # a DataError is one
@@ -160,21 +160,21 @@ class TFRecord(LayoutBuilder):
                 if name in example and TEXTS[name] in example and example[TEXTS[name]].kind == "bytes":
                     for number, text in zip(example[name].values(), example[TEXTS[name]].values()):
                         found = texts.setdefault(number, set())
-                        if len(found) < 2:  # a second one shows that they are not names
+                        if len(found) < 2:  # a second text shows that they are not names
                             found.add(bytes(text).decode(errors="replace"))
         except ValueError as error:
             raise DataError(f"{where}: feature {name!r} {error}") from error
         if len(self.columns) > MAX_FEATURES:
-            raise DataError(f"{where}: with it there are more than {MAX_FEATURES} features")
+            raise DataError(f"{where}: there are more than {MAX_FEATURES} features, with its own")
 
     def _features(self, files: Files) -> datasets.Features:
-        """Decides which feature makes which column."""
+        """Decides which feature becomes which column."""
         left = dict(self.columns)
         for option in ("image", "label"):
             name = getattr(self.config, option)
             if name is not None and name not in left:
                 raise DataError(
-                    f"{files.root}: {option}={name!r} is not a feature; there are {', '.join(sorted(left))}"
+                    f"{files.root}: {option}={name!r} is not a feature; the features are {', '.join(sorted(left))}"
                 )
         self.image = self._image(files)
         del left[self.image]
@@ -224,9 +224,11 @@ class TFRecord(LayoutBuilder):
         if len(found) == 1 or (named and named[0] in IMAGES):
             return named[0]
         if found:
-            raise DataError(f"{files.root}: {', '.join(found)} hold images: choose one by image=…")
+            raise DataError(f"{files.root}: {', '.join(found)} hold images: choose one with image=…")
         listed = ", ".join(f"{name} ({column.kind})" for name, column in sorted(self.columns.items()))
-        raise DataError(f"{files.root}: no feature holds an encoded image, raw pixels are not read; there are {listed}")
+        raise DataError(
+            f"{files.root}: no feature holds an encoded image, and raw pixels are not read; the features are {listed}"
+        )
 
     def _names(self, files: Files, key: str) -> dict[int, str]:
         """The names of the classes that a feature holds as numbers; empty if nothing gives them."""
@@ -258,7 +260,7 @@ class TFRecord(LayoutBuilder):
         path = self.paths[shard]
         where = f"{files.root}/{path}, record {number}"
         example = self._parse(files, sample, self.shards.read(files, path, offset, number))
-        with reading(f"{where}: a feature"):  # whose values the index had no need to look at
+        with reading(f"{where}: a feature"):  # its values were not needed for the index
             return self._row(example, path, number, where)
 
     def _row(self, example: dict[str, Feature], path: str, number: int, where: str) -> dict[str, Any]:

@@ -15,9 +15,9 @@ from dataset_scripts.core.image.decode import Frame
 from dataset_scripts.core.image.objects import fit_boxes
 
 MAX_XML = 16 << 20  # bytes
-MAX_ELEMENTS = 200_000  # 10,000 objects of 20 elements; attributes, too
+MAX_ELEMENTS = 200_000  # 10,000 objects of 20 elements; attributes count, too
 MAX_DEPTH = 32  # annotation, object, part, bndbox, xmin are 5
-BLOCK = 1 << 16  # bytes that are parsed at once: few are read after a fault
+BLOCK = 1 << 16  # bytes that are parsed at once, so that few are read after a fault
 MARKS = ("difficult", "truncated", "occluded")
 _TRUTH = {"0": False, "1": True, "false": False, "true": True, "": False, "unspecified": False}
 
@@ -37,7 +37,7 @@ def read_objects(
     Args:
         frame: the image.
         places: class -> category.
-        first: 1 where pixels count from 1 and the last one belongs to the box, as VOC writes it: x = xmin - 1, width =
+        first: 1 if pixels count from 1 and the last one belongs to the box, as VOC writes it: x = xmin - 1, width =
             xmax - xmin + 1; 0 if the numbers are edges: x = xmin, width = xmax - xmin.
         clip: cut boxes at the border of the image, instead of refusing them.
 
@@ -61,7 +61,7 @@ def read_objects(
     labels = [f"{where}, object {number} ({short(_name(node))})" for number, node in enumerate(nodes, 1)]
     for node, label in zip(nodes, labels):
         if _name(node) not in places:
-            raise DataError(f"{label}: it is none of the classes {short(', '.join(places))}")
+            raise DataError(f"{label}: it is not one of the classes {short(', '.join(places))}")
     objects: dict[str, Any] = {
         "bbox": _boxes(nodes, labels, first, frame, annotated, clip),
         "category": [places[_name(node)] for node in nodes],
@@ -78,7 +78,7 @@ def read_objects(
 
 
 class _Bounded(TreeBuilder):
-    """Builds a tree of not too many elements: each takes some 20 times its bytes in the file."""
+    """Builds a tree of a limited number of elements, as each takes some 20 times its bytes in the file."""
 
     count = depth = 0
 
@@ -87,7 +87,7 @@ class _Bounded(TreeBuilder):
         if self.depth > MAX_DEPTH:
             raise ValueError(f"it is nested deeper than {MAX_DEPTH}")
         if self.count > MAX_ELEMENTS:
-            raise ValueError(f"it has more than {MAX_ELEMENTS:,} elements and attributes, for one image")
+            raise ValueError(f"it has more than {MAX_ELEMENTS:,} elements and attributes, too many for one image")
         return super().start(tag, attributes)
 
     def end(self, tag: str) -> Element:
@@ -97,7 +97,7 @@ class _Bounded(TreeBuilder):
 
 def _parse(content: bytes) -> Element:
     if content.count(b"=") > MAX_ELEMENTS:  # all attributes of an element are read before the parser reports it
-        raise ValueError(f"it has more than {MAX_ELEMENTS:,} attributes, for one image")
+        raise ValueError(f"it has more than {MAX_ELEMENTS:,} attributes, too many for one image")
     parser = defusedxml.ElementTree.DefusedXMLParser(target=_Bounded())
     for start in range(0, len(content), BLOCK):
         parser.feed(content[start : start + BLOCK])
@@ -107,8 +107,10 @@ def _parse(content: bytes) -> Element:
 def _read(files: Reader, path: str) -> Element:
     content = files.read(path)
     if len(content) > MAX_XML:
-        raise DataError(f"{files.root}/{path} cannot be read as xml: it has more than {MAX_XML:,} bytes, for one image")
-    with reading(f"{files.root}/{path} cannot be read as xml"):  # entities and odd encodings are such faults, too
+        raise DataError(
+            f"{files.root}/{path} cannot be read as xml: it has more than {MAX_XML:,} bytes, too many for one image"
+        )
+    with reading(f"{files.root}/{path} cannot be read as xml"):  # also if it has entities or an odd encoding
         root = _parse(content)
     if root.tag != "annotation":
         raise DataError(f"{files.root}/{path} holds <{short(root.tag)}>, not the <annotation> of VOC")

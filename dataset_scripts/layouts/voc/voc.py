@@ -1,4 +1,4 @@
-"""PASCAL VOC: boxes in one xml file per image, or masks of classes and of instances; lists in ImageSets make the splits."""
+"""PASCAL VOC: boxes in one xml file per image, or masks of classes and of instances; lists in ImageSets define the splits."""
 
 import re
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from dataset_scripts.layouts.voc.annotation import MARKS, read_objects, survey
 logger = printable_logger(__name__)
 
 PRECEDENCE = 2
-PEEK = 1 << 14  # bytes of an xml file that tell what it is
+PEEK = 1 << 14  # bytes of an xml file that show what it is
 CLASSES = (
     "aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person pottedplant sheep sofa "
     "train tvmonitor".split()
@@ -158,7 +158,7 @@ class Voc(LayoutBuilder):
     def _image_sets(self, files: Files) -> dict[str, list[tuple]]:
         """Reads the lists of the task: split -> (list, line, key, image id)."""
         lists = [match for path in files.having(".txt") if (match := IMAGE_SET.fullmatch(path))]
-        folders = {match["task"] for match in lists}  # None: they are in ImageSets itself
+        folders = {match["task"] for match in lists}  # None: in ImageSets itself
         folder = next((folder for folder in (TASKS[self.task], None, *TASKS.values()) if folder in folders), None)
         lists = [match for match in lists if match["task"] == folder]
         bases = {match["base"]: match["base"][:-1] or str(files.root) for match in lists}
@@ -166,17 +166,17 @@ class Voc(LayoutBuilder):
         year = None if self.config.year is None else str(self.config.year).removeprefix("VOC")
         if (len(set(years.values())) > 1) if year is None else (year not in years.values()):
             listed = ", ".join(sorted(set(years.values()))) or "none"
-            raise DataError(f"{files.root} holds the years {listed}: choose one by year=…")
+            raise DataError(f"{files.root} holds the years {listed}: choose one with year=…")
         lists = [match for match in lists if year in (None, years[match["base"]])]
         names, splits = {(match["base"], match["name"]) for match in lists}, {}
         for match in lists:
             path, base, name = match[0], match["base"], match["name"]
             if name == "trainval" and {(base, "train"), (base, "val")} <= names:
-                continue  # it is the two together
+                continue  # it is the union of the two
             lines = files.read(path).decode("utf-8-sig", "replace").splitlines()
             part = name.rpartition("_")[2]
             if part != name and (base, part) in names and re.match(r"\s*\S+\s+(-1|0|1)\s*$", "".join(lines[:1])):
-                continue  # aeroplane_train.txt: which images of train.txt show one
+                continue  # aeroplane_train.txt lists which images of train.txt show one
             ids = [(line, text.strip()) for line, text in enumerate(lines, 1) if text.strip()]
             ids = [(line, without_suffix(text) if is_image(text) else text) for line, text in ids]
             split = "train" if name == "default" else split_name(name)
@@ -186,13 +186,13 @@ class Voc(LayoutBuilder):
         return splits
 
     def _folders(self, files: Files, found: dict) -> dict[str, list[tuple]]:
-        """Without lists every annotated image is a row, and the folders named like a split are the splits."""
+        """The splits without lists: every annotated image is a row, and folders named like a split are splits."""
         targets = found["xml" if self.task == "detection" else "mask"]
         splits, of = {}, SplitFolders(files.paths).of
         for key, path in targets.items():
             splits.setdefault(of(path) or of(found["image"].get(key, "")), []).append((path, None, key, key))
         if "" in splits and len(splits) > 1:
-            raise DataError(f"{files.root}/{splits[''][0][0]} lies beside the split folders: move it into one")
+            raise DataError(f"{files.root}/{splits[''][0][0]} is beside the split folders: move it into one")
         return {split or "train": rows for split, rows in splits.items()}
 
     def _bare_splits(self, files: Files, splits: dict, bare: list[str]) -> dict[str, list[tuple]]:
@@ -212,7 +212,7 @@ class Voc(LayoutBuilder):
         return found
 
     def _samples(self, files: Files, split: str, rows: list[tuple], found: dict, twice: dict) -> list[tuple]:
-        """The rows as (image id, image, xml or mask, instance mask); None for what a whole split lacks."""
+        """The rows as (image id, image, xml or mask, instance mask); None for a part that the whole split lacks."""
         kinds = ("xml",) if self.task == "detection" else ("mask", "instance_mask")
         keys = [key for _, _, key, _ in rows]
         lacking = {kind for kind in kinds if not any(key in found[kind] for key in keys)}
@@ -240,7 +240,7 @@ class Voc(LayoutBuilder):
         return samples
 
     def _classes(self, files: Files, splits: dict[str, list[tuple]]) -> list[str]:
-        """The names in all xml files, sorted; takes those that cannot be read out of `splits`."""
+        """The names in all xml files, sorted; removes files that cannot be read from `splits`."""
         names, zeros = set(), []
         for split, samples in splits.items():
             splits[split] = []
@@ -252,7 +252,7 @@ class Voc(LayoutBuilder):
                     splits[split].append(sample)
         if zeros and self.config.one_based:
             logger.warning(
-                "%s: boxes of %d xml files, such as %s, start at 0, where VOC starts at 1: if they are edges counted "
+                "%s: boxes of %d xml files, such as %s, start at 0, while VOC starts at 1: if they are edges counted "
                 "from 0, pass one_based=False",
                 files.root,
                 len(zeros),

@@ -1,4 +1,4 @@
-"""WebDataset: tar shards, in which members that differ only in their suffix form a sample: 07.jpg, 07.cls, 07.json."""
+"""WebDataset: tar shards in which members that differ only in their suffix form a sample: 07.jpg, 07.cls, 07.json."""
 
 import re
 from collections import Counter
@@ -68,7 +68,7 @@ def samples_of(names: list[str]) -> tuple[dict[str, dict[str, list[str]]], list[
     Source: https://github.com/webdataset/webdataset, "The WebDataset Format".
 
     Returns:
-        Key -> ".cls", ".json", ".txt", or the column of an image -> members, in their order; and members of other kinds.
+        Key -> ".cls", ".json", ".txt", or the column of an image -> members, in order; and the members of other kinds.
     """
     samples, others = {}, []
     for name in names:
@@ -100,10 +100,11 @@ class Webdataset(LayoutBuilder):
                 kinds.update(members.keys())
         if others:
             logger.warning("%s: %d members of other kinds are ignored, such as %s", files.root, len(others), others[0])
-        self.kinds = [kind for kind, having in kinds.items() if 2 * having >= count]  # what a sample should have
+        # The kinds that a sample should have.
+        self.kinds = [kind for kind, having in kinds.items() if 2 * having >= count]
         self.images = [kind for kind in self.kinds if kind not in SIDECARS]  # in the order of the members
         if not self.images:
-            raise DataError(f"{files.root}: less than half of the {count} samples have an image")
+            raise DataError(f"{files.root}: fewer than half of the {count} samples have an image")
         with reading(f"{files.root}: the names of its images"):
             "".join(self.images).encode()
         self.most = max([most_classes(count), *map(len, name_lists(files).values())])  # classes
@@ -120,7 +121,7 @@ class Webdataset(LayoutBuilder):
         known = datasets.Features.from_arrow_schema(told.schema)
         if ".cls" in self.kinds and len(told):
             known["label"] = datasets.ClassLabel(names=class_names(files, pc.max(told["label"]).as_py() + 1))
-        elif "label" in known and (classes := as_class_label(told["label"])):  # a field of json
+        elif "label" in known and (classes := as_class_label(told["label"])):  # from a field of the json
             known["label"] = classes[0]
             told = told.set_column(told.column_names.index("label"), "label", classes[1])
         splits = np.concatenate([np.full(len(paths), split_of(prefix)) for prefix, (paths, _) in tables.items()])
@@ -146,7 +147,7 @@ class Webdataset(LayoutBuilder):
                     raise DataError(f"{where} has {members[more[0]][0]}, which others do not have")
                 if twice := next((names for names in members.values() if len(names) > 1), None):
                     raise DataError(f"{where} has two members of one kind, {twice[0]} and {twice[1]}")
-                with reading(where):  # names in other encodings hold what Arrow has no text for
+                with reading(where):  # Arrow has no text for some names in other encodings
                     (prefix + "".join(name for names in members.values() for name in names)).encode()
                 row, size = self._read_sidecars(archive, where, members)
                 images = [prefix + members[kind][0] for kind in self.images]
@@ -169,9 +170,10 @@ class Webdataset(LayoutBuilder):
     def _read_sidecars(
         self, archive: ArchiveReader, where: str, members: dict[str, list[str]]
     ) -> tuple[dict[str, Any], int]:
-        """What a sample's members say beside its images, and how many bytes they have."""
+        """The values in a sample's members other than images, and the size of these in bytes."""
         row, fields, size = {}, {}, 0
-        for kind in [kind for kind in members if kind in SIDECARS]:  # in their order, for archives that have no other
+        # In their order, as some archives can be read in no other.
+        for kind in [kind for kind in members if kind in SIDECARS]:
             content = archive.read(members[kind][0])
             size += len(content)
             broken = f"{where}: broken {kind}"
@@ -187,7 +189,7 @@ class Webdataset(LayoutBuilder):
             else:
                 fields = parse_json(content, broken)
                 if not isinstance(fields, dict):
-                    raise DataError(f"{broken}: {type(fields).__name__}, not an object")
+                    raise DataError(f"{broken}: it is a {type(fields).__name__}, not an object")
         taken = {"image_id", *row, *self.images}
         return row | {f"json_{name}" if name in taken else name: value for name, value in fields.items()}, size
 
@@ -196,7 +198,7 @@ class Webdataset(LayoutBuilder):
 
 
 class Members:
-    """The paths of a sample's images, as a sequence: of a million samples, none is a Python object before it is read."""
+    """The paths of each sample's images as a sequence, without Python objects before they are read."""
 
     def __init__(self, table: pa.Table):
         self.table = table
@@ -209,7 +211,7 @@ class Members:
             return Members(self.table[rows])
         return [column[rows].as_py() for column in self.table.columns]
 
-    def __reduce__(self):  # a slice of a table is pickled with the whole of it
+    def __reduce__(self):  # a slice of a table would be pickled with the whole table
         return Members, (self.table.take(pa.array(np.arange(len(self)))),)
 
 

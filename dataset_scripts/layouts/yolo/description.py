@@ -19,7 +19,7 @@ logger = printable_logger(__name__)
 
 KEYS = {"train": "train", "val": "validation", "valid": "validation", "test": "test"}
 _LONGEST = 4096  # characters of a path
-_PEEK = 1 << 16  # bytes of a file that tell what it is
+_PEEK = 1 << 16  # bytes of a file that show what it is
 _FIRST = re.compile(rb"^(names|nc|classes|train|val|valid|test)\s*[:=]", re.MULTILINE)
 
 
@@ -55,7 +55,8 @@ def split_lists(files: Files) -> dict[str, str]:
 
 @dataclass
 class Description:
-    """
+    """A description, read.
+
     Attributes:
         files: the listing.
         source: the file; "" if there is none.
@@ -70,10 +71,10 @@ class Description:
 
     @classmethod
     def of(cls, files: Files, source: str | None) -> "Description":
-        """Reads `source`, None for the one that there is."""
+        """Reads `source`; None reads the only description in the data."""
         found = descriptions(files) if source is None else [source]
         if len(found) > 1:
-            raise DataError(f"{files.root}: {', '.join(found)} each describe a set: choose one by data=…")
+            raise DataError(f"{files.root}: {', '.join(found)} each describe a set: choose one with data=…")
         if not found:
             return cls(files)
         if found[0] not in files.names:
@@ -96,7 +97,7 @@ class Description:
         return f"{self.files.root}/{self.source}"
 
     def splits(self, faults: Faults) -> dict[str, list[str]]:
-        """The images of each split; empty if it names none."""
+        """The images of each split; empty if the description names none."""
         files, splits, folders = self.files, {}, folders_of(self.files.paths)
         base = str(self.said.get("path") or "")
         home = folder_of(self.source)
@@ -129,7 +130,7 @@ class Description:
             if paths:
                 splits[split] = list(dict.fromkeys(splits.get(split, []) + paths))
         if any(self.said.get(key) for key in KEYS) and not splits:
-            raise DataError(f"{self.where}: there are no images where it says")
+            raise DataError(f"{self.where}: there are no images in the places that it names")
         return splits
 
     def _listed(self, source: str, folders: list[str], faults: Faults) -> list[str]:
@@ -173,14 +174,14 @@ class Description:
         if names is None and re.fullmatch(r"\d{1,5}", str(count)):
             names = list(range(int(count)))
         if not isinstance(names, list) or not names:
-            raise DataError(f"{self.where}: names is not the list of the classes")
+            raise DataError(f"{self.where}: names is not a list of classes")
         for number, name in enumerate(names):
             if isinstance(name, bool) or not isinstance(name, (str, int, float)):
                 raise DataError(f"{self.where}: name {number} is a {type(name).__name__} in yaml: put it in quotes")
         if count is not None and str(count) != str(len(names)):
             raise DataError(f"{self.where}: there are {count} classes, but {len(names)} names")
         if len(set(map(str, names))) < len(names):
-            raise DataError(f"{self.where}: two classes have one name: pass classes=[…]")
+            raise DataError(f"{self.where}: two classes have the same name: pass classes=[…]")
         return [str(name) for name in names]
 
     def sources(self) -> list[str]:
@@ -200,7 +201,7 @@ class Description:
         return [line.strip() for line in read_text(self.files, path).splitlines() if line.strip()]
 
     def keypoints(self) -> tuple[int, int] | None:
-        """`kpt_shape`: how many keypoints, and numbers each (2 or 3)."""
+        """`kpt_shape`: the number of keypoints, and of numbers for each (2 or 3)."""
         shape = self.said.get("kpt_shape")
         if shape is None:
             return None
@@ -216,14 +217,14 @@ class Description:
 
 
 def find(name: str, folders: list[str], there: Callable[[str], bool]) -> str | None:
-    """The path in the listing ("" is the root) that a description or a list means; None if it is not `there`."""
+    """The path in the listing ("" is the root) of a name in a description or a list; None if it is not `there`."""
     return next(filter(there, _places(name.replace("\\", "/"), folders)), None) if len(name) <= _LONGEST else None
 
 
 def _places(name: str, folders: list[str]) -> Iterator[str]:
-    """Where a path may be: first relative to `folders`.
+    """The places where a path may be: first relative to `folders`.
 
-    Then without the folders in front, which are those of another machine (/content/set/train) or of another working
+    Then without its leading folders, which may belong to another machine (/content/set/train) or another working
     folder (data/obj.names), or without one `..`: Roboflow's ../train/images means train/images.
     """
     for folder in folders:

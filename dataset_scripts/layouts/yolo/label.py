@@ -64,7 +64,7 @@ def largest_class(text: str) -> int:
 
 
 def are_labels(files: Reader, paths: list[str]) -> bool:
-    """Whether text files hold labels: there is a first line in some of a dozen, and it is one."""
+    """Whether text files hold labels: of about a dozen, some are not empty, and the first lines of these are labels."""
     some = [text for path in paths[:: max(1, len(paths) // 10)] if (text := read_text(files, path).strip())]
     good = sum(is_label(text.splitlines()[0]) for text in some)
     return 2 * good > len(some)  # others, such as lists and README.txt, may lie beside them
@@ -83,20 +83,20 @@ def read_objects(
     """Reads the objects of an image.
 
     Args:
-        path: the label file; "" for an image without.
+        path: the label file; "" if the image has none.
         frame: the image.
         classes: the number of classes.
-        keypoints: K and numbers each (2: x, y; 3: x, y, visible), if the lines have them after the box.
+        keypoints: K and the numbers for each (2: x, y; 3: x, y, visible), if the lines have them after the box.
         masks: also make `segmentation` from the polygons.
         with_polygons: also make `polygon`: x0, y0, x1, y1, …; of a box its corners.
         clip: cut boxes and polygons at the border of the image, instead of refusing them.
 
     Returns:
-        The column `objects`, in pixels of the decoded image: for a polygon, `bbox` is its extent and `area` its own;
+        The column `objects`, in pixels of the decoded image: a polygon's `bbox` is its extent, and `area` its own;
         keypoints (K, 3) are x, y, visible.
 
     Raises:
-        DataError: naming file and line, if a line has none of the forms, or leads out of the image.
+        DataError: naming file and line, if a line has none of the forms, or reaches out of the image.
     """
     objects: dict[str, list[Any]] = {"bbox": [], "category": [], "area": []}
     if keypoints:
@@ -113,7 +113,7 @@ def read_objects(
             wanted = 4 + keypoints[0] * keypoints[1]
             if len(numbers) != wanted:
                 raise DataError(
-                    f"{where}: {1 + len(numbers)} numbers, but kpt_shape {list(keypoints)} makes {1 + wanted}"
+                    f"{where}: there are {1 + len(numbers)} numbers, but kpt_shape {list(keypoints)} needs {1 + wanted}"
                 )
             objects["keypoints"].append(_keypoints(numbers[4:].reshape(keypoints), size, where))
         polygon = None
@@ -131,7 +131,7 @@ def read_objects(
             raise DataError(f"{where}: the sixth number looks like the confidence of a prediction; a label has none")
         else:
             raise DataError(
-                f"{where}: {1 + len(numbers)} numbers; a box has 5, a polygon its class and 3 points or more"
+                f"{where}: there are {1 + len(numbers)} numbers; a box has 5, a polygon its class and 3 points or more"
             )
         objects["bbox"].append([*corner, *extent])
         polygons.append(polygon)
@@ -167,18 +167,18 @@ def _numbers(line: str, classes: int, where: str) -> tuple[int, np.ndarray]:
     except ValueError as error:
         raise DataError(f"{where}: {reason(error)}") from None
     if not (category.is_integer() and 0 <= category < classes):
-        raise DataError(f"{where}: class {line.split(maxsplit=1)[0][:40]} is none of 0 to {classes - 1}")
+        raise DataError(f"{where}: class {line.split(maxsplit=1)[0][:40]} is not one of 0 to {classes - 1}")
     return int(category), np.array(numbers).clip(-MOST, MOST)  # larger ones are in no image, as fit_boxes reports
 
 
 def _keypoints(points: np.ndarray, size: np.ndarray, where: str) -> list[np.ndarray]:
     """(K, 2 or 3) fractions -> (K, 3) x, y in pixels and visible: 0 not labelled, 1 hidden, 2 visible."""
-    if points.shape[1] == 2:  # a point that is not there is negative
+    if points.shape[1] == 2:  # a missing point is negative
         points = np.concatenate([points, np.where(points.min(1, keepdims=True) < 0, 0, 2)], 1)
     points[:, :2] *= size
     inside = ((points[:, :2] >= -TOLERANCE) & (points[:, :2] <= size + TOLERANCE)).all(1)
     if not np.isin(points[:, 2], (0, 1, 2)).all():
-        raise DataError(f"{where}: whether a keypoint is visible is neither 0, 1 nor 2")
+        raise DataError(f"{where}: the visibility of a keypoint is not 0, 1 or 2")
     if not (np.isfinite(points).all() and inside[points[:, 2] > 0].all()):
-        raise DataError(f"{where}: a keypoint lies out of the image of {size[0]:g} x {size[1]:g} pixels")
+        raise DataError(f"{where}: a keypoint is outside the image of {size[0]:g} x {size[1]:g} pixels")
     return list(points)

@@ -133,14 +133,14 @@ class Yolo(LayoutBuilder):
         return labels
 
     def _numbered(self, files: Files, labels: list[str], samples: dict[str, list[tuple]]) -> list[str]:
-        """Names "0", "1", … up to the largest class in the label files; takes those with a fault out of `samples`."""
+        """Names "0", "1", … up to the largest class in the label files; removes those with a fault from `samples`."""
         largest, most, bad = 0, most_classes(len(labels)), set(labels)
         for label in labels:
             with self.faults:
                 number = largest_class(read_text(files, label))
                 if number >= most:
                     raise DataError(
-                        f"{files.root}/{label}: class {number}, and nothing names the classes: pass classes=[…]"
+                        f"{files.root}/{label}: there is a class {number}, but nothing names the classes: pass classes=[…]"
                     )
                 largest = max(largest, number)
                 bad.remove(label)
@@ -168,5 +168,5 @@ def split_folders(files: Files, label_of: dict[str, str], wanted: str | None = N
     for path in images:
         splits.setdefault(of(path) or of(label_of.get(path, "")), []).append(path)
     if "" in splits and len(splits) > 1:
-        raise DataError(f"{files.root}/{splits[''][0]} lies beside the split folders: move it into one")
+        raise DataError(f"{files.root}/{splits[''][0]} is beside the split folders: move it into one")
     return {split or "train": paths for split, paths in splits.items()}
