@@ -21,15 +21,16 @@ os.environ["TORCH_HOME"] = f"{_CACHE.name}/torch"
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.pop("HF_DATASETS_CACHE", None)
 
-import datasets
-import huggingface_hub
 import numpy as np
 import PIL.Image
 import pytest
-from datasets.info import DatasetInfosDict
 
 ROOT = Path(__file__).resolve().parent.parent
 SHADES = ROOT / "tests/shades.py"
+
+# What test files share is a module beside them: `from published_set import PublishedSetCase`.
+pytest.register_assert_rewrite("published_set")
+sys.path.append(str(ROOT / "tests"))
 
 
 def pytest_collection_modifyitems(items):
@@ -44,15 +45,10 @@ def root() -> Path:
     return ROOT
 
 
-@pytest.fixture(scope="session")
-def assert_as_on_card():
-    """Compares the columns of rows, their types and the names of classes, with those that the card of the set states."""
-
-    def check(name: str, rows: datasets.Dataset, config: str = "default") -> None:
-        card = huggingface_hub.DatasetCard.load(ROOT / f"dataset_scripts/{name}/README.md")
-        assert rows.features == DatasetInfosDict.from_dataset_card_data(card.data)[config].features
-
-    return check
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """Random numbers of one test, the same in every run and in any order of the tests."""
+    return np.random.default_rng(23)
 
 
 @pytest.fixture

@@ -1,26 +1,20 @@
-"""Named sets: files in the published form against torchvision's readers, and from a real HTTP server."""
+"""Named sets of small images, of leaves, flowers and easy classes of ImageNet; and what every set has to declare."""
 
 import gzip
-import hashlib
-import http.server
 import pickle
-import shutil
+import re
 import struct
-import tarfile
-import threading
-from functools import partial
 
 import numpy as np
 import pytest
 import scipy.io
-import torch
 import torchvision
+from published_set import PublishedSetCase, named, pack, unchecked, write_file, write_image
 
 from dataset_scripts import DataError, load_dataset
 from dataset_scripts.core.builders.published import PublishedSet
 from dataset_scripts.core.load.script import bundled_names, find_script
 
-RNG = np.random.default_rng(11)
 FINE = """
 apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can castle caterpillar
 cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin elephant flatfish forest fox girl
@@ -32,206 +26,252 @@ COARSE = """
 aquatic_mammals fish flowers food_containers fruit_and_vegetables household_electrical_devices household_furniture insects
 large_carnivores large_man-made_outdoor_things large_natural_outdoor_scenes large_omnivores_and_herbivores medium_mammals
 non-insect_invertebrates people reptiles small_mammals trees vehicles_1 vehicles_2""".split()
+SCRIPT = """\
+from dataset_scripts.core.builders.published import PublishedSet, Source
+from dataset_scripts.layouts.cifar.cifar import Cifar
+
+class Local(PublishedSet, Cifar):
+    SOURCES = (Source("cifar-10-python.tar.gz", ({url!r},), {size}, "{digest}"),)
+    ROWS = {{"train": 60, "test": 20}}
+"""
 
 
-def to_tensor(image):
-    return torchvision.transforms.functional.to_tensor(image)
+class MnistCase(PublishedSetCase):
+    """MNIST and the sets in its form, whose files torchvision reads unpacked."""
+
+    forms = ("published", "raw")
+
+    @property
+    def reader(self):
+        return getattr(torchvision.datasets, type(self).__name__.removeprefix("Test"))
+
+    def write(self, folder, rng):
+        for prefix, rows in (("train", 40), ("t10k", 20)):
+            images = struct.pack(">HBBIII", 0, 8, 3, rows, 28, 28) + rng.bytes(rows * 784)
+            labels = struct.pack(">HBBI", 0, 8, 1, rows) + bytes((rng.permutation(rows) % 10).tolist())
+            for file, content in ((f"{prefix}-images-idx3-ubyte", images), (f"{prefix}-labels-idx1-ubyte", labels)):
+                write_file(folder / "published" / f"{file}.gz", gzip.compress(content))
+                write_file(folder / self.reader.__name__ / "raw" / file, content)
+        (folder / "raw").symlink_to(folder / self.reader.__name__ / "raw")
+
+    def expected(self, folder, part):
+        return unchecked(self.reader)(folder, train=part == "train")
+
+    def classes(self, folder):
+        return [name.split(" - ")[0] for name in self.reader.classes]
 
 
-def write_idx(folder, count):
-    """The four files of MNIST and of the sets in its form."""
-    for prefix, rows in (("train", count), ("t10k", count // 2)):
-        with gzip.open(folder / f"{prefix}-images-idx3-ubyte.gz", "wb") as file:
-            file.write(struct.pack(">HBBIII", 0, 8, 3, rows, 28, 28) + RNG.bytes(rows * 784))
-        with gzip.open(folder / f"{prefix}-labels-idx1-ubyte.gz", "wb") as file:
-            file.write(struct.pack(">HBBI", 0, 8, 1, rows) + bytes((RNG.permutation(rows) % 10).tolist()))
+class TestMNIST(MnistCase):
+    name = "mnist"
 
 
-def write_cifar(folder, hundred):
-    """The pickles of CIFAR, packed as published; returns the archive."""
-    base = folder / ("cifar-100-python" if hundred else "cifar-10-batches-py")
-    base.mkdir()
+class TestFashionMNIST(MnistCase):
+    name = "fashion_mnist"
 
-    def batch(name, rows):
-        labels = (
-            {"fine_labels": RNG.permutation(rows) % 100, "coarse_labels": RNG.permutation(rows) % 20}
-            if hundred
-            else {"labels": RNG.permutation(rows) % 10}
-        )
-        content = {key: value.tolist() for key, value in labels.items()}
-        content["data"] = RNG.integers(0, 256, (rows, 3072), np.uint8)
-        (base / name).write_bytes(pickle.dumps(content, protocol=2))
 
-    if hundred:
-        batch("train", 120)
-        batch("test", 100)
-        meta = {"fine_label_names": FINE, "coarse_label_names": COARSE}
-        (base / "meta").write_bytes(pickle.dumps(meta, protocol=2))
-    else:
-        for number in range(1, 6):
-            batch(f"data_batch_{number}", 12)
-        batch("test_batch", 20)
+class TestKMNIST(MnistCase):
+    name = "kmnist"
+
+
+class CifarCase(PublishedSetCase):
+    """Pickles, packed as published, beside the folder that torchvision reads."""
+
+    def write(self, folder, rng):
+        for file, content in self.pickles(rng).items():
+            write_file(folder / self.base / file, pickle.dumps(content, protocol=2))
+        pack(folder / f"published/{self.archive}", folder, self.base)
+
+    def batch(self, rng, rows, **classes):
+        labels = {name: (rng.permutation(rows) % count).tolist() for name, count in classes.items()}
+        return labels | {"data": rng.integers(0, 256, (rows, 3072), np.uint8)}
+
+
+class TestCifar10(CifarCase):
+    name = "cifar10"
+    base, archive = "cifar-10-batches-py", "cifar-10-python.tar.gz"
+    forms = ("published", base)
+
+    def pickles(self, rng):
+        files = {f"data_batch_{number}": self.batch(rng, 12, labels=10) for number in range(1, 6)}
+        files["test_batch"] = self.batch(rng, 20, labels=10)
         names = "airplane automobile bird cat deer dog frog horse ship truck".split()
-        (base / "batches.meta").write_bytes(pickle.dumps({"label_names": names}, protocol=2))
-    path = folder / ("cifar-100-python.tar.gz" if hundred else "cifar-10-python.tar.gz")
-    with tarfile.open(path, "w:gz") as archive:
-        archive.add(base, base.name)
-    return path
+        return files | {"batches.meta": {"label_names": names}}
+
+    def expected(self, folder, part):
+        return unchecked(torchvision.datasets.CIFAR10)(folder, train=part == "train")
+
+    def classes(self, folder):
+        return self.expected(folder, "train").classes
+
+    @pytest.mark.parametrize("streaming", [False, True])
+    def test_a_script_of_ones_own_downloads_once(self, folder, requests, streaming):
+        (source,) = self.builder().sources()
+        fields = {"url": source.urls[0], "size": source.size, "digest": source.digest}
+        write_file(folder / "local.py", SCRIPT.format(**fields))
+        for _ in range(2):
+            rows = load_dataset(
+                str(folder / "local.py"), split="train", cache_dir=str(folder / "cache"), streaming=streaming
+            )
+            self.assert_rows(rows, self.expected(folder, "train"))
+        assert requests == [self.archive]
+        write_file(folder / "local.py", SCRIPT.format(**fields | {"digest": "sha256:" + "0" * 64}))
+        with pytest.raises(
+            DataError, match=r"cifar-10-python.tar.gz could not be downloaded .*its sha256 is .*pass data_dir="
+        ):
+            load_dataset(str(folder / "local.py"), cache_dir=str(folder / "other"))
 
 
-def unchecked(reader):
-    """A reader of torchvision without its comparison of digests: the content here is random."""
-    changes = {"_check_integrity": lambda self: True, "_check_exists": lambda self: True}
-    if hasattr(reader, "meta"):
-        changes["meta"] = reader.meta | {"md5": None}
-    return type(reader.__name__, (reader,), changes)
+class TestCifar100(CifarCase):
+    name = "cifar100"
+    base, archive = "cifar-100-python", "cifar-100-python.tar.gz"
+    forms = ("published", base)
+
+    def pickles(self, rng):
+        files = {
+            split: self.batch(rng, rows, fine_labels=100, coarse_labels=20)
+            for split, rows in (("train", 120), ("test", 100))
+        }
+        return files | {"meta": {"fine_label_names": FINE, "coarse_label_names": COARSE}}
+
+    def expected(self, folder, part):
+        coarse = pickle.loads((folder / self.base / part).read_bytes())["coarse_labels"]
+        theirs = unchecked(torchvision.datasets.CIFAR100)(folder, train=part == "train")
+        return [dict(image=image, label=label, coarse_label=coarse[n]) for n, (image, label) in enumerate(theirs)]
+
+    def classes(self, folder):
+        return unchecked(torchvision.datasets.CIFAR100)(folder).classes
+
+    def test_coarse_classes(self, folder):
+        assert self.load(folder / "published")["train"].features["coarse_label"].names == COARSE
 
 
-def assert_equal(ours, theirs):
-    assert len(ours) == len(theirs)
-    for row, (image, label) in zip(ours, theirs):
-        assert torch.equal(row["image"], to_tensor(image)) and row["label"] == label
+class TestSvhn(PublishedSetCase):
+    name = "svhn"
+    splits = {"train": "train", "test": "test", "extra": "extra"}
+
+    def write(self, folder, rng):
+        (folder / "published").mkdir()
+        for split, rows in (("train", 30), ("test", 20), ("extra", 25)):
+            labels = (rng.permutation(rows) % 10 + 1)[:, None].astype(np.uint8)
+            images = rng.integers(0, 256, (32, 32, 3, rows), np.uint8)
+            scipy.io.savemat(folder / f"published/{split}_32x32.mat", {"X": images, "y": labels})
+
+    def expected(self, folder, part):
+        return unchecked(torchvision.datasets.SVHN)(folder / "published", split=part)
 
 
-@pytest.mark.parametrize("name, reader", [("mnist", "MNIST"), ("fashion_mnist", "FashionMNIST"), ("kmnist", "KMNIST")])
-def test_sets_in_the_form_of_mnist(tmp_path, assert_as_on_card, name, reader):
-    raw = tmp_path / reader / "raw"
-    raw.mkdir(parents=True)
-    write_idx(raw, 40)
-    sets = load_dataset(name, data_dir=str(raw))
-    assert_as_on_card(name, sets["train"])
-    for path in raw.glob("*.gz"):  # torchvision reads the unpacked files
-        (raw / path.stem).write_bytes(gzip.decompress(path.read_bytes()))
-    for split in ("train", "test"):
-        assert_equal(sets[split], unchecked(getattr(torchvision.datasets, reader))(tmp_path, train=split == "train"))
-    classes = getattr(torchvision.datasets, reader).classes
-    assert sets["train"].features["label"].names == [name.split(" - ")[0] for name in classes]
+class TestStl10(PublishedSetCase):
+    name = "stl10"
+    splits = {"train": "train", "test": "test", "unlabeled": "unlabeled"}
+    forms = ("published", "unpacked", "unpacked/stl10_binary")
+
+    def write(self, folder, rng):
+        base = folder / "unpacked/stl10_binary"
+        for split, rows in (("train", 20), ("test", 12), ("unlabeled", 7)):
+            write_file(base / f"{split}_X.bin", rng.bytes(rows * 3 * 96 * 96))
+            if split != "unlabeled":
+                write_file(base / f"{split}_y.bin", bytes((rng.permutation(rows) % 10 + 1).tolist()))
+        names = "airplane bird car cat deer dog horse monkey ship truck".split()
+        write_file(base / "class_names.txt", "\n".join(names) + "\n")
+        folds = [" ".join(map(str, rng.permutation(20)[:5])) for _ in range(10)]
+        write_file(base / "fold_indices.txt", "\n".join(folds) + "\n")
+        pack(folder / "published/stl10_binary.tar.gz", base.parent, base.name)
+
+    def reader(self, folder, part):
+        return unchecked(torchvision.datasets.STL10)(folder / "unpacked", split=part)
+
+    def expected(self, folder, part):
+        return [(image, None if label == -1 else int(label)) for image, label in self.reader(folder, part)]
+
+    def classes(self, folder):
+        return self.reader(folder, "train").classes
 
 
-@pytest.mark.parametrize("name, reader", [("cifar10", "CIFAR10"), ("cifar100", "CIFAR100")])
-def test_cifar(tmp_path, assert_as_on_card, name, reader):
-    archive = write_cifar(tmp_path, name == "cifar100")
-    folder = tmp_path / "download"
-    folder.mkdir()
-    archive.rename(folder / archive.name)
-    packed = load_dataset(name, data_dir=str(folder))
-    assert_as_on_card(name, packed["train"])
-    theirs = unchecked(getattr(torchvision.datasets, reader))
-    for split in ("train", "test"):
-        expected = theirs(tmp_path, train=split == "train")
-        assert_equal(packed[split], expected)
-        assert packed[split].features["label"].names == expected.classes
-        unpacked = load_dataset(name, data_dir=str(tmp_path), split=split)
-        assert_equal(unpacked, expected)
-    if name == "cifar100":
-        assert packed["train"].features["coarse_label"].names == COARSE
+class TestImagenette(PublishedSetCase):
+    """Three of the ten classes: they keep their numbers, though seven are not here."""
+
+    name = "imagenette"
+    configs = ("160px", "320px", "full")
+    downloads = configs
+    splits = {"train": "train", "validation": "val"}
+    forms = ("published", "unpacked", "unpacked/imagenette2")
+    numbers = {"n01440764": 0, "n03000684": 3, "n03888257": 9}
+
+    def write(self, folder, rng):
+        top = folder / "unpacked/imagenette2"
+        for split in ("train", "val"):
+            for number, wnid in enumerate(self.numbers):
+                write_image(top / split / wnid / f"{wnid}_{number}.JPEG", rng, 20 + number, 16)
+        write_file(top / "noisy_imagenette.csv", "path,noisy_labels_0\n")
+        suffix = {"full": ""}.get(self.config, f"-{self.config.removesuffix('px')}")
+        pack(folder / f"published/imagenette2{suffix}.tgz", folder / "unpacked", top.name)
+
+    def expected(self, folder, part):
+        theirs = torchvision.datasets.ImageFolder(folder / "unpacked/imagenette2" / part)
+        return named(theirs, [self.numbers[wnid] for wnid in theirs.classes])
+
+    def classes(self, folder):
+        return """tench;English springer;cassette player;chain saw;church;French horn;garbage truck;gas pump;golf ball;
+            parachute""".replace("\n            ", "").split(";")
 
 
-def test_svhn(tmp_path, assert_as_on_card):
-    for split, rows in (("train", 30), ("test", 20), ("extra", 25)):
-        labels = RNG.permutation(rows) % 10 + 1
-        images = RNG.integers(0, 256, (32, 32, 3, rows), np.uint8)
-        scipy.io.savemat(tmp_path / f"{split}_32x32.mat", {"X": images, "y": labels[:, None].astype(np.uint8)})
-    sets = load_dataset("svhn", data_dir=str(tmp_path))
-    assert set(sets) == {"train", "test", "extra"}
-    assert_as_on_card("svhn", sets["train"])
-    for split in sets:
-        assert_equal(sets[split], unchecked(torchvision.datasets.SVHN)(tmp_path, split=split))
+class TestEurosat(PublishedSetCase):
+    name = "eurosat"
+    splits = {"train": "train"}
+    forms = ("published", "2750")
+
+    def write(self, folder, rng):
+        for name in """AnnualCrop Forest HerbaceousVegetation Highway Industrial Pasture PermanentCrop Residential River
+            SeaLake""".split():
+            for number in range(3):
+                write_image(folder / f"2750/{name}/{name}_{number}.jpg", rng, 64, 64)
+        pack(folder / "published/EuroSAT.zip", folder, "2750")
+
+    def expected(self, folder, part):
+        return torchvision.datasets.ImageFolder(folder / "2750")
+
+    def classes(self, folder):
+        return self.expected(folder, "train").classes
 
 
-def test_stl10(tmp_path, assert_as_on_card):
-    base = tmp_path / "stl10_binary"
-    base.mkdir()
-    for split, rows in (("train", 20), ("test", 12), ("unlabeled", 7)):
-        (base / f"{split}_X.bin").write_bytes(RNG.bytes(rows * 3 * 96 * 96))
-        if split != "unlabeled":
-            (base / f"{split}_y.bin").write_bytes(bytes((RNG.permutation(rows) % 10 + 1).tolist()))
-    (base / "class_names.txt").write_text(
-        "\n".join("airplane bird car cat deer dog horse monkey ship truck".split()) + "\n"
-    )
-    (base / "fold_indices.txt").write_text(
-        "\n".join(" ".join(map(str, RNG.permutation(20)[:5])) for _ in range(10)) + "\n"
-    )
-    sets = load_dataset("stl10", data_dir=str(tmp_path))
-    for split in ("train", "test", "unlabeled"):
-        expected = unchecked(torchvision.datasets.STL10)(tmp_path, split=split)
-        assert len(sets[split]) == len(expected)
-        for row, (image, label) in zip(sets[split], expected):
-            assert torch.equal(row["image"], to_tensor(image)) and row["label"] == (None if label == -1 else label)
-    assert sets["train"].features["label"].names == expected.classes
-    assert_as_on_card("stl10", sets["unlabeled"])
+class TestBeans(PublishedSetCase):
+    name = "beans"
+    splits = {"train": "train", "validation": "validation", "test": "test"}
+    forms = ("published", "leaves")
+
+    def write(self, folder, rng):
+        for split in self.splits:
+            for name in ("healthy", "bean_rust", "angular_leaf_spot"):
+                write_image(folder / f"leaves/{split}/{name}/{split}.{name}.0.jpg", rng, 50, 50)
+            pack(folder / f"published/{split}.zip", folder / "leaves", split)
+
+    def expected(self, folder, part):
+        return torchvision.datasets.ImageFolder(folder / "leaves" / part)
+
+    def classes(self, folder):
+        return self.expected(folder, "train").classes
 
 
-def test_imagenette(tmp_path, save_image, assert_as_on_card):
-    top = tmp_path / "imagenette2-160"
-    for split in ("train", "val"):
-        for number, wnid in enumerate(("n03888257", "n01440764", "n03000684")):
-            save_image(top / split / wnid / f"{wnid}_{number}.JPEG", (20 + number, 16))
-    (top / "noisy_imagenette.csv").write_text("path,noisy_labels_0\n")
-    of_ten = {0: 0, 1: 3, 2: 9}.get  # tench, chain saw and parachute keep their numbers, though seven are not here
-    theirs = {
-        split: torchvision.datasets.ImageFolder(top / folder, target_transform=of_ten)
-        for split, folder in (("train", "train"), ("validation", "val"))
-    }
-    with tarfile.open(tmp_path / "imagenette2-160.tgz", "w:gz") as archive:
-        archive.add(top, top.name)
-    (tmp_path / "packed").mkdir()
-    (tmp_path / "imagenette2-160.tgz").rename(tmp_path / "packed/imagenette2-160.tgz")
-    for folder in (tmp_path / "packed", top, tmp_path):
-        sets = load_dataset("imagenette", data_dir=str(folder))
-        names = sets["train"].features["label"].names
-        assert_as_on_card("imagenette", sets["train"], "160px")
-        assert len(names) == 10 and [names[label] for label in (0, 3, 9)] == ["tench", "chain saw", "parachute"]
-        for split, expected in theirs.items():
-            assert_equal(sets[split], expected)
+class TestFlowers102(PublishedSetCase):
+    name = "flowers102"
+    splits = {"train": "train", "validation": "val", "test": "test"}
+    forms = ("published", "flowers-102")
+    ordered = False
 
+    def write(self, folder, rng):
+        base = folder / "flowers-102"
+        for number in range(1, 13):
+            write_image(base / f"jpg/image_{number:05}.jpg", rng, 20 + number, 15)
+        pack(folder / "published/102flowers.tgz", base, "jpg")
+        order = rng.permutation(12) + 1
+        labels = {"labels": rng.integers(1, 103, (1, 12)).astype(np.uint8)}
+        splits = {"trnid": order[None, :3], "valid": order[None, 3:6], "tstid": order[None, 6:]}
+        for name, content in (("imagelabels", labels), ("setid", splits)):
+            for place in (base, folder / "published"):
+                scipy.io.savemat(place / f"{name}.mat", content)
 
-def test_eurosat_and_beans(tmp_path, save_image, assert_as_on_card):
-    kinds = "AnnualCrop Forest HerbaceousVegetation Highway Industrial Pasture PermanentCrop Residential River SeaLake"
-    for name in kinds.split():
-        for number in range(3):
-            save_image(tmp_path / "2750" / name / f"{name}_{number}.jpg", (64, 64))
-    shutil.make_archive(str(tmp_path / "euro/EuroSAT"), "zip", tmp_path, "2750")
-    theirs = torchvision.datasets.ImageFolder(tmp_path / "2750")
-    rows = load_dataset("eurosat", data_dir=str(tmp_path / "euro"), split="train")
-    assert_equal(rows, theirs)
-    assert rows.features["label"].names == theirs.classes
-    assert_as_on_card("eurosat", rows)
-    for split in ("train", "validation", "test"):
-        for name in ("healthy", "bean_rust", "angular_leaf_spot"):
-            save_image(tmp_path / "leaves" / split / name / f"{split}.{name}.0.jpg", (50, 50))
-        shutil.make_archive(str(tmp_path / "beans" / split), "zip", tmp_path / "leaves", split)
-    sets = load_dataset("beans", data_dir=str(tmp_path / "beans"))
-    for split, rows in sets.items():
-        assert_equal(rows, torchvision.datasets.ImageFolder(tmp_path / "leaves" / split))
-    assert list(sets) == ["train", "validation", "test"]
-    assert_as_on_card("beans", sets["train"])
-
-
-def test_flowers102(tmp_path, save_image, assert_as_on_card):
-    base = tmp_path / "flowers-102"
-    for number in range(1, 13):
-        save_image(base / "jpg" / f"image_{number:05}.jpg", (20 + number, 15))
-    order = RNG.permutation(12) + 1
-    scipy.io.savemat(base / "imagelabels.mat", {"labels": RNG.integers(1, 103, (1, 12)).astype(np.uint8)})
-    scipy.io.savemat(
-        base / "setid.mat", {"trnid": order[None, :3], "valid": order[None, 3:6], "tstid": order[None, 6:]}
-    )
-    packed = tmp_path / "packed"
-    packed.mkdir()
-    with tarfile.open(packed / "102flowers.tgz", "w:gz") as archive:
-        archive.add(base / "jpg", "jpg")
-    for name in ("imagelabels.mat", "setid.mat"):
-        shutil.copy(base / name, packed)
-    for folder in (base, packed):
-        sets = load_dataset("flowers102", data_dir=str(folder))
-        assert_as_on_card("flowers102", sets["train"])
-        for ours, theirs in (("train", "train"), ("validation", "val"), ("test", "test")):
-            expected = unchecked(torchvision.datasets.Flowers102)(tmp_path, split=theirs)
-            by_image = {to_tensor(image).numpy().tobytes(): label for image, label in expected}
-            assert len(sets[ours]) == len(by_image)
-            for row in sets[ours]:
-                assert by_image[row["image"].numpy().tobytes()] == row["label"]
+    def expected(self, folder, part):
+        return unchecked(torchvision.datasets.Flowers102)(folder, part)
 
 
 SETS = [name for name in bundled_names() if issubclass(find_script(name).builder_class(), PublishedSet)]
@@ -249,41 +289,7 @@ def test_every_declaration_is_sound(name):
     assert builder.CLASSES is None or len(set(builder.CLASSES)) == len(builder.CLASSES)
 
 
-SCRIPT = """\
-from dataset_scripts.core.builders.published import PublishedSet, Source
-from dataset_scripts.layouts.cifar.cifar import Cifar
-
-class Local(PublishedSet, Cifar):
-    SOURCES = (Source("cifar-10-python.tar.gz", ({url!r},), {size}, "sha256:{digest}"),)
-    ROWS = {{"train": 60, "test": 20}}
-"""
-
-
-@pytest.mark.parametrize("streaming", [False, True])
-def test_downloaded_verified_and_read(tmp_path, streaming):
-    archive = write_cifar(tmp_path, False)
-    content = archive.read_bytes()
-    requests = []
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_):
-            requests.append(self.path)
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(tmp_path)))
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    try:
-        url = f"http://127.0.0.1:{server.server_port}/{archive.name}"
-        digest = hashlib.sha256(content).hexdigest()
-        (tmp_path / "local.py").write_text(SCRIPT.format(url=url, size=len(content), digest=digest))
-        cache = str(tmp_path / "cache")
-        for _ in range(2):
-            rows = load_dataset(str(tmp_path / "local.py"), split="train", cache_dir=cache, streaming=streaming)
-            assert_equal(list(rows), list(unchecked(torchvision.datasets.CIFAR10)(tmp_path)))
-        assert len(requests) == 1
-        (tmp_path / "local.py").write_text(SCRIPT.format(url=url, size=len(content), digest="0" * 64))
-        with pytest.raises(
-            DataError, match=r"cifar-10-python.tar.gz could not be downloaded .*its sha256 is .*pass data_dir="
-        ):
-            load_dataset(str(tmp_path / "local.py"), cache_dir=str(tmp_path / "other"))
-    finally:
-        server.shutdown()
+def test_every_set_has_a_case(root):
+    """Which checks rows, card, verification and download."""
+    texts = [path.read_text(encoding="utf-8") for path in root.glob("tests/test_sets*.py")]
+    assert {name for text in texts for name in re.findall(r'^    name = "(\w+)"', text, re.MULTILINE)} == set(SETS)

@@ -5,7 +5,6 @@ import re
 import struct
 
 import datasets
-import numpy as np
 import pytest
 import yaml
 from datasets.info import DatasetInfosDict
@@ -18,7 +17,6 @@ from dataset_scripts.core.card.write import new_card, refresh_card
 from dataset_scripts.core.load.loading import make_builder
 from dataset_scripts.core.load.script import PACKAGE, bundled_names, find_script
 
-RNG = np.random.default_rng(29)
 SETS = [name for name in bundled_names() if issubclass(find_script(name).builder_class(), PublishedSet)]
 FROM_FILES = {"ade20k", "caltech101", "caltech256", "fgvc_aircraft", "food101", "imagenet_1k", "tiny_imagenet"}
 HEAD = """\
@@ -72,11 +70,11 @@ def write_script(folder, name, source):
     return folder / name
 
 
-def write_runes(folder, **rows):
+def write_runes(folder, rng, **rows):
     folder.mkdir()
     for split, count in rows.items():
-        labels = bytes((RNG.permutation(count) % 3).tolist())
-        images = struct.pack(">HBBIII", 0, 8, 3, count, 8, 8) + RNG.bytes(count * 64)
+        labels = bytes((rng.permutation(count) % 3).tolist())
+        images = struct.pack(">HBBIII", 0, 8, 3, count, 8, 8) + rng.bytes(count * 64)
         (folder / f"{split}-images-idx3-ubyte.gz").write_bytes(gzip.compress(images))
         (folder / f"{split}-labels-idx1-ubyte.gz").write_bytes(
             gzip.compress(struct.pack(">HBBI", 0, 8, 1, count) + labels)
@@ -138,16 +136,16 @@ def test_without_data_the_rows_are_the_published_ones(tmp_path):
     assert "dataset_info[0].download_size: is 1235, but the files have 1234 bytes" in found
 
 
-def test_a_part_of_the_data_tells_columns_and_all_of_it_bytes(tmp_path):
+def test_a_part_of_the_data_tells_columns_and_all_of_it_bytes(tmp_path, rng):
     folder = write_script(tmp_path, "runes", RUNES)
     expected = datasets.Features(image=datasets.Image(), label=datasets.ClassLabel(names=["fehu", "uruz", "raidho"]))
-    text = refresh_card(str(folder), write_runes(tmp_path / "part", train=5, t10k=3))
+    text = refresh_card(str(folder), write_runes(tmp_path / "part", rng, train=5, t10k=3))
     info = infos_of(text)["long"]
     assert info.features == expected and info.splits["train"].num_examples == 30 and not info.splits["train"].num_bytes
     assert infos_of(text)["short"].features is None
     (folder / "README.md").write_text(text)
     assert refresh_card(str(folder)) == text and check_card(text, str(folder)) == []  # the columns stay without data
-    whole = write_runes(tmp_path / "whole", train=30, t10k=12)
+    whole = write_runes(tmp_path / "whole", rng, train=30, t10k=12)
     full = refresh_card(str(folder), whole)
     sizes = {
         split: rows.data.nbytes for split, rows in load_dataset(str(folder), data_dir=whole, transform=None).items()

@@ -1,4 +1,4 @@
-"""ToTensor against torchvision, and what remains of it after `datasets` operations."""
+"""ToTensor against torchvision, and what `datasets` operations leave of it."""
 
 import io
 import pickle
@@ -12,21 +12,19 @@ import torchvision.transforms as tv
 
 from dataset_scripts import ToTensor, load_dataset
 
-RNG = np.random.default_rng(0)
 
-
-def image(mode: str) -> PIL.Image.Image:
+def image(mode: str, rng: np.random.Generator) -> PIL.Image.Image:
     """7 x 5 random pixels of the mode."""
-    rgba = PIL.Image.fromarray(RNG.integers(0, 256, (5, 7, 4), dtype=np.uint8))
+    rgba = PIL.Image.fromarray(rng.integers(0, 256, (5, 7, 4), dtype=np.uint8))
     if mode == "I;16":
-        return PIL.Image.fromarray(RNG.integers(0, 2**15, (5, 7), dtype=np.uint16))
+        return PIL.Image.fromarray(rng.integers(0, 2**15, (5, 7), dtype=np.uint16))
     if mode == "I":
-        return PIL.Image.fromarray(RNG.integers(-(2**31), 2**31, (5, 7), dtype=np.int32))
+        return PIL.Image.fromarray(rng.integers(-(2**31), 2**31, (5, 7), dtype=np.int32))
     if mode == "F":
-        return PIL.Image.fromarray(RNG.normal(size=(5, 7)).astype(np.float32))
+        return PIL.Image.fromarray(rng.normal(size=(5, 7)).astype(np.float32))
     if mode == "PA":
         picture = PIL.Image.new("PA", (7, 5))
-        picture.putdata([(int(a), int(b)) for a, b in RNG.integers(0, 256, (35, 2))])
+        picture.putdata([(int(a), int(b)) for a, b in rng.integers(0, 256, (35, 2))])
         return picture
     return (
         rgba.convert("RGB").convert(mode) if mode in ("P", "CMYK", "1", "YCbCr", "HSV", "LAB") else rgba.convert(mode)
@@ -34,33 +32,33 @@ def image(mode: str) -> PIL.Image.Image:
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "I;16", "I", "F"])
-def test_every_mode_equals_torchvision(mode):
-    picture = image(mode)
+def test_every_mode_equals_torchvision(mode, rng):
+    picture = image(mode, rng)
     ours, theirs = ToTensor()(picture), tv.ToTensor()(picture)
     assert ours.dtype == torch.float32 and ours.is_contiguous()
     assert torch.equal(ours, theirs.float())
 
 
-def test_16_bit_grey_above_32767_keeps_its_value():
-    # torchvision reads I;16 as signed numbers; the reference is the pixels that were written.
-    pixels = RNG.integers(2**15, 2**16, (5, 7), dtype=np.uint16)
+def test_16_bit_grey_above_32767_keeps_its_value(rng):
+    # torchvision reads I;16 as signed numbers; the truth here are the pixels that were written.
+    pixels = rng.integers(2**15, 2**16, (5, 7), dtype=np.uint16)
     assert torch.equal(ToTensor()(PIL.Image.fromarray(pixels))[0], torch.from_numpy(pixels.astype(np.float32)))
 
 
 @pytest.mark.parametrize("shape", [(5, 7), (5, 7, 1), (5, 7, 3), (5, 7, 4)])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.float64, np.bool_, np.int64])
-def test_every_array_equals_torchvision(shape, dtype):
-    array = RNG.integers(0, 2, shape).astype(dtype) if dtype == np.bool_ else RNG.integers(0, 256, shape).astype(dtype)
+def test_every_array_equals_torchvision(shape, dtype, rng):
+    array = rng.integers(0, 2, shape).astype(dtype) if dtype == np.bool_ else rng.integers(0, 256, shape).astype(dtype)
     assert torch.equal(ToTensor()(array), tv.ToTensor()(array).float())
 
 
-def test_without_normalisation_values_stay_0_to_255():
-    picture = image("RGB")
+def test_without_normalisation_values_stay_0_to_255(rng):
+    picture = image("RGB", rng)
     assert torch.equal(ToTensor(normalize=False)(picture), tv.PILToTensor()(picture).float())
 
 
-def test_exif_rotation_is_applied():
-    picture, buffer = image("RGB"), io.BytesIO()
+def test_exif_rotation_is_applied(rng):
+    picture, buffer = image("RGB", rng), io.BytesIO()
     exif = PIL.Image.Exif()
     exif[0x0112] = 6  # rotate by 90 degrees clockwise to display
     picture.save(buffer, "JPEG", exif=exif, quality=95)
@@ -78,9 +76,9 @@ def test_what_is_no_image_is_refused(bad):
         ToTensor()(bad)
 
 
-def test_row_batch_and_pickle():
+def test_row_batch_and_pickle(rng):
     transform = pickle.loads(pickle.dumps(ToTensor()))
-    picture = image("RGB")
+    picture = image("RGB", rng)
     row = transform({"image": picture, "label": 3, "text": "a", "boxes": [[1, 2], [3, 4]], "none": None})
     assert torch.equal(row["image"], tv.ToTensor()(picture))
     assert (row["label"], row["text"], row["boxes"], row["none"]) == (3, "a", [[1, 2], [3, 4]], None)
@@ -159,5 +157,5 @@ def test_an_image_edited_in_place_needs_a_copy(tmp_path):
             "image"
         ]
 
-    assert edited(copy=False).max() > 0  # the trap itself
+    assert edited(copy=False).max() > 0  # the trap, as it is
     assert edited(copy=True).max() == 0

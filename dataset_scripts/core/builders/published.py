@@ -1,5 +1,6 @@
 """A named set: the files published by its authors, on top of the layout that reads them."""
 
+import copy
 import inspect
 from pathlib import Path
 from typing import Any, ClassVar
@@ -62,6 +63,7 @@ class PublishedSet:
         return super()._split_generators(dl_manager)
 
     def _list(self) -> Files:
+        self.config = copy.copy(self.config)  # `datasets` hands one object to all builders of a script
         for option, value in ({"classes": self.CLASSES} | self.OPTIONS).items():
             if hasattr(self.config, option) and getattr(self.config, option) is None:
                 setattr(self.config, option, value)
