@@ -135,7 +135,7 @@ class TestQmnist(PublishedSetCase):
         with open(data / "xnist-labels-idx2-int", "r+b") as file:
             file.seek(12 + 3 * 32)  # the class of row 3
             file.write(struct.pack(">I", 11))
-        self.assert_refused(data, r"xnist-labels-idx2-int: label 11 of image 3 is none of the 10 classes")
+        self.assert_refused(data, r"xnist-labels-idx2-int: label 11 of image 3 is not one of the 10 classes")
         rows = self.load(data, split="train", on_error="skip")
         writers = self.expected(folder, "nist").targets[:, 2].tolist()
         assert list(rows["writer"]) == writers[:3] + writers[4:]
@@ -173,7 +173,10 @@ class TestUsps(PublishedSetCase):
             ("3 " + " ".join(f"{n}:0" for n in range(2, 258)), "line 2 is not a label and the pixels"),
             ("3 " + " ".join(f"{n}:nan" for n in range(1, 257)), "line 2 has values from nan"),
             ("3 " + " ".join(f"{n}:1.5" for n in range(1, 257)), "line 2 has values from 1.5 to 1.5, not -1..1"),
-            ("11 " + " ".join(f"{n}:0" for n in range(1, 257)), "label 11 of image 1 is none of the 10 classes, 1..10"),
+            (
+                "11 " + " ".join(f"{n}:0" for n in range(1, 257)),
+                "label 11 of image 1 is not one of the 10 classes, 1..10",
+            ),
             ("3" * 40_000, "line 2 is not a label"),
         ],
     )
@@ -291,7 +294,7 @@ class TestGtsrb(PublishedSetCase):
         "old, new, message",
         [
             (";7\n", ";8\n", ": line 2: ClassId 8 is not that of the folder"),
-            ("00000_00001.ppm", "../00006/00000_00001.ppm", ": line 3: ../00006/00000_00001.ppm is not there"),
+            ("00000_00001.ppm", "../00006/00000_00001.ppm", ": line 3: ../00006/00000_00001.ppm does not exist"),
             (";5;6;", ";5;600;", ", line 2: .* is not a box|reaches out"),
         ],
     )

@@ -75,7 +75,7 @@ class TestFood101(PublishedSetCase):
         for split in ("train", "test"):
             write_file(tmp_path / f"meta/{split}.txt", "pho/1\n")
         write_file(tmp_path / "meta/classes.txt", "pizza\n")
-        self.assert_refused(tmp_path, "meta/train.txt: pho/1 is of no class in meta/classes.txt")
+        self.assert_refused(tmp_path, "meta/train.txt: pho/1 belongs to no class in meta/classes.txt")
         (tmp_path / "meta/classes.txt").unlink()
         self.assert_refused(tmp_path, "meta/classes.txt cannot be read: .*No such file")
 
@@ -324,7 +324,7 @@ class TestCeleba(PublishedSetCase):
     @pytest.mark.parametrize(
         "damage, message",
         [
-            (lambda lines: lines[:-1], "lists 5 images, its first line says 6"),
+            (lambda lines: lines[:-1], "lists 5 images, but its first line says 6"),
             (
                 lambda lines: [*lines[:3], "000002.jpg 1 1", *lines[4:]],
                 "line 4: '000002.jpg 1 1' is not the name of an image and numbers",
@@ -335,7 +335,7 @@ class TestCeleba(PublishedSetCase):
             ),
             (
                 lambda lines: [*lines[:3], lines[3].replace("000002", "000009"), *lines[4:]],
-                "has no line of image 000002.jpg",
+                "has no line for image 000002.jpg",
             ),
         ],
     )
