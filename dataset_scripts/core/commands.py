@@ -15,6 +15,7 @@ from dataset_scripts.core.files.disk import flush_output
 from dataset_scripts.core.files.replace import write_file
 from dataset_scripts.core.load.loading import make_builder
 from dataset_scripts.core.load.script import bundled, bundled_names, find_script
+from dataset_scripts.core.look.folder import describe_folder
 from dataset_scripts.core.look.preview import preview
 from dataset_scripts.core.look.verify import verify
 from dataset_scripts.core.new import new_script
@@ -24,6 +25,7 @@ from dataset_scripts.core.publish.push import push
 EXAMPLES = """\
 examples:
   dataset-scripts list                                  what comes with the package
+  dataset-scripts info path/to/photos                   what a folder is: layout, splits, classes, what is left over
   dataset-scripts info mnist                            what a set is, and where its files come from
   dataset-scripts new my_set --data path/to/photos      a script, a card and a test for your own data
   dataset-scripts preview path/to/photos -o look        a contact sheet and a report of what is in them
@@ -42,6 +44,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "split": {"help": "one split; default: all"},
     "data_dir": {"help": "the folder of the data, if the script does not know where they are"},
     "num_proc": {"type": int, "help": "processes that work at the same time"},
+    "layout": {"help": "the layout to read it as; default: the one that is detected"},
+    "ignore": {"action": "append", "help": "a pattern of files to leave out; may be repeated"},
     "json": {"action": "store_true", "help": "print JSON"},
     "out": {
         "type": Path,
@@ -73,7 +77,7 @@ def _with_dashes(word: str) -> list[str]:
     if not equals or key not in OPTIONS or Path(word).exists():
         return [word]
     flag = f"--{key.replace('_', '-')}"
-    if "action" not in OPTIONS[key]:
+    if OPTIONS[key].get("action") != "store_true":
         return [f"{flag}={value}"]
     if value not in SWITCHES:
         raise DataError(f"{printable(word)} should be true or false")
@@ -108,9 +112,10 @@ def _parser(added_commands: EntryPoints) -> argparse.ArgumentParser:
 
     command("list", run_list, "the scripts that come with the package", "dataset-scripts list --json", "json")
 
-    text = "what a set is, its splits and where its files come from"
-    added = command("info", run_info, text, "dataset-scripts info mnist", "json")
-    added.add_argument("name")
+    text = "what a folder is (layout, splits, classes, what is left over), or where a named set comes from"
+    example = "dataset-scripts info path/to/photos ignore='thumbs/**'"
+    added = command("info", run_info, text, example, "layout", "ignore", "json")
+    added.add_argument("path", metavar="NAME_OR_PATH")
 
     text = "a script, a card and a test for your own data"
     added = command("new", run_new, text, "dataset-scripts new my_set --data path/to/photos", "data")
@@ -189,7 +194,11 @@ def run_list(options: argparse.Namespace) -> int:
 
 
 def run_info(options: argparse.Namespace) -> int:
-    item = describe(options.name)
+    if options.path not in bundled():
+        return run_folder_info(options)
+    if options.layout or options.ignore:
+        raise DataError(f"layout and ignore are for a folder of data; {options.path} is the name of a script")
+    item = describe(options.path)
     if options.json:
         print(json.dumps(item, indent=2))
         return 0
@@ -204,6 +213,30 @@ def run_info(options: argparse.Namespace) -> int:
         for url in source["urls"]:
             print(f"    {url}")
     return 0
+
+
+def run_folder_info(options: argparse.Namespace) -> int:
+    said = describe_folder(Path(options.path).expanduser(), options.layout, options.ignore)
+    if options.json:
+        print(json.dumps(said, indent=2))
+        return 1 if said["fault"] or said["left"] else 0
+    print(f"layout    {said['layout'] or 'none; datasets reads it'}")
+    if said["evidence"]:
+        print(f"evidence  {printable(said['evidence'])}")
+    for split, rows in said["splits"].items():
+        print(f"split     {printable(split)}: {rows:,} rows")
+    for name, kind in said["columns"].items():
+        print(f"column    {printable(name)}: {kind}")
+    if classes := said["classes"]:
+        shown = ", ".join(map(printable, classes[:10])) + " …" * (len(classes) > 10)
+        print(f"classes   {len(classes)}: {shown}")
+    for line in said["left"]:
+        print(f"left over {printable(line)}")
+    if said["others"]:
+        print(f"others    {said['others']} files of no matter")
+    if said["fault"]:
+        print(f"fault     {printable(said['fault'])}")
+    return 1 if said["fault"] or said["left"] else 0
 
 
 def run_new(options: argparse.Namespace) -> int:

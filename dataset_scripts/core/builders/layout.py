@@ -131,6 +131,13 @@ class LayoutBuilder(datasets.ArrowBasedBuilder):
     def _info(self):
         return datasets.DatasetInfo(description=inspect.getdoc(inspect.getmodule(type(self))) or "")
 
+    def survey(self) -> tuple[Files, datasets.Features, dict[str, Rows]]:
+        """The listing, the features and the rows of each split, without reading an image; for `dataset-scripts info`."""
+        self.faults = Faults(self.config.on_error, None)
+        files, self.files = self._list().once().without(self.config.ignore or []), None
+        with reading(files.root):
+            return files, *self.index(files)
+
     def _split_generators(self, dl_manager):
         self.faults = Faults(self.config.on_error, None if dl_manager.is_streaming else self.skipped_path)
         precedence = max(getattr(sys.modules[part.__module__], "PRECEDENCE", 0) for part in type(self).__mro__)

@@ -6,11 +6,10 @@ called "images". So nothing is read unless every file is accounted for.
 
 import posixpath
 import re
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 
-from dataset_scripts.core.builders.contents import kind_of
+from dataset_scripts.core.builders.contents import Kind, kind_of
 from dataset_scripts.core.errors import DataError, printable_logger, reading
 from dataset_scripts.core.files.archives import archive_stem, is_archive, open_archive
 from dataset_scripts.core.files.faults import Faults
@@ -66,27 +65,32 @@ def check_leftovers(files: Files, layout: str, is_chosen: bool = False) -> None:
             data in another form, or archives with more than what lies beside them. The message counts them, shows
             some, says what they look like, and how to read them or to leave them out.
     """
+    kinds, company = sort_leftovers(files)
+    for kind, reader in list(kinds) if is_chosen else ():
+        if reader not in ("", "csv_list", layout):
+            paths = kinds.pop((kind, reader))
+            logger.warning("%s: %d %s are left to load_dataset(%r)", files.root, len(paths), kind, reader)
+    if kinds:
+        raise DataError(complaint(files, layout, kinds))
+    if company:
+        logger.warning("%s: %d other files are of no matter, such as %s", files.root, len(company), company[0])
+
+
+def sort_leftovers(files: Files) -> tuple[dict[Kind, list[str]], list[str]]:
+    """The files that a layout has not accounted for: those that it should have read, by kind, and company."""
     left = [path for path in files.paths if path not in files.accounted]
-    if not left:
-        return
-    files = replace(files, mounts=files.all_mounts or files.mounts)
-    about = Images(files)
-    kinds: dict[tuple[str, str], list[str]] = {}  # (what they are, the layout that reads them) -> paths
-    company = []
+    kinds: dict[Kind, list[str]] = {}
+    company: list[str] = []
+    if left:
+        files = replace(files, mounts=files.all_mounts or files.mounts)
+        about = Images(files)
     for path in left:
         kind = what_is(files, path, about)
         if kind is None:
             company.append(path)
         else:
             kinds.setdefault(kind, []).append(path)
-    for kind, reader in list(kinds) if is_chosen else ():
-        if reader not in ("", "csv_list", layout):
-            paths = kinds.pop((kind, reader))
-            logger.warning("%s: %d %s are left to load_dataset(%r)", files.root, len(paths), kind, reader)
-    if kinds:
-        raise DataError(complaint(files, layout, kinds, set(left)))
-    if company:
-        logger.warning("%s: %d other files are of no matter, such as %s", files.root, len(company), company[0])
+    return kinds, company
 
 
 def leave_unchosen(files: Files, folders: list[str]) -> None:
@@ -159,7 +163,7 @@ class Images:
         return len(found) > 1 and 2 * len(found) >= len(starts) and 2 * len(found) >= len(self.stems)
 
 
-def what_is(files: Files, path: str, about: Images) -> tuple[str, str] | None:
+def what_is(files: Files, path: str, about: Images) -> Kind | None:
     """What a file looks like, and the layout that reads such files, if any; None for company."""
     name, suffix = name_of(path).lower(), posixpath.splitext(path.lower())[1]
     if is_image(path):
@@ -212,14 +216,12 @@ def is_unpacked(files: Files, path: str) -> bool:
     return all(start + name in files.names for name in archive.names)
 
 
-def complaint(files: Files, layout: str, kinds: dict[tuple[str, str], list[str]], left: set[str]) -> str:
+def complaint(files: Files, layout: str, kinds: dict[Kind, list[str]]) -> str:
     """What was left, what it looks like, and the ways out."""
     parts, ways = [], []
+    left = {path for path in files.paths if path not in files.accounted}
     for (kind, reader), paths in sorted(kinds.items(), key=lambda item: (-len(item[1]), item[0])):
-        folders = Counter(map(folder_of, paths))
-        where = ", ".join(f"{folder}/" for folder in sorted(folders)[:SHOWN] if folder)
-        examples = ", ".join(paths[:SHOWN]) + " …" * (len(paths) > SHOWN)
-        parts.append(f"{len(paths)} {kind}{f' in {where}' if where else ''} ({examples})")
+        parts.append(in_words(kind, paths))
         if reader and reader != layout:
             ways.append(f"load_dataset({reader!r}, data_dir=…) reads {kind}")
     ignored = patterns(files, [path for paths in kinds.values() for path in paths], left)
@@ -227,6 +229,13 @@ def complaint(files: Files, layout: str, kinds: dict[tuple[str, str], list[str]]
     return (
         f"{files.root} is not understood: read as {layout}, there would be left {'; '.join(parts)}. {'; '.join(ways)}"
     )
+
+
+def in_words(kind: str, paths: list[str]) -> str:
+    """How many files of a kind there are, where, and the first of them."""
+    folders = sorted(set(map(folder_of, paths)) - {""})
+    where = f" in {', '.join(f'{folder}/' for folder in folders[:SHOWN])}" if folders else ""
+    return f"{len(paths)} {kind}{where} ({', '.join(paths[:SHOWN])}{' …' * (len(paths) > SHOWN)})"
 
 
 def patterns(files: Files, paths: Iterable[str], left: set[str]) -> list[str]:

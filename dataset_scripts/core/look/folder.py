@@ -1,0 +1,84 @@
+"""What a folder is, without loading it: its layout, the evidence, splits, classes, columns, and the files left over."""
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import datasets
+
+from dataset_scripts.core.builders.layout import LayoutBuilder
+from dataset_scripts.core.builders.leftovers import in_words, sort_leftovers
+from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.files.listing import Files
+from dataset_scripts.core.files.splits import in_order
+from dataset_scripts.core.load.detect import detect, is_published
+from dataset_scripts.core.load.loading import make_builder
+from dataset_scripts.core.load.script import find_script
+from dataset_scripts.core.load.stock import hand_over
+
+
+def describe_folder(path: Path, layout: str | None = None, ignore: list[str] | None = None) -> dict[str, Any]:
+    """Looks at a folder, an archive or a file of data; annotations are read, images are not.
+
+    Args:
+        layout: the layout to try; None detects it.
+        ignore: as in `load_dataset`.
+
+    Returns:
+        `layout` (None if `datasets` reads it, or nobody), `evidence`, `splits` (name -> rows), `columns` (name -> type),
+        `classes`, `fault` (why it cannot be loaded; None if it can), `left` (files that mean that the layout is not
+        understood, in words) and `others` (how many files are of no matter).
+
+    Raises:
+        DataError: there is nothing at the path, or it cannot be listed.
+    """
+    if not path.exists():
+        raise DataError(f"there is no file or folder {path}")
+    files = Files.of(path).once().without(ignore or [])
+    said: dict[str, Any] = {"path": str(path), "layout": layout, "evidence": None, "splits": {}, "columns": {}}
+    said |= {"classes": [], "fault": None, "left": [], "others": 0}
+    try:
+        script = detect(files) if layout is None else find_script(layout)
+        if script is None:
+            hand_over(files, is_published(files))
+            return said
+        said["layout"] = script.name
+        module = importlib.import_module(script.module_name())
+        said["evidence"] = module.matches(files) if hasattr(module, "matches") else None
+        options = {} if ignore is None else {"ignore": ignore}
+        builder = make_builder(script, data_dir=str(path), **options)
+        if not isinstance(builder, LayoutBuilder):
+            return said
+        files, features, splits = builder.survey()
+    except DataError as fault:
+        said["fault"] = str(fault)
+        return said
+    kinds, company = sort_leftovers(files)
+    said["splits"] = {split: len(rows.samples) for split, rows in in_order(splits).items()}
+    said["columns"] = {name: kind_in_words(feature) for name, feature in features.items()}
+    said["classes"] = classes_of(features)
+    said["left"] = [in_words(kind, paths) for (kind, _), paths in kinds.items()]
+    said["others"] = len(company)
+    return said
+
+
+def classes_of(features: datasets.Features) -> list[str]:
+    """The names of `label`, or of the categories of `objects`."""
+    label, objects = features.get("label"), features.get("objects")
+    if isinstance(label, datasets.ClassLabel):
+        return list(label.names)
+    category = objects.get("category") if isinstance(objects, dict) else None
+    inner = getattr(category, "feature", None)
+    return list(inner.names) if isinstance(inner, datasets.ClassLabel) else []
+
+
+def kind_in_words(feature: Any) -> str:
+    """A feature as a short text: `image`, `class label`, `string`, `{bbox, category}`."""
+    if isinstance(feature, dict):
+        return "{" + ", ".join(feature) + "}"
+    if isinstance(feature, datasets.ClassLabel):
+        return "class label"
+    if isinstance(feature, datasets.Value):
+        return str(feature.dtype)
+    inner = getattr(feature, "feature", None)
+    return f"list of {kind_in_words(inner)}" if inner is not None else type(feature).__name__.lower()

@@ -1,0 +1,66 @@
+"""`dataset-scripts info PATH`: what a folder is, without loading it."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from dataset_scripts.core.look.folder import describe_folder
+
+VOC = (
+    "<annotation><filename>{name}</filename><size><width>9</width><height>7</height><depth>3</depth></size>"
+    "<object><name>{label}</name><bndbox><xmin>2</xmin><ymin>2</ymin><xmax>5</xmax><ymax>6</ymax></bndbox></object>"
+    "</annotation>"
+)
+
+
+@pytest.fixture
+def boxes(tmp_path, save_image):
+    for split, label in (("train", "cat"), ("train", "dog"), ("val", "cat")):
+        save_image(tmp_path / f"{split}/pictures/{label}.png")
+        (tmp_path / f"{split}/boxes").mkdir(exist_ok=True)
+        (tmp_path / f"{split}/boxes/{label}.xml").write_text(VOC.format(name=f"{label}.png", label=label))
+    (tmp_path / "README.md").write_text("text")
+    return tmp_path
+
+
+def info(*words):
+    done = subprocess.run(
+        [sys.executable, "-m", "dataset_scripts.core.cli", "info", *map(str, words)], capture_output=True, text=True
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_a_folder_that_is_understood(boxes):
+    said = describe_folder(boxes)
+    assert said["layout"] == "voc" and "3 of the images with an xml file" in said["evidence"]
+    assert said["splits"] == {"train": 2, "validation": 1} and said["classes"] == ["cat", "dog"]
+    assert said["columns"]["image"] == "image" and said["columns"]["objects"].startswith("{bbox, category")
+    assert (said["fault"], said["left"], said["others"]) == (None, [], 1)
+    status, output, _ = info(boxes)
+    assert status == 0 and "split     train: 2 rows\n" in output and "classes   2: cat, dog\n" in output
+    assert json.loads(info(boxes, "--json")[1]) == said
+
+
+def test_a_folder_that_is_not(boxes, save_image):
+    save_image(boxes / "figure.png")
+    assert describe_folder(boxes)["fault"].startswith(f"{boxes}: 1 of 4 images have no annotation, such as figure.png")
+    (boxes / "figure.png").unlink()
+    said = describe_folder(boxes, layout="image_folder")
+    assert said["left"] == [
+        "3 xml files like VOC annotations in train/boxes/, val/boxes/ "
+        "(train/boxes/cat.xml, train/boxes/dog.xml, val/boxes/cat.xml)"
+    ]
+    status, output, _ = info(boxes, "layout=image_folder")
+    assert status == 1 and "left over 3 xml files like VOC annotations" in output
+    assert info(boxes, "ignore=README.md")[0] == 0
+
+
+def test_what_is_nothing(tmp_path):
+    (tmp_path / "1.xml").write_text(VOC.format(name="1.jpg", label="cat"))
+    said = describe_folder(tmp_path)
+    assert said["layout"] is None and "holds no images, but xml files like VOC annotations" in said["fault"]
+    status, _, errors = info(tmp_path / "nowhere")
+    assert status == 2 and errors == f"dataset-scripts: there is no file or folder {tmp_path}/nowhere\n"
+    assert info("mnist")[0] == 0 and info("mnist", "layout=coco")[0] == 2
