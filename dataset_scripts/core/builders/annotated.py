@@ -139,8 +139,11 @@ class AnnotatedBuilder(LayoutBuilder):
         if not some or not any(cls.is_annotation(peek(files, path)) for path in some):
             return None
         found = cls.annotation_files(files, AnnotatedConfig())
-        pairs = [image for _, image, _ in pair_by_stem(files.root, files.images, found, cls.stems) if image]
-        return f"{len(pairs)} of {len(files.images)} images with a {cls.__name__} file" if pairs else None
+        count = len({image for _, image, _ in pair_by_stem(files.root, files.images, found, cls.stems) if image})
+        if not count:  # each may be about several, such as those of two cameras
+            stems = {stem for path in found for stem in cls.stems(path)}
+            count = sum(stem_of(image) in stems or name_of(image) in stems for image in files.images)
+        return f"{count} of {len(files.images)} images with a {cls.__name__} file" if count else None
 
     @classmethod
     def annotation_files(cls, files: Files, config: AnnotatedConfig) -> list[str]:
@@ -452,6 +455,8 @@ def is_below(path: str, folder: str) -> bool:
 
 
 def peek(files: Reader, path: str, size: int = 1 << 14) -> bytes:
-    """The first bytes of a file."""
+    """The first bytes of a file, which may be empty."""
+    if files.locate(path)[0]:
+        return files.read(path, empty=True)[:size]
     with files.open(path) as file:
         return file.read(size)
