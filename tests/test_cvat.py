@@ -342,6 +342,21 @@ def test_a_box_over_the_border_is_cut_there(folder):
     assert np.allclose(objects["area"], [59 * 7, 3 * 14], atol=1e-3)
 
 
+def test_elements_and_attributes_are_bounded(folder):
+    many = "".join(f' a{number}="1"' for number in range(250_000))
+    deep = "<a>" * 40 + "</a>" * 40
+    for shapes, message in ((f"<box{many}></box>", "more than 200,000 attributes"), (deep, "nested deeper than 32")):
+        (folder / "annotations.xml").write_text(written(("a.png", shapes, ""), ("b.png", "", "")))
+        with pytest.raises(DataError, match=rf"annotations\.xml: it .*{message}"):
+            load_dataset(str(folder))
+    huge = '<mask label="car" rle="{0}" left="1" top="1" width="{0}" height="{0}"></mask>'.replace("{0}", "9" * 9)
+    square = huge.replace(f'rle="{"9" * 9}"', f'rle="{(10**9 - 1) ** 2}"')
+    for shapes, message in ((huge, "its runs make 999999999 pixels"), (square, "masks of one image have more than")):
+        (folder / "annotations.xml").write_text(written(("a.png", shapes, ""), ("b.png", "", "")))
+        with pytest.raises(DataError, match=message):
+            load_dataset(str(folder))
+
+
 def test_only_its_own_files(tmp_path, save_image):
     """VOC has one <annotation> a file."""
     save_image(tmp_path / "voc/1.jpg", SIZE)
@@ -355,7 +370,7 @@ def test_many_images(tmp_path, save_image):
     root = tmp_path / "many"
     for number in range(40):
         save_image(root / f"{number:02}.png", SIZE)
-    shapes = BOX * 1000
+    shapes = BOX * 200
     (root / "annotations.xml").write_text(written(*((f"{number:02}.png", shapes, "") for number in range(40))))
     rows = load_dataset(str(root), split="train").with_format(None)
-    assert len(rows) == 40 and all(len(row["objects"]["bbox"]) == 1000 for row in rows.select_columns("objects"))
+    assert len(rows) == 40 and all(len(row["objects"]["bbox"]) == 200 for row in rows.select_columns("objects"))

@@ -229,6 +229,21 @@ def test_faults_of_files(folder):
         load_dataset(str(folder), on_error="skip")
 
 
+def test_a_bitmap_is_no_more_than_it_may_be(folder):
+    """Of a few kilobytes that would be a gigabyte, and of a mask of 300 million pixels."""
+    buffer = io.BytesIO()
+    PIL.Image.new("1", (20_000, 15_000)).save(buffer, "PNG")
+    for content, message in (
+        (zlib.compress(bytes(65 << 20)), "bitmap: it has more than 67,108,864 bytes"),
+        (buffer.getvalue(), "bitmap: Image size"),
+        (zlib.compress(b"\x89PNG")[:-3], "bitmap: it is cut off"),
+    ):
+        bitmap = {"data": base64.b64encode(content).decode(), "origin": [1, 1]}
+        (folder / "ds0/ann/b.jpeg.json").write_text(written(thing("blob", "bitmap", bitmap=bitmap)))
+        with pytest.raises(DataError, match=rf"b\.jpeg\.json.*{message}"):
+            load_dataset(str(folder))
+
+
 def test_a_shape_over_the_border_is_cut_there(folder):
     wide = thing("car", "polygon", [[50, 0], [70, 0], [70, 10], [50, 10]], [[[55, 2], [65, 2], [65, 4], [55, 4]]])
     blob = thing("blob", "bitmap", bitmap={"data": packed(MASK), "origin": [58, 39]})

@@ -21,11 +21,14 @@ class Bitmaps:
         """The mask in a PNG image: what is not transparent, or, without transparency, what is not black."""
         with PIL.Image.open(io.BytesIO(content), formats=["PNG"]) as image:
             self._take(*image.size)
-            if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+            clear = image.info.get("transparency")
+            if image.mode == "P" and isinstance(
+                clear, int
+            ):  # as Supervisely writes it; converted it takes four times as much
+                return np.asarray(image) != clear
+            if image.mode in ("RGBA", "LA", "PA") or clear is not None:
                 return np.asarray(image.convert("RGBA"))[:, :, 3] > 0
-            if image.mode in ("RGB", "P"):
-                image = image.convert("RGB")
-            pixels = np.asarray(image)
+            pixels = np.asarray(image.convert("RGB") if image.mode == "P" else image)
             return pixels.any(2) if pixels.ndim == 3 else pixels != 0
 
     def runs(self, counts: list[int], width: int, height: int) -> np.ndarray:
