@@ -49,6 +49,22 @@ def test_a_folder_is_listed_once(tmp_path, save_image, root):
     assert result.stdout.split() == ["3", "True", "4"], result.stderr
 
 
+DRAWN = {  # layout -> a file of it about 1.png
+    "cvat": (
+        "a.xml",
+        '<annotations><meta></meta><image id="0" name="1.png" width="9" height="7"></image></annotations>',
+    ),
+    "dota": ("1.txt", "1 1 5 1 5 4 1 4 ship 0\n"),
+    "kitti": ("1.txt", "Car 0.0 0 -1.5 1.0 1.0 5.0 4.0 1.5 1.6 3.7 1.0 1.7 9.6 -1.5\n"),
+    "labelme": ("1.json", json.dumps({"version": "5.5.0", "flags": {}, "shapes": [], "imagePath": "1.png"})),
+    "supervisely": (
+        "ann/1.png.json",
+        json.dumps({"description": "", "tags": [], "size": {"height": 7, "width": 9}, "objects": []}),
+    ),
+    "vott": ("0cd0fa-asset.json", json.dumps({"asset": {"id": "0cd0fa", "name": "1.png", "state": 1}, "regions": []})),
+}
+
+
 @pytest.fixture
 def sets(tmp_path, save_image):
     """Layout -> a small set, in its usual and in upper case, for each layout that declares its suffixes."""
@@ -80,6 +96,11 @@ def sets(tmp_path, save_image):
     (folders["stl"] / "train_X.bin").write_bytes(rng.bytes(2 * 3 * 96 * 96))
     (folders["stl"] / "train_y.bin").write_bytes(b"\1\2")
     (folders["yolo"] / "1.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    for name, (path, text) in DRAWN.items():
+        folders[name] = tmp_path / name
+        save_image(folders[name] / "1.png")
+        (folders[name] / path).parent.mkdir(exist_ok=True)
+        (folders[name] / path).write_text(text)
     return folders
 
 
