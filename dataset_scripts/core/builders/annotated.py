@@ -11,7 +11,7 @@ from dataset_scripts.core.builders.contents import kind_of
 from dataset_scripts.core.builders.layout import LayoutBuilder, LayoutConfig, Rows
 from dataset_scripts.core.builders.leftovers import leave_out
 from dataset_scripts.core.errors import DataError, printable_logger, reading
-from dataset_scripts.core.files.listing import Files, Reader, is_image, name_of, stem_of, without_suffix
+from dataset_scripts.core.files.listing import Files, Reader, folder_of, is_image, name_of, stem_of, without_suffix
 from dataset_scripts.core.files.splits import SplitFolders, split_name
 from dataset_scripts.core.files.stems import is_below, own_stems, pair_by_stem
 from dataset_scripts.core.formats.fields import short
