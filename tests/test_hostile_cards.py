@@ -183,6 +183,14 @@ def test_a_name_is_shown_as_it_is(quote, name):
     assert shown(cells[0]).replace(" ", "") == plain.replace(" ", "")
 
 
+@pytest.mark.parametrize("letter", ["Ж", "é", "猫", "\u00b2", "\U0001f600", "a", "_", "."])
+def test_names_in_every_script_are_quoted_at_once(letter):
+    start = time.process_time()
+    assert markdown(letter * 25 + "<") == f"`{letter * 25}<`"
+    assert len(markdown("Ж" * 200_000 + ":")) == 200_003
+    assert time.process_time() - start < 1
+
+
 def check_marks(text):
     """Names add nothing to a card: no heading, picture, link, comment or HTML that the card does not have itself."""
     body = re.sub(r"(?m)^<!-- /?(columns|splits|package) -->$", "", split_card(text).body)
