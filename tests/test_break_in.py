@@ -104,6 +104,37 @@ def test_a_card_names_no_file_outside(pattern, home, tmp_path):
         (folder / "a.csv").write_text("a\n1\n")
 
 
+@pytest.mark.parametrize(
+    "option, match",
+    [
+        ("sep: '(a|aa)+b'\n  engine: python", "sep to '.*', not to one character"),
+        ("delimiter: '(a|aa)+b'", "delimiter to '.*', not to one character"),
+        ("sep:", "sep to None"),
+        ("sep: ä", "sep to 'ä'"),
+        ("thousands: '11'", "thousands to '11'"),
+        ("decimal: 1", "decimal to 1"),
+        ("engine: python", "engine, which is for code"),
+        ("skipfooter: 1", "skipfooter, which is for code"),
+        ("converters: {x: print}", "converters, which is for code"),
+        ("dialect: excel", "dialect, which is for code"),
+        ("encoding: PunyCode", "the encoding PunyCode"),
+    ],
+)
+def test_a_card_gives_readers_no_code_and_no_patterns(option, match, tmp_path):
+    (tmp_path / "data.csv").write_text("x,y\n" + ("a" * 40 + ",1\n") * 3)
+    for name, text in (("README.md", CARD), (".huggingface.yaml", CARD.replace("---\n", ""))):
+        (tmp_path / name).write_text(text.format(f"data.csv\n  {option}"))
+        refused(tmp_path, match)
+        (tmp_path / name).unlink()
+
+
+@pytest.mark.parametrize("separator, written", [(";", ";"), ("\t", "\t"), (r"\s+", "  ")])
+def test_a_card_may_say_what_separates_columns(separator, written, tmp_path):
+    (tmp_path / "data.csv").write_text(f"x{written}y\n1{written}2\n")
+    (tmp_path / "README.md").write_text(CARD.format(f"data.csv\n  sep: {json.dumps(separator)}"))
+    assert load_dataset(str(tmp_path), split="train")[0] == {"x": 1, "y": 2}
+
+
 @pytest.mark.parametrize("link, target", [("lost+found/b.csv", "private.csv"), (".huggingface.yaml", "private.csv")])
 def test_links_that_are_not_listed_lead_nowhere_else(link, target, home, tmp_path):
     (tmp_path / "set" / link).parent.mkdir(parents=True)

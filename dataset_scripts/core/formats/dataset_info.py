@@ -15,10 +15,15 @@ from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.files.names import is_hidden
 from dataset_scripts.core.files.walk import check_links
 from dataset_scripts.core.formats.card_rules import SPLIT, Fault, is_known, leads_out, near, size_category, texts_of
+from dataset_scripts.core.formats.fields import brief
 from dataset_scripts.core.formats.front_matter import read_card, split_card
 from dataset_scripts.core.formats.safe_yaml import load_yaml
 
-MOST = 1_000_000  # the largest number that a card may pass to a reader: to skip rows, pandas lists their numbers
+MOST = 1_000_000  # of what a card may tell a reader, such as rows to skip: pandas lists their numbers
+# What makes pandas read by its parser in Python, with regular expressions of the card, or asks for objects and threads.
+OF_PROGRAMS = {"converters", "dialect", "engine", "skipfooter", "fragment_scan_options", "decode_num_threads"}
+OF_ONE_CHARACTER = {"sep", "delimiter", "quotechar", "escapechar", "comment", "thousands", "decimal", "lineterminator"}
+SLOW_ENCODINGS = {"idna", "punycode"}  # quadratic in the length of a text
 INFO_KEYS = {field.name for field in dataclasses.fields(datasets.DatasetInfo)}
 
 
@@ -176,6 +181,10 @@ def check_for_datasets(folder: Path) -> None:
             raise DataError(
                 f"{card}: its configs name {value[:200]!r}, which is hidden or leads out of {folder}: make it relative to the card"
             )
+    configs = header.get("configs")
+    for config in configs if isinstance(configs, list) else []:
+        if isinstance(config, dict):
+            _check_options(config, card)
     with reading(f"{card}: datasets cannot read its header"):
         data = DatasetCardData(**header)
         MetadataConfigs.from_dataset_card_data(data)
@@ -186,6 +195,24 @@ def check_for_datasets(folder: Path) -> None:
             check_classes(read, infos)
             for info in read.values():
                 datasets.DatasetInfo.from_dict(info)
+
+
+def _check_options(config: dict, card: Path) -> None:
+    """Refuses options of readers that let a card choose how long they take.
+
+    Raises:
+        DataError: an option takes code or a pattern, makes one of the separator, or names a slow encoding.
+    """
+    for key, value in config.items():
+        if key in OF_PROGRAMS:
+            raise DataError(f"{card}: its configs set {key}, which is for code, not for data: leave it out")
+        one = isinstance(value, str) and (len(value) == 1 and value.isascii() or value == r"\s+")  # pandas knows that one
+        if key in OF_ONE_CHARACTER and not (one or (value is None and key != "sep")):
+            raise DataError(
+                f"{card}: its configs set {key} to {brief(value)}, not to one character of ASCII: a longer one is a pattern"
+            )
+        if key == "encoding" and str(value).lower().strip() in SLOW_ENCODINGS:
+            raise DataError(f"{card}: its configs set the encoding {value}, which takes too long: write the text as UTF-8")
 
 
 def _is_hidden(part: str) -> bool:
