@@ -14,6 +14,7 @@ import pytest
 
 from dataset_scripts import DataError, load_dataset
 from dataset_scripts.core.errors import printable
+from dataset_scripts.core.formats import parquet_native
 from dataset_scripts.core.look.preview import preview
 from dataset_scripts.core.publish.export import export
 
@@ -194,6 +195,48 @@ def test_a_mode_that_is_none(mode, tmp_path):
     refused(
         write(tmp_path / "set/train.parquet", images, {"_type": "Image", "mode": mode}), "a.png cannot be converted"
     )
+
+
+def bomb(kind: str) -> pa.Table:
+    """A table of 1.5 GB whose file has some kilobytes."""
+    content = pa.array([bytes(1 << 20)] * 20)
+    if kind == "texts":
+        return pa.table({"x": pa.chunked_array([content] * 75)})
+    if kind == "lists":
+        return pa.table({"x": pa.chunked_array([pa.ListArray.from_arrays([0, 20], content)] * 75)})
+    image = pa.StructArray.from_arrays([content, pa.array(["a.png"] * 20)], ["bytes", "path"])
+    return pa.table({"image": pa.chunked_array([image] * 75)})
+
+
+@pytest.mark.parametrize("kind", ["texts", "lists", "images"])
+@pytest.mark.parametrize("suffix", ["parquet", "arrow"])
+def test_a_table_that_is_much_more_than_its_file(kind, suffix, tmp_path):
+    table, path = bomb(kind), tmp_path / f"set/train.{suffix}"
+    path.parent.mkdir()
+    if suffix == "parquet":
+        pq.write_table(table, path, compression="zstd", dictionary_pagesize_limit=1 << 30)
+    else:
+        with pa.ipc.new_stream(path, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
+            writer.write_table(table)
+    assert path.stat().st_size < 1 << 20
+    refused(path.parent, rf"train\.{suffix}: cannot be read as a table: its values take [\d m][^/]* bytes")
+    refused(suffix, rf"train\.{suffix}: cannot be read", data_files=str(path))
+
+
+def test_a_large_table_is_not_read_twice(tmp_path, monkeypatch):
+    monkeypatch.setattr(parquet_native, "SMALL", 0)
+    monkeypatch.setattr(parquet_native, "FREE_BYTES", 1 << 20)
+    images = [os.urandom(10_000) for _ in range(400)]
+    table = pa.table({"image": images, "label": [f"a class {number % 10}" for number in range(400)]})
+    pq.write_table(table, tmp_path / "a.parquet", row_group_size=100)
+    with monkeypatch.context() as patch:
+        patch.setattr(pq.ParquetFile, "iter_batches", None)
+        parquet_native.check(tmp_path / "a.parquet")
+    pq.write_table(table, tmp_path / "a.parquet")  # in one group, where images might be the same
+    parquet_native.check(tmp_path / "a.parquet")
+    pq.write_table(pa.table({"image": [bytes(10_000)] * 4_000}), tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match="its values take more than"):
+        parquet_native.check(tmp_path / "a.parquet")
 
 
 FEATURES = [

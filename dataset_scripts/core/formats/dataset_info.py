@@ -206,13 +206,17 @@ def _check_options(config: dict, card: Path) -> None:
     for key, value in config.items():
         if key in OF_PROGRAMS:
             raise DataError(f"{card}: its configs set {key}, which is for code, not for data: leave it out")
-        one = isinstance(value, str) and (len(value) == 1 and value.isascii() or value == r"\s+")  # pandas knows that one
+        one = isinstance(value, str) and (
+            len(value) == 1 and value.isascii() or value == r"\s+"
+        )  # pandas knows that one
         if key in OF_ONE_CHARACTER and not (one or (value is None and key != "sep")):
             raise DataError(
                 f"{card}: its configs set {key} to {brief(value)}, not to one character of ASCII: a longer one is a pattern"
             )
         if key == "encoding" and str(value).lower().strip() in SLOW_ENCODINGS:
-            raise DataError(f"{card}: its configs set the encoding {value}, which takes too long: write the text as UTF-8")
+            raise DataError(
+                f"{card}: its configs set the encoding {value}, which takes too long: write the text as UTF-8"
+            )
 
 
 def _is_hidden(part: str) -> bool:

@@ -31,3 +31,16 @@ def read_parquet(files: Reader, path: str, most_rows: int | None = None) -> pa.T
     finally:
         del kept  # the copy in memory, if it is in an archive
     return pa.ipc.open_stream(pa.py_buffer(stream)).read_all()
+
+
+def check_table(path: str, kind: str) -> None:
+    """Checks a file, Parquet or Arrow's own format, that `datasets` reads as it is, and without a limit.
+
+    Raises:
+        DataError: it is neither, or damaged; values of much more bytes than the file. Also if the parser crashes.
+    """
+    try:
+        function = {"parquet": "check", "arrow": "check_arrow"}[kind]
+        isolated.call(parquet_native.__file__, function, os.path.abspath(path), size=os.stat(path).st_size)
+    except (isolated.Crash, ValueError) as error:
+        raise DataError(f"{path}: cannot be read as a table: {error}") from error

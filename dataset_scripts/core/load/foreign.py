@@ -1,5 +1,6 @@
 """Data that `datasets` reads itself: errors in one line that names the file, and streams that name only files of their set."""
 
+import os
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 from dataset_scripts.core.errors import DataError, TrustError, reason
 from dataset_scripts.core.files.disk import disk_fault
 from dataset_scripts.core.formats.dataset_info import class_labels
+from dataset_scripts.core.formats.parquet import check_table
 from dataset_scripts.core.image.columns import Origin, check_paths, parts_of, stored_images
 
 
@@ -106,6 +108,20 @@ def check_classes(data_files: Mapping[str, Iterable[str]]) -> None:
                         f"{path}: the classes of column {column} are {few(label.names)}, and those of {known} are {few(names)}: rows would "
                         "get the labels of other classes; load each file by itself with data_files, or rewrite one"
                     )
+
+
+def check_tables(builder: datasets.DatasetBuilder, streaming: bool) -> None:
+    """Checks how much memory the local tables would take that a builder of `datasets` reads; what it has built, it only opens.
+
+    Raises:
+        DataError: a table takes much more than its file, or is damaged.
+    """
+    kind = type(builder).__module__.rpartition(".")[2]
+    if kind not in ("parquet", "arrow") or (os.path.isdir(builder.cache_dir) and not streaming):
+        return
+    for path in (path for paths in (builder.config.data_files or {}).values() for path in paths):
+        if "://" not in path:
+            check_table(path, kind)
 
 
 def _schema(path: str) -> pa.Schema:

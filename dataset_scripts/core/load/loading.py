@@ -20,8 +20,8 @@ from dataset_scripts.core.files.walk import check_links
 from dataset_scripts.core.formats.dataset_info import check_for_datasets
 from dataset_scripts.core.image.columns import Origin, guard, origin_of
 from dataset_scripts.core.image.transforms import ToTensor, attach
-from dataset_scripts.core.load.detect import detect, is_published
-from dataset_scripts.core.load.foreign import check_classes, check_labels, check_sources, read_by_datasets
+from dataset_scripts.core.load.detect import detect
+from dataset_scripts.core.load.foreign import check_classes, check_labels, check_sources, check_tables, read_by_datasets
 from dataset_scripts.core.load.script import Script, find_script
 from dataset_scripts.core.load.stock import hand_over
 
@@ -120,11 +120,17 @@ def load_dataset(
             raise DataError(f"on_error={on_error!r} is for the layouts of this package; {path} is read by datasets")
         if data_dir is not None and "://" not in data_dir and Path(data_dir).is_dir():
             check_links(Path(data_dir))
-        if is_local or (path == "parquet" and data_files is not None):
+        if is_local or (path in ("parquet", "arrow") and (data_files or data_dir) is not None):
             with read_by_datasets(path):
                 found = datasets.load_dataset_builder(
-                    path, name, data_dir=data_dir, data_files=data_files, storage_options=storage_options
+                    path,
+                    name,
+                    data_dir=data_dir,
+                    data_files=data_files,
+                    cache_dir=cache_dir,
+                    storage_options=storage_options,
                 )
+                check_tables(found, streaming)
             check_classes(found.config.data_files or {})
         with read_by_datasets(path):
             dataset = datasets.load_dataset(
