@@ -19,6 +19,7 @@ import torch
 
 from dataset_scripts import DataError, load_dataset
 from dataset_scripts.core.builders.tables import read_metadata, read_table
+from dataset_scripts.core.files.faults import Faults
 from dataset_scripts.core.files.listing import Files
 from dataset_scripts.core.formats import json_stream
 from dataset_scripts.core.formats.fields import Fields, table_of
@@ -243,6 +244,29 @@ def test_fields_that_are_all_different_are_no_table(kind):
 
     with pytest.raises(DataError, match="too many fields for so few values"):
         table_of(rows(), "x")
+
+
+@pytest.mark.parametrize("number, message", [(4_000, None), (50_000, "at most 4,096 are read")])
+@pytest.mark.parametrize("kind", ["flat", "objects", "listed", "empty", "lists"])
+def test_objects_with_very_many_keys(image, kind, number, message):
+    value = {f"k{place}": {"empty": {}, "lists": []}.get(kind, 1) for place in range(number)}
+    row = {"objects": {"x": value}, "listed": {"x": [value]}}.get(kind, value)
+    (image / "metadata.jsonl").write_text(json.dumps({"file_name": "a.png"} | row) + "\n")
+    start = time.process_time()
+    if message is None:
+        assert len(load_dataset(str(image), split="train", transform=None)) == 1
+    else:
+        with pytest.raises(DataError, match=f"metadata.jsonl, line 1: .*{message}"):
+            load_dataset(str(image), split="train")
+    assert time.process_time() - start < 8
+
+
+def test_a_row_with_too_many_keys_is_the_fault_of_the_row():
+    wide = {f"k{number}": 1 for number in range(5_000)}
+    rows = [({"x": wide}, "first", 90_000), ({"x": {"a": 1}}, "second", 20), ({"x": {"a": 2}}, "third", 20)]
+    faults = Faults.gathered()
+    assert table_of(rows, "x", faults).to_pylist() == [{"x": {"a": 1}}, {"x": {"a": 2}}]
+    assert "first: with it there are 5,001 fields" in faults.notes[0]
 
 
 def write_parquet(folder, table, **options):

@@ -13,7 +13,8 @@ import pyarrow as pa
 from dataset_scripts.core.errors import DataError, reason
 from dataset_scripts.core.files.faults import Faults
 
-BATCH = 1 << 12  # objects that are in Python's memory at once
+MAX_COLUMNS = 4096  # of plain values, nested ones too
+BATCH = 1 << 12  # objects that are Python's at once
 HEAD = 256  # objects that vote on the types of their fields
 HEAD_SIZE = 1 << 20  # bytes of these objects
 EXACT = 1 << 53  # float64 holds every whole number up to this one
@@ -71,16 +72,18 @@ class Fields:
             disputed[name][kind] += 1
         for name, counts in disputed.items():
             if len(counts) > 1 and name not in self.kinds:
-                self.kinds[name] = kind = max(counts, key=counts.__getitem__)
-                self._named_in[name] = next(where for other, its, where in kinds if (other, its) == (name, kind))
-                self.columns = [known + more for known, more in zip(self.columns, _leaves(kind))]
+                kind = max(counts, key=counts.__getitem__)
+                columns = [known + more for known, more in zip(self.columns, _leaves(kind))]
+                if sum(columns) <= MAX_COLUMNS:
+                    self.kinds[name], self.columns = kind, columns
+                    self._named_in[name] = next(where for other, its, where in kinds if (other, its) == (name, kind))
 
     def add(self, fields: Any, where: str, size: int) -> dict[str, Any]:
         """Extends the types to hold one more object, of `size` bytes, and returns the object.
 
         Raises:
-            DataError: it is not an object, or a value has a different type than before; then nothing is changed. Or most
-                fields are in only a few objects: the columns would hold more than a few values for each byte.
+            DataError: it is not an object, has too many fields, or a value is of another type than before it; nothing is
+                changed then. Or most fields are in few objects only: the columns would hold more than a few values for each byte.
         """
         if not isinstance(fields, dict):
             raise DataError(f"{where}: it is a {type(fields).__name__}, not an object with fields: {short(fields)}")
@@ -108,6 +111,10 @@ class Fields:
             columns = [
                 columns[place] + sum(after[place] - before[place] for after, before in grown) for place in (0, 1)
             ]
+            if sum(columns) > MAX_COLUMNS:
+                raise DataError(
+                    f"{where}: with it there are {sum(columns):,} fields, nested ones too, and at most {MAX_COLUMNS:,} are read"
+                )
             if new or items > self.items:
                 self.full = self.full or not _is_table(columns, self.rows + 1, items, self.size + size)
                 if self.full:
@@ -259,7 +266,7 @@ def _leaves(kind: pa.DataType | None, listed: bool = False) -> tuple[int, int]:
     """How many columns of plain values Arrow keeps for a type: with one value per row, and one per item of a list."""
     if kind is None:
         return 0, 0
-    if pa.types.is_struct(kind):
+    if pa.types.is_struct(kind) and kind.num_fields:
         parts = [_leaves(field.type, listed) for field in kind]
         return sum(plain for plain, _ in parts), sum(inner for _, inner in parts)
     if pa.types.is_list(kind):

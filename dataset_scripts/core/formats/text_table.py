@@ -13,12 +13,11 @@ import pyarrow.csv
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.files.faults import Faults
 from dataset_scripts.core.files.listing import Reader
-from dataset_scripts.core.formats.fields import brief
+from dataset_scripts.core.formats.fields import MAX_COLUMNS, brief
 from dataset_scripts.core.formats.json_text import check_depth, decode, parse_json
 
 BLOCK = 1 << 16  # bytes of a csv that are read at once
 MAX_LINE = 16 << 20  # bytes
-MAX_COLUMNS = 4096
 
 
 def check_text(file: BinaryIO, where: str) -> None:

@@ -187,9 +187,9 @@ def _paths_alone(array: pa.Array, feature: Any) -> Iterator[pa.Array]:
         elif pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
             yield array.drop_null().cast(pa.string())
     elif isinstance(feature, Mapping):
-        for name, inner in feature.items():
-            if pa.types.is_struct(array.type) and array.type.get_field_index(name) >= 0:
-                yield from _paths_alone(pc.struct_field(array, name), inner)
+        for field, part in zip(array.type, array.flatten()) if pa.types.is_struct(array.type) else ():
+            if field.name in feature:
+                yield from _paths_alone(part, feature[field.name])
     else:
         inner = feature[0] if isinstance(feature, list) else getattr(feature, "feature", None)
         if inner is not None and hasattr(array, "flatten"):
