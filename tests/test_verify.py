@@ -123,6 +123,23 @@ def test_damaged_images_are_listed(tmp_path, save_image):
     assert not report["ok"] and len(report["unreadable"]) == 2 and "row 1" in report["unreadable"][0]
 
 
+def test_images_in_lists_and_structs_are_looked_at(tmp_path, save_image):
+    save_image(tmp_path / "a.png", (40, 30))
+    good = {"bytes": (tmp_path / "a.png").read_bytes(), "path": "a.png"}
+    bad = {"bytes": good["bytes"][:60], "path": "bad.png"}
+    image, listed = datasets.Image(), datasets.List(datasets.Image())
+    kinds = {"views": (listed, [good, bad]), "pair": ({"left": image}, {"left": bad})}
+    kinds |= {"frames": (datasets.List({"frame": image, "time": datasets.Value("int64")}), [{"frame": bad, "time": 1}])}
+    for name, (feature, value) in kinds.items():
+        features = datasets.Features({"image": image, name: feature})
+        rows = [{"image": good, name: None}, {"image": good, name: value}]
+        folder = tmp_path / name
+        folder.mkdir()
+        datasets.Dataset.from_list(rows, features=features).to_parquet(folder / "train.parquet")
+        report = verify(str(folder))
+        assert len(report["unreadable"]) == 1 and "row 1 (bad.png)" in report["unreadable"][0] and not report["ok"]
+
+
 def test_few_large_images_are_in_memory(tmp_path):
     (tmp_path / "cat").mkdir()
     rng = np.random.default_rng(0)

@@ -2,7 +2,7 @@
 
 import os
 import posixpath
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,8 +102,20 @@ def has_image(feature: Any) -> bool:
     return inner is not None and has_image(inner)
 
 
+def holds_images(feature: Any) -> bool:
+    """Whether a feature is an Image, or has one anywhere inside."""
+    if isinstance(feature, Mapping):
+        return any(map(holds_images, feature.values()))
+    return isinstance(feature, datasets.Image) or (inner := item_of(feature)) is not None and holds_images(inner)
+
+
+def item_of(feature: Any) -> Any:
+    """The feature of the items of a list; None of anything else."""
+    return feature[0] if isinstance(feature, list) else getattr(feature, "feature", None)
+
+
 def stored_images(feature: Any, value: Any) -> Iterator[dict]:
-    """Return the stored form of each image in a value, such as a row, including images in lists."""
+    """Return the stored form of each image in a value, such as a row, including images in lists and structs."""
     if value is None:
         return
     if isinstance(feature, datasets.Image):
@@ -111,27 +123,36 @@ def stored_images(feature: Any, value: Any) -> Iterator[dict]:
     elif isinstance(feature, Mapping):
         for name in feature.keys() & value.keys():
             yield from stored_images(feature[name], value[name])
-    elif isinstance(value, list) and has_image(feature):
+    elif isinstance(value, list) and holds_images(feature):
         for item in value:
-            yield from stored_images(feature.feature, item)
+            yield from stored_images(item_of(feature), item)
 
 
 def guarded(features: datasets.Features, origin: Origin) -> datasets.Features:
     """Return the same features, with `Image` in place of `datasets.Image` throughout."""
-    return datasets.Features({name: _guarded(feature, origin) for name, feature in features.items()})
 
-
-def _guarded(feature: Any, origin: Origin) -> Any:
-    if isinstance(feature, datasets.Image):
+    def guarded_image(feature: datasets.Image) -> Image:
         image = Image(mode=feature.mode, decode=feature.decode, id=feature.id)
         image.origin = origin
         return image
+
+    return with_images(features, guarded_image)
+
+
+def with_images(features: datasets.Features, make: Callable[[datasets.Image], datasets.Image]) -> datasets.Features:
+    """Return the same features, with what `make` makes of an Image in its place, also in lists and structs."""
+    return datasets.Features({name: _with_images(feature, make) for name, feature in features.items()})
+
+
+def _with_images(feature: Any, make: Callable[[datasets.Image], datasets.Image]) -> Any:
+    if isinstance(feature, datasets.Image):
+        return make(feature)
     if isinstance(feature, Mapping):
-        return {name: _guarded(inner, origin) for name, inner in feature.items()}
+        return {name: _with_images(inner, make) for name, inner in feature.items()}
     if isinstance(feature, list):
-        return [_guarded(inner, origin) for inner in feature]
+        return [_with_images(inner, make) for inner in feature]
     if isinstance(feature, (datasets.List, datasets.LargeList)):
-        inner = _guarded(feature.feature, origin)
+        inner = _with_images(feature.feature, make)
         return datasets.List(inner, feature.length) if isinstance(feature, datasets.List) else datasets.LargeList(inner)
     return feature
 
@@ -191,7 +212,7 @@ def _paths_alone(array: pa.Array, feature: Any) -> Iterator[pa.Array]:
             if field.name in feature:
                 yield from _paths_alone(part, feature[field.name])
     else:
-        inner = feature[0] if isinstance(feature, list) else getattr(feature, "feature", None)
+        inner = item_of(feature)
         if inner is not None and hasattr(array, "flatten"):
             yield from _paths_alone(array.flatten(), inner)
 

@@ -1,10 +1,12 @@
 """Whether a set is what was published: digests, row counts, classes, and every image."""
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import datasets
+import pyarrow as pa
 import pyarrow.compute as pc
 from tqdm import tqdm
 
@@ -12,6 +14,7 @@ from dataset_scripts.core.builders.download import downloads_folder
 from dataset_scripts.core.builders.published import PublishedSet, Source
 from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.files.listing import name_of, walk
+from dataset_scripts.core.image.columns import holds_images, item_of, stored_images, with_images
 from dataset_scripts.core.image.decode import decode_image
 from dataset_scripts.core.load.loading import load_dataset, make_builder
 from dataset_scripts.core.load.script import find_script
@@ -53,8 +56,8 @@ def verify(
             files[source.name] = _state(source, folder)
     unreadable, classes = [], {}
     for split, rows in sets.items():
-        images = [column for column, feature in rows.features.items() if isinstance(feature, datasets.Image)]
-        raw = rows.cast(datasets.Features(rows.features | {column: datasets.Image(decode=False) for column in images}))
+        images = datasets.Features({name: inner for name, inner in rows.features.items() if holds_images(inner)})
+        raw = rows.cast(with_images(rows.features, lambda _: datasets.Image(decode=False)))
         with reading(path):
             found = raw.map(
                 _faults,
@@ -62,7 +65,7 @@ def verify(
                 batched=True,
                 batch_size=_batch_size(raw, images),
                 num_proc=num_proc,
-                fn_kwargs={"columns": images, "split": split},
+                fn_kwargs={"images": images, "split": split},
                 remove_columns=raw.column_names,
                 features=datasets.Features({"fault": datasets.Value("string")}),
                 keep_in_memory=True,
@@ -97,21 +100,31 @@ def _state(source: Source, folder: Path) -> str:
     return "ok" if paths else NOT_HERE
 
 
-def _batch_size(rows: datasets.Dataset, columns: list[str]) -> int:
+def _batch_size(rows: datasets.Dataset, images: datasets.Features) -> int:
     """Rows that are in memory at once: 64, or fewer if the largest images would take more than MEMORY."""
-    sizes = [pc.max(pc.binary_length(pc.struct_field(rows.data[column], "bytes"))).as_py() or 0 for column in columns]
+    sizes = [_largest(rows.data[column], feature) for column, feature in images.items()]
     return max(1, min(64, MEMORY // max(1, sum(sizes))))
 
 
-def _faults(batch: dict, indices: list[int], columns: list[str], split: str) -> dict[str, list[str | None]]:
+def _largest(column: pa.ChunkedArray, feature: Any) -> int:
+    """The most bytes that the images of a value may have."""
+    if isinstance(feature, datasets.Image):
+        return pc.max(pc.binary_length(pc.struct_field(column, "bytes"))).as_py() or 0
+    if isinstance(feature, Mapping):
+        parts = {name: inner for name, inner in feature.items() if holds_images(inner)}
+        return sum(_largest(pc.struct_field(column, name), inner) for name, inner in parts.items())
+    items = pc.max(pc.list_value_length(column)).as_py() or 0
+    return items * _largest(pc.list_flatten(column), item_of(feature)) if items else 0
+
+
+def _faults(batch: dict, indices: list[int], images: datasets.Features, split: str) -> dict[str, list[str | None]]:
     faults = []
     for place, index in enumerate(indices):
         faults.append(None)
-        for column in columns:
+        for image in stored_images(images, {column: batch[column][place] for column in images}):
             try:
-                if batch[column][place] is not None:
-                    with reading(f"unreadable image {split}, row {index}"):
-                        decode_image(batch[column][place], f"{split}, row {index}").load()
+                with reading(f"unreadable image {split}, row {index}"):
+                    decode_image(image, f"{split}, row {index}").load()
             except DataError as error:
                 faults[-1] = str(error)
     return {"fault": faults}
