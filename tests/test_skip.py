@@ -6,8 +6,11 @@ import re
 import struct
 import tarfile
 
+import datasets
 import numpy as np
 import PIL.Image
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import scipy.io
 from tfrecord.example_pb2 import BytesList, Example, Feature, Features, FloatList, Int64List
@@ -491,6 +494,24 @@ def test_tfrecord(check, first, change, message):
 def frame(data):
     length = struct.pack("<Q", len(data))
     return length + TFRecordWriter.masked_crc(length) + data + TFRecordWriter.masked_crc(data)
+
+
+def test_images_of_a_table(tmp_path):
+    depths = [
+        {"bytes": content, "path": f"depth{number}.png"} for number, content in enumerate([png(), png()[:60], png()])
+    ]
+    for number in range(4):
+        (tmp_path / f"{number}.png").write_bytes(png())
+    table = {
+        "file_name": [f"{number}.png" for number in range(4)],
+        "depth": pa.array([*depths, None], datasets.Image().pa_type),
+    }
+    pq.write_table(pa.table(table), tmp_path / "metadata.parquet")
+    cache = tmp_path.with_name(f"{tmp_path.name}_cache")
+    rows = load_dataset(str(tmp_path), split="train", on_error="skip", cache_dir=str(cache), transform=None)
+    assert [row["depth"] and row["depth"].size for row in rows] == [(40, 30), (40, 30), None]
+    [path] = cache.rglob("*.skipped.txt")
+    assert "unreadable image" in path.read_text() and "depth1.png" in path.read_text()
 
 
 def lists_of(name):

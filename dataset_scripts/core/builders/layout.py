@@ -17,7 +17,7 @@ from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.files.faults import Faults
 from dataset_scripts.core.files.listing import Files, Reader, is_hidden
 from dataset_scripts.core.files.splits import in_order
-from dataset_scripts.core.image.columns import Origin, check_paths, stored_images
+from dataset_scripts.core.image.columns import Origin, check_paths, holds_images, stored_images
 from dataset_scripts.core.image.decode import decode_image
 
 TABLE = 256 << 20  # bytes of images per table; Arrow counts those of a column in 31 bits
@@ -203,6 +203,7 @@ class LayoutBuilder(datasets.ArrowBasedBuilder):
     def _tables(self, chunks, reader):
         schema = self.info.features.arrow_schema.remove_metadata()
         images = [name for name, feature in self.info.features.items() if isinstance(feature, datasets.Image)]
+        others = [name for name, feature in self.info.features.items() if holds_images(feature)]
         number = 0
         for rows in (rows for chunk in chunks for rows in chunk):
             kept, read, size = [], [], 0
@@ -210,7 +211,8 @@ class LayoutBuilder(datasets.ArrowBasedBuilder):
                 with self.faults, reading(_Where(reader, sample)):
                     row = self.read(reader, sample)
                     if self.faults.skip:
-                        for image in stored_images(self.info.features, row):
+                        known = {name: rows.columns[name][place].as_py() for name in rows.columns if name in others}
+                        for image in stored_images(self.info.features, known | row):
                             decode_image(image, image["path"] or f"{reader.root}, row {place}").load()
                     kept.append(place)
                     read.append(row)
