@@ -428,6 +428,22 @@ def test_a_full_disk_is_found_among_causes(disk, photos, processes):
     assert isinstance(disk_fault(RuntimeError("I/O error: Read-only file system (os error 30)"), disk), DiskError)
 
 
+@pytest.mark.parametrize("processes", [None, 2])
+def test_a_full_disk_of_a_cache_that_the_caller_named(tmp_path, disk, photos, processes):
+    (tmp_path / "set").mkdir()
+    rows = load_dataset(str(photos), split="train", transform=None)
+    for part in range(2):
+        rows.to_parquet(tmp_path / f"set/train-{part}.parquet")
+    fill_up(disk, 40_000)
+    full = re.escape(f"the disk of {disk} (none) is full")
+    with pytest.raises(DataError, match=f"^{re.escape(str(disk))} cannot be written: {full}"):
+        load_dataset(str(tmp_path / "set"), cache_dir=str(disk), num_proc=processes)
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code/long.py").write_text("import datasets\n" + "#" * 100_000)
+    with pytest.raises(DataError, match=f"^{re.escape(str(disk))}/scripts/long_.* cannot be written: {full}"):
+        load_dataset(str(tmp_path / "code/long.py"), cache_dir=str(disk))
+
+
 def test_where_a_disk_is_mounted(disk, tmp_path):
     with pytest.raises(
         DataError, match="a disk is the mount point of a disk, which cannot be replaced: name a folder in it"

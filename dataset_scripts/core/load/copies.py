@@ -7,11 +7,13 @@ It reads the sources, compares their digest and compiles the bytes that it compa
 `.pyc` and no `sys.path` is involved.
 """
 
+import contextlib
 import functools
 import os
 import re
 import sys
 import tempfile
+from collections.abc import Iterator
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import spec_from_file_location
@@ -21,6 +23,7 @@ from types import ModuleType
 import datasets
 
 from dataset_scripts.core.errors import DataError, TrustError, reading
+from dataset_scripts.core.files.disk import disk_fault
 from dataset_scripts.core.load.sources import digest, sources_of
 from dataset_scripts.core.load.trust import refuse_writable_by_others
 
@@ -47,7 +50,8 @@ def copied_module(script: Path, sources: dict[Path, bytes], cache_dir: str | Non
         cache_dir = datasets.config.HF_DATASETS_CACHE
     root = Path(os.path.expanduser(cache_dir)) / "scripts"
     folder = root / f"{script.stem[:40]}_{identity[:16]}"
-    with reading(f"{script} cannot be copied to {folder} (pass another cache_dir or set HF_DATASETS_CACHE)"):
+    where = f"{script} cannot be copied to {folder} (pass another cache_dir or set HF_DATASETS_CACHE)"
+    with reading(where), _naming_disks(folder):
         for place in (root, folder):
             place.mkdir(mode=0o700, parents=True, exist_ok=True)
             refuse_writable_by_others(place)
@@ -55,6 +59,16 @@ def copied_module(script: Path, sources: dict[Path, bytes], cache_dir: str | Non
         for name, content in files.items():
             _write(folder / name, content)
     return f"{PREFIX}{identity}_{os.fsencode(folder / script.name).hex()}.{_module(script)}"
+
+
+@contextlib.contextmanager
+def _naming_disks(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if fault := disk_fault(error, folder):
+            raise fault from error
+        raise
 
 
 def _write(path: Path, content: bytes) -> None:

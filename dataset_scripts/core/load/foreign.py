@@ -18,8 +18,11 @@ from dataset_scripts.core.image.columns import Origin, check_paths, parts_of, st
 
 
 @contextmanager
-def read_by_datasets(where: str) -> Iterator[None]:
+def read_by_datasets(where: str, cache_dir: str | None = None) -> Iterator[None]:
     """Wraps what `datasets` does with the caller's data or arguments: any exception becomes a DataError.
+
+    Args:
+        cache_dir: what it writes, if not to its usual cache.
 
     Raises:
         DataError: it begins with the file that was read, if known, else with `where`; a full disk is named instead.
@@ -29,7 +32,7 @@ def read_by_datasets(where: str) -> Iterator[None]:
     except (DataError, TrustError):
         raise
     except Exception as error:
-        if fault := disk_fault(error, datasets.config.HF_DATASETS_CACHE):
+        if fault := disk_fault(error, os.path.expanduser(cache_dir or datasets.config.HF_DATASETS_CACHE)):
             raise fault from error
         cause = error
         while isinstance(cause, datasets.exceptions.DatasetGenerationError) and cause.__cause__ is not None:

@@ -121,7 +121,7 @@ def load_dataset(
         if data_dir is not None and "://" not in data_dir and Path(data_dir).is_dir():
             check_links(Path(data_dir))
         if is_local or (path in ("parquet", "arrow") and (data_files or data_dir) is not None):
-            with read_by_datasets(path):
+            with read_by_datasets(path, cache_dir):
                 found = datasets.load_dataset_builder(
                     path,
                     name,
@@ -132,7 +132,7 @@ def load_dataset(
                 )
                 check_tables(found, streaming)
             check_classes(found.config.data_files or {})
-        with read_by_datasets(path):
+        with read_by_datasets(path, cache_dir):
             dataset = datasets.load_dataset(
                 path,
                 name,
@@ -164,8 +164,8 @@ def load_dataset(
     config_kwargs.pop("trust_remote_code", None)  # what datasets<4 asked for; a local script was named by the caller
     if on_error != "raise":
         config_kwargs["on_error"] = on_error
-    # A bundled script leaves its arguments to datasets; exceptions of the caller's own script pass unchanged.
-    with read_by_datasets(path) if script.is_bundled else contextlib.nullcontext():
+    # A bundled script leaves its arguments to datasets; what a script of the caller's own raises is its own.
+    with read_by_datasets(path, cache_dir) if script.is_bundled else contextlib.nullcontext():
         builder = make_builder(
             script,
             name,
@@ -201,7 +201,7 @@ def load_dataset(
         raise
     if isinstance(builder, LayoutBuilder):
         Faults.report(builder.skipped_path)
-    with read_by_datasets(path):
+    with read_by_datasets(path, cache_dir):
         dataset = builder.as_dataset(split=split, in_memory=bool(keep_in_memory))
     return attach(guard(dataset, origin), transform)
 
