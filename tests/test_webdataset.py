@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from dataset_scripts import DataError, ToTensor, load_dataset
+from dataset_scripts.core.builders import tables
 from dataset_scripts.layouts.webdataset.webdataset import Members
 
 
@@ -301,3 +302,23 @@ def test_the_example_of_the_card(shards, tmp_path, monkeypatch, root):
     space = {}
     exec(code, space)
     assert next(iter(space["ds"]["train"]))["image"].shape == (3, 6, 5)
+
+
+def test_more_text_than_a_column_counts(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "MOST_BYTES", 1000)
+    rng = np.random.default_rng(3)
+    for part in range(2):
+        members = {}
+        for number in range(4):
+            members |= {f"{part}{number}.png": png(rng), f"{part}{number}.txt": bytes([97 + number]) * 300}
+        write_shard(tmp_path / f"set/part-{part:03}.tar", members)
+    rows = load_dataset(str(tmp_path / "set"), split="train", transform=None)
+    assert rows.features["caption"] == datasets.Value("large_string")
+    assert rows["caption"][:] == [letter * 300 for letter in "abcd"] * 2
+    write_shard(
+        tmp_path / "lists/part-000.tar", {"0.png": png(rng), "0.json": json.dumps({"x": ["y" * 2000]}).encode()}
+    )
+    with pytest.raises(
+        DataError, match=r"lists: the field x has 2,\d+ bytes in lists or objects, .*: load the files in parts"
+    ):
+        load_dataset(str(tmp_path / "lists"))

@@ -20,6 +20,7 @@ from dataset_scripts.core.formats.fields import short, table_of
 from dataset_scripts.core.formats.parquet import IMAGE, read_parquet
 from dataset_scripts.core.formats.text_table import json_lines, read_csv
 
+MOST_BYTES = (1 << 31) - 1  # of a column's texts: Arrow counts them in 31 bits
 ODD = r"^/|^[A-Za-z]:|(^|/)\.{0,2}/|/\.{0,2}$|\\"  # names that are not plain relative paths
 
 
@@ -51,6 +52,24 @@ def read_table(files: Reader, path: str, text_columns: Collection[str] = (), fau
             raise DataError(f"{where}: cannot be read as a table: it has no columns")
         datasets.Features.from_arrow_schema(table.schema)  # raises on types of Arrow that datasets does not have
     return table
+
+
+def in_one(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
+    """A column whose chunks can be put together: text that does not fit 31 bits of places becomes large text.
+
+    Raises:
+        DataError: such text is in lists or objects.
+    """
+    if column.nbytes <= MOST_BYTES:
+        return column
+    if pa.types.is_string(column.type):
+        return column.cast(pa.large_string())
+    if pa.types.is_nested(column.type):
+        raise DataError(
+            f"{where} has {column.nbytes:,} bytes in lists or objects, and a column holds {MOST_BYTES:,}: load the files in "
+            "parts, from a folder for each"
+        )
+    return column
 
 
 def path_array(paths: list[str]) -> pa.Array:

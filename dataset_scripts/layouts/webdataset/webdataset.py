@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from dataset_scripts.core.builders.classes import most_classes
 from dataset_scripts.core.builders.layout import LayoutBuilder, Rows
-from dataset_scripts.core.builders.tables import as_class_label
+from dataset_scripts.core.builders.tables import as_class_label, in_one
 from dataset_scripts.core.errors import DataError, printable_logger, reading
 from dataset_scripts.core.files.archives import ArchiveReader
 from dataset_scripts.core.files.listing import Files, folder_of, is_image, name_of
@@ -118,6 +118,8 @@ class Webdataset(LayoutBuilder):
         with reading(files.root):
             whole = pa.concat_tables([paths for paths, _ in tables.values()])
             told = pa.concat_tables([told for _, told in tables.values()], promote_options="permissive")
+        columns = {name: in_one(told[name], f"{files.root}: the field {name}") for name in told.column_names}
+        told = pa.table(columns) if columns else told
         known = datasets.Features.from_arrow_schema(told.schema)
         if ".cls" in self.kinds and len(told):
             known["label"] = datasets.ClassLabel(names=class_names(files, pc.max(told["label"]).as_py() + 1))
