@@ -552,3 +552,102 @@ def test_lists_of_named_sets(tmp_path, name):
     [path] = (tmp_path / "cache").rglob("*.skipped.txt")
     for message in ("there is no image", "is listed twice", "leads outside of"):
         assert re.search(message, path.read_text())
+
+
+PPM = b"P6 8 8 255 " + bytes(192)
+SIGNS = "Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId\n"
+FACES = "2\n1 1 4 3 0 0 0 0 0 0\n1 1 4 3 0 0 0 0 0 0\n"
+
+
+def photos(*names):
+    return {name: png("RGB", (8, 8)) for name in names}
+
+
+def celeba(**lists):
+    names = [f"{number}.jpg" for number in range(6)]
+    texts = {
+        "list_eval_partition.txt": "".join(f"{name} {part}\n" for name, part in zip(names, "000012")),
+        "list_attr_celeba.txt": "6\nBald Male\n" + "".join(f"{name} -1 1\n" for name in names),
+        "identity_CelebA.txt": "".join(f"{name} 7\n" for name in names),
+        "list_landmarks_align_celeba.txt": "6\na b c d e f g h i j\n"
+        + "".join(f"{name}{' 1 2' * 5}\n" for name in names),
+    }
+    for name, change in lists.items():
+        file = next(file for file in texts if name in file)
+        texts[file] = texts[file].replace(*change)
+    return "celeba", photos(*(f"img_align_celeba/{name}" for name in names)) | texts
+
+
+def pets(line):
+    names = [f"Abyssinian_{number}" for number in range(4)]
+    files = photos(*(f"images/{name}.jpg" for name in names))
+    files |= {f"annotations/trimaps/{name}.png": png("L", (8, 8)) for name in names}
+    lines = "".join(f"{name} 1 1 1\n" for name in names[:3])
+    return "oxford_iiit_pet", files | {
+        "annotations/test.txt": "Abyssinian_3 1 1 1\n",
+        "annotations/trainval.txt": lines + line,
+    }
+
+
+def tiny(line):
+    files = photos(
+        *(f"val/images/{number}.JPEG" for number in range(4)), "train/n1/images/a.JPEG", "test/images/b.JPEG"
+    )
+    lines = "".join(f"{number}.JPEG\tn1\t0\t0\t8\t8\n" for number in range(3))
+    return "tiny_imagenet", files | {
+        "wnids.txt": "n1\n",
+        "words.txt": "n1\ta\n",
+        "val/val_annotations.txt": lines + line,
+    }
+
+
+def signs(line):
+    files = {f"GTSRB/Final_Test/Images/{number}.ppm": PPM for number in range(4)}
+    lines = "".join(f"{number}.ppm;8;8;1;1;6;6;3\n" for number in range(3))
+    return "gtsrb", files | {"GTSRB/GT-final_test.csv": SIGNS + lines + line}
+
+
+def faces(text):
+    names = [f"0--Parade/{number}.jpg" for number in range(4)]
+    lines = "".join(f"{name}\n{FACES}" for name in names[:2]) + text + f"{names[3]}\n{FACES}"
+    return "wider_face", photos(*(f"WIDER_val/images/{name}" for name in names)) | {"wider_face_val_bbx_gt.txt": lines}
+
+
+@pytest.mark.parametrize(
+    "data, split, message",
+    [
+        (celeba(eval=("3.jpg 0", "3.jpg x")), "train", "eval_partition.txt, line 4: '3.jpg x' is not the name"),
+        (celeba(eval=("3.jpg 0", "3.jpg 7")), "train", "eval_partition.txt, line 4: the numbers are 0 or 1 or 2"),
+        (celeba(attr=("3.jpg -1", "3.jpg 0")), "train", "attr_celeba.txt, line 6: the numbers are -1 or 1"),
+        (celeba(attr=("3.jpg -1", "3.jpg")), "train", "attr_celeba.txt, line 6: '3.jpg 1' is not the name"),
+        (celeba(attr=("3.jpg -1", "2.jpg -1")), "train", "attr_celeba.txt, line 6: 2.jpg is listed twice"),
+        (celeba(identity=("3.jpg 7", f"3.jpg {10**20}")), "train", "identity_CelebA.txt, line 4: '3.jpg 1000"),
+        (celeba(landmarks=("3.jpg 1", "3.jpg é")), "train", "landmarks_align_celeba.txt, line 6: '3.jpg é"),
+        (pets("junk line\n"), "train", "trainval.txt, row 4: 'junk line' is not a name and three numbers"),
+        (pets("Abyssinian_9 2 1 1\n"), "train", "trainval.txt, row 4: .*Abyssinian is class 1 elsewhere"),
+        (pets("junk_9 1 1 1\n"), "train", "trainval.txt, row 4: .*class 1 is Abyssinian elsewhere"),
+        (
+            pets("x\nAbyssinian_9 1 1 1\n"),
+            "train",
+            "trainval.txt, row (4: 'x' is not|5: there is no image Abyssinian_9)",
+        ),
+        (tiny("junk line\n"), "validation", "val_annotations.txt, line 4: 'junk line' has no tab"),
+        (tiny("3.JPEG\tn7\n"), "validation", "val_annotations.txt, line 4: the class n7 is not in wnids.txt"),
+        (signs("3.ppm;a\n"), "test", "GT-final_test.csv, line 5: "),
+        (signs("3.ppm;8;8;1;1;6;6;99\n"), "test", "GT-final_test.csv, line 5: ClassId 99 is not"),
+        (signs('"3.ppm;8;8;1;1;6;6;3\n'), "test", 'GT-final_test.csv, line 5: "3.ppm is not there'),
+        (faces("0--Parade/2.jpg\nfour\n"), "validation", "gt.txt, line 10: four is not the number of faces"),
+        (faces("0--Parade/2.jpg\n5\n"), "validation", "gt.txt, line 10: 5 is not the number of faces"),
+        (faces("0--Parade/2.jpg\n0\n"), "validation", "gt.txt, line 10: (0|a count of 0)"),
+        (faces("junk\n"), "validation", "gt.txt, line 10: 0--Parade/3.jpg is not the number"),
+    ],
+)
+def test_a_line_of_a_list_of_a_named_set(tmp_path, write_data, data, split, message):
+    name, files = data
+    write_data(files)
+    options = {"data_dir": str(tmp_path / "data"), "cache_dir": str(tmp_path / "cache"), "transform": None}
+    with pytest.raises(DataError, match=message):
+        load_dataset(name, **options)
+    assert len(load_dataset(name, split=split, **options, on_error="skip")) == GOOD
+    [path] = (tmp_path / "cache").rglob("*.skipped.txt")
+    assert re.search(message, path.read_text())

@@ -71,9 +71,10 @@ class Ade20k(PublishedSet, MaskPairs):
         scenes = {}
         for where, line in self._table(files, "sceneCategories.txt"):
             words = line.split()
-            if len(words) != 2:
-                raise DataError(f"{where}: {brief(line)} is not the name of an image and its scene")
-            scenes[words[0]] = words[1]
+            with self.faults:
+                if len(words) != 2:
+                    raise DataError(f"{where}: {brief(line)} is not the name of an image and its scene")
+                scenes[words[0]] = words[1]
         return scenes
 
     def _class_names(self, files: Files) -> list[str]:

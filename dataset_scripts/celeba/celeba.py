@@ -1,6 +1,8 @@
 """CelebA: 202,599 photos of faces of 10,177 people, aligned, with 40 yes-or-no attributes."""
 
-from collections.abc import Sequence
+from array import array
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 import datasets
 import numpy as np
@@ -9,8 +11,10 @@ import pyarrow as pa
 from dataset_scripts.core.builders.layout import LayoutBuilder, Rows
 from dataset_scripts.core.builders.published import PublishedSet, Source
 from dataset_scripts.core.builders.tables import resolve_names
-from dataset_scripts.core.errors import DataError, reading
+from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.files.faults import Faults
 from dataset_scripts.core.files.listing import Files, folder_of, name_of
+from dataset_scripts.core.formats.fields import brief, short
 from dataset_scripts.core.image.features import List
 
 IMAGES = "img_align_celeba"
@@ -49,83 +53,119 @@ class Celeba(PublishedSet, LayoutBuilder):
         places = {name_of(path): path for path in files.paths if path.endswith(".txt")}
         folder = next((folder_of(path) for path in files.images if name_of(folder_of(path)) == IMAGES), IMAGES)
         path = places.get(PARTITION, PARTITION)
-        names, parts, _ = read_list(files, path, header=False)
-        images = resolve_names(files, path, pa.array(names, pa.string()), "image", folder, self.faults)
-        path = places.get(ATTRIBUTES, ATTRIBUTES)
-        listed, values, columns = read_list(files, path, header=True)
-        values = in_order_of(names, listed, values, f"{files.root}/{path}")
-        if (abs(values) != 1).any() or values.shape[1] != len(columns):
-            raise DataError(f"{files.root}/{path}: attributes are -1 or 1, one for each of the {len(columns)} names")
-        features = {"image": datasets.Image()} | {name: datasets.ClassLabel(names=["no", "yes"]) for name in columns}
-        known = {name: pa.array((values[:, column] + 1) // 2) for column, name in enumerate(columns)}
+        part = self._list_of(files, path, {0, 1, 2})
+        names = part.names
+        images = resolve_names(files, path, pa.array(names, pa.string()), "image", folder, self.faults, part.lines)
+        lists = {"attributes": self._list_of(files, places.get(ATTRIBUTES, ATTRIBUTES), {-1, 1}, header=True)}
+        columns = lists["attributes"].columns
         if IDENTITIES in places:
-            listed, values, _ = read_list(files, places[IDENTITIES], header=False)
-            features["identity"] = datasets.Value("int64")
-            known["identity"] = pa.array(in_order_of(names, listed, values, f"{files.root}/{places[IDENTITIES]}")[:, 0])
+            lists["identity"] = self._list_of(files, places[IDENTITIES])
         if LANDMARKS in places:
-            listed, values, _ = read_list(files, places[LANDMARKS], header=True)
-            features["landmarks"] = List(List(datasets.Value("int64"), length=2), length=5)
-            if values.shape[1] != 10:
+            lists["landmarks"] = self._list_of(files, places[LANDMARKS], header=True)
+            if len(lists["landmarks"].columns) != 10:
                 raise DataError(
-                    f"{files.root}/{places[LANDMARKS]}: a line has {values.shape[1]} numbers, not x and y of five points"
+                    f"{files.root}/{places[LANDMARKS]}: a line has {len(lists['landmarks'].columns)} numbers, not x and y of five points"
                 )
-            points = in_order_of(names, listed, values, f"{files.root}/{places[LANDMARKS]}").reshape(-1)
-            known["landmarks"] = pa.FixedSizeListArray.from_arrays(
-                pa.FixedSizeListArray.from_arrays(pa.array(points), 2), 5
-            )
+        found, good = {}, images.is_valid().to_numpy(zero_copy_only=False)
+        for name, other in lists.items():
+            found[name], has = other.values_of(names, good, self.faults)
+            good = good & has
+        features = {"image": datasets.Image()} | {name: datasets.ClassLabel(names=["no", "yes"]) for name in columns}
+        values = found["attributes"]
+        known = {name: pa.array((values[:, column] + 1) // 2) for column, name in enumerate(columns)}
+        if "identity" in found:
+            features["identity"] = datasets.Value("int64")
+            known["identity"] = pa.array(found["identity"][:, 0])
+        if "landmarks" in found:
+            features["landmarks"] = List(List(datasets.Value("int64"), length=2), length=5)
+            points = pa.FixedSizeListArray.from_arrays(pa.array(found["landmarks"].reshape(-1)), 2)
+            known["landmarks"] = pa.FixedSizeListArray.from_arrays(points, 5)
         rows = {}
         for number, split in enumerate(("train", "validation", "test")):
-            chosen = pa.array(
-                np.flatnonzero((parts[:, 0] == number) & images.is_valid().to_numpy(zero_copy_only=False))
-            )
+            chosen = pa.array(np.flatnonzero((part.values[:, 0] == number) & good))
             rows[split] = Rows(
                 images.take(chosen).to_pylist(), {name: column.take(chosen) for name, column in known.items()}
             )
         return datasets.Features(features), rows
 
+    def _list_of(
+        self, files: Files, path: str, allowed: Collection[int] | None = None, header: bool = False
+    ) -> "NumberList":
+        return read_list(files, path, header, allowed, self.faults)
+
     def read(self, files, path):
         return {"image": {"bytes": files.read(path), "path": path}}
 
 
-def read_list(files: Files, path: str, header: bool) -> tuple[list[str], np.ndarray, list[str]]:
+@dataclass
+class NumberList:
+    """A list of the set.
+
+    Attributes:
+        where: names it in messages.
+        names: of the images.
+        values: their numbers (N, K), int64.
+        lines: where they stand in the file.
+        columns: the names of the K columns, if the file has them.
+    """
+
+    where: str
+    names: list[str]
+    values: np.ndarray
+    lines: list[int]
+    columns: list[str]
+
+    def values_of(self, names: Sequence[str], wanted: np.ndarray, faults: Faults) -> tuple[np.ndarray, np.ndarray]:
+        """The numbers in the order of another list, which names the same images, and for which of them there are any.
+
+        A wanted image without a line is raised in `faults`.
+        """
+        if names == self.names:
+            return self.values, np.ones(len(names), bool)
+        places = {name: place for place, name in enumerate(self.names)}
+        found = np.array([places.get(name, -1) for name in names])
+        for row in np.flatnonzero((found < 0) & wanted).tolist():
+            with faults:
+                raise DataError(f"{self.where} has no line of image {names[row]}")
+        return self.values[found], found >= 0
+
+
+def read_list(files: Files, path: str, header: bool, allowed: Collection[int] | None, faults: Faults) -> NumberList:
     """A list of the set: one line per image, with its name and whole numbers; `header` means two lines first, count and columns.
 
-    Returns:
-        Names of images, the numbers (N, K) int64, and names of columns.
+    Args:
+        allowed: the numbers that may occur; None allows any of 64 bits.
+        faults: what the fault of a single line is raised in.
 
     Raises:
         DataError: a line is not like the others, or there are more or fewer than the first line states.
     """
+    where = f"{files.root}/{path}"
     lines = files.read(path).decode("utf-8", "replace").splitlines()
     start = 2 if header else 0
-    names, rows = [], []
+    columns = lines[1].split() if len(lines) > 1 and header else []
+    names, values, numbers = {}, array("q"), []
     for number, line in enumerate(lines[start:], start + 1):
-        try:
-            name, *fields = line.split()
-            rows.append(list(map(int, fields)))
-        except ValueError:
-            rows.append([])
-        if not rows[-1] or len(rows[-1]) != len(rows[0]):
-            raise DataError(
-                f"{files.root}/{path}, line {number}: {line[:60]!r} is not the name of an image and numbers like the others"
-            )
-        names.append(name)
-    if header and lines[0].strip() != str(len(names)):
-        raise DataError(
-            f"{files.root}/{path} lists {len(names)} images, but its first line says {lines[0].strip()[:40]}"
-        )
-    if not rows:
-        raise DataError(f"{files.root}/{path} lists no images")
-    with reading(f"{files.root}/{path}"):  # numbers of more than 64 bits
-        return names, np.array(rows, np.int64), lines[1].split() if header else []
-
-
-def in_order_of(names: Sequence[str], listed: Sequence[str], values: np.ndarray, where: str) -> np.ndarray:
-    """The rows of a list in the order of another one, which names the same images."""
-    if names == listed:
-        return values
-    places = {name: place for place, name in enumerate(listed)}
-    missing = next((name for name in names if name not in places), None)
-    if missing is not None:
-        raise DataError(f"{where} has no line for image {missing}")
-    return values[[places[name] for name in names]]
+        with faults:
+            try:
+                name, *fields = line.split()
+                row = array("q", map(int, fields))
+            except (ValueError, OverflowError):  # of more than 64 bits
+                name, row = "", array("q")
+            if len(row) != (len(columns) or 1):
+                raise DataError(
+                    f"{where}, line {number}: {brief(line)} is not the name of an image and numbers like the others"
+                )
+            if allowed and not set(row) <= allowed:
+                raise DataError(f"{where}, line {number}: the numbers are {' or '.join(map(str, sorted(allowed)))}")
+            if name in names:
+                raise DataError(f"{where}, line {number}: {short(name)} is listed twice")
+            names[name] = None
+            values.extend(row)
+            numbers.append(number)
+    if header and lines and lines[0].strip() != str(len(lines) - start):
+        with faults:
+            raise DataError(f"{where} lists {len(lines) - start} images, its first line says {lines[0].strip()[:40]}")
+    if not names:
+        raise DataError(f"{where} lists no images")
+    return NumberList(where, list(names), np.array(values).reshape(len(names), -1), numbers, columns)

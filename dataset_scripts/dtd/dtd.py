@@ -44,14 +44,16 @@ class Dtd(PublishedSet, LayoutBuilder):
         top = files.above(f"labels/train{self.config.name}.txt")
         lists = {split: f"{top}labels/{name}{self.config.name}.txt" for split, name in LISTS.items()}
         names = {split: files.read(path).decode("utf-8", "replace").split() for split, path in lists.items()}
-        label = datasets.ClassLabel(names=sorted({name.split("/")[0] for split in names.values() for name in split}))
-        rows = {}
+        rows, images, kinds = {}, {}, {}
         for split, path in lists.items():
-            images = resolve_names(
-                files, path, pa.array(names[split], pa.string()), "image", f"{top}images", self.faults
+            column = pa.array(names[split], pa.string())
+            images[split] = resolve_names(files, path, column, "image", f"{top}images", self.faults)
+            kinds[split] = [name.split("/")[0] for name in column.filter(images[split].is_valid()).to_pylist()]
+        label = datasets.ClassLabel(names=sorted({kind for listed in kinds.values() for kind in listed}))
+        for split in lists:
+            rows[split] = rows_of(
+                images[split].drop_null(), {"label": pa.array(label.str2int(kinds[split]), pa.int64())}
             )
-            labels = label.str2int([name.split("/")[0] for name in names[split]])
-            rows[split] = rows_of(images, {"label": pa.array(labels, pa.int64())})
         return datasets.Features(image=datasets.Image(), label=label), rows
 
     def read(self, files, path):

@@ -1,6 +1,5 @@
 """GTSRB, the German Traffic Sign Recognition Benchmark: 51,839 colour photos of traffic signs of 43 kinds."""
 
-import csv
 import re
 from collections import Counter
 
@@ -11,6 +10,7 @@ from dataset_scripts.core.builders.layout import LayoutBuilder, LayoutConfig, Ro
 from dataset_scripts.core.builders.published import PublishedSet, Source
 from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.files.listing import Files, folder_of, name_of
+from dataset_scripts.core.formats.fields import short
 from dataset_scripts.core.image.decode import Frame
 from dataset_scripts.core.image.features import List, labelled
 from dataset_scripts.core.image.objects import fit_boxes
@@ -20,6 +20,7 @@ TRAINING = {"final": "Final_Training/Images", "ijcnn2011": "Training"}
 ROWS = {"final": {"train": 39_209, "test": 12_630}, "ijcnn2011": {"train": 26_640, "test": 12_630}}
 TEST_FOLDER = re.compile(r"(?:.*/)?Final_Test/Images")
 TEST_TABLE = "GT-final_test.csv"
+COLUMNS = ("Filename", "ClassId", "Roi.X1", "Roi.Y1", "Roi.X2", "Roi.Y2")
 published = Source.at("https://sid.erda.dk/public/archives/daaeac0d7ce1152aea9b61d9f1e19370/")
 
 TEST = (
@@ -143,18 +144,23 @@ class Gtsrb(PublishedSet, LayoutBuilder):
     def _rows(self, files: Files, path: str, folder: str, kind: int | None = None) -> list[tuple]:
         """Reads a table: (image, corners of the sign, their place for messages, class) for each line."""
         rows, where = {}, f"{files.root}/{path}"
-        with reading(where):
-            lines = csv.DictReader(files.read(path).decode().splitlines(), delimiter=";", skipinitialspace=True)
-            for number, line in enumerate(lines, 2):
-                image, label = f"{folder}/{line['Filename']}", int(line["ClassId"])
-                corners = [int(line[f"Roi.{corner}"]) for corner in ("X1", "Y1", "X2", "Y2")]
+        head, *lines = files.read(path).decode("utf-8-sig", "replace").splitlines() or [""]
+        columns = [cell.strip() for cell in head.split(";")]
+        if missing := [name for name in COLUMNS if name not in columns]:
+            raise DataError(f"{where}: its first line has no column {missing[0]}")
+        for number, line in ((number, line) for number, line in enumerate(lines, 2) if line.strip()):
+            place = f"{where}, line {number}"
+            with self.faults, reading(place):
+                cells = dict(zip(columns, map(str.strip, line.split(";")), strict=True))
+                image, (label, *corners) = f"{folder}/{cells['Filename']}", [int(cells[name]) for name in COLUMNS[1:]]
                 if image not in files.names or image in rows:
-                    raise ValueError(f"line {number}: {line['Filename']} does not exist, or is listed twice")
+                    raise DataError(f"{place}: {short(cells['Filename'])} is not there, or listed before")
                 if not 0 <= label < len(self.CLASSES) or kind not in (None, label):
-                    raise ValueError(f"line {number}: ClassId {label} is not that of the folder, or not one of 0..42")
-                rows[image] = (image, corners, f"{where}, line {number}", label)
+                    raise DataError(f"{place}: ClassId {label} is not that of the folder, or none of 0..42")
+                rows[image] = (image, corners, place, label)
         if len(rows) != self.counts[folder]:
-            raise DataError(f"{where} lists {len(rows)} images, but {folder} holds {self.counts[folder]}")
+            with self.faults:
+                raise DataError(f"{where} lists {len(rows)} images, but {folder} holds {self.counts[folder]}")
         return list(rows.values())
 
     def read(self, files, sample):

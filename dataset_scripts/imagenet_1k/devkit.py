@@ -3,6 +3,7 @@
 import re
 
 from dataset_scripts.core.errors import DataError, reading
+from dataset_scripts.core.files.faults import Faults
 from dataset_scripts.core.files.listing import Files, folder_of, name_of
 from dataset_scripts.layouts.mat.mat import ask
 
@@ -12,8 +13,8 @@ TRUTH = "ILSVRC2012_validation_ground_truth.txt"
 Classes = tuple[dict[str, str], dict[int, str]]  # WordNet id -> names, and number of a validation image -> WordNet id
 
 
-def read_devkit(files: Files) -> Classes | None:
-    """`data/meta.mat` and the ground truth beside it, if they are there.
+def read_devkit(files: Files, faults: Faults) -> Classes | None:
+    """`data/meta.mat` and the ground truth beside it, if they are there; a line of that is raised in `faults`.
 
     Raises:
         DataError: they are damaged or do not fit together, or scipy is not installed.
@@ -28,12 +29,13 @@ def read_devkit(files: Files) -> Classes | None:
     leaves = [row for row, count in enumerate(children) if count == 0]  # the others are hypernyms, not classes
     wnid_of = {ids[row]: wnids[row] for row in leaves}
     truth_path = f"{folder_of(path)}/{TRUTH}".lstrip("/")
-    with reading(f"{files.root}/{truth_path}"):
-        numbers = [int(line) for line in files.read(truth_path).split()]
-        if strange := set(numbers) - wnid_of.keys():
-            raise ValueError(f"{min(strange)} is not a class of {path}")
-        truth = [wnid_of[number] for number in numbers]
-    return {wnids[row]: words[row] for row in leaves}, dict(enumerate(truth, 1))
+    truth = {}
+    for row, line in enumerate(files.read(truth_path).splitlines(), 1):
+        with faults, reading(f"{files.root}/{truth_path}, line {row}"):
+            if int(line) not in wnid_of:
+                raise ValueError(f"{int(line)} is not a class of {path}")
+            truth[row] = wnid_of[int(line)]
+    return {wnids[row]: words[row] for row in leaves}, truth
 
 
 def read_kaggle(files: Files) -> Classes:

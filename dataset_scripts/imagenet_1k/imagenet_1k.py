@@ -79,7 +79,7 @@ class Imagenet1k(PublishedSet, LayoutBuilder):
         return Files(files.root, mounts, sorted(paths), files.state, files.left_out, aliases=files.aliases)
 
     def index(self, files):
-        words, truth = read_devkit(files) or read_kaggle(files)
+        words, truth = read_devkit(files, self.faults) or read_kaggle(files)
         found, strange = {split: {} for split in PARTS.values()}, []
         for path in files.images:
             name, folder = name_of(path), name_of(folder_of(path))
@@ -88,14 +88,17 @@ class Imagenet1k(PublishedSet, LayoutBuilder):
                 strange.append(path)
                 continue
             split = PARTS[match["split"]]
-            if name in found[split]:
-                raise DataError(f"{files.root}: {found[split][name][0]} and {path} are the same image: remove one")
-            wnid = match["wnid"] or (folder if WNID.fullmatch(folder) else None)
-            if split == "validation" and wnid is None and (wnid := truth.get(int(match["number"]))) is None:
-                raise DataError(
-                    f"{files.root}/{path} is in no class folder: put {DEVKIT} beside it, which has the classes"
-                )
-            found[split][name] = (path, wnid)
+            with self.faults:
+                if name in found[split]:
+                    raise DataError(f"{files.root}: {found[split][name][0]} and {path} are the same image: remove one")
+                wnid = match["wnid"] or (folder if WNID.fullmatch(folder) else None)
+                if split == "validation" and wnid is None and (wnid := truth.get(int(match["number"]))) is None:
+                    raise DataError(
+                        f"{files.root}/{path} is in no class folder: put {DEVKIT} beside it, which tells the classes"
+                    )
+                if words and wnid is not None and wnid not in words:
+                    raise DataError(f"{files.root}/{path}: {wnid} is not a class of the development kit")
+                found[split][name] = (path, wnid)
         if strange:
             logger.warning(
                 "%s: %d images do not have a name of ImageNet and are left out, such as %s",
@@ -113,8 +116,6 @@ class Imagenet1k(PublishedSet, LayoutBuilder):
 
     def _rows(self, files: Files, splits: dict[str, list[tuple[str, str | None]]], words: dict[str, str]):
         wnids = {wnid for rows in splits.values() for _, wnid in rows} - {None}
-        if words and (strange := wnids - words.keys()):
-            raise DataError(f"{files.root}: {min(strange)} is not a class of the development kit")
         words = words or {wnid: wnid for wnid in wnids}
         numbers = {wnid: number for number, wnid in enumerate(sorted(words))} | {None: None}
         rows = {

@@ -114,12 +114,12 @@ class Omniglot(PublishedSet, LayoutBuilder):
             )
         rows, labels = {}, {name: number for number, name in enumerate(self.CLASSES)}
         for split, images in found.items():
+            for path, alphabet, character, _ in images:
+                with self.faults:
+                    if f"{alphabet}/{character}" not in labels:
+                        raise DataError(f"{files.root}/{path}: {alphabet}/{character} is not a character of Omniglot")
+            images = [image for image in images if f"{image[1]}/{image[2]}" in labels]
             characters = [f"{alphabet}/{character}" for _, alphabet, character, _ in images]
-            strange = next((row for row, name in enumerate(characters) if name not in labels), None)
-            if strange is not None:
-                raise DataError(
-                    f"{files.root}/{images[strange][0]}: {characters[strange]} is not a character of Omniglot"
-                )
             if images:
                 columns = {
                     "label": pa.array([labels[name] for name in characters]),

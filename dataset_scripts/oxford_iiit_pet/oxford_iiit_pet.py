@@ -1,5 +1,8 @@
 """Oxford-IIIT Pet: 7,349 photos of cats and dogs of 37 breeds, each with a mask of the animal."""
 
+from collections import Counter
+from typing import NamedTuple
+
 import datasets
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -8,6 +11,7 @@ from dataset_scripts.core.builders.layout import LayoutBuilder, Rows
 from dataset_scripts.core.builders.published import PublishedSet, Source
 from dataset_scripts.core.builders.tables import resolve_names
 from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.files.faults import Faults
 from dataset_scripts.core.files.listing import Files
 from dataset_scripts.core.image.decode import Frame
 from dataset_scripts.core.image.masks import fit_mask
@@ -15,6 +19,7 @@ from dataset_scripts.core.image.masks import fit_mask
 published = Source.at(
     "https://thor.robots.ox.ac.uk/~vgg/data/pets/", "https://www.robots.ox.ac.uk/~vgg/data/pets/data/"
 )
+MOST_CLASSES = 1000
 LISTS = {"train": "trainval.txt", "test": "test.txt"}
 
 
@@ -40,17 +45,25 @@ class OxfordIiitPet(PublishedSet, LayoutBuilder):
 
     def index(self, files):
         top = files.above("annotations/trainval.txt")
+        paths = {split: f"{top}annotations/{name}" for split, name in LISTS.items()}
+        lists = agreeing({split: read_list(files, path, self.faults) for split, path in paths.items()}, self.faults)
         breeds, rows = {}, {}
-        for split, name in LISTS.items():
-            path = f"{top}annotations/{name}"
-            names, labels, species = read_list(files, path, breeds)
-            paths = [pc.binary_join_element_wise(names, suffix, ".") for suffix in ("jpg", "png")]
-            images = resolve_names(files, path, paths[0], "image", f"{top}images", self.faults)
-            masks = resolve_names(files, path, paths[1], "mask", f"{top}annotations/trimaps", self.faults)
-            kept = pc.and_(images.is_valid(), masks.is_valid())
-            samples = list(zip(images.filter(kept).to_pylist(), masks.filter(kept).to_pylist(), strict=True))
-            columns = {"label": pa.array(labels, pa.int64()), "species": pa.array(species, pa.int64())}
-            rows[split] = Rows(samples, {name: column.filter(kept) for name, column in columns.items()})
+        for split, path in paths.items():
+            names, numbers = (
+                pa.array([line.name for line in lists[split]], pa.string()),
+                [line.number for line in lists[split]],
+            )
+            images, masks = (pc.binary_join_element_wise(names, suffix, ".") for suffix in ("jpg", "png"))
+            images = resolve_names(files, path, images, "image", f"{top}images", self.faults, numbers)
+            masks = resolve_names(files, path, masks, "mask", f"{top}annotations/trimaps", self.faults, numbers)
+            found = zip(lists[split], images.to_pylist(), masks.to_pylist(), strict=True)
+            kept = [row for row in found if None not in row]
+            breeds |= {line.label: line.breed for line, _, _ in kept}
+            columns = {
+                "label": pa.array([line.label for line, _, _ in kept], pa.int64()),
+                "species": pa.array([line.species for line, _, _ in kept], pa.int64()),
+            }
+            rows[split] = Rows([(image, mask) for _, image, mask in kept], columns)
         if sorted(breeds) != list(range(len(breeds))):
             raise DataError(f"{files.root}/{top}annotations: the numbers of the classes are not 1 to {len(breeds)}")
         features = datasets.Features(
@@ -68,28 +81,57 @@ class OxfordIiitPet(PublishedSet, LayoutBuilder):
         return {"image": image, "mask": fit_mask(mask, Frame.of(mask["bytes"], where), where)}
 
 
-def read_list(files: Files, path: str, breeds: dict[int, str]) -> tuple[pa.Array, list[int], list[int]]:
-    """A list of the set, whose lines are `Abyssinian_100 1 1 1`: names of images, and their labels and species from 0.
+class Line(NamedTuple):
+    """A line of a list, such as `Abyssinian_100 1 1 1`; label and species begin at 0."""
 
-    The names of the classes, which are part of the names of the images, are added to `breeds`, by label.
+    name: str
+    label: int
+    species: int
+    number: int
+    where: str
+
+    @property
+    def breed(self) -> str:
+        return self.name.rpartition("_")[0]
+
+
+def read_list(files: Files, path: str, faults: Faults) -> list[Line]:
+    """The lines of a list of the set; the fault of a single one is raised in `faults`.
 
     Raises:
-        DataError: a line has another form, or does not agree with the others.
+        DataError: a line has another form.
     """
-    names, labels, species = [], [], []
-    for row, line in enumerate(files.read(path).decode("utf-8", "replace").splitlines()):
-        where = f"{files.root}/{path}, row {row + 1}: {line[:100]!r}"
-        try:
-            name, *numbers = line.split()
-            label, kind, _ = (int(number) - 1 for number in numbers)
-        except ValueError:
-            raise DataError(f"{where} is not a name and three numbers") from None
-        breed = name.rpartition("_")[0]
-        if breeds.setdefault(label, breed) != breed or kind not in (0, 1):
-            raise DataError(
-                f"{where}: class {label + 1} is {breeds[label]} elsewhere, or the species is neither 1 nor 2"
-            )
-        names.append(name)
-        labels.append(label)
-        species.append(kind)
-    return pa.array(names, pa.string()), labels, species
+    lines = []
+    for number, line in enumerate(files.read(path).decode("utf-8", "replace").splitlines(), 1):
+        where = f"{files.root}/{path}, row {number}: {line[:100]!r}"
+        with faults:
+            try:
+                name, *numbers = line.split()
+                label, species, _ = (int(value) - 1 for value in numbers)
+            except ValueError:
+                raise DataError(f"{where} is not a name and three numbers") from None
+            if species not in (0, 1) or not 0 <= label < MOST_CLASSES:
+                raise DataError(f"{where}: the species is neither 1 nor 2, or the class not 1 to {MOST_CLASSES}")
+            lines.append(Line(name, label, species, number, where))
+    return lines
+
+
+def agreeing(lists: dict[str, list[Line]], faults: Faults) -> dict[str, list[Line]]:
+    """The lines whose breed and class are those of most others; the names of the classes are those of the images.
+
+    Raises:
+        DataError: a line does not agree with the others.
+    """
+    pairs = Counter((line.label, line.breed) for lines in lists.values() for line in lines).most_common()
+    labels = {breed: label for (label, breed), _ in reversed(pairs)}
+    breeds = {label: breed for (label, breed), _ in reversed(pairs)}
+    kept: dict[str, list[Line]] = {split: [] for split in lists}
+    for split, lines in lists.items():
+        for line in lines:
+            with faults:
+                if breeds[line.label] != line.breed:
+                    raise DataError(f"{line.where}: class {line.label + 1} is {breeds[line.label]} elsewhere")
+                if labels[line.breed] != line.label:
+                    raise DataError(f"{line.where}: {line.breed} is class {labels[line.breed] + 1} elsewhere")
+                kept[split].append(line)
+    return kept

@@ -7,7 +7,9 @@ from dataset_scripts.core.builders.layout import LayoutBuilder, Rows
 from dataset_scripts.core.builders.published import PublishedSet, Source
 from dataset_scripts.core.builders.tables import resolve_names
 from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.files.faults import Faults
 from dataset_scripts.core.files.listing import Files
+from dataset_scripts.core.formats.fields import brief, short
 from dataset_scripts.imagenet_1k.imagenet_1k import class_names
 
 published = Source.at("http://cs231n.stanford.edu/")
@@ -31,42 +33,54 @@ class TinyImagenet(PublishedSet, LayoutBuilder):
 
     def index(self, files):
         top = files.above(VALIDATION)
-        words = dict(lines_of(files, f"{top}words.txt", 2))
-        wnids = sorted(wnid for (wnid,) in lines_of(files, f"{top}wnids.txt", 1))
-        train = [path for path in files.images if path.startswith(f"{top}train/")]
+        words = {wnid: name for _, (wnid, name) in lines_of(files, f"{top}words.txt", 2, self.faults)}
+        wnids = sorted({wnid for _, (wnid,) in lines_of(files, f"{top}wnids.txt", 1, self.faults)})
+        numbers = {wnid: number for number, wnid in enumerate(wnids)}
+        train, labels = [], []
+        for path in files.images:
+            if path.startswith(f"{top}train/"):
+                with self.faults:
+                    labels.append(self._number(numbers, path[len(top) :].split("/")[1], f"{files.root}/{path}"))
+                    train.append(path)
         test = [path for path in files.images if path.startswith(f"{top}test/")]
-        listed = lines_of(files, top + VALIDATION, 2)
-        names = pa.array([name for name, _ in listed], pa.string())
-        validation = resolve_names(files, top + VALIDATION, names, "image", f"{top}val/images", self.faults)
-        said = {"train": [path[len(top) :].split("/")[1] for path in train], "validation": [wnid for _, wnid in listed]}
-        numbers, labels = {wnid: number for number, wnid in enumerate(wnids)}, {"test": pa.nulls(len(test), pa.int64())}
-        for split, classes in said.items():
-            stray = next((wnid for wnid in classes if wnid not in numbers), None)
-            if stray is not None:
-                raise DataError(f"{files.root}: the class {stray} of {split} images is not in {top}wnids.txt")
-            labels[split] = pa.array([numbers[wnid] for wnid in classes], pa.int64())
-        labels["validation"], validation = (
-            column.filter(validation.is_valid()) for column in (labels["validation"], validation)
+        lines, names, said = [], [], []
+        for number, (name, wnid) in lines_of(files, top + VALIDATION, 2, self.faults):
+            with self.faults:
+                said.append(self._number(numbers, wnid, f"{files.root}/{top}{VALIDATION}, line {number}"))
+                names.append(name)
+                lines.append(number)
+        validation = resolve_names(
+            files, top + VALIDATION, pa.array(names, pa.string()), "image", f"{top}val/images", self.faults, lines
         )
+        labels = {
+            "train": pa.array(labels, pa.int64()),
+            "validation": pa.array(said, pa.int64()).filter(validation.is_valid()),
+            "test": pa.nulls(len(test), pa.int64()),
+        }
+        validation = validation.drop_null()
         images = {"train": train, "validation": validation.to_pylist(), "test": test}
         label = datasets.ClassLabel(names=class_names({wnid: words.get(wnid, wnid) for wnid in wnids}))
         rows = {split: Rows(paths, {"label": labels[split]}) for split, paths in images.items()}
         return datasets.Features(image=datasets.Image(), label=label), rows
 
+    @staticmethod
+    def _number(numbers: dict[str, int], wnid: str, where: str) -> int:
+        if wnid not in numbers:
+            raise DataError(f"{where}: the class {short(wnid)} is not in wnids.txt")
+        return numbers[wnid]
+
     def read(self, files, path):
         return {"image": {"bytes": files.read(path), "path": path}}
 
 
-def lines_of(files: Files, path: str, count: int) -> list[list[str]]:
-    """The first `count` parts of each line, between tabs.
-
-    Raises:
-        DataError: a line has fewer.
-    """
-    lines = [
-        line.split("\t")[:count] for line in files.read(path).decode("utf-8", "replace").splitlines() if line.strip()
-    ]
-    short = next((line for line in lines if len(line) < count), None)
-    if short is not None:
-        raise DataError(f"{files.root}/{path}: the line {short[0][:60]!r} has no tab")
+def lines_of(files: Files, path: str, count: int, faults: Faults) -> list[tuple[int, list[str]]]:
+    """The number of each line and its first `count` parts, between tabs; a line with less is raised in `faults`."""
+    lines = []
+    for number, line in enumerate(files.read(path).decode("utf-8", "replace").splitlines(), 1):
+        parts = line.split("\t")[:count]
+        with faults:
+            if line.strip() and len(parts) < count:
+                raise DataError(f"{files.root}/{path}, line {number}: {brief(line)} has no tab")
+            if line.strip():
+                lines.append((number, parts))
     return lines

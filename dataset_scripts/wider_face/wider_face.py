@@ -77,7 +77,7 @@ class WiderFace(PublishedSet, LayoutBuilder):
         return self.FEATURES, splits
 
     def _samples(self, files: Files, name: str, images: dict[str, str]) -> list[tuple]:
-        """Reads a list, and takes its images out of `images` (name -> path).
+        """Reads a list, and takes its images out of `images` (name -> path). After a fault it goes on at the next image.
 
         Returns:
             Name of the image, its path, the list, and for train and validation the number of the first line with a face
@@ -87,27 +87,22 @@ class WiderFace(PublishedSet, LayoutBuilder):
         if source is None:
             raise DataError(f"{files.root} has no {name}, which is in wider_face_split.zip")
         lines = [" ".join(line.split()) for line in files.read(source).decode("utf-8", "replace").splitlines()]
-        samples, place = [], 0
+        samples, place, known = [], 0, set(images)
         while place < len(lines):
             image, number, first, faces = lines[place], place + 1, 0, None
             place += 1
-            if image and name != PARTS["test"][1]:
-                count = lines[place] if place < len(lines) else "nothing"
-                first = place + 1
-                place = first + max(int(count), 1) if COUNT.fullmatch(count) else len(lines) + 1
-                if place > len(lines):
-                    raise DataError(
-                        f"{files.root}/{source}, line {first}: {short(count)} is not the number of faces that follow"
-                    )
-                faces = lines[first:place]
-                if int(count) == 0:
-                    if set(faces[0].split()) != {"0"}:
-                        raise DataError(
-                            f"{files.root}/{source}, line {first}: a count of 0 needs a line of zeros after it"
-                        )
-                    faces = []
             if image:
                 with self.faults:
+                    if name != PARTS["test"][1]:
+                        first = place + 1
+                        try:
+                            faces = self._faces(lines, place, known, f"{files.root}/{source}, line {first}")
+                        except DataError:
+                            place = next(
+                                (line for line in range(place, len(lines)) if lines[line] in known), len(lines)
+                            )
+                            raise
+                        place += 1 + max(len(faces), 1)
                     path = images.pop(image, None)
                     if path is None:
                         raise DataError(
@@ -117,6 +112,17 @@ class WiderFace(PublishedSet, LayoutBuilder):
         if images:
             logger.warning("%s: %d images are not in %s and are left out", files.root, len(images), name)
         return samples
+
+    def _faces(self, lines: list[str], place: int, known: set[str], where: str) -> list[str]:
+        """The lines of faces after a line with their number."""
+        count = lines[place] if place < len(lines) else "nothing"
+        end = place + 1 + max(int(count), 1) if COUNT.fullmatch(count) else 0
+        faces = lines[place + 1 : end]
+        if not place < end <= len(lines) or not known.isdisjoint(faces):
+            raise DataError(f"{where}: {short(count)} is not the number of faces that follow")
+        if int(count) == 0 and set(faces[0].split()) != {"0"}:
+            raise DataError(f"{where}: a count of 0 needs a line of zeros after it")
+        return faces if int(count) else []
 
     def read(self, files, sample):
         image, path, source, first, faces = sample

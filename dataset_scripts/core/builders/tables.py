@@ -3,7 +3,7 @@
 import functools
 import posixpath
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import datasets
@@ -91,6 +91,7 @@ def resolve_names(
     column: str,
     folder: str | None = None,
     faults: AbstractContextManager | None = None,
+    lines: Sequence[int] | None = None,
 ) -> pa.Array:
     """Return the paths in the listing for a column of file names; one file per row, no file twice.
 
@@ -99,6 +100,7 @@ def resolve_names(
         names: the column, of strings.
         folder: another folder that names are relative to.
         faults: the context in which the fault of a row is raised, whose path is then null; None raises it.
+        lines: the numbers of the rows in the file; None if they are 1, 2, 3, ….
 
     Raises:
         DataError: a row names nothing, a file outside the root, one that does not exist, or one named before; the
@@ -132,14 +134,14 @@ def resolve_names(
     again[order[1:][np.diff(place[order]) == 0]] = True
     bad = ~good | again
     for row in np.flatnonzero(bad).tolist():
-        name = short(names[row].as_py())
+        name, place_of = short(names[row].as_py()), f"{where}, row {lines[row] if lines else row + 1}"
         with faults or nullcontext():
             if blank[row]:
-                raise DataError(f"{where}, row {row + 1}: {column} is {names[row].as_py()!r}, not the name of a file")
+                raise DataError(f"{place_of}: {column} is {names[row].as_py()!r}, not the name of a file")
             if outside[row]:
-                raise DataError(f"{where}, row {row + 1}: {name} leads outside of {files.root}")
+                raise DataError(f"{place_of}: {name} leads outside of {files.root}")
             said = f"{name} is listed twice" if again[row] else f"there is no image {name}"
-            raise DataError(f"{where}, row {row + 1}: {said}")
+            raise DataError(f"{place_of}: {said}")
     return pc.if_else(pa.array(~bad), full, None) if bad.any() else full
 
 
