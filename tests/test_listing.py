@@ -357,3 +357,36 @@ def test_long_folder_names_take_no_time():
         parse("train_" * 40 + f"{number:04}")
         parse("-_" * 125 + f"{number:04}")
     assert time.process_time() - start < 2
+
+
+LIST = """
+import os, sys
+from dataset_scripts import DataError
+from dataset_scripts.core.files.listing import Files
+if os.getuid() == 0:
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+for skip in (True, False):
+    try:
+        files = Files.of(sys.argv[1], skip=skip)
+        print(files.paths, files.left_out)
+    except DataError as error:
+        print(error)
+"""
+
+
+def test_a_folder_that_may_be_listed_but_not_entered():
+    with tempfile.TemporaryDirectory() as folder:  # pytest's are closed to other users
+        for name in ("a/1.png", "b/2.png", "b/3.png"):
+            (Path(folder) / name).parent.mkdir(exist_ok=True)
+            (Path(folder) / name).touch()
+        for path in (Path(folder), Path(folder, "a")):
+            path.chmod(0o755)
+        (Path(folder) / "b").chmod(0o744 if os.getuid() == 0 else 0o444)
+        run = subprocess.run([sys.executable, "-c", LIST, folder], capture_output=True, text=True)
+        (Path(folder) / "b").chmod(0o755)
+    skipped, raised = run.stdout.splitlines()
+    fault = "b/2.png cannot be read: Permission denied"
+    assert skipped.startswith("['a/1.png'] [") and fault in skipped and "b/3.png cannot be read" in skipped
+    assert fault in raised

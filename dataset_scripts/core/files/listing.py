@@ -208,9 +208,12 @@ class Files(Reader):
             relative = shown(real)
             if relative != real:
                 aliases[relative] = real
-            with reading(f"{entry.path} cannot be read"):
+            with (
+                faults or nullcontext(),
+                reading(f"{entry.path} cannot be read"),
+            ):  # as in a folder that cannot be entered
                 state.update(_stamp(relative, entry.stat()))
-            (archives if is_archive(entry.name) else paths).append(relative)
+                (archives if is_archive(entry.name) else paths).append(relative)
         twice = next((name for name, count in Counter(paths + archives).items() if count > 1), "") if aliases else ""
         if twice:
             raise DataError(
