@@ -1,6 +1,7 @@
 """LMDB environments against torchvision's LSUN, against lmdb itself and against the pixels that were written."""
 
 import io
+import os
 import random
 import re
 import shutil
@@ -358,3 +359,18 @@ def test_without_the_package(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "lmdb", None)  # as if it were not installed
     with pytest.raises(DataError, match=r"need the package lmdb: pip install 'dataset_scripts\[lmdb\]'"):
         load_dataset(str(tmp_path))
+
+
+def test_a_folder_whose_name_is_not_utf8(tmp_path):
+    values = {str(number).encode(): encode(number)[0] for number in range(3)}
+    write(tmp_path / "written", values)
+    folder = tmp_path / "set" / os.fsdecode(b"caf\xe9_train_lmdb")
+    folder.parent.mkdir()
+    (tmp_path / "written").rename(folder)
+    for options in ({}, {"streaming": True}):
+        rows = load_dataset("lmdb", data_dir=str(tmp_path / "set"), split="train", **options)
+        assert [row["image_id"] for row in rows] == ["0", "1", "2"]
+    with open(folder / "data.mdb", "r+b") as file:
+        file.truncate(5000)
+    with pytest.raises(DataError, match=r"caf.*xe9_train_lmdb/data.mdb cannot be opened: it is damaged or cut off"):
+        load_dataset("lmdb", data_dir=str(tmp_path / "set"))

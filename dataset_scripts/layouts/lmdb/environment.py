@@ -83,7 +83,9 @@ def open_environment(files: Reader, path: str) -> Any:
             _SOUND[file] = state
         while len(_OPEN) >= MOST_OPEN:
             _OPEN.pop(next(iter(_OPEN)))[1].close()
-        environment = lmdb.open(file, subdir=False, readonly=True, lock=False, create=False, readahead=False)
+        environment = lmdb.open(
+            os.fsencode(file), subdir=False, readonly=True, lock=False, create=False, readahead=False
+        )
     _OPEN[file] = (os.getpid(), environment)
     return environment
 
