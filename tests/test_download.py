@@ -190,7 +190,16 @@ ANSWERS = {  # what servers, proxies and broken connections send
     + CONTENT[:50],
     "other-size": b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-49/50\r\nContent-Length: 50\r\n\r\n"
     + CONTENT[:50],
+    "short-range": b"HTTP/1.1 206 Partial\r\nContent-Range: bytes 0-49/3000000\r\nContent-Length: 50\r\n\r\n"
+    + CONTENT[:50],
+    "short-without-length": b"HTTP/1.1 206 Partial\r\nContent-Range: bytes 0-2999999/3000000\r\n\r\n" + CONTENT[:50],
+    "short-of-unknown": b"HTTP/1.1 206 Partial\r\nContent-Range: bytes 0-99/*\r\n\r\n" + CONTENT[:50],
+    "two-lengths": b"HTTP/1.1 206 Partial\r\nContent-Range: bytes 0-9/3000000\r\nContent-Length: 50\r\n\r\n"
+    + CONTENT[:50],
+    "odd-digits": HEAD + "Content-Length: ²\r\n\r\n".encode("latin-1"),
     "silent": None,
+    "drips": [HEAD + b"Content-Length: 3000000\r\n\r\n"],
+    "drips-a-header": [HEAD],
 }
 
 
@@ -199,23 +208,28 @@ def raw_server(monkeypatch):
     """Sends the bytes in ANSWERS unchanged."""
     monkeypatch.setattr(module, "PAUSE", 0.01)
     monkeypatch.setattr(module, "TIMEOUT", 0.3)
+    monkeypatch.setattr(module, "PERIOD", 0.4)
     listener = socket.create_server(("127.0.0.1", 0))
 
+    def answer(line):
+        with line, contextlib.suppress(OSError):
+            line.settimeout(5)
+            path = line.recv(65536).split(b" ")[1].decode()
+            answer = ANSWERS[path.split("/")[1]]
+            if answer is None:
+                time.sleep(0.5)
+            elif isinstance(answer, list):  # a byte at a time, for longer than anybody waits
+                line.sendall(answer[0])
+                for _ in range(200):
+                    line.sendall(b"x")
+                    time.sleep(0.05)
+            else:
+                line.sendall(answer)
+
     def serve():
-        while True:
-            try:
-                line, _ = listener.accept()
-            except OSError:
-                return
-            with line:
-                line.settimeout(5)
-                path = line.recv(65536).split(b" ")[1].decode()
-                answer = ANSWERS[path.split("/")[1]]
-                if answer is None:
-                    time.sleep(0.5)
-                else:
-                    with contextlib.suppress(OSError):
-                        line.sendall(answer)
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=answer, args=listener.accept()[:1], daemon=True).start()
 
     threading.Thread(target=serve, daemon=True).start()
     yield SimpleNamespace(server_port=listener.getsockname()[1])
@@ -235,6 +249,16 @@ def test_whatever_a_server_answers_the_mirror_is_tried(server, raw_server, tmp_p
         assert len(str(caught.value)) < 1000 and not (tmp_path / "a/x.bin").exists()
         both = source(server, "good", **changes | {"urls": bad.urls + good.urls})
         assert download(both, tmp_path / "b").read_bytes() == CONTENT
+
+
+def test_a_server_that_sends_a_byte_at_a_time_is_given_up(raw_server, tmp_path):
+    for answer, message in (
+        ("drips", r"it sent \d+ bytes in 0.4 seconds"),
+        ("drips-a-header", "did not begin to answer"),
+    ):
+        with pytest.raises(DataError, match=message):
+            download(source(raw_server, answer), tmp_path / answer)
+    assert (tmp_path / "drips/x.bin.incomplete").stat().st_size > 0  # a mirror goes on there
 
 
 def test_other_schemes_are_refused(tmp_path):

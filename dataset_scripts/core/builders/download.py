@@ -10,6 +10,7 @@ import hashlib
 import http.client
 import os
 import re
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -30,6 +31,8 @@ logger = printable_logger(__name__)
 BLOCK = 1 << 20
 TRIES = 3  # per mirror, for temporary faults: a broken connection, a busy server
 TIMEOUT = 30  # seconds without a byte
+PERIOD = 60  # seconds in which a server has to begin its answer, and then to send LEAST bytes each time
+LEAST = 1 << 16
 PAUSE = 1.0  # seconds before the second try; doubled for the third
 BY_HAND = "If you have it already, pass data_dir='folder/with/it'"
 
@@ -176,16 +179,17 @@ def _from(url: str, source: Source, partial: Path) -> None:
 
 
 def _read(url: str, source: Source, partial: Path) -> None:
-    """Appends to `partial` what it lacks, or writes it from the start if the server cannot resume."""
+    """Appends to `partial` what it lacks, or writes it from the start if the server or the source cannot resume."""
+    if source.digest is None:  # nothing would tell that it began as another file
+        partial.unlink(missing_ok=True)
     start = partial.stat().st_size if partial.exists() else 0
     headers = {"User-Agent": f"dataset_scripts (datasets {datasets.__version__})", "Accept-Encoding": "identity"}
     if start and start == source.size:
         return
     if start:
         headers["Range"] = f"bytes={start}-"
-    opener = urllib.request.build_opener(Redirects)
     try:
-        response = opener.open(urllib.request.Request(url, headers=headers), timeout=TIMEOUT)
+        response = _opened(urllib.request.Request(url, headers=headers))
     except urllib.error.HTTPError as error:
         error.close()
         if error.code == 416:  # the partial file is larger than the server's
@@ -195,47 +199,75 @@ def _read(url: str, source: Source, partial: Path) -> None:
     except urllib.error.URLError as error:
         raise (error.reason if isinstance(error.reason, Exception) else error) from None
     with response:
-        start = _begins_at(response, url, source, start, partial)
-        length = response.headers.get("Content-Length", "")
-        length = int(length) if length.isdecimal() and not response.chunked else None
-        _write(response, source, partial, start, length)
+        start, end = _range_of(response, url, source, start, partial)
+        _write(response, source, partial, start, end)
 
 
-def _begins_at(response: http.client.HTTPResponse, url: str, source: Source, start: int, partial: Path) -> int:
-    """Return the position in the file where a response begins.
+def _opened(request: urllib.request.Request) -> http.client.HTTPResponse:
+    """The answer of a server, of which no byte of the content is read yet; in a thread, which a server may keep waiting."""
+    result: list[http.client.HTTPResponse | Exception] = []
+
+    def work() -> None:
+        try:
+            result.append(urllib.request.build_opener(Redirects).open(request, timeout=TIMEOUT))
+        except Exception as error:
+            result.append(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(PERIOD)
+    if not result:
+        raise TimeoutError(f"it did not begin to answer in {PERIOD} seconds")
+    if isinstance(result[0], Exception):
+        raise result[0]
+    return result[0]
+
+
+def _range_of(
+    response: http.client.HTTPResponse, url: str, source: Source, start: int, partial: Path
+) -> tuple[int, int | None]:
+    """Return the position in the file where a response begins, and where the file ends, if the server says so.
 
     Raises:
         DataError: it is not the requested part.
     """
+    told = response.headers.get("Content-Length", "")
+    length = int(told) if re.fullmatch("[0-9]+", told) and not response.chunked else None
     if response.status == 200:  # all of it: the server does not resume
-        return 0
-    told = response.headers.get("Content-Range", "")
-    match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", told.strip())
+        return 0, length
+    told = response.headers.get("Content-Range", "").strip()
+    match = re.fullmatch(r"bytes ([0-9]{1,20})-([0-9]{1,20})/([0-9]{1,20}|\*)", told)
     if (
         response.status != 206
         or not match
         or int(match[1]) != start
-        or match[2] not in ("*", str(source.size or match[2]))
+        or match[3] not in ("*", str(source.size or match[3]))
+        or (source.size is None and length not in (None, int(match[2]) + 1 - start))
     ):
         partial.unlink(missing_ok=True)  # the next try asks for all of it
-        raise DataError(f"{url}: asked for the bytes after {start:,}, but the server answered {response.status} {told}")
-    return start
+        raise DataError(f"{url}: asked for what follows byte {start:,}, the server answered {response.status} {told}")
+    return start, int(match[2]) + 1 if match[3] == "*" else int(match[3])
 
 
-def _write(response: http.client.HTTPResponse, source: Source, partial: Path, start: int, length: int | None) -> None:
-    total = source.size or (length and start + length)
+def _write(response: http.client.HTTPResponse, source: Source, partial: Path, start: int, end: int | None) -> None:
+    total = source.size or end
     with (
         open(partial, "r+b" if start else "wb") as file,
         tqdm(desc=source.name, total=total, initial=start, unit="B", unit_scale=True) as bar,
     ):
         file.seek(start)
-        while block := response.read(BLOCK):
+        place, due = start, time.monotonic() + PERIOD
+        while block := response.read1(BLOCK):  # what has come, for a server may send a byte at a time
             file.write(block)
             bar.update(len(block))
-            if source.size is not None and file.tell() > source.size:
+            if total is not None and file.tell() > total:
                 break  # never fill the disk with what cannot be right
+            if time.monotonic() > due:
+                if file.tell() - place < LEAST:
+                    raise TimeoutError(f"it sent {file.tell() - place:,} bytes in {PERIOD} seconds")
+                place, due = file.tell(), time.monotonic() + PERIOD
         file.truncate()
         file.flush()
         os.fsync(file.fileno())
-        if source.size is None and (not file.tell() or file.tell() < start + (length or 0)):
-            raise EOFError(f"the connection broke off after {file.tell() - start:,} of {length or 1:,} bytes")
+        if source.size is None and (not file.tell() or file.tell() != (end or file.tell())):
+            raise EOFError(f"it ended after {file.tell() - start:,} of {(end or start + 1) - start:,} bytes")
