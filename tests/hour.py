@@ -144,11 +144,7 @@ class Start:
         for process in list(self.known.values()):
             with contextlib.suppress(psutil.NoSuchProcess):
                 self.known |= {child.pid: child for child in process.children(recursive=True)}
-        return [
-            process
-            for process in self.known.values()
-            if process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-        ]
+        return list(filter(is_alive, self.known.values()))
 
     def trainers(self) -> list[psutil.Process]:
         found = []
@@ -179,6 +175,13 @@ class Start:
     def errors(self) -> str:
         self.output.seek(0)
         return self.output.read()[-4000:]
+
+
+def is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def tell(hour: Hour, out: Path) -> list[str]:

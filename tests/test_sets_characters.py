@@ -290,29 +290,17 @@ class TestGtsrb(PublishedSetCase):
         tracks = list(self.load(folder / "published", split="train")["track"])
         assert tracks[:5] == ["00000_00000"] * 2 + ["00000_00001"] * 2 + ["00001_00000"]
 
-
-def test_gtsrb_names_what_does_not_fit(tmp_path):
-    base = tmp_path / "gtsrb"
-    write_signs(base, "Final_Training/Images")
-
-    def refused(message):
-        with pytest.raises(DataError, match=message):
-            load_dataset("gtsrb", data_dir=str(base))
-
-    table = base / "GTSRB/Final_Training/Images/00007/GT-00007.csv"
-    text = table.read_text()
-    table.write_text(text.replace(";7\n", ";8\n", 1))
-    refused("GT-00007.csv, line 2: ClassId 8 is not that of the folder")
-    table.write_text(text.replace("00000_00001.ppm", "../00006/00000_00001.ppm"))
-    refused("GT-00007.csv, line 3: ../00006/00000_00001.ppm is not there")
-    table.write_text(text.rpartition("00001_00001")[0])
-    refused("GT-00007.csv lists 3 images, but GTSRB/Final_Training/Images/00007 holds 4")
-    table.write_text(text.replace(";5;6;", ";5;600;", 1))
-    refused("GT-00007.csv, line 2: .* is not a box|reaches out")
-    table.write_text(text)
-    (base / "GT-final_test.csv").unlink()
-    refused(
-        "1 folders Final_Test/Images and 0 files GT-final_test.csv, not one each; the table is in GTSRB_Final_Test_GT.zip"
+    @pytest.mark.parametrize(
+        "old, new, message",
+        [
+            (";7\n", ";8\n", ", line 2: ClassId 8 is not that of the folder"),
+            (
+                "00000_00001.ppm",
+                "../00006/00000_00001.ppm",
+                ", line 3: ../00006/00000_00001.ppm is not there, or listed before",
+            ),
+            (";5;6;", ";5;600;", ", line 2: .* is not a box|reaches out"),
+        ],
     )
     def test_a_table_that_does_not_fit(self, folder, old, new, message):
         table = folder / "gtsrb/GTSRB/Final_Training/Images/00007/GT-00007.csv"

@@ -151,6 +151,10 @@ class LayoutBuilder(datasets.ArrowBasedBuilder):
                 check_paths(rows.columns, {name: self.info.features[name] for name in rows.columns}, Origin())
             if self.READS_ALL and not self.config.data_files:
                 chosen = [getattr(self.config, name, None) for name in FOLDER_OPTIONS]
+                said = "\n".join(self.faults.said)  # a file with a fault that was skipped is accounted for
+                files.account(
+                    [path for path in files.paths if path not in files.accounted and path in said] if said else []
+                )
                 leave_unchosen(files, [folder for folder in chosen if isinstance(folder, str)])
                 check_leftovers(files, self.dataset_name, is_chosen)
         empty = [split for split, rows in splits.items() if not len(rows.samples)]

@@ -17,6 +17,7 @@ class Faults:
     Attributes:
         skip: whether to continue.
         path: the file that lists the skipped rows, one per line; None only logs them. Worker processes share it.
+        said: what was skipped in this process.
     """
 
     notes: list[str] | None = None
@@ -28,6 +29,7 @@ class Faults:
             )
         self.skip = on_error == "skip"
         self.path = path
+        self.said: list[str] = []
         if path is not None:
             path.unlink(missing_ok=True)
 
@@ -41,6 +43,7 @@ class Faults:
         return True
 
     def note(self, message: str) -> None:
+        self.said.append(message)
         if self.notes is not None:
             self.notes.append(message)
         elif self.path is None:

@@ -233,7 +233,8 @@ class Files(Reader):
 
         Some archives hold their set twice: `chest_xray/train/…` and `chest_xray/chest_xray/train/…`.
         """
-        names, copies = set(self.paths), []
+        names = set(self.paths)
+        copies: list[str] = []
         for folder in sorted(folders_of(self.paths) - {""}):
             above, inside = folder_of(folder), f"{folder}/"
             start = len(above) + bool(above)

@@ -20,7 +20,7 @@ from dataset_scripts.core.files.walk import check_links
 from dataset_scripts.core.formats.dataset_info import check_for_datasets
 from dataset_scripts.core.image.columns import Origin, guard, origin_of
 from dataset_scripts.core.image.transforms import ToTensor, attach
-from dataset_scripts.core.load.detect import detect
+from dataset_scripts.core.load.detect import detect, is_published
 from dataset_scripts.core.load.foreign import check_classes, check_labels, check_sources, check_tables, read_by_datasets
 from dataset_scripts.core.load.script import Script, find_script
 from dataset_scripts.core.load.stock import hand_over

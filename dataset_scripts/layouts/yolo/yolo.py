@@ -1,5 +1,6 @@
 """YOLO: one text file per image, one line per object, in fractions of the image; data.yaml names the splits and classes."""
 
+import contextlib
 from dataclasses import dataclass
 
 import datasets
@@ -77,7 +78,10 @@ class Yolo(LayoutBuilder):
             (twice if stem in stems else stems).add(stem)
         samples = {split: self._samples(files, split, paths, twice) for split, paths in splits.items()}
         labels = self._labels(files, samples)
-        texts = [read_text(files, label) for label in labels[:: max(1, len(labels) // 100)]]
+        texts = []
+        for label in labels[:: max(1, len(labels) // 100)]:
+            with contextlib.suppress(DataError):  # reported when its row is read
+                texts.append(read_text(files, label))
         self.has_polygons = any(map(has_polygon, texts)) and not description.keypoints()
         files.account([*labels, *description.sources()])
         if description.is_chosen:
