@@ -8,7 +8,7 @@ import datasets
 import numpy as np
 
 from dataset_scripts.core.builders.layout import LayoutBuilder, LayoutConfig, Rows
-from dataset_scripts.core.errors import DataError, printable_logger
+from dataset_scripts.core.errors import DataError, printable_logger, reading
 from dataset_scripts.core.files.faults import Faults
 from dataset_scripts.core.files.listing import Files, Reader, folder_of, is_image, without_suffix
 from dataset_scripts.core.files.splits import SplitFolders
@@ -18,6 +18,7 @@ from dataset_scripts.core.image.decode import Frame
 from dataset_scripts.core.image.features import List
 from dataset_scripts.core.image.objects import MOST, RLE, encode_segmentation, fit_boxes, object_features
 from dataset_scripts.core.image.polygons import area_of, circle, clip_polygon
+from dataset_scripts.core.image.rle import mask_tools, runs_counts, runs_outline
 
 logger = printable_logger(__name__)
 
@@ -32,6 +33,7 @@ class AnnotatedConfig(LayoutConfig):
         classes: names of the categories, in order; None takes those of the annotations, sorted.
         boxes: "raise" refuses a box that reaches out of its image by more than a pixel, "clip" cuts it there.
         masks: also make run-length codes from the shapes; needs pycocotools.
+        unlisted: "raise" refuses images without an annotation, "empty" takes them as images without objects.
     """
 
     images: str | None = None
@@ -39,6 +41,7 @@ class AnnotatedConfig(LayoutConfig):
     classes: list[str] | None = None
     boxes: str = "raise"
     masks: bool = False
+    unlisted: str = "raise"
 
 
 @dataclass
@@ -48,10 +51,12 @@ class Shape:
     Attributes:
         label: the name of its category.
         kind: "box" (two opposite corners), "polygon" (three points or more), "circle" (its centre and a point on it),
-            "line" (two points or more), "point", or "mask" (the upper left corner of `mask`).
+            "line" (two points or more), "point", "mask" (the upper left corner of `mask`), or "runs" (no points).
         points: float64 (N, 2), x and y in pixels of the image that was annotated, or fractions of it.
         more: values of the columns that the layout adds to `objects`.
         mask: bool (H, W), of kind "mask".
+        runs: int64 (R, 2), of kind "runs": first pixel, from 0, and number of pixels of each run. Pixels are counted from
+            top to bottom, then from left to right. Such objects always get a `segmentation`.
     """
 
     label: str
@@ -59,6 +64,7 @@ class Shape:
     points: np.ndarray
     more: Mapping[str, Any] = field(default_factory=dict)
     mask: np.ndarray | None = None
+    runs: np.ndarray | None = None
 
 
 @dataclass
@@ -154,36 +160,58 @@ class AnnotatedBuilder(LayoutBuilder):
         config = self.config
         if config.boxes not in ("raise", "clip"):
             raise DataError(f"boxes={config.boxes!r}: it is 'raise' or 'clip'")
+        if config.unlisted not in ("raise", "empty"):
+            raise DataError(f"unlisted={config.unlisted!r}: it is 'raise' or 'empty'")
         images = [path for path in files.images if config.images is None or is_below(path, config.images)]
         if not images:
             where = "" if config.images is None else f" in images={config.images!r}"
             raise DataError(f"{files.root} has no images{where}")
         samples: dict[str, tuple[str, str, bytes | None]] = {}
         names: set[str] = set()
-        is_polygonal, sources = False, set()
+        kinds: set[str] = set()
+        sources: dict[str, str] = {}  # image -> its annotation file
+        twice = set()
         for image, source, part in self.annotations(files, images):
-            sources.add(source)
             with self.faults:
-                if image in samples:
+                if image in sources:
+                    twice.add(image)
                     raise DataError(
-                        f"{files.root}/{source}: {image} is also annotated in {samples[image][1]}: remove one"
+                        f"{files.root}/{source}: {image} is also annotated in {sources[image]}: remove one, or choose by "
+                        f"annotations={sources[image]!r}"
                     )
-                annotation = self._parsed(files, source, part)
-                self._check_shapes(annotation, f"{files.root}/{source}")
+                sources[image] = source
+                annotation = self._parsed(files, image, source, part)
+                self._check_shapes(annotation, self._where(files, image, source, part))
                 names.update(shape.label for shape in annotation.shapes)
-                is_polygonal |= any(shape.kind != "box" for shape in annotation.shapes)
+                kinds.update(shape.kind for shape in annotation.shapes)
                 samples[image] = (image, source, part)
+        for image in twice:  # which of them is right is not known
+            samples.pop(image, None)
         if not samples:
             raise DataError(f"{files.root} has no image with an annotation of this format")
-        classes = config.classes or sorted(names)
+        classes = self.class_names(names)
         if strange := sorted(names - set(classes)):
             raise DataError(f"{files.root}: {short(strange[0])} is none of classes={short(classes)}")
         self.places = {name: place for place, name in enumerate(classes)}
-        self.is_polygonal = is_polygonal and self.IS_POLYGONAL
-        files.account(sources)
+        self.is_polygonal = self.IS_POLYGONAL and bool(kinds - {"box", "runs"})
+        self.has_masks = config.masks or "runs" in kinds
+        files.account({*sources.values(), *sources})
+        images = [image for image in images if image in samples or image not in sources]  # without the faulty ones
         splits = self._splits(files, images, samples)
         files.keep(path for rows in splits.values() for image, source, _ in rows for path in (image, source) if path)
         return self._features(), {split: Rows(rows) for split, rows in splits.items()}
+
+    def class_names(self, names: set[str]) -> list[str]:
+        """The names of all categories, in order, of a set whose objects have these."""
+        return self.config.classes or sorted(names)
+
+    def split_of(self, image: str, source: str) -> str | None:
+        """The split that an annotation file puts an image into; None leaves it to the folders of the images."""
+        return None
+
+    def image_id(self, image: str) -> str:
+        """What `image_id` calls an image."""
+        return without_suffix(image)
 
     def _splits(self, files: Files, images: list[str], samples: dict) -> dict[str, list[tuple]]:
         """The rows of each split; the images of one without any annotation are rows whose objects are None.
@@ -191,13 +219,16 @@ class AnnotatedBuilder(LayoutBuilder):
         Other images without an annotation are faults: whether nothing is on them or nobody has looked is not known.
         """
         of = SplitFolders(images).of
+        said = {image: self.split_of(image, source) or of(image) for image, source, _ in samples.values()}
+        known = set(said.values())
         splits: dict[str, list[tuple]] = {}
         bare: dict[str, list[str]] = {}
         for image in images:
-            if image in samples:
-                splits.setdefault(of(image), []).append(samples[image])
+            split = said.get(image, of(image))
+            if image in samples or (self.config.unlisted == "empty" and (split in known or not split)):
+                splits.setdefault(split, []).append(samples.get(image, (image, "", None)))
             else:
-                bare.setdefault(of(image), []).append(image)
+                bare.setdefault(split, []).append(image)
         for split, paths in bare.items():
             if split and split not in splits:
                 logger.warning("%s: no image of %s is annotated: their objects are None", files.root, split)
@@ -214,18 +245,23 @@ class AnnotatedBuilder(LayoutBuilder):
         more: dict[str, Any] = {"area": datasets.Value("float32"), **self.OBJECT_COLUMNS}
         if self.is_polygonal:
             more["polygon"] = List(datasets.Value("float32"))
-        if self.config.masks:
+        if self.has_masks:
             more["segmentation"] = RLE
         features = {"image": datasets.Image(), "image_id": datasets.Value("string"), **self.ROW_COLUMNS}
         return datasets.Features(features | {"objects": object_features(list(self.places), **more)})
 
-    def _parsed(self, files: Reader, source: str, part: bytes | None) -> Annotation:
-        content = files.read(source, empty=True) if part is None else part
-        return self.parse(content, f"{files.root}/{source}")
+    @staticmethod
+    def _where(files: Reader, image: str, source: str, part: bytes | None) -> str:
+        return f"{files.root}/{source}" if part is None else f"{files.root}/{source}, {image}"
+
+    def _parsed(self, files: Reader, image: str, source: str, part: bytes | None) -> Annotation:
+        where = self._where(files, image, source, part)
+        with reading(where):
+            return self.parse(files.read(source, empty=True) if part is None else part, where)
 
     @staticmethod
     def _check_shapes(annotation: Annotation, where: str) -> None:
-        least = {"box": 2, "polygon": 3, "circle": 2, "line": 2, "point": 1, "mask": 1}
+        least = {"box": 2, "polygon": 3, "circle": 2, "line": 2, "point": 1, "mask": 1, "runs": 0}
         for number, shape in enumerate(annotation.shapes, 1):
             if not isinstance(shape.label, str) or not shape.label.strip():
                 raise DataError(f"{where}, object {number} has no class")
@@ -238,12 +274,12 @@ class AnnotatedBuilder(LayoutBuilder):
     def read(self, files, sample):
         image, source, part = sample
         content = files.read(image)
-        row = {"image": {"bytes": content, "path": image}, "image_id": without_suffix(image), "objects": None}
+        row = {"image": {"bytes": content, "path": image}, "image_id": self.image_id(image), "objects": None}
         row |= dict.fromkeys(self.ROW_COLUMNS)
         if source is None:
             return row
-        annotation = self._parsed(files, source, part)
-        where = f"{files.root}/{source}" if part is None else f"{files.root}/{source}, {image}"
+        where = self._where(files, image, source, part)
+        annotation = self._parsed(files, image, source, part) if source else Annotation([])
         self._check_shapes(annotation, where)
         frame = Frame.of(content, f"{files.root}/{image}")
         return row | dict(annotation.columns) | {"objects": self._objects(annotation, frame, where)}
@@ -259,7 +295,10 @@ class AnnotatedBuilder(LayoutBuilder):
         labels = [f"{where}, object {number} ({short(shape.label)})" for number, shape in enumerate(shapes, 1)]
         drawn = frame.stored if frame.turns(size) else frame.size
         scale = np.array(drawn if annotation.is_relative else (1, 1), np.float64)
-        outlines = [outline(shape, shape.points * scale) for shape in shapes]
+        outlines = [
+            runs_outline(shape.runs, drawn, label) if shape.runs is not None else outline(shape, shape.points * scale)
+            for shape, label in zip(shapes, labels)
+        ]
         corners = [points.min(0) for points in outlines]
         boxes = [[*low, *(points.max(0) - low)] for low, points in zip(corners, outlines)]
         fitted = fit_boxes(boxes, frame, size, labels, clip=clip)
@@ -274,6 +313,8 @@ class AnnotatedBuilder(LayoutBuilder):
                 if shape.kind == "box"
                 else float(shape.mask.sum())
                 if shape.mask is not None
+                else float(shape.runs[:, 1].sum())
+                if shape.runs is not None
                 else area_of(points)
                 for shape, box, points in zip(shapes, fitted, outlines)
             ],
@@ -282,7 +323,7 @@ class AnnotatedBuilder(LayoutBuilder):
             objects[name] = [shape.more.get(name) for shape in shapes]
         if self.is_polygonal:
             objects["polygon"] = [points.ravel().tolist() for points in outlines]
-        if self.config.masks:
+        if self.has_masks:
             objects["segmentation"] = [
                 self._segmentation(shape, points, frame, size, label)
                 for shape, points, label in zip(shapes, outlines, labels)
@@ -291,6 +332,10 @@ class AnnotatedBuilder(LayoutBuilder):
 
     @staticmethod
     def _segmentation(shape: Shape, points: np.ndarray, frame: Frame, size: tuple | None, where: str) -> dict[str, Any]:
+        if shape.runs is not None:
+            drawn = frame.stored if frame.turns(size) else frame.size
+            code = {"size": [drawn[1], drawn[0]], "counts": runs_counts(shape.runs, drawn[0] * drawn[1])}
+            return encode_segmentation(code, drawn, frame, where)
         if shape.mask is None:
             if len(points) < 3:
                 raise DataError(f"{where} is a {shape.kind}: masks=True takes boxes, polygons, circles and masks")
@@ -303,8 +348,6 @@ class AnnotatedBuilder(LayoutBuilder):
         whole[top : top + height, left : left + width] = shape.mask
         if frame.turns(size):
             whole = frame.turn_mask(whole)
-        from dataset_scripts.core.image.rle import mask_tools
-
         code = mask_tools().encode(np.asfortranarray(whole))
         return {"size": list(map(int, code["size"])), "counts": code["counts"].decode()}
 
@@ -318,8 +361,8 @@ def report_bare(files: Files, faults: Faults, bare: list[str], count: int) -> No
     files.account(bare)
     if not faults.skip:
         raise DataError(
-            f"{files.root}: {len(bare)} of {count} images have no annotation, such as {bare[0]}: on_error='skip' leaves "
-            "them out, and so does ignore=[…]"
+            f"{files.root}: {len(bare)} of {count} images have no annotation, such as {bare[0]}: unlisted='empty' takes them "
+            "as images without objects, on_error='skip' leaves them out, and so does ignore=[…]"
         )
     for path in bare:
         faults.note(f"{files.root}/{path} has no annotation")

@@ -43,3 +43,18 @@ def clip_polygon(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
                     kept.append(here)
             points = np.array(kept).reshape(-1, 2)
     return points
+
+
+def ellipse(centre: np.ndarray, radii: np.ndarray, angle: float = 0.0) -> np.ndarray:
+    """The polygon (64, 2) of an ellipse, turned by an angle in radians, from x to y."""
+    angles = np.arange(CORNERS) * (2 * np.pi / CORNERS)
+    points = radii * np.stack([np.cos(angles), np.sin(angles)], 1)
+    cosine, sine = np.cos(angle), np.sin(angle)
+    return centre + points @ np.array([[cosine, sine], [-sine, cosine]])
+
+
+def bezier(points: np.ndarray) -> np.ndarray:
+    """The points (9, 2) along a cubic Bézier curve of a start, two control points and an end (4, 2)."""
+    t = np.linspace(0, 1, 9)[:, None]
+    weights = np.concatenate([(1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3], 1)
+    return weights @ points
