@@ -41,13 +41,13 @@ class ManyBuilder(AnnotatedBuilder):
     """
 
     @classmethod
-    def name(cls) -> str:
+    def layout(cls) -> str:
         """What `kind_of` calls the layout of the files."""
         return cls.__module__.rpartition(".")[2]
 
     @classmethod
     def is_annotation(cls, content: bytes) -> bool:
-        return any((kind_of(content, suffix) or ("", ""))[1] == cls.name() for suffix in cls.SUFFIXES)
+        return any((kind_of(content, suffix) or ("", ""))[1] == cls.layout() for suffix in cls.SUFFIXES)
 
     @classmethod
     def annotation_files(cls, files: Files, config: AnnotatedConfig) -> list[str]:
@@ -73,7 +73,7 @@ class ManyBuilder(AnnotatedBuilder):
         if not found:
             asked = self.config.annotations
             where = "" if asked is None else f" as annotations={asked!r}"
-            raise DataError(f"{files.root} has no file in the format of {self.name()}{where}")
+            raise DataError(f"{files.root} has no file in the format of {self.layout()}{where}")
         self._said: dict[str, str] = {}
         self._folders = SplitFolders(found)
         self._image_folders = SplitFolders(images)

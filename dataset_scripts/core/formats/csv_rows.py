@@ -29,10 +29,8 @@ def split_row(row: str, mark: str) -> list[str]:
 
 
 def head_rows(content: bytes) -> Iterator[list[str]]:
-    """The rows in the first bytes of a file; nothing if they are not text."""
-    if b"\0" in content:
-        return
-    lines = content.removeprefix(codecs.BOM_UTF8).decode("utf-8", "replace").splitlines()
+    """The rows in the first bytes of a file, read as well as they can be."""
+    lines = content.removeprefix(codecs.BOM_UTF8).replace(b"\0", b"").decode("utf-8", "replace").splitlines()
     lines = lines[:-1] if len(lines) > 1 and len(content) >= WHOLE else lines  # the last one may be cut off
     lines = [line for line in lines if line.strip()]
     for line in lines:
