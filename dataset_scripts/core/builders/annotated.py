@@ -22,6 +22,8 @@ from dataset_scripts.core.image.rle import mask_tools, runs_counts, runs_outline
 
 logger = printable_logger(__name__)
 
+OPEN = ("line", "point")  # kinds of shapes that enclose nothing
+
 
 @dataclass
 class AnnotatedConfig(LayoutConfig):
@@ -304,20 +306,15 @@ class AnnotatedBuilder(LayoutBuilder):
         fitted = fit_boxes(boxes, frame, size, labels, clip=clip)
         if frame.turns(size):
             outlines = [frame.turn_points(points) for points in outlines]
-        outlines = [clip_polygon(points, frame.size) if len(points) > 2 else points for points in outlines]
+        edges = np.array(frame.size, np.float64)
+        outlines = [
+            np.clip(points, 0, edges) if shape.kind in OPEN else clip_polygon(points, frame.size)
+            for shape, points in zip(shapes, outlines)
+        ]
         objects: dict[str, list] = {
             "bbox": list(fitted),
             "category": [self.places[shape.label] for shape in shapes],
-            "area": [
-                float(box[2] * box[3])
-                if shape.kind == "box"
-                else float(shape.mask.sum())
-                if shape.mask is not None
-                else float(shape.runs[:, 1].sum())
-                if shape.runs is not None
-                else area_of(points)
-                for shape, box, points in zip(shapes, fitted, outlines)
-            ],
+            "area": [area(*each) for each in zip(shapes, fitted, outlines)],
         }
         for name in self.OBJECT_COLUMNS:
             objects[name] = [shape.more.get(name) for shape in shapes]
@@ -337,9 +334,12 @@ class AnnotatedBuilder(LayoutBuilder):
             code = {"size": [drawn[1], drawn[0]], "counts": runs_counts(shape.runs, drawn[0] * drawn[1])}
             return encode_segmentation(code, drawn, frame, where)
         if shape.mask is None:
-            if len(points) < 3:
+            if shape.kind in OPEN:
                 raise DataError(f"{where} is a {shape.kind}: masks=True takes boxes, polygons, circles and masks")
-            return encode_segmentation([points.ravel().tolist()], frame.size, frame, where)
+            width, height = frame.size
+            nothing = {"size": [height, width], "counts": [height * width]}  # of what lies out of the image
+            code = [points.ravel().tolist()] if len(points) else nothing
+            return encode_segmentation(code, frame.size, frame, where)
         whole = np.zeros((frame.stored if frame.turns(size) else frame.size)[::-1], np.uint8)
         left, top = np.round(shape.points[0]).astype(int)
         height, width = shape.mask.shape
@@ -366,6 +366,15 @@ def report_bare(files: Files, faults: Faults, bare: list[str], count: int) -> No
         )
     for path in bare:
         faults.note(f"{files.root}/{path} has no annotation")
+
+
+def area(shape: Shape, box: np.ndarray, points: np.ndarray) -> float:
+    """The area of a shape, in pixels, that has this box and outline in its image."""
+    if shape.runs is not None:
+        return float(shape.runs[:, 1].sum())
+    if shape.mask is not None:
+        return float(shape.mask.sum())
+    return float(box[2] * box[3]) if shape.kind == "box" else 0.0 if shape.kind in OPEN else area_of(points)
 
 
 def outline(shape: Shape, points: np.ndarray) -> np.ndarray:
