@@ -22,7 +22,7 @@ b6ab77fd7,40,30,"[0.0, 10.5, 4.5, 3.0]",usask_1
 b53afdf5c,40,30,"[1.0, 2.0, 3.0, 4.0]",arvalis_1
 """
 RETINANET = """/home/me/data/imgs/1.jpg,3,4,23,14,dog
-/home/me/data/imgs/1.jpg,10,20,15,30,cat
+imgs/1.jpg,10,20,15,30,cat
 /home/me/data/imgs/2.jpg,,,,,
 C:\\data\\imgs\\3.jpg,0,1,2,3,cat
 """

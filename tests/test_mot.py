@@ -132,3 +132,13 @@ def test_clip_and_sizes(written, write_data):
     write_data({"train/MOT17-02-DPM/seqinfo.ini": "name=x"})
     with pytest.raises(DataError, match="seqinfo.ini: "):
         load_dataset(str(data))
+
+
+def test_a_line_of_no_frame(written, write_data):
+    """It may be about any frame of the sequence, so none of them is read."""
+    data, _ = written
+    write_data({"train/MOT17-02-DPM/gt/gt.txt": GT + "x,1,4,5,20,10,1,1,1\n"})
+    with pytest.raises(DataError, match="line 4: x,1,4,5,20,10,1,1,1 is not frame,id"):
+        load_dataset(str(data))
+    with pytest.raises(DataError, match="no image with an annotation"):
+        load_dataset(str(data), on_error="skip")

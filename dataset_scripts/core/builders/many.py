@@ -77,12 +77,12 @@ class ManyBuilder(AnnotatedBuilder):
         self._said: dict[str, str] = {}
         self._folders = SplitFolders(found)
         self._image_folders = SplitFolders(images)
-        named = Named(files.root, images)
+        self._named = Named(files.root, images)
         files.account(found)
         for path in found:
             for entry in self.entries(files, path):
                 with self.faults:
-                    image = named.find(entry.name, path, entry.where)
+                    image = self._named.find(entry.name, path, entry.where)
                     if entry.split:
                         self._said[image] = entry.split
                     yield image, path, entry.part
@@ -97,7 +97,7 @@ class ManyBuilder(AnnotatedBuilder):
 
     def index(self, files):
         indexed = super().index(files)
-        self._said = {}  # workers need it no more
+        self._said, self._named = {}, None  # workers need them no more
         return indexed
 
     def json_entries(self, files: Files, path: str, *keys: str) -> Iterator[Entry]:

@@ -105,9 +105,25 @@ class CsvBoxes(ManyBuilder):
                     if word not in SPLITS or splits.setdefault(name, SPLITS[word]) != SPLITS[word]:
                         record[1] = f"its split is {short(word)}, and that of its image {splits.get(name, 'unknown')}"
                 groups.setdefault(name, []).append(json.dumps(record))
-        for name, records in groups.items():
+        for name, records in self._by_image(groups, splits, path).items():
             line = records[0][1:].partition(",")[0]
             yield Entry(name, f"[{','.join(records)}]".encode(), f"{where}, line {line}", splits.get(name))
+
+    def _by_image(self, groups, splits, path):
+        """The rows of names that mean the same image together, under the first of these."""
+        first: dict[str, str] = {}  # image -> name
+        for name in list(groups):
+            try:
+                image = self._named.find(name, path, "")
+            except DataError:  # which is raised in its place
+                continue
+            before = first.setdefault(image, name)
+            if before != name:
+                groups[before] += groups.pop(name)
+                if splits.get(before) != splits.get(name):
+                    fault = f"{short(name)} and {short(before)} are the same image in two splits"
+                    groups[before].append(json.dumps([json.loads(groups[before][-1])[0], fault]))
+        return groups
 
     def parse(self, content, where):
         shapes, sizes = [], set()

@@ -89,18 +89,22 @@ class Mot(AnnotatedBuilder):
             with self.faults:
                 raise DataError(f"{where}: there are no images in {start}{folder}/")
         rows: dict[int, list] = {}
+        faults = []  # of lines that may be about any frame
         with files.open(path) as file:
-            for line, text in text_lines(file, where):
-                with self.faults:
-                    number = re.match(rb"\s*(\d{1,9})\s*,", text)
-                    if number is None or int(number[1]) not in frames:
-                        said = short(text.decode("utf-8", "replace").strip())
+            for line, content in text_lines(file, where):
+                text = content.decode("utf-8", "replace").strip()
+                number = re.match(r"(\d{1,9})\s*,", text, re.ASCII)
+                if number is None:
+                    faults.append([line, text])
+                elif int(number[1]) in frames:
+                    rows.setdefault(int(number[1]), []).append([line, text])
+                else:
+                    with self.faults:
                         raise DataError(
-                            f"{where}, line {line}: there is no image of its frame in {start}{folder}/: {said}"
+                            f"{where}, line {line}: there is no image of its frame in {start}{folder}/: {short(text)}"
                         )
-                    rows.setdefault(int(number[1]), []).append([line, text.decode("utf-8", "replace").strip()])
         for number, image in frames.items():
-            part = {"size": size, "names": names, "rows": rows.get(number, [])}
+            part = {"size": size, "names": names, "rows": faults or rows.get(number, [])}
             yield image, path, json.dumps(part).encode()
 
     @staticmethod
