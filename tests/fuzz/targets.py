@@ -15,6 +15,7 @@ from typing import Any
 
 import datasets
 import examples_binary
+import examples_drawn
 import examples_sets
 import examples_shapes
 import examples_tables
@@ -39,7 +40,7 @@ from recipes.core.options import to_yaml
 from recipes.core.run import checkpoint
 
 ALLOWED = (DataError, TrustError, UserError)
-FILLED = (examples_binary, examples_sets, examples_shapes, examples_tables)  # which add to EXAMPLES
+FILLED = (examples_binary, examples_drawn, examples_sets, examples_shapes, examples_tables)  # which add to EXAMPLES
 TARGETS = tuple(EXAMPLES)
 LARGE = 1 << 20  # pixels, of what is not decoded any further
 SAMPLE = 4  # tables of a split whose rows are decoded; what a table of many holds is read in any case

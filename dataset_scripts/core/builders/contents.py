@@ -9,7 +9,7 @@ RETINANET = r"[^,]+\.\w+,(?:\d+(?:\.\d*)?,){4}[^,]+|[^,]+\.\w+,{5}"  # Keras-Ret
 LINES = (  # of text files: what every line is, what the files are called, and the layout that reads them
     (r"\d+(?:\s+(?:0?\.\d+|[01](?:\.\d*)?|\d\.\d+e-\d+)){4}", "YOLO labels", "yolo"),
     (r"\d+(?:\s+(?:0?\.\d+|[01](?:\.\d*)?|\d\.\d+e-\d+)){6,}", "YOLO polygons", "yolo"),
-    (rf"(?:(?:{NUMBER})\s+){{8}}\S+(?:\s+\d)?", "DOTA labels", "dota"),
+    (rf"(?:(?:{NUMBER})\s+){{8}}[A-Za-z]\S*(?:\s+\d+)?", "DOTA labels", "dota"),
     (rf"[A-Za-z_]+(?:\s+(?:{NUMBER})){{14,15}}", "KITTI labels", "kitti"),
     (
         rf"\d+, ?-?\d+, ?(?:(?:{NUMBER}), ?){{4}}[01], ?(?:(?:{NUMBER}), ?){{1,2}}{NUMBER}(?:, ?{NUMBER})?",
@@ -20,9 +20,12 @@ LINES = (  # of text files: what every line is, what the files are called, and t
 )
 JSON = (  # keys that are there, what the files are called, and the layout that reads them
     ({"shapes", "imagePath"}, "labelme annotations", "labelme"),
+    ({"version", "flags", "shapes"}, "labelme annotations", "labelme"),  # one with many points
     ({"images", "annotations", "categories"}, "COCO annotations", "coco"),
     ({"objects", "classTitle"}, "Supervisely annotations", "supervisely"),
+    ({"objects", "tags", "size", "height", "width"}, "Supervisely annotations", "supervisely"),  # without objects
     ({"asset", "regions"}, "VoTT annotations", "vott"),
+    ({"assets", "videoSettings", "securityToken"}, "VoTT annotations", "vott"),  # an export of many tags
     ({"regions", "shape_attributes"}, "VIA annotations", "via"),
     ({"filename", "regions"}, "VIA annotations", "via"),
     ({"_via_img_metadata"}, "VIA annotations", "via"),
@@ -72,6 +75,7 @@ def kind_of(content: bytes, suffix: str) -> Kind | None:
         if found is None and lines and all(re.fullmatch(RETINANET, line) for line in lines[:20]):
             found = ["tables of boxes", "csv_boxes"]
         return (f"csv files like {found[0]}", found[1]) if found else None
+    lines = [line for line in lines if not re.match(r"(?:imagesource|gsd):", line)]  # as DOTA begins
     for pattern, name, layout in LINES:
         if lines and all(re.fullmatch(pattern, line) for line in lines[:20]):
             return (f"text files like {name}", layout)

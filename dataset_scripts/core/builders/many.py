@@ -87,13 +87,12 @@ class ManyBuilder(AnnotatedBuilder):
                         self._said[image] = entry.split
                     yield image, path, entry.part
 
-    def split_of(self, image: str, source: str) -> str | None:
-        return (
-            self._said.get(image)
-            or split_in(stem_of(source))
-            or self._image_folders.of(image)
-            or self._folders.of(source)
-        )
+    def _parsed(self, files, image, source, part):
+        annotation = super()._parsed(files, image, source, part)
+        if self._named is not None:  # while the splits are made
+            said = self._said.get(image) or split_in(stem_of(source))
+            annotation.split = said or self._image_folders.of(image) or self._folders.of(source)
+        return annotation
 
     def index(self, files):
         indexed = super().index(files)

@@ -103,4 +103,13 @@ def encode_segmentation(segmentation: Any, annotated: tuple[int, int], frame: Fr
         code = sound_code(segmentation, size) if isinstance(segmentation, dict) else polygon_code(segmentation, size)
         if turns:
             code = mask_tools().encode(np.asfortranarray(frame.turn_mask(mask_tools().decode(code))))
-        return {"size": list(map(int, code["size"])), "counts": code["counts"].decode()}
+        return _as_text(code)
+
+
+def encode_mask(mask: np.ndarray) -> dict[str, Any]:
+    """The run-length code of a mask (H, W), not zero where the object is, as `encode_segmentation` makes it."""
+    return _as_text(mask_tools().encode(np.asfortranarray(mask, np.uint8)))
+
+
+def _as_text(code: dict[str, Any]) -> dict[str, Any]:
+    return {"size": list(map(int, code["size"])), "counts": code["counts"].decode()}

@@ -19,6 +19,13 @@ def circle(centre: np.ndarray, edge: np.ndarray) -> np.ndarray:
     return centre + np.linalg.norm(edge - centre) * np.stack([np.cos(angles), np.sin(angles)], 1)
 
 
+def turned(points: np.ndarray, centre: np.ndarray, degrees: float) -> np.ndarray:
+    """Points (N, 2) turned around a centre, clockwise as y points down."""
+    angle = np.deg2rad(degrees)
+    x, y = (points - centre).T
+    return centre + np.stack([x * np.cos(angle) - y * np.sin(angle), x * np.sin(angle) + y * np.cos(angle)], 1)
+
+
 def clip_polygon(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """The part of a polygon (N, 2) in an image of (width, height) `size`; without points if there is none.
 

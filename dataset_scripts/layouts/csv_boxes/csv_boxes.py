@@ -147,13 +147,11 @@ class CsvBoxes(ManyBuilder):
                 shapes.append(Shape(label, "box", np.array(place).reshape(2, 2), more))
         return Annotation(shapes, next(iter(sizes), None), is_relative=self.config.relative)
 
-    def class_names(self, names):
-        if self.config.classes:
-            return self.config.classes
+    def categories(self, used):
         if self.numbers:
             return sorted(self.numbers, key=self.numbers.__getitem__)
-        are_numbers = all(name.isdecimal() for name in names)
-        return sorted(names, key=lambda name: (int(name), name)) if are_numbers else sorted(names)
+        are_numbers = all(name.isdecimal() for name in used)
+        return sorted(used, key=lambda name: (int(name), name)) if are_numbers else sorted(used)
 
 
 def names_in(content):

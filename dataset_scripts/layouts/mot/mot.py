@@ -159,8 +159,8 @@ class Mot(AnnotatedBuilder):
         more = {"track_id": int(values[1]), "visibility": visibility, "considered": flag == 1}
         return Shape(label, "box", np.stack([corner, corner + [width, height]]), more)
 
-    def class_names(self, names):
-        return self.config.classes or sorted(self.numbers, key=self.numbers.__getitem__)
+    def categories(self, used):
+        return sorted(self.numbers, key=self.numbers.__getitem__)
 
     def image_id(self, image):
         return f"{name_of(folder_of(folder_of(image)))}/{stem_of(image)}".lstrip("/")

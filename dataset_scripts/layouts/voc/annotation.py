@@ -3,21 +3,18 @@
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
-from xml.etree.ElementTree import Element, TreeBuilder
+from xml.etree.ElementTree import Element
 
-import defusedxml.ElementTree
 import numpy as np
 
 from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.files.listing import Reader
 from dataset_scripts.core.formats.fields import short
+from dataset_scripts.core.formats.safe_xml import parse_xml
 from dataset_scripts.core.image.decode import Frame
 from dataset_scripts.core.image.objects import fit_boxes
 
 MAX_XML = 16 << 20  # bytes
-MAX_ELEMENTS = 200_000  # 10,000 objects of 20 elements; attributes, too
-MAX_DEPTH = 32  # annotation, object, part, bndbox, xmin are 5
-BLOCK = 1 << 16  # bytes that are parsed at once: few are read after a fault
 MARKS = ("difficult", "truncated", "occluded")
 _TRUTH = {"0": False, "1": True, "false": False, "true": True, "": False, "unspecified": False}
 
@@ -74,39 +71,12 @@ def read_objects(files: Reader, path: str, frame: Frame, places: Mapping[str, in
     return objects
 
 
-class _Bounded(TreeBuilder):
-    """Builds a tree of not too many elements: each takes some 20 times its bytes in the file."""
-
-    count = depth = 0
-
-    def start(self, tag: str, attributes: dict[str, str]) -> Element:
-        self.count, self.depth = self.count + 1 + len(attributes), self.depth + 1
-        if self.depth > MAX_DEPTH:
-            raise ValueError(f"it is nested deeper than {MAX_DEPTH}")
-        if self.count > MAX_ELEMENTS:
-            raise ValueError(f"it has more than {MAX_ELEMENTS:,} elements and attributes, for one image")
-        return super().start(tag, attributes)
-
-    def end(self, tag: str) -> Element:
-        self.depth -= 1
-        return super().end(tag)
-
-
-def _parse(content: bytes) -> Element:
-    if content.count(b"=") > MAX_ELEMENTS:  # all attributes of an element are read before the parser reports it
-        raise ValueError(f"it has more than {MAX_ELEMENTS:,} attributes, for one image")
-    parser = defusedxml.ElementTree.DefusedXMLParser(target=_Bounded())
-    for start in range(0, len(content), BLOCK):
-        parser.feed(content[start : start + BLOCK])
-    return parser.close()
-
-
 def _read(files: Reader, path: str) -> Element:
     content = files.read(path)
     if len(content) > MAX_XML:
         raise DataError(f"{files.root}/{path} cannot be read as xml: it has more than {MAX_XML:,} bytes, for one image")
     with reading(f"{files.root}/{path} cannot be read as xml"):  # entities and odd encodings are such faults, too
-        root = _parse(content)
+        root = parse_xml(content)
     if root.tag != "annotation":
         raise DataError(f"{files.root}/{path} holds <{short(root.tag)}>, not the <annotation> of VOC")
     for number, node in enumerate(root.findall("object"), 1):
