@@ -138,7 +138,9 @@ def test_wheat(save_image, write_data, tmp_path):
     names = ("b6ab77fd7", "b53afdf5c", "empty")
     images(save_image, tmp_path / "data", *(f"train/{name}.jpg" for name in names), "test/2fd875eaa.jpg")
     write_data({"train.csv": WHEAT, "sample_submission.csv": "image_id,PredictionString\n2fd875eaa,1.0 0 0 50 50\n"})
-    with pytest.raises(DataError, match="1 of 4 images have no annotation, such as train/empty.jpg: unlisted='empty'"):
+    with pytest.raises(
+        DataError, match="1 of 4 images have no annotation, such as train/empty.jpg: .*unlisted='empty'"
+    ):
         load_dataset(str(tmp_path / "data"))
     sets = load_dataset(str(tmp_path / "data"), unlisted="empty", classes=["wheat"])
     wheat = ["wheat"]

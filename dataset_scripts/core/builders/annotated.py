@@ -361,8 +361,8 @@ def report_bare(files: Files, faults: Faults, bare: list[str], count: int) -> No
     files.account(bare)
     if not faults.skip:
         raise DataError(
-            f"{files.root}: {len(bare)} of {count} images have no annotation, such as {bare[0]}: unlisted='empty' takes them "
-            "as images without objects, on_error='skip' leaves them out, and so does ignore=[…]"
+            f"{files.root}: {len(bare)} of {count} images have no annotation, such as {bare[0]}: on_error='skip' leaves "
+            "them out, and so does ignore=[…]; unlisted='empty' takes them as images without objects"
         )
     for path in bare:
         faults.note(f"{files.root}/{path} has no annotation")

@@ -134,13 +134,13 @@ class Openimages(ManyBuilder):
             left, top, right, bottom = box
             if not (0 <= left <= right <= 1.001 and 0 <= top <= bottom <= 1.001):
                 raise DataError(
-                    f"{place}: {', '.join(CORNERS)} are {short(box)}, not the corners of a box in fractions"
+                    f"{place}: {', '.join(CORNERS)} are {short(box.tolist())}, not the corners of a box in fractions"
                 )
             if confidence != confidence or UNREADABLE in flags:
                 raise DataError(f"{place}: its Confidence is no number, or one of {', '.join(FLAGS)} is not 1, 0 or -1")
-            more = {name: None if flag < 0 else flag == 1 for name, flag in zip(FLAGS.values(), flags)}
+            more = {name: None if flag < 0 else bool(flag) for name, flag in zip(FLAGS.values(), flags)}
             points = np.array([[left, top], [right, bottom]])
-            shapes.append(Shape(self.names.get(code, code), "box", points, more | {"confidence": confidence}))
+            shapes.append(Shape(self.names.get(code, code), "box", points, more | {"confidence": float(confidence)}))
         return Annotation(shapes, is_relative=True)
 
 
