@@ -39,6 +39,21 @@ rows = load_dataset(folder, split="train")
 print(len(rows), sorted(seen) == sorted(set(seen)), len(seen))
 """
 
+MANY = {  # layouts with one file of annotations for many images: the file, and what is in it about 1.png
+    "bdd": (
+        "train.json",
+        '[{"name": "1.png", "labels": [{"category": "a", "box2d": {"x1": 1, "y1": 1, "x2": 2, "y2": 2}}]}]',
+    ),
+    "createml": (
+        "a.json",
+        '[{"image": "1.png", "annotations": [{"label": "a", "coordinates": {"x": 2, "y": 2, "width": 2, "height": 2}}]}]',
+    ),
+    "csv_boxes": ("train.csv", "image,xmin,ymin,xmax,ymax,label\n1.png,1,1,2,2,a\n"),
+    "mot": ("gt/gt.txt", "1,1,2,2,3,3,1,1,1\n"),
+    "openimages": ("train.csv", "ImageID,LabelName,XMin,XMax,YMin,YMax\n1,/m/0,0,1,0,1\n"),
+    "via": ("via.json", '{"1.png9": {"filename": "1.png", "size": 9, "regions": [], "file_attributes": {}}}'),
+}
+
 
 def test_a_folder_is_listed_once(tmp_path, save_image, root):
     for name in "abc":
@@ -70,11 +85,11 @@ def sets(tmp_path, save_image):
     """Layout -> a small set, in its usual and in upper case, for each layout that declares its suffixes."""
     rng = np.random.default_rng(5)
     images = rng.integers(0, 256, (6, 8, 8, 3), np.uint8)
-    names = ("arrays", "captions", "cifar", "coco", "csv_list", "hdf5", "lmdb", "mat", "stl", "yolo")
+    names = ("arrays", "captions", "cifar", "coco", "csv_list", "hdf5", "lmdb", "mat", "stl", "yolo", *MANY)
     folders = {name: tmp_path / name for name in names}
     for name, folder in folders.items():
         folder.mkdir()
-        if name in ("captions", "coco", "csv_list", "yolo"):
+        if name in ("captions", "coco", "csv_list", "yolo", *MANY):
             save_image(folder / "1.png")
     np.savez(folders["arrays"] / "train.npz", images=images, labels=np.arange(6))
     (folders["captions"] / "1.txt").write_text("a cat on a mat\n")
@@ -96,11 +111,10 @@ def sets(tmp_path, save_image):
     (folders["stl"] / "train_X.bin").write_bytes(rng.bytes(2 * 3 * 96 * 96))
     (folders["stl"] / "train_y.bin").write_bytes(b"\1\2")
     (folders["yolo"] / "1.txt").write_text("0 0.5 0.5 0.2 0.2\n")
-    for name, (path, text) in DRAWN.items():
-        folders[name] = tmp_path / name
-        save_image(folders[name] / "1.png")
+    for name, (path, content) in MANY.items():
         (folders[name] / path).parent.mkdir(exist_ok=True)
-        (folders[name] / path).write_text(text)
+        (folders[name] / path).write_text(content)
+    save_image(folders["mot"] / "img1/000001.png")
     return folders
 
 

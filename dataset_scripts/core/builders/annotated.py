@@ -27,7 +27,7 @@ from dataset_scripts.core.image.objects import (
     object_features,
 )
 from dataset_scripts.core.image.polygons import area_of, circle, clip_polygon
-from dataset_scripts.core.image.rle import mask_tools
+from dataset_scripts.core.image.rle import mask_tools, runs_counts, runs_outline
 
 logger = printable_logger(__name__)
 OPEN = ("line", "point")  # kinds of shapes without area
@@ -43,6 +43,7 @@ class AnnotatedConfig(LayoutConfig):
         classes: names of the categories, in order; None takes those of the annotations, sorted.
         boxes: "raise" refuses a box that reaches out of its image by more than a pixel, "clip" cuts it there.
         masks: also make run-length codes from the shapes; needs pycocotools.
+        unlisted: "raise" refuses images without an annotation, "empty" takes them as images without objects.
     """
 
     images: str | None = None
@@ -50,6 +51,7 @@ class AnnotatedConfig(LayoutConfig):
     classes: list[str] | None = None
     boxes: str = "raise"
     masks: bool = False
+    unlisted: str = "raise"
 
 
 @dataclass
@@ -59,10 +61,12 @@ class Shape:
     Attributes:
         label: the name of its category.
         kind: "box" (two opposite corners), "polygon" (three points or more), "circle" (its centre and a point on it),
-            "line" (two points or more), "point" (one or more), or "mask" (the upper left corner of `mask`).
+            "line" (two points or more), "point" (one or more), "mask" (the upper left corner of `mask`), or "runs" (no points).
         points: float64 (N, 2), x and y in pixels of the image that was annotated, or fractions of it.
         more: values of the columns that the layout adds to `objects`.
         mask: bool (H, W), of kind "mask".
+        runs: int64 (R, 2), of kind "runs": first pixel, from 0, and number of pixels of each run. Pixels are counted from
+            top to bottom, then from left to right. Such objects always get a `segmentation`.
         holes: polygons as `points`, what is cut out of a polygon.
     """
 
@@ -72,6 +76,7 @@ class Shape:
     more: Mapping[str, Any] = field(default_factory=dict)
     mask: np.ndarray | None = None
     holes: Sequence[np.ndarray] = ()
+    runs: np.ndarray | None = None
 
 
 @dataclass
@@ -180,6 +185,10 @@ class AnnotatedBuilder(LayoutBuilder):
         """The names of the categories in their order; `used` are those of the objects."""
         return sorted(used)
 
+    def image_id(self, image: str) -> str:
+        """What `image_id` calls an image."""
+        return without_suffix(image)
+
     def picture(self, files: Reader, image: str, source: str | None) -> tuple[bytes, str]:
         """The image of a row, encoded, and its path."""
         return files.read(image), image
@@ -199,7 +208,10 @@ class AnnotatedBuilder(LayoutBuilder):
 
     def index(self, files):
         config = self.config
-        check_boxes(config.boxes)
+        if config.boxes not in ("raise", "clip"):
+            raise DataError(f"boxes={config.boxes!r}: it is 'raise' or 'clip'")
+        if config.unlisted not in ("raise", "empty"):
+            raise DataError(f"unlisted={config.unlisted!r}: it is 'raise' or 'empty'")
         images = [path for path in files.images if config.images is None or is_below(path, config.images)]
         if not images and not (self.EMBEDS and config.images is None):
             where = "" if config.images is None else f" in images={config.images!r}"
@@ -210,7 +222,7 @@ class AnnotatedBuilder(LayoutBuilder):
         said: dict[str, str] = {}  # image -> its split
         filled: tuple[set[str], set[str]] = (set(), set())  # columns of rows and of objects with a value
         known = {name_of(path) for path in images}
-        self.is_polygonal = False
+        self.is_polygonal, self.has_masks = False, config.masks
         for image, source, part in self.annotations(files, images):
             files.account([source])
             with self.faults:
@@ -218,7 +230,7 @@ class AnnotatedBuilder(LayoutBuilder):
                     samples.pop(image, None)
                     raise DataError(
                         f"{files.root}/{source}: {image} is also annotated in {sources[image]}: remove one, or choose by "
-                        "annotations=…"
+                        f"annotations={sources[image]!r}"
                     )
                 sources[image] = source
                 annotation = self._parsed(files, image, source, part)
@@ -229,8 +241,9 @@ class AnnotatedBuilder(LayoutBuilder):
                     )
                 used.update(shape.label for shape in annotation.shapes)
                 self.is_polygonal |= self.IS_POLYGONAL and any(
-                    shape.kind not in ("box", "mask") for shape in annotation.shapes
+                    shape.kind not in ("box", "mask", "runs") for shape in annotation.shapes
                 )
+                self.has_masks |= any(shape.kind == "runs" for shape in annotation.shapes)
                 filled[0].update(_filled(annotation.columns))
                 filled[1].update(name for shape in annotation.shapes for name in _filled(shape.more))
                 said[image] = annotation.split
@@ -262,13 +275,15 @@ class AnnotatedBuilder(LayoutBuilder):
         def of(image: str) -> str:
             return words.get(image) or folders.of(image)
 
+        known = {of(image) for image in samples}
         splits: dict[str, list[tuple]] = {}
         bare: dict[str, list[str]] = {}
         for image in images:
-            if image in samples:
-                splits.setdefault(of(image), []).append(samples[image])
+            split = of(image)
+            if image in samples or (self.config.unlisted == "empty" and (split in known or not split)):
+                splits.setdefault(split, []).append(samples.get(image, (image, "", None)))
             else:
-                bare.setdefault(of(image), []).append(image)
+                bare.setdefault(split, []).append(image)
         for split, paths in bare.items():
             if split and split not in splits:
                 logger.warning("%s: no image of %s is annotated: their objects are None", files.root, split)
@@ -285,7 +300,7 @@ class AnnotatedBuilder(LayoutBuilder):
         more: dict[str, Any] = {"area": datasets.Value("float32"), **self.OBJECT_COLUMNS}
         if self.is_polygonal:
             more["polygon"] = List(datasets.Value("float32"))
-        if self.config.masks:
+        if self.has_masks:
             more["segmentation"] = RLE
         features = {"image": datasets.Image(), "image_id": datasets.Value("string"), **self.ROW_COLUMNS}
         return datasets.Features(features | {"objects": object_features(list(self.places), **more)})
@@ -301,7 +316,7 @@ class AnnotatedBuilder(LayoutBuilder):
 
     @staticmethod
     def _check_shapes(annotation: Annotation, where: str) -> None:
-        least = {"box": 2, "polygon": 3, "circle": 2, "line": 2, "point": 1, "mask": 1}
+        least = {"box": 2, "polygon": 3, "circle": 2, "line": 2, "point": 1, "mask": 1, "runs": 0}
         for number, shape in enumerate(annotation.shapes, 1):
             if not isinstance(shape.label, str) or not shape.label.strip():
                 raise DataError(f"{where}, object {number} has no class")
@@ -319,11 +334,11 @@ class AnnotatedBuilder(LayoutBuilder):
     def read(self, files, sample):
         image, source, part = sample
         content, path = self.picture(files, image, source)
-        row = {"image": {"bytes": content, "path": path}, "image_id": without_suffix(image), "objects": None}
+        row = {"image": {"bytes": content, "path": path}, "image_id": self.image_id(image), "objects": None}
         row |= dict.fromkeys(self.ROW_COLUMNS)
         if source is None:
             return row
-        annotation = self._parsed(files, image, source, part)
+        annotation = self._parsed(files, image, source, part) if source else Annotation([])
         frame = Frame.of(content, f"{files.root}/{image}")
         row |= {name: annotation.columns.get(name) for name in self.ROW_COLUMNS}
         return row | {"objects": self._objects(annotation, frame, _where(files, image, source, part))}
@@ -341,7 +356,10 @@ class AnnotatedBuilder(LayoutBuilder):
         scale = np.array(drawn if annotation.is_relative else (1, 1), np.float64)
         if clip:
             shapes = [shape if shape.mask is None else cropped(shape, drawn) for shape in shapes]
-        outlines = [outline(shape, shape.points * scale) for shape in shapes]
+        outlines = [
+            runs_outline(shape.runs, drawn, label) if shape.runs is not None else outline(shape, shape.points * scale)
+            for shape, label in zip(shapes, labels)
+        ]
         corners = [points.min(0) for points in outlines]
         boxes = [[*low, *(points.max(0) - low)] for low, points in zip(corners, outlines)]
         fitted = fit_boxes(boxes, frame, size, labels, clip=clip)
@@ -365,9 +383,10 @@ class AnnotatedBuilder(LayoutBuilder):
             objects[name] = [shape.more.get(name) for shape in shapes]
         if self.is_polygonal:
             objects["polygon"] = [
-                [] if shape.kind == "mask" else points.ravel().tolist() for shape, points in zip(shapes, outlines)
+                [] if shape.kind in ("mask", "runs") else points.ravel().tolist()
+                for shape, points in zip(shapes, outlines)
             ]
-        if self.config.masks:
+        if self.has_masks:
             objects["segmentation"] = [
                 self._segmentation(shape, points, cut, frame, size, label)
                 for shape, points, cut, label in zip(shapes, outlines, holes, labels)
@@ -380,6 +399,10 @@ class AnnotatedBuilder(LayoutBuilder):
     ) -> dict[str, Any]:
         if shape.kind in OPEN:
             raise DataError(f"{where} is a {shape.kind}: masks=True takes boxes, polygons, circles and masks")
+        if shape.runs is not None:
+            drawn = frame.stored if frame.turns(size) else frame.size
+            runs = {"size": [drawn[1], drawn[0]], "counts": runs_counts(shape.runs, drawn[0] * drawn[1])}
+            return encode_segmentation(runs, drawn, frame, where)
         if shape.mask is None and len(points) > 2:
             code = encode_segmentation([points.ravel().tolist()], frame.size, frame, where)
             holes = [hole for hole in holes if len(hole) > 2]
@@ -411,7 +434,25 @@ def _area(shape: Shape, box: np.ndarray, points: np.ndarray, holes: list[np.ndar
         return float(box[2] * box[3])
     if shape.mask is not None:
         return float(shape.mask.sum())
+    if shape.runs is not None:
+        return float(shape.runs[:, 1].sum())
     return 0.0 if shape.kind in OPEN else max(0.0, area_of(points) - sum(map(area_of, holes)))
+
+
+def report_bare(files: Files, faults: Faults, bare: list[str], count: int) -> None:
+    """Raises, or notes with `on_error="skip"`, that images have no annotation.
+
+    Raises:
+        DataError: it counts them, and says how to leave them out.
+    """
+    files.account(bare)
+    if not faults.skip:
+        raise DataError(
+            f"{files.root}: {len(bare)} of {count} images have no annotation, such as {bare[0]}: on_error='skip' leaves "
+            "them out, and so does ignore=[…]; unlisted='empty' takes them as images without objects"
+        )
+    for path in bare:
+        faults.note(f"{files.root}/{path} has no annotation")
 
 
 def outline(shape: Shape, points: np.ndarray) -> np.ndarray:

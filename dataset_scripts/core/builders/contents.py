@@ -5,11 +5,17 @@ import re
 Kind = tuple[str, str]  # what the files are called, and the layout that reads them
 
 NUMBER = r"-?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|-?\.\d+"
+RETINANET = r"[^,]+\.\w+,(?:\d+(?:\.\d*)?,){4}[^,]+|[^,]+\.\w+,{5}"  # Keras-RetinaNet's csv has no header
 LINES = (  # of text files: what every line is, what the files are called, and the layout that reads them
     (r"\d+(?:\s+(?:0?\.\d+|[01](?:\.\d*)?|\d\.\d+e-\d+)){4}", "YOLO labels", "yolo"),
     (r"\d+(?:\s+(?:0?\.\d+|[01](?:\.\d*)?|\d\.\d+e-\d+)){6,}", "YOLO polygons", "yolo"),
     (rf"(?:(?:{NUMBER})\s+){{8}}[A-Za-z]\S*(?:\s+\d+)?", "DOTA labels", "dota"),
     (rf"[A-Za-z_]+(?:\s+(?:{NUMBER})){{14,15}}", "KITTI labels", "kitti"),
+    (
+        rf"\d+, ?-?\d+, ?(?:(?:{NUMBER}), ?){{4}}[01], ?(?:(?:{NUMBER}), ?){{1,2}}{NUMBER}(?:, ?{NUMBER})?",
+        "MOT tracks",
+        "mot",
+    ),
     (rf"(?:(?:{NUMBER}),\s*){{8}}.*", "quadrilaterals of text (ICDAR)", "ocr"),
 )
 JSON = (  # keys that are there, what the files are called, and the layout that reads them
@@ -22,14 +28,19 @@ JSON = (  # keys that are there, what the files are called, and the layout that 
     ({"assets", "videoSettings", "securityToken"}, "VoTT annotations", "vott"),  # an export of many tags
     ({"regions", "shape_attributes"}, "VIA annotations", "via"),
     ({"filename", "regions"}, "VIA annotations", "via"),
+    ({"_via_img_metadata"}, "VIA annotations", "via"),
     ({"image", "annotations", "coordinates"}, "CreateML annotations", "createml"),
+    ({"imagefilename", "annotation", "coordinates"}, "CreateML annotations", "createml"),
     ({"imgHeight", "imgWidth", "objects"}, "Cityscapes polygons", "cityscapes"),
     ({"name", "labels", "box2d"}, "BDD annotations", "bdd"),
+    ({"name", "labels", "poly2d"}, "BDD annotations", "bdd"),
     ({"images", "annotations", "file_name"}, "COCO annotations", "coco"),
 )
 COLUMNS = (  # of tables: names of columns in lower case, what they are called, and the layout that reads them
-    ({"xmin", "ymin", "xmax", "ymax"}, "tables of boxes", "csv_boxes"),
     ({"imageid", "labelname", "xmin"}, "Open Images tables", "openimages"),
+    ({"xmin", "ymin", "xmax", "ymax"}, "tables of boxes", "csv_boxes"),
+    ({"x_min", "y_min", "x_max", "y_max"}, "tables of boxes", "csv_boxes"),
+    ({"x1", "y1", "x2", "y2"}, "tables of boxes", "csv_boxes"),
     ({"encodedpixels"}, "tables of run-length codes", "csv_boxes"),
     ({"rle"}, "tables of run-length codes", "csv_boxes"),
     ({"bbox"}, "tables of boxes", "csv_boxes"),
@@ -61,6 +72,8 @@ def kind_of(content: bytes, suffix: str) -> Kind | None:
     if suffix in (".csv", ".tsv"):
         columns = {name.strip(" \"'").lower() for name in re.split(r"[,;\t|]", lines[0])} if lines else set()
         found = next((kind for wanted, *kind in COLUMNS if wanted <= columns), None)
+        if found is None and lines and all(re.fullmatch(RETINANET, line) for line in lines[:20]):
+            found = ["tables of boxes", "csv_boxes"]
         return (f"csv files like {found[0]}", found[1]) if found else None
     lines = [line for line in lines if not re.match(r"(?:imagesource|gsd):", line)]  # as DOTA begins
     for pattern, name, layout in LINES:

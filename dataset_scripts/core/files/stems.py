@@ -5,6 +5,7 @@ from functools import cache
 
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.files.listing import folder_of, name_of, stem_of, without_suffix
+from dataset_scripts.core.files.splits import split_in
 
 
 def own_stems(path: str) -> Iterator[str]:
@@ -87,7 +88,7 @@ class Named:
         """The image that a name means.
 
         Of several, it is the one whose path ends in the most parts of the name; then the one whose folders have most names
-        in common with those of `source`, or with its stem: `train/a.jpg` in `train.json`.
+        in common with those of `source`, or with its stem, or are of its split: `train/a.jpg` in `train.json`, or `train_labels.csv`.
 
         Args:
             source: the path of the file that gives the name.
@@ -120,7 +121,9 @@ def common_end(path: str, name: str) -> int:
     return next((place for place, (a, b) in enumerate(pairs) if a != b), min(path.count("/"), name.count("/")) + 1)
 
 
-def _closeness(path: str, source: str) -> tuple[int, int]:
+def _closeness(path: str, source: str) -> tuple[int, int, int]:
     here, there = folder_of(path).lower().split("/"), source.lower().rpartition(".")[0].split("/")
+    split = split_in(name_of(source))
+    is_split = split is not None and split in map(split_in, folder_of(path).split("/"))
     shared = next((place for place, (a, b) in enumerate(zip(here, there)) if a != b), min(len(here), len(there)))
-    return len(set(here) & set(there) - {""}), 2 * shared - len(here)
+    return len(set(here) & set(there) - {""}), is_split, 2 * shared - len(here)

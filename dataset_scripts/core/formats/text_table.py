@@ -59,7 +59,7 @@ def sound_text(file: BinaryIO, where: str, faults: Faults | None, quotes: bool =
         check_text(file, where)
         return file
     sound = io.BytesIO()
-    for line, row in _rows(file, quotes):
+    for line, row in raw_rows(file, quotes):
         fault = None
         if len(row) > MAX_LINE:
             fault = f"it is longer than {MAX_LINE:,} bytes"
@@ -81,7 +81,7 @@ def sound_text(file: BinaryIO, where: str, faults: Faults | None, quotes: bool =
     return sound
 
 
-def _rows(file: BinaryIO, quotes: bool) -> Iterator[tuple[int, bytes]]:
+def raw_rows(file: BinaryIO, quotes: bool) -> Iterator[tuple[int, bytes]]:
     """The rows of a file, each with the number of its first line."""
     number = 1
     while row := file.readline(MAX_LINE + 1):

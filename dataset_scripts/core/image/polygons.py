@@ -19,11 +19,6 @@ def circle(centre: np.ndarray, edge: np.ndarray) -> np.ndarray:
     return centre + np.linalg.norm(edge - centre) * np.stack([np.cos(angles), np.sin(angles)], 1)
 
 
-def ellipse(centre: np.ndarray, radii: np.ndarray) -> np.ndarray:
-    """The polygon (64, 2) of an upright ellipse with `radii` along x and y; it touches the ellipse's bounding box."""
-    return centre + (circle(np.zeros(2), np.array([1.0, 0.0])) * radii)
-
-
 def turned(points: np.ndarray, centre: np.ndarray, degrees: float) -> np.ndarray:
     """Points (N, 2) turned around a centre, clockwise as y points down."""
     angle = np.deg2rad(degrees)
@@ -55,3 +50,18 @@ def clip_polygon(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
                     kept.append(here)
             points = np.array(kept).reshape(-1, 2)
     return points
+
+
+def ellipse(centre: np.ndarray, radii: np.ndarray, angle: float = 0.0) -> np.ndarray:
+    """The polygon (64, 2) of an ellipse, turned by an angle in radians, from x to y."""
+    angles = np.arange(CORNERS) * (2 * np.pi / CORNERS)
+    points = radii * np.stack([np.cos(angles), np.sin(angles)], 1)
+    cosine, sine = np.cos(angle), np.sin(angle)
+    return centre + points @ np.array([[cosine, sine], [-sine, cosine]])
+
+
+def bezier(points: np.ndarray) -> np.ndarray:
+    """The points (9, 2) along a cubic Bézier curve of a start, two control points and an end (4, 2)."""
+    t = np.linspace(0, 1, 9)[:, None]
+    weights = np.concatenate([(1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3], 1)
+    return weights @ points
