@@ -111,12 +111,13 @@ def leave_unchosen(files: Files, folders: list[str]) -> None:
         )
 
 
-def leave_out(files: Files, faults: Faults, paths: list[str], count: int, why: str) -> None:
+def leave_out(files: Files, faults: Faults, paths: list[str], count: int, why: str, way_out: str = "") -> None:
     """Raises, or notes with `on_error="skip"`, that a layout has nothing to say of some images.
 
     Args:
         count: of all images.
         why: what they are or lack, in words: "have no annotation".
+        way_out: another way to go on.
 
     Raises:
         DataError: it counts them, and says how to leave them out.
@@ -127,7 +128,7 @@ def leave_out(files: Files, faults: Faults, paths: list[str], count: int, why: s
     if not faults.skip:
         raise DataError(
             f"{files.root}: {len(paths)} of {count} images {why}, such as {paths[0]}: on_error='skip' leaves them out, "
-            "and so does ignore=[…]"
+            f"and so does ignore=[…]{f'; {way_out}' if way_out else ''}"
         )
     for path in paths:
         faults.note(f"{files.root}/{path}: such images {why}")

@@ -3,7 +3,6 @@
 import datasets
 import numpy as np
 
-from dataset_scripts.core.builders.annotated import Annotation, Shape
 from dataset_scripts.core.builders.attributes import TAKEN, Attributes
 from dataset_scripts.core.builders.many import ManyBuilder, numbers
 from dataset_scripts.core.errors import DataError
@@ -11,6 +10,7 @@ from dataset_scripts.core.formats.fields import short
 from dataset_scripts.core.formats.json_text import parse_json
 from dataset_scripts.core.image.objects import is_number
 from dataset_scripts.core.image.polygons import bezier
+from dataset_scripts.core.image.shapes import Annotation, Shape
 
 PRECEDENCE = 2
 SUFFIXES = (".json",)

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from dataset_scripts.core.builders.annotated import Annotation, Shape
 from dataset_scripts.core.builders.many import ManyBuilder, numbers
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.formats.fields import short
 from dataset_scripts.core.formats.json_text import parse_json
+from dataset_scripts.core.image.shapes import Annotation, Shape
 
 PRECEDENCE = 2
 SUFFIXES = (".json",)

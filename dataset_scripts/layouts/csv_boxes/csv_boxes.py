@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dataset_scripts.core.builders.annotated import AnnotatedConfig, Annotation, Shape, peek
+from dataset_scripts.core.builders.annotated import AnnotatedConfig, peek
 from dataset_scripts.core.builders.attributes import Attributes, is_missing
 from dataset_scripts.core.builders.many import Entry, ManyBuilder
 from dataset_scripts.core.errors import DataError, reading
@@ -16,6 +16,7 @@ from dataset_scripts.core.files.splits import SPLITS
 from dataset_scripts.core.formats.csv_rows import csv_rows, head_rows
 from dataset_scripts.core.formats.fields import short
 from dataset_scripts.core.formats.json_text import parse_json
+from dataset_scripts.core.image.shapes import Annotation, Shape
 from dataset_scripts.layouts.csv_boxes.columns import Columns
 from dataset_scripts.layouts.csv_boxes.record import record_of
 

@@ -4,7 +4,7 @@ from xml.etree.ElementTree import tostring
 
 import datasets
 
-from dataset_scripts.core.builders.annotated import AnnotatedBuilder, AnnotatedConfig, Annotation, peek
+from dataset_scripts.core.builders.annotated import AnnotatedBuilder, AnnotatedConfig, peek
 from dataset_scripts.core.builders.contents import kind_of
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.files.stems import Named
@@ -12,6 +12,7 @@ from dataset_scripts.core.formats.fields import short
 from dataset_scripts.core.formats.safe_xml import parse_xml, xml_parts
 from dataset_scripts.core.image.bitmaps import Bitmaps
 from dataset_scripts.core.image.features import List
+from dataset_scripts.core.image.shapes import Annotation
 from dataset_scripts.layouts.cvat.shapes import named_values, read_shape, size_of
 from dataset_scripts.layouts.cvat.tracks import Frames
 

@@ -4,10 +4,10 @@ import re
 
 import numpy as np
 
-from dataset_scripts.core.builders.annotated import Shape
 from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.formats.fields import short
 from dataset_scripts.core.image.polygons import ellipse, turned
+from dataset_scripts.core.image.shapes import Shape
 
 LINES = {"polygon": "polygon", "polyline": "line", "points": "point"}
 OTHERS = {"cuboid": "a box in space", "skeleton": "a skeleton of points"}

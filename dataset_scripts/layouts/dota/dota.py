@@ -3,10 +3,11 @@
 import datasets
 import numpy as np
 
-from dataset_scripts.core.builders.annotated import AnnotatedBuilder, Annotation, Shape
+from dataset_scripts.core.builders.annotated import AnnotatedBuilder
 from dataset_scripts.core.builders.contents import kind_of
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.formats.text_labels import label_lines, numbers, whole
+from dataset_scripts.core.image.shapes import Annotation, Shape
 
 PRECEDENCE = 2
 SUFFIXES = (".txt",)

@@ -3,12 +3,13 @@
 import datasets
 import numpy as np
 
-from dataset_scripts.core.builders.annotated import AnnotatedBuilder, Annotation, Shape, peek
+from dataset_scripts.core.builders.annotated import AnnotatedBuilder, peek
 from dataset_scripts.core.builders.contents import kind_of
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.files.listing import folder_of, name_of, stem_of
 from dataset_scripts.core.formats.text_labels import label_lines, numbers, whole
 from dataset_scripts.core.image.features import List
+from dataset_scripts.core.image.shapes import Annotation, Shape
 
 PRECEDENCE = 2
 SUFFIXES = (".txt",)

@@ -5,7 +5,7 @@ import base64
 import datasets
 import numpy as np
 
-from dataset_scripts.core.builders.annotated import AnnotatedBuilder, AnnotatedConfig, Annotation, Shape, peek
+from dataset_scripts.core.builders.annotated import AnnotatedBuilder, AnnotatedConfig, peek
 from dataset_scripts.core.builders.contents import kind_of
 from dataset_scripts.core.builders.json_values import entry, points, size
 from dataset_scripts.core.errors import DataError, reading
@@ -15,6 +15,7 @@ from dataset_scripts.core.formats.fields import short
 from dataset_scripts.core.formats.json_text import parse_json
 from dataset_scripts.core.image.bitmaps import Bitmaps
 from dataset_scripts.core.image.features import List
+from dataset_scripts.core.image.shapes import Annotation, Shape
 
 PRECEDENCE = 2
 SUFFIXES = (".json",)

@@ -8,12 +8,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from dataset_scripts.core.builders.annotated import Annotation, Shape, peek
+from dataset_scripts.core.builders.annotated import peek
 from dataset_scripts.core.builders.many import Entry, ManyBuilder
 from dataset_scripts.core.errors import DataError, printable_logger, reading
 from dataset_scripts.core.files.listing import stem_of
 from dataset_scripts.core.formats.csv_rows import head_rows
 from dataset_scripts.core.formats.fields import short
+from dataset_scripts.core.image.shapes import Annotation, Shape
 from dataset_scripts.layouts.openimages.company import read_company
 
 logger = printable_logger(__name__)

@@ -5,10 +5,10 @@ import zlib
 
 import numpy as np
 
-from dataset_scripts.core.builders.annotated import Shape
 from dataset_scripts.core.builders.json_values import entry, points
 from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.formats.fields import short
+from dataset_scripts.core.image.shapes import Shape
 
 MOST = 64 << 20  # bytes of an encoded mask
 PNG = b"\x89PNG"

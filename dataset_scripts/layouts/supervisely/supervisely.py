@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import datasets
 import pyarrow as pa
 
-from dataset_scripts.core.builders.annotated import AnnotatedBuilder, AnnotatedConfig, Annotation
+from dataset_scripts.core.builders.annotated import AnnotatedBuilder, AnnotatedConfig
 from dataset_scripts.core.builders.contents import kind_of
 from dataset_scripts.core.builders.json_values import entry, size
 from dataset_scripts.core.errors import DataError
@@ -16,6 +16,7 @@ from dataset_scripts.core.formats.fields import short
 from dataset_scripts.core.formats.json_text import parse_json
 from dataset_scripts.core.image.bitmaps import Bitmaps
 from dataset_scripts.core.image.features import List
+from dataset_scripts.core.image.shapes import Annotation
 from dataset_scripts.layouts.supervisely.shapes import read_shape, read_tags
 
 PRECEDENCE = 2

@@ -3,12 +3,13 @@
 import json
 from dataclasses import dataclass
 
-from dataset_scripts.core.builders.annotated import AnnotatedConfig, Annotation, Shape
+from dataset_scripts.core.builders.annotated import AnnotatedConfig
 from dataset_scripts.core.builders.attributes import Attributes, is_missing
 from dataset_scripts.core.builders.many import Entry, ManyBuilder, name_in
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.formats.fields import short
 from dataset_scripts.core.formats.json_text import parse_json
+from dataset_scripts.core.image.shapes import Annotation, Shape
 from dataset_scripts.layouts.via.shapes import drawn
 from dataset_scripts.layouts.via.table import table_entries
 

@@ -5,13 +5,14 @@ from urllib.parse import unquote
 
 import numpy as np
 
-from dataset_scripts.core.builders.annotated import AnnotatedBuilder, AnnotatedConfig, Annotation, Shape, peek
+from dataset_scripts.core.builders.annotated import AnnotatedBuilder, AnnotatedConfig, peek
 from dataset_scripts.core.builders.contents import kind_of
 from dataset_scripts.core.builders.json_values import entry, number, size
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.files.stems import Named
 from dataset_scripts.core.formats.fields import short
 from dataset_scripts.core.formats.json_text import parse_json
+from dataset_scripts.core.image.shapes import Annotation, Shape
 
 PRECEDENCE = 2
 SUFFIXES = (".json",)
