@@ -16,6 +16,7 @@ from typing import Any
 import datasets
 import examples_binary
 import examples_sets
+import examples_shapes
 import examples_tables
 import pyarrow as pa
 from dictionary import SECRET
@@ -38,7 +39,7 @@ from recipes.core.options import to_yaml
 from recipes.core.run import checkpoint
 
 ALLOWED = (DataError, TrustError, UserError)
-FILLED = (examples_binary, examples_sets, examples_tables)  # which add to EXAMPLES
+FILLED = (examples_binary, examples_sets, examples_shapes, examples_tables)  # which add to EXAMPLES
 TARGETS = tuple(EXAMPLES)
 LARGE = 1 << 20  # pixels, of what is not decoded any further
 SAMPLE = 4  # tables of a split whose rows are decoded; what a table of many holds is read in any case

@@ -1,0 +1,37 @@
+"""Examples of formats that are about parts of images: masks, text, changes; and of tables and tensors that hold images."""
+
+import io
+
+import numpy as np
+from examples import Folder, encode, example, image, pixels
+
+
+def halves(number: int) -> np.ndarray:
+    """A mask of 0 and 255."""
+    mask = np.zeros((6, 8), np.uint8)
+    mask[number : number + 3, 2:6] = 255
+    return mask
+
+
+@example("mask_pairs_binary", "mask_pairs")
+def mask_pairs_binary() -> Folder:
+    return {f"images/{n}.png": image(n) for n in range(3)} | {f"masks/{n}.png": encode(halves(n)) for n in range(3)}
+
+
+@example("mask_pairs_busi", "mask_pairs")
+def mask_pairs_busi() -> Folder:
+    files = {}
+    for name in ("benign", "normal"):
+        for n in (1, 2):
+            files[f"{name}/{name} ({n}).png"] = image(n)
+            files[f"{name}/{name} ({n})_mask.png"] = encode(halves(n))
+    return files | {"benign/benign (1)_mask_1.png": encode(halves(2))}
+
+
+@example("instance_masks")
+def instance_masks() -> Folder:
+    files = {"stage1_test/ce/images/ce.png": image(9)}
+    for name in ("aa", "bb"):
+        files[f"stage1_train/{name}/images/{name}.png"] = image(1)
+        files |= {f"stage1_train/{name}/masks/{n}.png": encode(halves(n)) for n in range(2)}
+    return files
