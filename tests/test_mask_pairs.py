@@ -88,7 +88,6 @@ def test_equal_to_torchvision(tmp_path, save_image, save_mask):
         ("{split}/{}_sat.jpg", "{split}/{}_mask.png"),
         ("imgs/image_{}.png", "gts/mask_{}.png"),
         ("images/{}_mask.png", "labels/{}_mask.png"),
-        ("leftImg8bit/{split}/ulm/{}_leftImg8bit.png", "gtFine/{split}/ulm/{}_gtFine_labelIds.png"),
     ],
 )
 def test_trees(tmp_path, save_image, save_mask, caplog, image, mask):
@@ -109,6 +108,14 @@ def test_trees(tmp_path, save_image, save_mask, caplog, image, mask):
         rows = [row for row in sets[split] if re.fullmatch(rf"(ulm/|data/)?{name}(_mask)?", row["image_id"])]
         assert len(rows) == 1 and len(sets[split]) == 3
         same(rows[0], pixels, ids)
+
+
+def test_cityscapes_by_name(tmp_path, save_image, save_mask):
+    pixels = save_image(tmp_path / "leftImg8bit/train/ulm/a_leftImg8bit.png")
+    ids = save_mask(tmp_path / "gtFine/train/ulm/a_gtFine_labelIds.png")
+    row = load_dataset("mask_pairs", data_dir=str(tmp_path), split="train")[0]
+    assert row["image_id"] == "ulm/a"
+    same(row, pixels, ids)
 
 
 def test_names_of_folders_and_suffixes_can_be_given(tmp_path, save_image, save_mask, caplog):

@@ -1,6 +1,6 @@
 """Examples of formats that are about parts of images: masks, text, changes; and of tables and tensors that hold images."""
 
-import io
+import json
 
 import numpy as np
 from examples import Folder, encode, example, image, pixels
@@ -34,4 +34,17 @@ def instance_masks() -> Folder:
     for name in ("aa", "bb"):
         files[f"stage1_train/{name}/images/{name}.png"] = image(1)
         files |= {f"stage1_train/{name}/masks/{n}.png": encode(halves(n)) for n in range(2)}
+    return files
+
+
+@example("cityscapes")
+def cityscapes() -> Folder:
+    square = {"label": "car", "polygon": [[1, 1], [6, 1], [6, 4], [1, 4]]}
+    said = json.dumps({"imgHeight": 6, "imgWidth": 8, "objects": [square, square | {"label": "cargroup"}]}, indent=4)
+    files = {}
+    for split, name in (("train", "ulm_0_1"), ("train", "ulm_0_2"), ("val", "bonn_0_1")):
+        files[f"leftImg8bit/{split}/{name}_leftImg8bit.png"] = image(1)
+        files[f"gtFine/{split}/{name}_gtFine_labelIds.png"] = encode(pixels(1, channels=1) % 34)
+        files[f"gtFine/{split}/{name}_gtFine_instanceIds.png"] = encode(pixels(2, channels=1).astype(np.uint16) * 99)
+        files[f"gtFine/{split}/{name}_gtFine_polygons.json"] = said.encode()
     return files
