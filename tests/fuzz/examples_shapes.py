@@ -48,3 +48,22 @@ def cityscapes() -> Folder:
         files[f"gtFine/{split}/{name}_gtFine_instanceIds.png"] = encode(pixels(2, channels=1).astype(np.uint16) * 99)
         files[f"gtFine/{split}/{name}_gtFine_polygons.json"] = said.encode()
     return files
+
+
+@example("ocr_boxes", "ocr")
+def ocr_boxes() -> Folder:
+    quads = "\ufeff1,1,6,1,6,4,1,4,Genaxis, Theatre\r\n0,0,3,0,3,2,0,2,###\r\n".encode()
+    files = {f"images/img_{n}.png": image(n) for n in range(3)}
+    return files | {f"gt/gt_img_{n}.txt": quads for n in range(2)} | {"gt/gt_img_2.txt": b'1, 1, 5, 4, "To"\r\n'}
+
+
+@example("ocr_lines", "ocr")
+def ocr_lines() -> Folder:
+    files = {f"{n}.png": image(n) for n in range(3)}
+    return files | {f"{n}.gt.txt": f"line é {n}\n".encode() for n in range(3)}
+
+
+@example("ocr_list", "ocr")
+def ocr_list() -> Folder:
+    files = {f"images/{n}.png": image(n) for n in range(3)}
+    return files | {"labels.txt": "".join(f"images/{n}.png\tline é {n}\n" for n in range(3)).encode()}

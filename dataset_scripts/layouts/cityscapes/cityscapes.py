@@ -8,7 +8,7 @@ import numpy as np
 
 from dataset_scripts.core.builders.annotated import AnnotatedBuilder, AnnotatedConfig, Annotation, Shape, is_below
 from dataset_scripts.core.builders.layout import Rows
-from dataset_scripts.core.errors import DataError, printable_logger
+from dataset_scripts.core.errors import DataError, printable_logger, reading
 from dataset_scripts.core.files.listing import Files, name_of
 from dataset_scripts.core.files.splits import SplitFolders
 from dataset_scripts.core.formats.fields import short
@@ -173,7 +173,11 @@ class Cityscapes(AnnotatedBuilder):
 
         The format: https://github.com/mcordts/cityscapesScripts, helpers/annotation.py.
         """
-        said = parse_json(content, where)
+        with reading(where):
+            return self._polygons(parse_json(content, where), where)
+
+    @staticmethod
+    def _polygons(said, where):
         shapes = []
         for number, each in enumerate(said["objects"], 1):
             label = each["label"]
