@@ -67,3 +67,17 @@ def ocr_lines() -> Folder:
 def ocr_list() -> Folder:
     files = {f"images/{n}.png": image(n) for n in range(3)}
     return files | {"labels.txt": "".join(f"images/{n}.png\tline é {n}\n" for n in range(3)).encode()}
+
+
+@example("pixel_csv")
+def pixel_csv() -> Folder:
+    head = "label," + ",".join(f"pixel{n}" for n in range(64))
+    rows = [f"{n},{','.join(map(str, pixels(n, 8, 8, 1).ravel()))}" for n in range(3)]
+    return {f"mnist_{split}.csv": "\n".join([head, *rows, ""]).encode() for split in ("train", "test")}
+
+
+@example("pixel_csv_text", "pixel_csv")
+def pixel_csv_text() -> Folder:
+    usages = ("Training", "PublicTest", "PrivateTest")
+    rows = [f"{n},{' '.join(map(str, pixels(n, 8, 8, 1).ravel()))},{usages[n]}" for n in range(3)]
+    return {"fer2013.csv": "\n".join(["emotion,pixels,Usage", *rows, ""]).encode()}
