@@ -81,3 +81,12 @@ def pixel_csv_text() -> Folder:
     usages = ("Training", "PublicTest", "PrivateTest")
     rows = [f"{n},{' '.join(map(str, pixels(n, 8, 8, 1).ravel()))},{usages[n]}" for n in range(3)]
     return {"fer2013.csv": "\n".join(["emotion,pixels,Usage", *rows, ""]).encode()}
+
+
+@example("change_pairs")
+def change_pairs() -> Folder:
+    files = {}
+    for name in ("train_1", "train_2", "val_1"):
+        files |= {f"{side}/{name}.png": image(len(side + name)) for side in "AB"}
+        files[f"label/{name}.png"] = encode(halves(1))
+    return files | {"list/train.txt": b"train_1.png\ntrain_2.png\n", "list/val.txt": b"val_1.png\n"}
