@@ -1,7 +1,7 @@
 """What the numbers of grey masks stand for: ids as they are, black and white, values that the caller gives, or a threshold."""
 
 import io
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 import PIL.Image
 
 from dataset_scripts.core.errors import DataError, printable_logger
+from dataset_scripts.core.files.listing import Files
 from dataset_scripts.core.formats.fields import brief
 from dataset_scripts.core.image.decode import decode_image
 
@@ -152,7 +153,7 @@ class _Survey:
         return bool(used.sum() > 8 and used[LIGHT:255].sum() >= 4 and (crowds or is_smooth))
 
 
-def look_at_greys(masks: Sequence[str], read: Callable[[str], bytes], root: Any) -> tuple[_Survey, int]:
+def look_at_greys(masks: Sequence[str], read: Callable[[str], bytes]) -> tuple[_Survey, int]:
     """Decodes up to LOOKED_AT masks, spread over all; more only while nothing is on them."""
     survey, looked = _Survey(), 0
     for path in _spread(masks):
@@ -172,22 +173,19 @@ def _spread(paths: Sequence[str]) -> Iterator[str]:
     yield from (path for place, path in enumerate(paths) if place % step)
 
 
-def decide_greys(
-    masks: Sequence[str], read: Callable[[str], bytes], root: Any, greys: Iterable[int] | None = None, said: str = ""
-) -> Greys:
+def decide_greys(files: Files, masks: Sequence[str], greys: Sequence[int] | None = None, said: str = "") -> Greys:
     """What the numbers in grey masks stand for, by the masks themselves; the caller enforces it on all of them.
 
     Args:
-        masks: their paths.
-        read: gives the bytes of one.
-        root: the folder, for messages.
+        masks: their paths; read in the order of the listing, as some archives are read from front to end.
         greys: with a table of colours, the grey level of each class, -1 for a colour.
         said: names the table.
 
     Raises:
         DataError: soft masks, or most are black and white but not all: the message says which option decides.
     """
-    survey, looked = look_at_greys(masks, read, root)
+    wanted, root = set(masks), files.root
+    survey, looked = look_at_greys([path for path in files.paths if path in wanted], files.read)
     if survey.is_soft:
         some = (survey.other or survey.binary)[0]
         raise DataError(
@@ -197,7 +195,7 @@ def decide_greys(
     if greys is not None:
         used = np.flatnonzero(survey.counts).tolist()
         known = {grey: place for place, grey in enumerate(greys) if grey >= 0}
-        if used and used[-1] >= len(list(greys)) and set(used) <= known.keys():
+        if used and used[-1] >= len(greys) and set(used) <= known.keys():
             logger.warning("%s: the greys of masks are those of %s", root, said)
             return Greys(known, why=f"a grey of no class in {said}: {WAYS}")
     if len(survey.binary) > len(survey.other):

@@ -114,7 +114,7 @@ class ChangePairs(LayoutBuilder):
         masks = [mask for samples in splits.values() for *_, mask in samples if mask]
         self.greys = asked_greys(self.config.values, self.config.threshold)
         if self.greys is None:
-            self.greys = decide_greys(masks, files.read, files.root) if masks else Greys()
+            self.greys = decide_greys(files, masks) if masks else Greys()
         files.keep(path for samples in splits.values() for _, *paths in samples for path in paths if path)
         features = {name: datasets.Image() for name in ("image", "after", "mask")}
         features["image_id"] = datasets.Value("string")

@@ -165,9 +165,9 @@ class MaskPairs(LayoutBuilder):
 
     def _look_at(self, files: Files, masks: list[str]) -> Greys:
         if self.colors is None:
-            return decide_greys(masks, files.read, files.root)
+            return decide_greys(files, masks)
         greys = [color[0] if len(set(color)) == 1 else -1 for color in self.colors.colors]
-        return decide_greys(masks, files.read, files.root, greys, self.colors.where)
+        return decide_greys(files, masks, greys, self.colors.where)
 
     def _find_colors(self, files: Files) -> Colors | None:
         """The colours that the caller gave, or those of the only table that there is."""

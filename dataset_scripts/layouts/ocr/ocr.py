@@ -32,8 +32,8 @@ class OcrConfig(AnnotatedConfig):
 
 def matches(files):
     """Words with their corners in texts named like the images, texts beside images of lines, or lists of them."""
-    if not files.images:
-        return None
+    if not files.images or any(archive.sequential for archive in files.mounts.values()):
+        return None  # a tar of pairs is a shard of a WebDataset
     sidecars = files.having(SIDECAR)
     if sidecars:
         pairs = pair_by_stem(files.root, files.images, sidecars, line_stems)
