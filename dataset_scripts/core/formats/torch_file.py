@@ -74,7 +74,7 @@ def _fault(where: str, error: Exception) -> DataError:
 def _check_names(file: BinaryIO) -> None:
     """Reads a pickle without running it; a ValueError for overlong names of code, on which PyTorch takes very long."""
     for operation, argument, _ in pickletools.genops(file):
-        if operation.name in ("GLOBAL", "INST") and len(argument) > LONGEST_NAME:
+        if operation.name in ("GLOBAL", "INST") and len(argument or "") > LONGEST_NAME:
             raise ValueError("it names code by a text without end")
         if isinstance(argument, str) and len(argument) > LONGEST_TEXT:
             raise ValueError("it holds a text longer than the name of any tensor")
