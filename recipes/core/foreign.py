@@ -1,26 +1,21 @@
 """Untrusted files: descriptions and weights, read in memory bounded by their size, or refused with a one-line error."""
 
 import contextlib
-import io
 import json
-import pickletools
-import re
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from dataset_scripts.core import errors
 from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.formats.torch_file import holds_its_values, load_torch
 from recipes.core.errors import UserError
 
 if TYPE_CHECKING:
     import torch
 
-LARGEST = 50_000_000  # bytes of a text file: a million class names take less
-LONGEST_NAME, LONGEST_TEXT = 300, 10_000  # characters of a string in a pickle: of a name of code, of any other
-LEGACY = 4  # pickles at the start of a file from torch.save before it wrote zip files
-NO_WEIGHTS = "it holds no safetensors or PyTorch weights"
+LARGEST = 50_000_000  # bytes of a text file: a million names of classes take less
+NO_WEIGHTS = "no safetensors or PyTorch weights"
 
 
 @contextlib.contextmanager
@@ -83,45 +78,11 @@ def read_tensors(path: Path, where: str | None = None) -> Any:
         UserError: it holds anything else, is damaged or is compressed.
     """
     import safetensors.torch
-    import torch
 
     require_file(path)
     where = f"{where or path}: {NO_WEIGHTS}"
-    if path.suffix == ".safetensors":
-        with reading(where):
-            return safetensors.torch.load_file(path)
-    try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                parts = archive.infolist()
-                if (
-                    any(part.compress_type for part in parts)
-                    or sum(part.file_size for part in parts) > path.stat().st_size
-                ):
-                    raise UserError(f"{where} (it is compressed, which torch.save never does)")
-                for part in parts:
-                    if part.filename.endswith("data.pkl"):
-                        _check_names(io.BytesIO(archive.read(part)))
-        else:
-            with open(path, "rb") as file:
-                for _ in range(LEGACY):
-                    _check_names(file)
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except UserError:
-        raise
-    except Exception as error:  # PyTorch's message is long, and advises running the code of the file
-        named = re.search(r"GLOBAL ([\w.]{1,200})", str(error))
-        why = f"it names {named[1]}, which is code" if named else "it is truncated, damaged or of another kind"
-        raise UserError(f"{where} ({why})") from error
-
-
-def _check_names(file: BinaryIO) -> None:
-    """Reads a pickle without running it; raises a ValueError for overlong names of code, which slow PyTorch down."""
-    for operation, argument, _ in pickletools.genops(file):
-        if operation.name in ("GLOBAL", "INST") and len(argument) > LONGEST_NAME:
-            raise ValueError("it names code by an overlong text")
-        if isinstance(argument, str) and len(argument) > LONGEST_TEXT:
-            raise ValueError("it holds a text longer than the name of any tensor")
+    with reading(where):
+        return safetensors.torch.load_file(path) if path.suffix == ".safetensors" else load_torch(path, where)
 
 
 def state_dict(state: Any, where: str) -> "dict[str, torch.Tensor]":
@@ -138,7 +99,7 @@ def state_dict(state: Any, where: str) -> "dict[str, torch.Tensor]":
         raise UserError(f"{where} holds more than a state dict of tensors: save model.state_dict() by itself")
     for name, tensor in state.items():
         with reading(f"{where}: {name[:100]}"):
-            is_whole = tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
-        if not is_whole or tensor.layout != torch.strided or tensor.device.type != "cpu":
+            is_sound = holds_its_values(tensor)
+        if not is_sound:
             raise UserError(f"{where}: {name[:100]} does not hold its own values: save model.state_dict() by itself")
     return state

@@ -215,3 +215,15 @@ def tfrecord() -> Folder:
 
     shard = row(0) + row(1) + row(2)
     return {"train-00000-of-00002": shard, "train-00001-of-00002": shard}
+
+
+@example("torch_tensors")
+def torch_tensors() -> Folder:
+    import torch
+
+    files = {}
+    for split in ("train", "test"):
+        buffer = io.BytesIO()
+        torch.save((torch.arange(144, dtype=torch.uint8).reshape(3, 6, 8), torch.tensor([0, 1, 0])), buffer)
+        files[f"{split}.pt"] = buffer.getvalue()
+    return files

@@ -41,7 +41,7 @@ from recipes.core.options import to_yaml
 from recipes.core.run import checkpoint
 
 ALLOWED = (DataError, TrustError, UserError)
-FILLED = (examples_binary, examples_drawn, examples_sets, examples_shapes, examples_tables)  # which add to EXAMPLES
+FILLED = (examples_binary, examples_sets, examples_shapes, examples_tables)  # which add to EXAMPLES
 TARGETS = tuple(EXAMPLES)
 LARGE = 1 << 20  # pixels; larger images are not decoded
 SAMPLE = 4  # tables per split whose rows are decoded; all tables are read

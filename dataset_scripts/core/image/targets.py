@@ -18,6 +18,7 @@ _EMPTY = {  # what a list without items would hold
     "difficult": torch.bool,
     "truncated": torch.bool,
     "occluded": torch.bool,
+    "ignore": torch.bool,
 }
 
 

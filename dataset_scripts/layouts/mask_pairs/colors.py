@@ -31,7 +31,7 @@ class Colors:
     """
 
     def __init__(self, colors: Mapping[str, Any], where: str):
-        self.names = list(colors)
+        self.names, self.colors, self.where = list(colors), list(colors.values()), where
         codes = np.array(
             [color_code(color, f"{where}: the colour of {short(name)}") for name, color in colors.items()], np.uint32
         )

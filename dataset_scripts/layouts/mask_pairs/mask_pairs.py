@@ -2,7 +2,8 @@
 
 import itertools
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import ClassVar
 
 import datasets
 import numpy as np
@@ -11,9 +12,11 @@ from dataset_scripts.core.builders.layout import LayoutBuilder, LayoutConfig, Ro
 from dataset_scripts.core.errors import DataError, printable_logger
 from dataset_scripts.core.files.listing import Files, folder_of, name_of, stem_of
 from dataset_scripts.core.files.pairs import Key, folder_parser, folders, join, name_splits
-from dataset_scripts.core.image.decode import Frame, decode_image
+from dataset_scripts.core.image.decode import Frame
+from dataset_scripts.core.image.greys import Greys, asked_greys, decide_greys
 from dataset_scripts.core.image.masks import fit_mask
 from dataset_scripts.layouts.mask_pairs.colors import Colors, read_colors
+from dataset_scripts.layouts.mask_pairs.several import add_labels, class_folders, take_numbered, unite
 
 logger = printable_logger(__name__)
 
@@ -48,12 +51,17 @@ class MaskPairsConfig(LayoutConfig):
             other masks beside it are left out.
         colors: for colour masks: class name -> (red, green, blue), or the path of a table of them in the data.
             The ids are 0, 1, … in this order.
+        values: for grey masks: the number in the mask that stands for id 0, for id 1, …; other numbers are errors. None takes
+            numbers as ids, but 0 and 255 for 0 and 1 where masks hold nothing else; "stored" takes all numbers as ids.
+        threshold: for soft masks, also JPEG: pixels of this brightness or more have id 1, others 0.
     """
 
     images: str | None = None
     masks: str | None = None
     mask_suffix: str | None = None
     colors: dict[str, tuple[int, int, int]] | str | None = None
+    values: list[int] | str | None = None
+    threshold: int | None = None
 
 
 def matches(files):
@@ -163,15 +171,23 @@ def is_mask(files: Files, path: str) -> bool:
 
 
 class MaskPairs(LayoutBuilder):
+    """
+    Attributes:
+        DECIDES: what grey masks hold is found by looking at some of them; else their numbers are ids.
+    """
+
     BUILDER_CONFIG_CLASS = MaskPairsConfig
+    DECIDES: ClassVar[bool] = True
 
     def index(self, files):
         sides, ignored = find_pairs(files, self.config)
-        if self.config.mask_suffix:
-            files.account(path for path in ignored if MASK_STEM.fullmatch(stem_of(path)))  # other masks of the images
-        for side in sides:  # what is in no row is a fault
-            files.account(path for paths in side.values() for path in paths)
-        files.account(path for path in ignored if NO_CLASSES.search(stem_of(path)))
+        more = take_numbered(sides)
+        if ignored:
+            logger.warning(
+                "%s: %d files are neither image nor mask and left out, such as %s", files.root, len(ignored), ignored[0]
+            )
+        files.account(path for path in ignored if self.config.mask_suffix or NO_CLASSES.search(stem_of(path)))
+        files.account(path for side in (*sides, more) for paths in side.values() for path in paths)
         self.colors = self._find_colors(files)
         masked, splits = {split for split, _ in sides[1]}, {}
         for (split, name), image, mask, fault in join(files.root, sides, ("image", "mask")):
@@ -181,13 +197,26 @@ class MaskPairs(LayoutBuilder):
                         suffix = stem_of(several[0]).removeprefix(name.rpartition("/")[2])
                         raise DataError(f"{fault}; mask_suffix={suffix!r} chooses the first of them")
                     raise fault
-                splits.setdefault(split, []).append((name, image, mask))
+                splits.setdefault(split, []).append((name, image, mask, *more.get((split, name), ())))
         for split in splits.keys() - masked:
             logger.warning("%s: no image of %s has a mask: theirs are None", files.root, split or "train")
         splits = name_splits(files.root, splits, lambda row: row[1])
         files.keep(path for rows in splits.values() for _, *paths in rows for path in paths if path)
+        self.greys = asked_greys(self.config.values, self.config.threshold)
+        if self.greys is None:
+            masks = [path for rows in splits.values() for _, _, *paths in rows for path in paths if path]
+            self.greys = self._look_at(files, masks) if self.DECIDES and masks else Greys()
         features = {"image": datasets.Image(), "mask": datasets.Image(), "image_id": datasets.Value("string")}
-        return datasets.Features(features), {split: Rows(rows) for split, rows in splits.items()}
+        rows = {split: Rows(samples) for split, samples in splits.items()}
+        if class_folders([name for samples in splits.values() for name, *_ in samples]):
+            features["label"] = add_labels(rows)
+        return datasets.Features(features), rows
+
+    def _look_at(self, files: Files, masks: list[str]) -> Greys:
+        if self.colors is None:
+            return decide_greys(files, masks)
+        greys = [color[0] if len(set(color)) == 1 else -1 for color in self.colors.colors]
+        return decide_greys(files, masks, greys, self.colors.where)
 
     def _find_colors(self, files: Files) -> Colors | None:
         """The colours that the caller gave, or those of the only table in the data."""
@@ -196,6 +225,7 @@ class MaskPairs(LayoutBuilder):
             if colors not in files.names:
                 raise DataError(f"colors={colors!r}: {files.root} has no such file")
             colors, where = read_colors(files, colors), f"{files.root}/{colors}"
+            files.account([self.config.colors])
             if not colors:
                 raise DataError(f"{where} holds no colours: its lines are name,r,g,b or r g b name")
         elif colors is None:
@@ -210,15 +240,21 @@ class MaskPairs(LayoutBuilder):
             if len(tables) == 1:
                 [(path, colors)] = tables.items()
                 where = f"{files.root}/{path}"
+            files.account(tables)
         if not colors:
             return None
         self.info.description += "\n\nIds: " + ", ".join(f"{number} {name}" for number, name in enumerate(colors)) + "."
         return Colors(colors, where)
 
     def read(self, files, sample):
-        name, image, mask = sample
+        name, image, *masks = sample
         content = files.read(image)
         frame = Frame.of(content, f"{files.root}/{image}")
         colors = self.colors and self.colors.ids_of
-        mask = mask and fit_mask({"bytes": files.read(mask), "path": mask}, frame, f"{files.root}/{mask}", colors)
+        found = [
+            fit_mask({"bytes": files.read(mask), "path": mask}, frame, f"{files.root}/{mask}", colors, self.greys)
+            for mask in masks
+            if mask
+        ]
+        mask = unite(found, f"{files.root}/{image}") if len(found) > 1 else next(iter(found), None)
         return {"image": {"bytes": content, "path": image}, "mask": mask, "image_id": name}
