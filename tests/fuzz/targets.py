@@ -16,7 +16,6 @@ from typing import Any
 
 import datasets
 import examples_binary
-import examples_drawn
 import examples_sets
 import examples_shapes
 import examples_tables

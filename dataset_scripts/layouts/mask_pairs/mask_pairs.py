@@ -2,7 +2,7 @@
 
 import itertools
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import datasets
@@ -12,7 +12,7 @@ from dataset_scripts.core.builders.layout import LayoutBuilder, LayoutConfig, Ro
 from dataset_scripts.core.errors import DataError, printable_logger
 from dataset_scripts.core.files.listing import Files, folder_of, name_of, stem_of
 from dataset_scripts.core.files.pairs import Key, folder_parser, folders, join, name_splits
-from dataset_scripts.core.image.decode import Frame
+from dataset_scripts.core.image.decode import Frame, decode_image
 from dataset_scripts.core.image.greys import Greys, asked_greys, decide_greys
 from dataset_scripts.core.image.masks import fit_mask
 from dataset_scripts.layouts.mask_pairs.colors import Colors, read_colors
