@@ -4,12 +4,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from dataset_scripts.core.builders.annotated import AnnotatedBuilder, AnnotatedConfig, is_below, peek
+from dataset_scripts.core.builders.annotated import AnnotatedBuilder, AnnotatedConfig, peek
 from dataset_scripts.core.builders.contents import kind_of
 from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.files.listing import Files, folder_of, is_image, stem_of
 from dataset_scripts.core.files.splits import SplitFolders, split_in
-from dataset_scripts.core.files.stems import Named
+from dataset_scripts.core.files.stems import Named, is_below
 from dataset_scripts.core.formats.fields import short
 from dataset_scripts.core.formats.json_stream import FAULTY, elements, records
 from dataset_scripts.core.image.objects import is_number

@@ -6,16 +6,18 @@ from dataclasses import dataclass
 import datasets
 import numpy as np
 
-from dataset_scripts.core.builders.annotated import AnnotatedBuilder, AnnotatedConfig, Annotation, Shape, is_below
+from dataset_scripts.core.builders.annotated import AnnotatedBuilder, AnnotatedConfig
 from dataset_scripts.core.builders.layout import Rows
 from dataset_scripts.core.errors import DataError, printable_logger, reading
 from dataset_scripts.core.files.listing import Files, name_of
 from dataset_scripts.core.files.splits import SplitFolders
+from dataset_scripts.core.files.stems import is_below
 from dataset_scripts.core.formats.fields import short
 from dataset_scripts.core.formats.json_text import parse_json
 from dataset_scripts.core.image.decode import Frame
 from dataset_scripts.core.image.greys import Greys
 from dataset_scripts.core.image.masks import fit_mask
+from dataset_scripts.core.image.shapes import Annotation, Shape
 from dataset_scripts.layouts.cityscapes.classes import NAMES, TRAIN_IDS, TRAIN_NAMES
 
 logger = printable_logger(__name__)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import datasets
 import numpy as np
 
-from dataset_scripts.core.builders.annotated import report_bare
 from dataset_scripts.core.builders.layout import LayoutBuilder, LayoutConfig, Rows
 from dataset_scripts.core.errors import DataError, printable_logger
 from dataset_scripts.core.files.listing import Files, folder_of, name_of, stem_of
@@ -84,7 +83,7 @@ class InstanceMasks(LayoutBuilder):
             else:
                 bare.append(image)
         if bare:
-            report_bare(files, self.faults, bare, len(found))
+            leave_out(files, self.faults, bare, len(found), "have no masks")
         for split in splits.keys() - {split or "train" for split in masked}:
             logger.warning("%s: no image of %s has masks: theirs are None", files.root, split)
         if "" in masked and len(splits) > 1:

@@ -8,9 +8,10 @@ from typing import ClassVar
 import datasets
 import numpy as np
 
-from dataset_scripts.core.builders.annotated import AnnotatedBuilder, is_below, peek
+from dataset_scripts.core.builders.annotated import AnnotatedBuilder, peek
 from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.files.listing import folder_of, name_of, stem_of
+from dataset_scripts.core.files.stems import is_below
 from dataset_scripts.core.formats.fields import short
 from dataset_scripts.core.formats.json_text import parse_json
 from dataset_scripts.core.formats.text_table import text_lines

@@ -7,9 +7,9 @@ import re
 
 import numpy as np
 
-from dataset_scripts.core.builders.annotated import Shape
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.formats.fields import brief
+from dataset_scripts.core.image.shapes import Shape
 
 NUMBER = re.compile(r"\s*[-+]?\d{1,15}(\.\d{0,15})?\s*")
 SPACED = re.compile(r"((?:[-+]?\d{1,15}(?:\.\d{0,15})?[ \t]+){4})(\".*\")")  # 158 128 411 181 "Footpath"

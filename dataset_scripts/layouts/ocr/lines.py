@@ -4,12 +4,12 @@ import csv
 import re
 from collections.abc import Iterator
 
-from dataset_scripts.core.builders.annotated import is_below, peek
+from dataset_scripts.core.builders.annotated import peek
 from dataset_scripts.core.builders.tables import read_table
 from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.files.faults import Faults
 from dataset_scripts.core.files.listing import IMAGE_SUFFIXES, Files, name_of, stem_of, without_suffix
-from dataset_scripts.core.files.stems import Named, own_stems, pair_by_stem
+from dataset_scripts.core.files.stems import Named, is_below, own_stems, pair_by_stem
 from dataset_scripts.core.formats.fields import brief, short
 from dataset_scripts.core.formats.text_table import delimiter, text_lines
 from dataset_scripts.layouts.ocr.boxes import look_like_boxes, unquote

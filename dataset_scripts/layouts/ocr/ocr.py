@@ -5,12 +5,13 @@ from dataclasses import dataclass
 import datasets
 import pyarrow as pa
 
-from dataset_scripts.core.builders.annotated import AnnotatedBuilder, AnnotatedConfig, Annotation, is_below
+from dataset_scripts.core.builders.annotated import AnnotatedBuilder, AnnotatedConfig
 from dataset_scripts.core.builders.layout import Rows
 from dataset_scripts.core.errors import reading
 from dataset_scripts.core.files.listing import folder_of, name_of, stem_of, without_suffix
 from dataset_scripts.core.files.splits import split_in
-from dataset_scripts.core.files.stems import own_stems, pair_by_stem
+from dataset_scripts.core.files.stems import is_below, own_stems, pair_by_stem
+from dataset_scripts.core.image.shapes import Annotation
 from dataset_scripts.layouts.ocr.boxes import look_like_boxes, parse_boxes
 from dataset_scripts.layouts.ocr.lines import SIDECAR, Texts, find_lists, find_sidecars, line_stems, read_lists
 
