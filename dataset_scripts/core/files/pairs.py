@@ -35,7 +35,7 @@ def folder_parser(
     both = (
         re.compile(rf"(?<![^\W_])(?=(?:({_SPLIT})[\W_]?({word})|({word})[\W_]?({_SPLIT}))(?![^\W_]))") if word else None
     )
-    split_of = SplitFolders(f"{folder}/" for folder in folders).of
+    splits = SplitFolders(f"{folder}/" for folder in folders)
 
     def side_in(name: str) -> tuple[int | None, str]:
         """The side that a part of a name gives, and what is left of the name."""
@@ -62,7 +62,7 @@ def folder_parser(
             elif by_part and (found_side := side_in(part))[0] is not None:
                 side = found_side[0]
                 rest += [found_side[1]] * (len(found_side[1]) > 0 and found_side[1].lower() not in PLAIN)
-            elif said := split_of(f"{above}/"):
+            elif said := splits.named(above):
                 split = said
             else:
                 rest.append(part)

@@ -73,6 +73,10 @@ class SplitFolders:
             for name, split in sibling_splits(names).items()
         }
 
+    def named(self, folder: str) -> str:
+        """The split that a folder is; "" if it is none, even if it lies in one."""
+        return self._splits.get(folder, "")
+
     def of(self, path: str) -> str:
         """The split of a path: that of the first folder which is one; "" if there is none."""
         folder, _, rest = path.partition("/")

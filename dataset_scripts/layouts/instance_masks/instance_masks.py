@@ -6,6 +6,7 @@ import datasets
 import numpy as np
 
 from dataset_scripts.core.builders.layout import LayoutBuilder, LayoutConfig, Rows
+from dataset_scripts.core.builders.leftovers import leave_out
 from dataset_scripts.core.errors import DataError, printable_logger
 from dataset_scripts.core.files.listing import Files, folder_of, name_of, stem_of
 from dataset_scripts.core.files.splits import SplitFolders
