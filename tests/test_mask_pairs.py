@@ -342,7 +342,7 @@ def test_a_split_without_masks(tmp_path, save_image, save_mask, caplog):
     assert sets["test"][0]["mask"] is None and sets["test"][0]["image"].shape == (3, 7, 9)
     assert "no image of test has a mask: theirs are None" in caplog.text
     save_image(tmp_path / "images/c.png")
-    with pytest.raises(DataError, match="images/c.png lies in no split folder while others lie in train"):
+    with pytest.raises(DataError, match="images/c.png is in no split folder, while others are in train"):
         load_dataset("mask_pairs", data_dir=str(tmp_path), ignore=["figure.png"])
 
 

@@ -247,7 +247,7 @@ def test_faults_of_instance_masks(bowl, tmp_path, caplog):
     ).all() and "masks overlap in 6 pixels, which are of the later object" in caplog.text
     for array, message in (
         (np.full((30, 40), 7, np.uint8), "masks/9.png holds 7: the mask of an object is black and white"),
-        (np.zeros((3, 4), np.uint8), "masks/9.png has 4 x 3 pixels, its image has 40 x 30"),
+        (np.zeros((3, 4), np.uint8), "masks/9.png has 4 x 3 pixels, but its image has 40 x 30"),
     ):
         save(masks / "9.png", array)
         with pytest.raises(DataError, match=message):
@@ -255,9 +255,7 @@ def test_faults_of_instance_masks(bowl, tmp_path, caplog):
         assert load_dataset(str(folder), split="train", on_error="skip")["image_id"] == ["0a7d30"]
     for path in masks.iterdir():
         path.unlink()
-    with pytest.raises(
-        DataError, match="1 of 3 images have no annotation, such as stage1_train/00ae65/images/00ae65.png"
-    ):
+    with pytest.raises(DataError, match="1 of 3 images have no masks, such as stage1_train/00ae65/images/00ae65.png"):
         load_dataset(str(folder))
     assert load_dataset(str(folder), split="train", on_error="skip")["image_id"] == ["0a7d30"]
 

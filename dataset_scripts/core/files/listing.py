@@ -231,7 +231,8 @@ class Files(Reader):
     def once(self) -> "Files":
         """The listing without folders that repeat what lies around them, file for file; what is left out is logged.
 
-        Some archives hold their set twice: `chest_xray/train/…` and `chest_xray/chest_xray/train/…`.
+        Some archives hold their set twice: `chest_xray/train/…` and `chest_xray/chest_xray/train/…`. A folder is such a
+        copy if it holds nothing else, and either all of what lies around it, or a part of it under the same name.
         """
         names = set(self.paths)
         copies: list[str] = []
@@ -245,7 +246,9 @@ class Files(Reader):
             if not first.startswith(inside) or self._outer(first, inside, start) not in names:
                 continue
             below = [path for path in self.paths if path.startswith(inside)]
-            if all(
+            beside = len([path for path in self.paths if path.startswith(f"{above}/" if above else "")]) - len(below)
+            name, around = name_of(folder).lower(), name_of(above or self.root.name).lower()
+            if (name == around or len(below) == beside) and all(
                 (outer := self._outer(path, inside, start)) in names and self._size(path) == self._size(outer)
                 for path in below
             ):

@@ -16,7 +16,9 @@ SPLITS = {
     "evaluation": "test",
 }
 _USUAL = ("train", "validation", "test")
-_WORDS = re.compile(r"(?<![a-z])(" + "|".join(sorted(SPLITS, key=len, reverse=True)) + r")(?![a-z])", re.IGNORECASE)
+_WORDS = re.compile(
+    r"(?<![a-z])(" + "|".join(sorted(SPLITS, key=len, reverse=True)) + r")(?![a-z])", re.IGNORECASE | re.ASCII
+)
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _PLAIN = re.compile(r"data|dataset|folder|images?|imgs?|pictures|samples|sets?", re.IGNORECASE)
 

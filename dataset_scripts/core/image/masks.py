@@ -42,7 +42,9 @@ def fit_mask(
         way_out = ", or pass threshold=128 if they are black and white" * (greys is not None)
         raise DataError(f"{where} is a JPEG, which blurs ids: store masks without loss, as PNG does{way_out}")
     if size != frame.size and not frame.turns(size):
-        raise DataError(f"{where} has {size[0]} x {size[1]} pixels, its image has {frame.size[0]} x {frame.size[1]}")
+        raise DataError(
+            f"{where} has {size[0]} x {size[1]} pixels, but its image has {frame.size[0]} x {frame.size[1]}"
+        )
     if mode == "P" and greys is not None and not greys.keeps and not greys.is_for_palettes:
         raise DataError(
             f"{where} has a palette, whose indices are ids, {greys.why or 'and threshold= is for grey masks'}"

@@ -25,7 +25,7 @@ def detect(files: Files) -> Script | None:
     A bundled script that reads a layout has, beside its class,
 
     - `matches(files) -> str | None`: the evidence for the layout, in words;
-    - `PRECEDENCE`: 2 if files of the format identify themselves (a COCO json, IDX numbers), 1 if names and pairs do
+    - `PRECEDENCE`: 3 if files of several formats make one set, such as masks beside a table of them; 2 if files of the format identify themselves (a COCO json, IDX numbers), 1 if names and pairs do
       (images/ beside masks/), 0 for any images. The highest that matches is chosen;
     - `SUFFIXES`, if only files with one of these (in lower case, "" for none) can be evidence for it: the script is not
       imported for a folder without such files. Both are read from the source, so each must be on one line.

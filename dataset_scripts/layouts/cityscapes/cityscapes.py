@@ -17,7 +17,7 @@ from dataset_scripts.core.formats.json_text import parse_json
 from dataset_scripts.core.image.decode import Frame
 from dataset_scripts.core.image.greys import Greys
 from dataset_scripts.core.image.masks import fit_mask
-from dataset_scripts.core.image.shapes import Annotation, Shape
+from dataset_scripts.core.image.shapes import Annotation, Shape, Target, to_objects
 from dataset_scripts.layouts.cityscapes.classes import NAMES, TRAIN_IDS, TRAIN_NAMES
 
 logger = printable_logger(__name__)
@@ -84,7 +84,8 @@ class Cityscapes(AnnotatedBuilder):
         }
         if config.objects and not found["polygons"]:
             raise DataError(f"{files.root} has no polygons of these annotations: objects=True reads them")
-        self.places, self.is_polygonal = {name: place for place, name in enumerate(NAMES)}, True
+        self.places = {name: place for place, name in enumerate(NAMES)}
+        self.is_polygonal, self.has_masks = True, config.masks
         names = TRAIN_NAMES if config.ids == "train" else NAMES[:-1]
         self.info.description += "\n\nIds: " + ", ".join(f"{place} {name}" for place, name in enumerate(names)) + "."
         features = {"image": datasets.Image(), "image_id": datasets.Value("string")}
@@ -162,9 +163,9 @@ class Cityscapes(AnnotatedBuilder):
             if path is None:
                 row[name] = None
             elif name == "objects":
-                annotation = self._parsed(files, path, None)
-                self._check_shapes(annotation, where)
-                row[name] = self._objects(annotation, frame, where)
+                annotation = self._parsed(files, image, path, None)
+                target = Target(self.places, self.OBJECT_COLUMNS, self.config.boxes == "clip", True, self.config.masks)
+                row[name] = to_objects(annotation, frame, where, target)
             else:
                 greys = self.greys if name == "mask" else Greys()
                 row[name] = fit_mask({"bytes": files.read(path), "path": path}, frame, where, greys=greys)

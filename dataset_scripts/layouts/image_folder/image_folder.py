@@ -13,13 +13,14 @@ from dataset_scripts.core.builders.layout import LayoutBuilder, LayoutConfig, Ro
 from dataset_scripts.core.builders.leftovers import leave_out
 from dataset_scripts.core.builders.tables import as_class_label, read_metadata
 from dataset_scripts.core.errors import DataError, printable_logger
-from dataset_scripts.core.files.listing import Files, folder_of, is_image, name_of
+from dataset_scripts.core.files.listing import Files, folder_of, is_image, name_of, without_suffix
 from dataset_scripts.core.files.splits import in_order, sibling_splits, split_in, split_name
 
 logger = printable_logger(__name__)
 
 METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 PRECEDENCE = 0
+ABOUT = re.compile(r"(.+)[_-](?:masks?|gt|seg|segmentation|label|annotation)(?:_\d+)?", re.IGNORECASE)
 PLAIN = re.compile(r"data|dataset|images?|imgs?|jpegimages|photos?|pictures?|samples", re.IGNORECASE)
 PART = re.compile(r"(.*?)[-_.]?\d+([-_.]of[-_.]\d+)?")  # part3, train-00001-of-00010
 
@@ -106,6 +107,7 @@ class ImageFolder(LayoutBuilder):
     TAKES_DATA_FILES = True
 
     def index(self, files):
+        self._check_pairs(files)
         splits = self._classes(files)
         images = [path for paths in splits.values() for path in paths]
         columns, features = {}, {"image": datasets.Image()}
@@ -136,6 +138,22 @@ class ImageFolder(LayoutBuilder):
             start += len(paths)
         return datasets.Features(features), rows
 
+    def _check_pairs(self, files: Files) -> None:
+        """Refuses images that by their names are about others: masks, as photos, would be silently wrong.
+
+        Raises:
+            DataError: it counts them, and says how to read them or to leave them out.
+        """
+        stems = {without_suffix(path) for path in files.images}
+        about = [
+            path for path in files.images if (match := ABOUT.fullmatch(without_suffix(path))) and match[1] in stems
+        ]
+        if about:
+            raise DataError(
+                f"{files.root} is not understood: {len(about)} of {len(files.images)} images are named like masks of others, "
+                f"such as {about[0]}: load_dataset('mask_pairs', data_dir=…) reads masks, ignore=[…] leaves them out"
+            )
+
     def _labels(self, files: Files, splits: dict[str, dict[str, str]]) -> list[str | None]:
         """The class of each image; None in splits without class folders, if others have them.
 
@@ -147,7 +165,7 @@ class ImageFolder(LayoutBuilder):
             bare = next((path for path, name in paths.items() if not name), None)
             if bare is not None and any(paths.values()):
                 raise DataError(
-                    f"{files.root}/{bare} is in no class folder while others are: move it, or pass drop_labels=True"
+                    f"{files.root}/{bare} is in no class folder, while others are: move it, or pass drop_labels=True"
                 )
             names += paths.values() if bare is None else [None] * len(paths)
         found = set(names) - {None}

@@ -16,7 +16,7 @@ from dataset_scripts.core.image.masks import fit_mask
 
 logger = printable_logger(__name__)
 
-PRECEDENCE = 2
+PRECEDENCE = 3
 SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".gif")
 CODES = b"EncodedPixels"  # a column of Kaggle's tables of the same masks as run lengths
 

@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -66,7 +67,7 @@ class MaskPairsConfig(LayoutConfig):
 
 def matches(files):
     """Images, most of which have a mask of the same name."""
-    parse = folder_parser(dict.fromkeys(IMAGES, 0) | dict.fromkeys(MASKS, 1), by_part=True)
+    parse = side_parser(files, dict.fromkeys(IMAGES, 0) | dict.fromkeys(MASKS, 1))
     in_folders = any(parse(folder)[0] == 1 for folder in set(map(folder_of, files.images)))
     some = files.images[:: max(1, len(files.images) // 200)]  # as most images have a mask, some of these are masks
     if not in_folders and not any(MASK_STEM.fullmatch(stem_of(path)) for path in some):
@@ -87,6 +88,15 @@ def matches(files):
     )
 
 
+def side_parser(
+    files: Files, words: dict[str, int], by_part: bool = True
+) -> Callable[[str], tuple[int | None, str, str]]:
+    """The function that tells images from masks by folders; parts of names tell only if not all folders become masks."""
+    above = set(map(folder_of, files.images))
+    parse = folder_parser(words, above, by_part)
+    return folder_parser(words, above) if by_part and all(parse(folder)[0] == 1 for folder in above) else parse
+
+
 def find_pairs(
     files: Files, config: MaskPairsConfig
 ) -> tuple[tuple[dict[Key, list[str]], dict[Key, list[str]]], list[str]]:
@@ -101,8 +111,7 @@ def find_pairs(
     words |= dict.fromkeys([config.masks.lower()] if config.masks else MASKS, 1)
     suffix = config.mask_suffix
     stem_pattern = re.compile(f"(.+){re.escape(suffix)}") if suffix else MASK_STEM
-    above = set(map(folder_of, files.images))
-    parse = folder_parser(words, above, by_part=not (config.images or config.masks))
+    parse = side_parser(files, words, by_part=not (config.images or config.masks))
     placed = [(path, *parse(folder_of(path))) for path in files.images]
     folders_of = {side for _, side, _, _ in placed}
     images, masks, found, ignored = {}, {}, [], []

@@ -93,7 +93,7 @@ class Ocr(AnnotatedBuilder):
         self.is_lines = bool(texts)
         if not self.is_lines:
             return super().index(files)
-        splits = self._splits(files, images, {image: (image, None, None) for image in texts})
+        splits = self._splits(files, images, {image: (image, None, None) for image in texts}, {})
         if list(splits) == ["train"] and any(split_in(name_of(path)) for path in lists):
             splits = self._by_list(splits["train"], texts)
         files.keep(image for rows in splits.values() for image, *_ in rows)

@@ -77,6 +77,9 @@ class Yolo(LayoutBuilder):
             stem = without_suffix(path)
             (twice if stem in stems else stems).add(stem)
         samples = {split: self._samples(files, split, paths, twice) for split, paths in splits.items()}
+        files.account(
+            path for rows in samples.values() for row in rows for path in row if path
+        )  # also of faulty labels
         labels = self._labels(files, samples)
         texts = []
         for label in labels[:: max(1, len(labels) // 100)]:
@@ -113,7 +116,9 @@ class Yolo(LayoutBuilder):
         for path in paths:
             with self.faults:
                 if without_suffix(path) in twice:
-                    raise DataError(f"{files.root}/{path}: another image has this stem, and one label file is for both")
+                    raise DataError(
+                        f"{files.root}/{path}: another image has this stem, so that both have one label file: rename one"
+                    )
                 samples.append((path, self.label_of.get(path, "")))
         bare = [path for path, label in samples if not label]
         if samples and len(bare) == len(samples):
