@@ -42,6 +42,11 @@ def mnist(tmp_path):
     return tmp_path
 
 
+def test_a_seed_below_zero(cli, tmp_path):
+    status, _, errors = cli("preview", "digits", "-o", tmp_path / "sheet.png", "--seed", "-5")
+    assert status == 2 and errors.splitlines()[-1] == "dataset-scripts: seed=-5: it is 0 or more"
+
+
 def test_list_names_everything(cli):
     status, output, _ = cli("list")
     assert status == 0 and all(f"  {name} " in output for name in bundled_names())

@@ -5,6 +5,7 @@ import importlib.util
 import json
 import multiprocessing
 import os
+import pathlib
 import re
 import shutil
 import signal
@@ -20,7 +21,7 @@ import torch
 from dataset_scripts import DataError, load_dataset
 from dataset_scripts.core.cli import main
 from dataset_scripts.core.files.disk import DiskError, disk_fault
-from dataset_scripts.core.files.hold import alone
+from dataset_scripts.core.files.hold import alone, beside
 from dataset_scripts.core.files.replace import new_file, new_folder, recover, scratch, tidy, write_file
 from dataset_scripts.core.publish.export import export
 from recipes.core.config import Model, Unet
@@ -442,6 +443,11 @@ def test_a_full_disk_of_a_cache_that_the_caller_named(tmp_path, disk, photos, pr
     (tmp_path / "code/long.py").write_text("import datasets\n" + "#" * 100_000)
     with pytest.raises(DataError, match=f"^{re.escape(str(disk))}/scripts/long_.* cannot be written: {full}"):
         load_dataset(str(tmp_path / "code/long.py"), cache_dir=str(disk))
+
+
+def test_the_root_has_no_neighbours():
+    with pytest.raises(DataError, match="^/ cannot be replaced: name a folder in it"):
+        beside(pathlib.Path("/"), "lock")
 
 
 def test_where_a_disk_is_mounted(disk, tmp_path):

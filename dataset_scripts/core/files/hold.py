@@ -24,7 +24,13 @@ NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK}  # rais
 
 
 def beside(path: Path, kind: str) -> Path:
-    """A hidden neighbour of `path` on the same disk."""
+    """A hidden neighbour of `path` on the same disk.
+
+    Raises:
+        DataError: it is the root of a disk or the like, which has no neighbours.
+    """
+    if not path.name:
+        raise DataError(f"{path} cannot be replaced: name a folder in it")
     name = f".{path.name}.{kind}"
     return path.with_name(
         name if len(os.fsencode(name)) <= LONGEST else f".{sha256(os.fsencode(path.name)).hexdigest()}.{kind}"

@@ -61,12 +61,14 @@ def contact_sheet(
         A picture in mode RGB, the same for the same data and arguments.
 
     Raises:
-        DataError: no column of images, a stream, or a number that is not positive.
+        DataError: no column of images, a stream, or a number that is too small.
     """
     splits = dataset if isinstance(dataset, Mapping) else {"": dataset}
     for name, number in (("rows", rows), ("columns", columns), ("size", size)):
         if number is not None and number < 1:
             raise DataError(f"{name}={number}: a contact sheet has at least one")
+    if seed < 0:
+        raise DataError(f"seed={seed}: it is 0 or more")
     if not splits:
         raise DataError("there is no split to draw")
     parts = []
