@@ -18,6 +18,7 @@ from dataset_scripts import DataError, load_dataset
 from dataset_scripts.core.builders.layout import LayoutBuilder, Rows
 from dataset_scripts.core.files.faults import Faults
 from dataset_scripts.core.image.columns import Image
+from dataset_scripts.core.image.decode import decode_image
 from dataset_scripts.layouts.image_folder.image_folder import ImageFolder
 
 
@@ -47,6 +48,25 @@ DAMAGED = {
     "words.jpg": (b"AccessDenied, says the server", r"not an image: its 29 bytes start with b'AccessDe'"),
     "flipped.png": (png()[:60] + bytes(200) + png()[260:], ""),
 }
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (b'<?xml version="1.0"?>\n<!DOCTYPE html PUBLIC "-//W3C//DTD XHTML 1.0 Strict//EN"><html/>', "an HTML page"),
+        (b'<?xml version="1.0"?><html xmlns="http://www.w3.org/1999/xhtml"/>', "an HTML page"),
+        (b"<!-- " + b"saved from a mirror " * 100 + b"-->\n<!-- 2 -->\n<HTML>", "an HTML page"),
+        (b'<?xml version="1.0"?>\n<Error><Code>NoSuchKey</Code></Error>', "a server's error"),
+        (b'<?xml version="1.0"?><!-- made by hand --><!DOCTYPE svg PUBLIC "x"><svg/>', "an SVG drawing"),
+        (b"version https://hawser.github.com/spec/v1\noid sha256:00\nsize 12345\n", "a git-lfs pointer"),
+        (b"../../.git/annex/objects/xX/m1/MD5E-s4--00.jpg/MD5E-s4--00.jpg", "a git-annex pointer"),
+        (b".git/annex/objects/xX/m1/MD5E-s4--00.jpg/MD5E-s4--00.jpg", "a git-annex pointer"),
+        (b"<!--" * 2000, "not an image"),
+    ],
+)
+def test_what_lies_in_the_place_of_an_image(content, message):
+    with pytest.raises(DataError, match=f"unreadable image a.jpg: {message}"):
+        decode_image({"bytes": content, "path": "a.jpg"}, "a.jpg")
 
 
 @pytest.fixture(params=sorted(DAMAGED))

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import re
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -17,15 +18,16 @@ from dataset_scripts.core.image.png import encode_png
 _STOCK = datasets.Image()
 _EXIF_ORIENTATION = 0x0112
 _PNG_EXIF = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp")
-# The first bytes of files that are not the images that their names promise, and what to do about them.
+# How files begin, in lower case, that are not the images that their names promise, and what to do about them.
+_PAGE = "an HTML page, such as a server sends instead of an image: download it again"
 _POINTERS = (
-    (b"version https://git-lfs", "a git-lfs pointer, not the image itself: run `git lfs pull`"),
-    (b"/annex/objects/", "a git-annex pointer, not the image itself: run `git annex get`"),
-    (b"<!doctype html", "an HTML page, such as a server sends instead of an image: download it again"),
-    (b"<html", "an HTML page, such as a server sends instead of an image: download it again"),
-    (b"<svg", "an SVG drawing, which Pillow does not decode: convert it to PNG"),
+    (rb"version https?://(git-lfs|hawser|git-media)", "a git-lfs pointer, not the image itself: run `git lfs pull`"),
+    (rb"((\.\./)*\.git)?/annex/objects/", "a git-annex pointer, not the image itself: run `git annex get`"),
+    (rb"<(!doctype )?html", _PAGE),
+    (rb"<error>", "a server's error, as object stores send instead of an image: download it again"),
+    (rb"<(!doctype )?svg", "an SVG drawing, which Pillow does not decode: convert it to PNG"),
 )
-
+_PROLOGUE = re.compile(rb"(?:\xef\xbb\xbf|<\?.*?\?>|<!--.*?-->|\s++)*+", re.DOTALL)  # of XML and HTML
 
 _PROGRAMS = (b"%!PS", b"\xc5\xd0\xd3\xc6", b"\x1c")
 
@@ -71,9 +73,9 @@ def fault_of(content: bytes | None, error: Exception) -> str:
         return reason(error)
     if not content:
         return "empty"
-    start = bytes(content[:512]).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    start = _PROLOGUE.sub(b"", bytes(content[:4096]), 1).lower()
     for mark, words in _POINTERS:
-        if start.startswith(mark):
+        if re.match(mark, start):
             return words
     if isinstance(error, PIL.UnidentifiedImageError):
         return f"not an image: its {len(content):,} bytes start with {bytes(content[:8])!r}"
