@@ -8,8 +8,10 @@ import datasets
 import pytest
 
 from dataset_scripts import DataError, TrustError, enable, load_dataset
+from dataset_scripts.core.files.names import is_hidden
 from dataset_scripts.core.load.script import PACKAGE, Script, find_script
 from dataset_scripts.core.load.sources import sources_of
+from dataset_scripts.core.load.trust import FOLDERS_OF_TOOLS
 
 
 def shades(rows) -> list[int]:
@@ -51,6 +53,10 @@ def put(path: Path, content: bytes) -> None:
         ("__pycache__/a.png", b"\x89PNG"),
         ("__pycache__/a/b.pyc", b""),
         ("__pycache__", b"\0"),
+        (".DS_Store", b"\x89PNG"),
+        (".DS_Store/a.md", b"text\n"),
+        (".git", b"\0"),
+        (".pytest_cache", b"text\n"),
     ],
 )
 def test_a_script_in_a_folder_of_data_is_not_run(tmp_path, trap, name, content):
@@ -90,8 +96,10 @@ def test_what_is_no_plain_file_counts_as_data(tmp_path, trap, kind):
 def test_code_and_documents_are_run(script):
     for name in "README.md notes.rst LICENSE LICENCE.md NOTICE CITATION.cff Authors .gitignore .gitattributes".split():
         put(script.with_name(name), "Größe\n".encode())
-    for name in (".DS_Store", ".git/objects/pack", ".pytest_cache/v/a", "__pycache__/shades.cpython-311.pyc"):
+    for name in (".git/objects/pack", ".pytest_cache/v/a", "__pycache__/shades.cpython-311.pyc"):
         put(script.parent / name, b"\0\xff")
+    put(script.with_name(".DS_Store"), b"\0\0\0\1Bud1\0\0")
+    assert all(map(is_hidden, FOLDERS_OF_TOOLS))  # nothing in them is read as data either
     put(script.with_name("test_shades.py"), b"# coding: latin-1\nname = '\xe9'\n")
     assert shades(load_dataset(str(script.parent), split="train")) == list(range(1, 9))
 

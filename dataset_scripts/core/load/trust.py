@@ -8,8 +8,9 @@ from dataset_scripts.core.load.sources import parse
 
 DOCUMENT_SUFFIXES = (".md", ".rst")
 DOCUMENT_NAMES = ("authors", "changelog", "citation.cff", "copying", "licence", "license", "notice", "readme")
-TEXTS_OF_TOOLS = (".gitattributes", ".gitignore")
-LEFT_BY_TOOLS = (".DS_Store", ".git", ".pytest_cache")
+TEXTS_OF_TOOLS = (".git", ".gitattributes", ".gitignore")  # .git is a line of text in a worktree
+FOLDERS_OF_TOOLS = (".git", ".pytest_cache", "__pycache__")  # which listings leave out, so that nothing in them is data
+FINDER = b"\0\0\0\1Bud1"  # how macOS begins its .DS_Store
 
 
 def is_document(name: str) -> bool:
@@ -20,7 +21,8 @@ def is_document(name: str) -> bool:
 def first_data(folder: Path) -> str | None:
     """The first entry of a script's folder that is neither code nor a document, even if hidden; None if there is none.
 
-    The script itself is code by its name; all others must be what their names claim: Python that parses, UTF-8 text.
+    The script itself is code by its name; all others must be what their names claim: Python that parses, UTF-8 text. What
+    a document says is not judged. The folders of git, pytest and Python are excepted, as no listing enters them.
     An entry that cannot be read, a link, a special file and a folder count as data.
     """
     try:
@@ -34,14 +36,19 @@ def first_data(folder: Path) -> str | None:
 def _is_code(entry: os.DirEntry, script: str) -> bool:
     if entry.is_symlink():
         return False
-    if entry.name == "__pycache__":
-        return entry.is_dir() and all(
-            path.suffix == ".pyc" and path.is_file() and not path.is_symlink() for path in Path(entry.path).iterdir()
+    if entry.is_dir():
+        return entry.name in FOLDERS_OF_TOOLS and (
+            entry.name != "__pycache__"
+            or all(
+                path.suffix == ".pyc" and path.is_file() and not path.is_symlink()
+                for path in Path(entry.path).iterdir()
+            )
         )
-    if entry.name in LEFT_BY_TOOLS:
-        return entry.is_dir() or entry.is_file()
     if not entry.is_file():
         return False
+    if entry.name == ".DS_Store":
+        with open(entry.path, "rb") as file:
+            return file.read(len(FINDER)) == FINDER
     if Path(entry.name).suffix == ".py":
         return entry.name == script or _is_python(Path(entry.path))
     return (is_document(entry.name) or entry.name in TEXTS_OF_TOOLS) and _is_text(Path(entry.path))
