@@ -1,6 +1,7 @@
 """`load_dataset`: what a path means, what the cache depends on, and every way to read the rows."""
 
 import inspect
+import os
 import subprocess
 import sys
 import time
@@ -347,3 +348,34 @@ def test_importing_changes_nothing_of_the_host(tmp_path, save_image, root):
     assert done.returncode == 0, done.stderr
     said = f"{tmp_path}/photos: read as image_folder (1 images in 1 folders; splits: train)"
     assert [line for line in done.stderr.splitlines() if "read as" in line] == [said, f"host: {said}"]
+
+
+def test_paths_of_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    os.symlink("nowhere", "link")
+    for path, message in (
+        ("", "^the path is empty"),
+        ("link", "^link is a link to nowhere, which is not there"),
+        ("./link", "^./link is a link to nowhere, which is not there"),
+    ):
+        with pytest.raises(DataError, match=message):
+            load_dataset(path)
+    os.unlink("link")
+    (tmp_path / "x.bin").write_bytes(b"abc")
+    (tmp_path / "empty").mkdir()
+    for path in (".", "empty", str(tmp_path)):
+        with pytest.raises(DataError, match=f"^{path} fits no layout of this package"):
+            load_dataset(path)
+    os.mkfifo("pipe")
+    for options in ({"path": "pipe"}, {"path": "image_folder", "data_dir": "pipe"}):
+        with pytest.raises(DataError, match="pipe is neither a file nor a folder, but a pipe, a socket or a device"):
+            load_dataset(**options)
+
+
+def test_a_table_may_name_a_file_as_listings_show_it(tmp_path, save_image):
+    save_image(tmp_path / "b.png", (4, 4))
+    save_image(tmp_path / "e.png", (5, 4))
+    os.rename(tmp_path / "e.png", tmp_path / os.fsdecode(b"\xe9.png"))
+    (tmp_path / "metadata.csv").write_text("file_name,x\n\\xe9.png,1\nb.png,2\n")
+    rows = load_dataset(str(tmp_path), split="train", transform=None)
+    assert [(row["x"], row["image"].size) for row in rows] == [(1, (5, 4)), (2, (4, 4))]

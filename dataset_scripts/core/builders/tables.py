@@ -122,6 +122,8 @@ def resolve_names(
     if odd.any():  # the few that are not plain relative paths
         plain = full.to_pylist()
         for row in np.flatnonzero(odd).tolist():
+            if plain[row] in files.names:  # such as \xe9.png, as listings show a name that is not UTF-8
+                continue
             name = names[row].as_py().replace("\\", "/")
             plain[row] = path = posixpath.normpath(posixpath.join(folder, name))
             outside[row] = path.startswith("../") or posixpath.isabs(name) or name[1:2] == ":"

@@ -187,6 +187,8 @@ class Files(Reader):
         with reading(f"{path} cannot be read"):
             state = hashlib.sha256(os.fsencode(os.path.realpath(path)))
             status = path.stat() if path.is_file() else None
+            if status is None and path.exists() and not path.is_dir():
+                raise DataError(f"{path} is neither a file nor a folder, but a pipe, a socket or a device")
         if status:
             state.update(_stamp("", status))
             if is_archive(path.name):

@@ -39,6 +39,12 @@ def read_by_datasets(where: str, cache_dir: str | None = None) -> Iterator[None]
             cause = cause.__cause__
         if isinstance(cause, (DataError, TrustError)):
             raise cause from None
+        none = (datasets.exceptions.DataFilesNotFoundError, datasets.data_files.EmptyDatasetError)
+        if isinstance(cause, none) and os.path.exists(where):
+            raise DataError(
+                f"{where} fits no layout of this package (`dataset-scripts list` shows them), and holds no files that datasets "
+                "reads itself, such as Parquet"
+            ) from error
         raise DataError(f"{_file_at(cause) or where}: {reason(cause)}") from error
 
 

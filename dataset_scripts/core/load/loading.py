@@ -98,6 +98,8 @@ def load_dataset(
         raise DataError(f"transform={transform!r} cannot be called: pass a function, or None for Pillow images")
     if num_proc is not None and streaming:
         raise DataError("num_proc builds a dataset in parallel; with streaming=True use DataLoader(num_workers=…)")
+    if path == "":
+        raise DataError("the path is empty: name a set, a file or a folder, such as '.' for this one")
     # Names that datasets also uses: with data_files they keep its meaning, as code written for it expects.
     script = None if path in ("webdataset", "hdf5") and data_files is not None else find_script(path, trust_script)
     files = None
@@ -110,8 +112,10 @@ def load_dataset(
         if script is not None:
             data_dir = str(folder)
     if script is None:
-        if files is not None and data_files is None:
-            hand_over(files, is_published(files))
+        if not is_local and os.path.islink(local := os.path.expanduser(path)):
+            raise DataError(
+                f"{path} is a link to {os.readlink(local)}, which is not there: restore that, or remove the link"
+            )
         if not is_local and _means_a_path(path):
             raise DataError(f"there is no file or folder {path}{_near(path)}")
         if data_dir is not None and Path(path).is_dir():
