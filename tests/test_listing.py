@@ -392,3 +392,33 @@ def test_a_folder_that_may_be_listed_but_not_entered():
     fault = "b/2.png cannot be read: Permission denied"
     assert skipped.startswith("['a/1.png'] [") and fault in skipped and "b/3.png cannot be read" in skipped
     assert fault in raised
+
+
+def test_links_that_are_asked_for(tmp_path, image, caplog):
+    (tmp_path / "raw").mkdir()
+    image(tmp_path / "raw/1.png")
+    (tmp_path / "set/cat").mkdir(parents=True)
+    os.symlink("../../raw/1.png", tmp_path / "set/cat/1.png")
+    os.symlink("../../raw/gone.png", tmp_path / "set/cat/2.png")
+    with pytest.raises(DataError, match="outside of .*pass links='follow' if you trust the folder"):
+        load_dataset(str(tmp_path / "set"))
+    assert len(load_dataset(str(tmp_path / "set"), split="train", links="follow")) == 1
+    assert "1 links lead to nothing and are left out, such as" in caplog.text
+    with pytest.raises(DataError, match="links='all': it is 'follow', or left out"):
+        load_dataset(str(tmp_path / "set"), links="all")
+
+
+def test_the_cache_of_the_hub(tmp_path, image):
+    """A snapshot links to blobs beside it; nothing else outside of it is reached."""
+    repo = tmp_path / "hub/datasets--user--photos"
+    folder = repo / "snapshots/0123abc/cat"
+    folder.mkdir(parents=True)
+    (repo / "blobs").mkdir()
+    image(repo / "blobs/f00d.png")
+    os.rename(repo / "blobs/f00d.png", repo / "blobs/f00d")
+    os.symlink("../../../blobs/f00d", folder / "1.png")
+    assert len(load_dataset(str(repo / "snapshots/0123abc"), split="train")) == 1
+    (tmp_path / "secret").write_bytes((repo / "blobs/f00d").read_bytes())
+    os.symlink(tmp_path / "secret", folder / "2.png")
+    with pytest.raises(DataError, match="2.png is a link to .*secret, outside of"):
+        load_dataset(str(repo / "snapshots/0123abc"))

@@ -17,6 +17,7 @@ from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.files.faults import Faults
 from dataset_scripts.core.files.listing import Files, Reader, is_hidden
 from dataset_scripts.core.files.splits import in_order
+from dataset_scripts.core.files.walk import follows
 from dataset_scripts.core.image.columns import Origin, check_paths, holds_images, stored_images
 from dataset_scripts.core.image.decode import decode_image
 
@@ -32,10 +33,13 @@ class LayoutConfig(datasets.BuilderConfig):
     Attributes:
         on_error: "raise" stops at the first row that cannot be read; "skip" leaves such rows out, and lists them in
             a file that the log names. It also decodes every image while building, to find the damaged ones.
+        links: None reads links that lead nowhere else than into the folder, or into the blobs of the Hub's cache; "follow"
+            reads all, and leaves out those that lead to nothing.
         ignore: patterns of paths in the data that are left out, such as "annots/**" or "*.txt"; `*` stands for anything.
     """
 
     on_error: str = "raise"
+    links: str | None = None
     ignore: list[str] | None = None
 
 
@@ -120,7 +124,9 @@ class LayoutBuilder(datasets.ArrowBasedBuilder):
             outside = next((path for path in paths if not Path(path).is_relative_to(self._root)), None)
             if outside is not None:
                 raise DataError(f"data_files: {outside} lies outside of data_dir={self.config.data_dir!r}")
-            return self.files or Files.of(self._root, skip=self.config.on_error == "skip")
+            return self.files or Files.of(
+                self._root, skip=self.config.on_error == "skip", follow=follows(self.config.links)
+            )
         if not paths:
             name = self.dataset_name
             way = f"load_dataset({name!r}, data_dir='path/to/data'), or load_dataset('./{name}') for a folder of that name"

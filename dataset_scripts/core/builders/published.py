@@ -10,6 +10,7 @@ import datasets
 from dataset_scripts.core.builders.download import Source, download_all
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.files.listing import Files
+from dataset_scripts.core.files.walk import follows
 
 __all__ = ["PublishedSet", "Source"]
 
@@ -75,4 +76,9 @@ class PublishedSet:
             folder = Path(self.config.data_dir)
         else:
             folder = download_all(self.dataset_name, self.sources(), self.downloads)
-        return Files.of(folder, inflate_to=self.downloads / "inflated", skip=self.config.on_error == "skip")
+        return Files.of(
+            folder,
+            inflate_to=self.downloads / "inflated",
+            skip=self.config.on_error == "skip",
+            follow=follows(self.config.links),
+        )

@@ -170,10 +170,10 @@ class Files(Reader):
         return next((path.removesuffix(tail) for path in self.paths if path.endswith(tail)), "")
 
     @classmethod
-    def of(cls, path: str | Path, inflate_to: Path | None = None, skip: bool = False) -> "Files":
+    def of(cls, path: str | Path, inflate_to: Path | None = None, skip: bool = False, follow: bool = False) -> "Files":
         """Lists a folder, an archive or a single file.
 
-        `inflate_to` is for compressed tars, see `open_archive`. `skip` leaves out what cannot be listed, if anything remains.
+        `follow` allows links that lead out of the folder. `inflate_to` is for compressed tars, see `open_archive`. `skip` leaves out what cannot be listed, if anything remains.
 
         If a folder has no images outside its archives, these are listed as folders named after them:
         `train.zip` gives `train/…`. One beside a folder of that name is left out: it was unpacked there.
@@ -205,7 +205,7 @@ class Files(Reader):
         archives: list[str] = []
         aliases: dict[str, str] = {}
         start = len(os.path.join(path, ""))
-        for entry in walk(path, faults):
+        for entry in walk(path, faults, follow):
             real = entry.path[start:].replace(os.sep, "/")
             relative = shown(real)
             if relative != real:

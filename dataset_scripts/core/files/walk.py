@@ -1,6 +1,7 @@
 """Every file below a folder, in sorted order, without leaving it."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -13,23 +14,35 @@ logger = printable_logger(__name__)
 MAX_NESTED = 16  # times that links in linked folders may lead to one folder: a few of them make a tree without end
 
 
-def walk(root: Path, faults: AbstractContextManager | None = None) -> Iterator[os.DirEntry]:
+def follows(links: str | None) -> bool:
+    """Whether an option `links` allows links that lead out of the folder.
+
+    Raises:
+        DataError: it is neither None nor "follow".
+    """
+    if links not in (None, "follow"):
+        raise DataError(f"links={links!r}: it is 'follow', or left out")
+    return links == "follow"
+
+
+def walk(root: Path, faults: AbstractContextManager | None = None, follow: bool = False) -> Iterator[os.DirEntry]:
     """Yields every file under `root` that is not hidden, folder by folder, in sorted order.
 
     Anything that is not a file (a pipe, a socket, a device) is left out, with one warning.
 
     Args:
         faults: the context in which the fault of a single entry is raised; None raises it.
+        follow: links may lead outside of `root`; those that lead to nothing are left out, and counted in a warning.
 
     Raises:
         DataError: a folder cannot be listed; a symbolic link leads to nothing, in a circle, or outside `root`,
-            where it could reach anything on the machine.
+            where it could reach anything on the machine. A snapshot in the cache of the Hub may link to its blobs.
     """
     top = os.path.realpath(root)
     # The folders that are being listed, their real paths, and whether they are in a link.
     stack = [(_entries(os.fspath(root), root), top, False)]
     nested: dict[str, int] = {}
-    others = []
+    others, dangling = [], []
     while stack:
         entry = next(stack[-1][0], None)
         if entry is None:
@@ -38,7 +51,10 @@ def walk(root: Path, faults: AbstractContextManager | None = None) -> Iterator[o
         is_file = None
         with faults or nullcontext():
             is_link = entry.is_symlink()
-            real = _target(entry.path, root, top) if is_link else os.path.join(stack[-1][1], entry.name)
+            if is_link and follow and not os.path.exists(entry.path):
+                dangling.append(entry.path)
+                continue
+            real = _target(entry.path, root, top, follow) if is_link else os.path.join(stack[-1][1], entry.name)
             try:
                 is_folder, is_file = entry.is_dir(), entry.is_file()
             except OSError as error:
@@ -58,6 +74,8 @@ def walk(root: Path, faults: AbstractContextManager | None = None) -> Iterator[o
                 others.append(entry.path)
         if is_file:
             yield entry
+    if dangling:
+        logger.warning("%s: %d links lead to nothing and are left out, such as %s", root, len(dangling), dangling[0])
     if others:
         logger.warning("%s: %d pipes, sockets or devices are left out, such as %s", root, len(others), others[0])
 
@@ -87,11 +105,28 @@ def check_links(root: Path) -> None:
                 _target(path, root, top)
 
 
-def _target(path: str, root: Path, top: str) -> str:
+def hub_blobs(root: str) -> str:
+    """The folder of blobs that a snapshot in the cache of the Hub links to; "" if `root` is not in a snapshot.
+
+    Source: https://huggingface.co/docs/huggingface_hub/guides/manage-cache, `datasets--user--name/snapshots/COMMIT`.
+    """
+    parts = os.path.realpath(root).split(os.sep)
+    for place in range(len(parts) - 1, 0, -1):
+        if parts[place] == "snapshots" and re.fullmatch(r"(datasets|models|spaces)--.+", parts[place - 1]):
+            return os.sep.join([*parts[:place], "blobs"])
+    return ""
+
+
+def _target(path: str, root: Path, top: str, follow: bool = False) -> str:
     """Where a link leads, with all links on the way followed."""
     real = os.path.realpath(path)
-    if real != top and not real.startswith(os.path.join(top, "")):
-        raise DataError(f"{path} is a link to {real}, outside of {root}: give the real folder, or copy the files")
+    blobs = hub_blobs(top)
+    is_inside = real == top or real.startswith(os.path.join(top, ""))
+    if not (is_inside or follow or (blobs and real.startswith(os.path.join(blobs, "")))):
+        raise DataError(
+            f"{path} is a link to {real}, outside of {root}: give the real folder, copy the files, or pass links='follow' if "
+            "you trust the folder"
+        )
     try:
         os.stat(path)
     except OSError as error:

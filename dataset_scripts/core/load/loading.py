@@ -16,7 +16,7 @@ from dataset_scripts.core.files.disk import disk_fault
 from dataset_scripts.core.files.faults import Faults
 from dataset_scripts.core.files.listing import Files
 from dataset_scripts.core.files.names import shown
-from dataset_scripts.core.files.walk import check_links
+from dataset_scripts.core.files.walk import check_links, follows
 from dataset_scripts.core.formats.dataset_info import check_for_datasets
 from dataset_scripts.core.image.columns import Origin, guard, origin_of
 from dataset_scripts.core.image.transforms import ToTensor, attach
@@ -107,11 +107,13 @@ def load_dataset(
         is_local = script is None and Path(path).expanduser().exists()
     if is_local:
         folder = Path(path).expanduser() / (data_dir or "")
-        files = Files.of(folder, skip=on_error == "skip")
+        files = Files.of(folder, skip=on_error == "skip", follow=follows(config_kwargs.get("links")))
         script = detect(files.once().without(config_kwargs.get("ignore") or []))
         if script is not None:
             data_dir = str(folder)
     if script is None:
+        if files is not None and data_files is None:
+            hand_over(files, is_published(files))
         if not is_local and os.path.islink(local := os.path.expanduser(path)):
             raise DataError(
                 f"{path} is a link to {os.readlink(local)}, which is not there: restore that, or remove the link"
@@ -255,7 +257,8 @@ def make_builder(
         data_dir = str(folder.resolve())
         if shown(data_dir) != data_dir:
             raise DataError(f"the name {data_dir} is not UTF-8, in which datasets records it: rename the folder")
-        files = files or Files.of(folder, skip=config_kwargs.get("on_error") == "skip")
+        follow = follows(config_kwargs.get("links"))
+        files = files or Files.of(folder, skip=config_kwargs.get("on_error") == "skip", follow=follow)
     if "on_error" in config_kwargs and not hasattr(builder_class.BUILDER_CONFIG_CLASS, "on_error"):
         raise DataError(
             f"{script.path} has no option on_error: only the layouts of this package, and sets that they read, have it"
