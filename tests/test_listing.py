@@ -394,9 +394,8 @@ def test_a_folder_that_may_be_listed_but_not_entered():
     assert fault in raised
 
 
-def test_links_that_are_asked_for(tmp_path, image, caplog):
-    (tmp_path / "raw").mkdir()
-    image(tmp_path / "raw/1.png")
+def test_links_that_are_asked_for(tmp_path, save_image, caplog):
+    save_image(tmp_path / "raw/1.png")
     (tmp_path / "set/cat").mkdir(parents=True)
     os.symlink("../../raw/1.png", tmp_path / "set/cat/1.png")
     os.symlink("../../raw/gone.png", tmp_path / "set/cat/2.png")
@@ -408,13 +407,13 @@ def test_links_that_are_asked_for(tmp_path, image, caplog):
         load_dataset(str(tmp_path / "set"), links="all")
 
 
-def test_the_cache_of_the_hub(tmp_path, image):
+def test_the_cache_of_the_hub(tmp_path, save_image):
     """A snapshot links to blobs beside it; nothing else outside of it is reached."""
     repo = tmp_path / "hub/datasets--user--photos"
     folder = repo / "snapshots/0123abc/cat"
     folder.mkdir(parents=True)
     (repo / "blobs").mkdir()
-    image(repo / "blobs/f00d.png")
+    save_image(repo / "blobs/f00d.png")
     os.rename(repo / "blobs/f00d.png", repo / "blobs/f00d")
     os.symlink("../../../blobs/f00d", folder / "1.png")
     assert len(load_dataset(str(repo / "snapshots/0123abc"), split="train")) == 1

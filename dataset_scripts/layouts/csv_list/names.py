@@ -109,9 +109,10 @@ class Places:
         for any_case, any_suffix in itertools.product((False, True), repeat=2):
             for drop in range(1 + max((name.count("/") for name in names), default=0)):
                 fit = Fit(drop, any_suffix, any_case)
-                found = {said for name in names if (said := fit.read(name)) in (lower if any_case else tails)}
-                hits = sum(fit.read(name) in found for name in names)
-                share = max(hits / max(1, len(names)), len(found) / max(1, len(self.images)))
+                known = lower if any_case else tails
+                hits = sum(fit.read(name) in known for name in names)
+                whole = {said for name in names if is_image(name) and (said := fit.read(name)) in known}
+                share = max(hits / max(1, len(names)), len(whole) / max(1, len(self.images)))
                 if share > most:
                     best, most = fit, min(1.0, share)
                 if most > 0.5:
