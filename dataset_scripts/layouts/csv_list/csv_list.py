@@ -49,7 +49,7 @@ PEEK = 1 << 14  # bytes of a table that show what it is
 HEAD_ROWS = 200  # rows that show it
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".txt")
 OTHERS = re.compile(
-    r"metadata\.(csv|jsonl)|sample_?submission.*|(read.?me|licen[cs]e|requirements).*|dataset_infos?\.json"
+    r"(label_?colou?rs?|class_dict|colou?rs|palette)\.(csv|json|txt)|metadata\.(csv|jsonl)|sample_?submission.*|(read.?me|licen[cs]e|requirements).*|dataset_infos?\.json"
 )
 NAME_LISTS = re.compile(r"(class(es)?(_?names)?|labels?|categories|names|synsets|words)\.txt")
 LABELS = (
