@@ -274,7 +274,7 @@ CONFIGS = [
     ),
     (
         "[{config_name: a, default: true, data_files: data/test.parquet}, {config_name: a, data_files: data/train.parquet}]",
-        "configs[1].config_name: there are two called 'a'",
+        "configs[1].config_name: two configurations are called 'a'",
         False,  # the first is silently lost
     ),
 ]

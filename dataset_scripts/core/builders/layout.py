@@ -4,7 +4,7 @@ import inspect
 import os
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -149,6 +149,7 @@ class LayoutBuilder(datasets.ArrowBasedBuilder):
         precedence = max(getattr(sys.modules[part.__module__], "PRECEDENCE", 0) for part in type(self).__mro__)
         is_chosen = not self.is_detected and precedence > 0
         files, self.files = self._list().once().without(self.config.ignore or []), None  # workers need no listing
+        files.opened.clear()  # by the detection
         for message in files.left_out:
             self.faults.note(message)
         with reading(files.root):
@@ -156,6 +157,9 @@ class LayoutBuilder(datasets.ArrowBasedBuilder):
             for rows in splits.values():
                 check_paths(rows.columns, {name: self.info.features[name] for name in rows.columns}, Origin())
             if self.READS_ALL and not self.config.data_files:
+                if not files.accounted:  # the layout leaves it to us
+                    files.account(files.opened)
+                    files.account(_strings(rows.samples for rows in splits.values()))
                 chosen = [getattr(self.config, name, None) for name in FOLDER_OPTIONS]
                 said = "\n".join(self.faults.said)  # a file with a fault that was skipped is accounted for
                 files.account(
@@ -261,6 +265,15 @@ def _table(rows: Rows, kept: list[int], read: list[dict], schema: pa.Schema) -> 
         for name in schema.names
     }
     return pa.table(columns, schema=schema)
+
+
+def _strings(value: Any) -> Iterator[str]:
+    """All texts in nested sequences; those of samples are paths."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Iterable):
+        for item in value:
+            yield from _strings(item)
 
 
 class _Where:

@@ -156,6 +156,7 @@ class Files(Reader):
             the clock, or on a file system without change times, if size and modification time are as before.
         left_out: the fault of each entry, archive or member that `skip` left out.
         accounted: the paths that a layout reads, or knows and leaves out.
+        opened: the paths that have been read, or looked at.
         all_mounts: the archives before `keep` released some.
     """
 
@@ -163,6 +164,7 @@ class Files(Reader):
     state: str = ""
     left_out: list[str] = field(default_factory=list)
     accounted: set[str] = field(default_factory=set)
+    opened: set[str] = field(default_factory=set)
     all_mounts: dict[str, ArchiveReader] = field(default_factory=dict)
 
     def above(self, tail: str) -> str:
@@ -292,6 +294,21 @@ class Files(Reader):
         self.all_mounts = self.all_mounts or self.mounts
         used = {id(self.locate(path)[0]) for path in paths}
         self.mounts = {prefix: archive for prefix, archive in self.mounts.items() if id(archive) in used}
+
+    def read(self, path: str, empty: bool = False) -> bytes:
+        """As of a `Reader`; the path counts as opened."""
+        self.opened.add(path)
+        return super().read(path, empty)
+
+    def open(self, path: str) -> BinaryIO:
+        """As of a `Reader`; the path counts as opened."""
+        self.opened.add(path)
+        return super().open(path)
+
+    def local(self, path: str) -> str:
+        """As of a `Reader`; the path counts as opened."""
+        self.opened.add(path)
+        return super().local(path)
 
     def account(self, paths: Iterable[str]) -> None:
         """Notes that the layout reads these files, or knows them and leaves them out on purpose."""

@@ -33,7 +33,10 @@ def describe_folder(path: Path, layout: str | None = None, ignore: list[str] | N
         DataError: there is nothing at the path, or it cannot be listed.
     """
     if not path.exists():
-        raise DataError(f"there is no file or folder {path}")
+        raise DataError(
+            f"there is no file or folder {path}, and {str(path)!r} does not come with the package; `dataset-scripts list` "
+            "shows what does"
+        )
     files = Files.of(path).once().without(ignore or [])
     said: dict[str, Any] = {"path": str(path), "layout": layout, "evidence": None, "splits": {}, "columns": {}}
     said |= {"classes": [], "fault": None, "left": [], "others": 0}
