@@ -5,14 +5,12 @@ import json
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import datasets
-import h5py
-import lmdb
 import numpy as np
 import pyarrow as pa
 import pytest
-import scipy.io
 import torch
 from torchvision import tv_tensors
 from torchvision.transforms import v2
@@ -25,7 +23,10 @@ from dataset_scripts.core.formats.json_stream import elements
 from dataset_scripts.core.image.collate import detection_collate, pad_collate
 from dataset_scripts.core.image.objects import object_features
 from dataset_scripts.core.load.detect import declared, detect
-from dataset_scripts.core.load.script import bundled_names, find_script
+from dataset_scripts.core.load.script import bundled_layouts, bundled_names, find_script
+
+sys.path.append(str(Path(__file__).parent / "fuzz"))
+from targets import EXAMPLES  # noqa: E402
 
 LISTED = """
 import os, sys
@@ -39,21 +40,6 @@ rows = load_dataset(folder, split="train")
 print(len(rows), sorted(seen) == sorted(set(seen)), len(seen))
 """
 
-MANY = {  # layouts with one file of annotations for many images: the file, and what is in it about 1.png
-    "bdd": (
-        "train.json",
-        '[{"name": "1.png", "labels": [{"category": "a", "box2d": {"x1": 1, "y1": 1, "x2": 2, "y2": 2}}]}]',
-    ),
-    "createml": (
-        "a.json",
-        '[{"image": "1.png", "annotations": [{"label": "a", "coordinates": {"x": 2, "y": 2, "width": 2, "height": 2}}]}]',
-    ),
-    "csv_boxes": ("train.csv", "image,xmin,ymin,xmax,ymax,label\n1.png,1,1,2,2,a\n"),
-    "mot": ("gt/gt.txt", "1,1,2,2,3,3,1,1,1\n"),
-    "openimages": ("train.csv", "ImageID,LabelName,XMin,XMax,YMin,YMax\n1,/m/0,0,1,0,1\n"),
-    "via": ("via.json", '{"1.png9": {"filename": "1.png", "size": 9, "regions": [], "file_attributes": {}}}'),
-}
-
 
 def test_a_folder_is_listed_once(tmp_path, save_image, root):
     for name in "abc":
@@ -64,57 +50,19 @@ def test_a_folder_is_listed_once(tmp_path, save_image, root):
     assert result.stdout.split() == ["3", "True", "4"], result.stderr
 
 
-DRAWN = {  # layout -> a file of it about 1.png
-    "cvat": (
-        "a.xml",
-        '<annotations><meta></meta><image id="0" name="1.png" width="9" height="7"></image></annotations>',
-    ),
-    "dota": ("1.txt", "1 1 5 1 5 4 1 4 ship 0\n"),
-    "kitti": ("1.txt", "Car 0.0 0 -1.5 1.0 1.0 5.0 4.0 1.5 1.6 3.7 1.0 1.7 9.6 -1.5\n"),
-    "labelme": ("1.json", json.dumps({"version": "5.5.0", "flags": {}, "shapes": [], "imagePath": "1.png"})),
-    "supervisely": (
-        "ann/1.png.json",
-        json.dumps({"description": "", "tags": [], "size": {"height": 7, "width": 9}, "objects": []}),
-    ),
-    "vott": ("0cd0fa-asset.json", json.dumps({"asset": {"id": "0cd0fa", "name": "1.png", "state": 1}, "regions": []})),
-}
-
-
 @pytest.fixture
-def sets(tmp_path, save_image):
-    """Layout -> a small set, in its usual and in upper case, for each layout that declares its suffixes."""
-    rng = np.random.default_rng(5)
-    images = rng.integers(0, 256, (6, 8, 8, 3), np.uint8)
-    names = ("arrays", "captions", "cifar", "coco", "csv_list", "hdf5", "lmdb", "mat", "stl", "yolo", *MANY)
-    folders = {name: tmp_path / name for name in names}
-    for name, folder in folders.items():
-        folder.mkdir()
-        if name in ("captions", "coco", "csv_list", "yolo", *MANY):
-            save_image(folder / "1.png")
-    np.savez(folders["arrays"] / "train.npz", images=images, labels=np.arange(6))
-    (folders["captions"] / "1.txt").write_text("a cat on a mat\n")
-    for name in ("data_batch_1", "test_batch"):
-        content = {b"data": rng.integers(0, 256, (4, 3072), np.uint8), b"labels": [0, 1, 2, 3]}
-        (folders["cifar"] / name).write_bytes(pickle.dumps(content, protocol=2))
-    content = {
-        "images": [{"id": 1, "file_name": "1.png"}],
-        "categories": [{"id": 1, "name": "cat"}],
-        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 2, 2]}],
-    }
-    (folders["coco"] / "instances.json").write_text(json.dumps(content))
-    (folders["csv_list"] / "labels.csv").write_text("file,label\n1.png,cat\n")
-    with h5py.File(folders["hdf5"] / "train.h5", "w") as file:
-        file["images"], file["labels"] = images, np.arange(6)
-    with lmdb.open(str(folders["lmdb"])) as environment, environment.begin(write=True) as transaction:
-        transaction.put(b"1", rng.bytes(100))
-    scipy.io.savemat(folders["mat"] / "train.mat", {"images": images, "labels": np.arange(6)})
-    (folders["stl"] / "train_X.bin").write_bytes(rng.bytes(2 * 3 * 96 * 96))
-    (folders["stl"] / "train_y.bin").write_bytes(b"\1\2")
-    (folders["yolo"] / "1.txt").write_text("0 0.5 0.5 0.2 0.2\n")
-    for name, (path, content) in MANY.items():
-        (folders[name] / path).parent.mkdir(exist_ok=True)
-        (folders[name] / path).write_text(content)
-    save_image(folders["mot"] / "img1/000001.png")
+def sets(tmp_path):
+    """Layout -> its small example, for each layout that declares its suffixes."""
+    folders = {}
+    for example in EXAMPLES.values():
+        if example.reader not in bundled_layouts() or example.reader in folders:
+            continue
+        if "SUFFIXES" not in declared(find_script(example.reader)):
+            continue
+        folders[example.reader] = tmp_path / example.reader
+        for path, content in example.make().items():
+            (folders[example.reader] / path).parent.mkdir(parents=True, exist_ok=True)
+            (folders[example.reader] / path).write_bytes(content)
     return folders
 
 
@@ -128,8 +76,9 @@ def test_a_layout_is_asked_wherever_it_would_match(sets):
         assert said[name] == {key: getattr(module, key) for key in ("PRECEDENCE", "SUFFIXES") if hasattr(module, key)}
     for upper in (False, True):
         for kind, folder in sets.items():
-            for path in list(folder.iterdir()) if upper else ():
-                path.rename(path.with_suffix(path.suffix.upper()))
+            for path in list(folder.rglob("*")) if upper else ():
+                if path.is_file():
+                    path.rename(path.with_suffix(path.suffix.upper()))
             files = Files.of(folder)
             matching = {name: module.PRECEDENCE for name, module in layouts.items() if module.matches(files)}
             found = detect(files)

@@ -16,6 +16,8 @@ from typing import Any
 
 import datasets
 import examples_binary
+import examples_drawn
+import examples_records
 import examples_sets
 import examples_shapes
 import examples_tables
@@ -40,7 +42,14 @@ from recipes.core.options import to_yaml
 from recipes.core.run import checkpoint
 
 ALLOWED = (DataError, TrustError, UserError)
-FILLED = (examples_binary, examples_sets, examples_shapes, examples_tables)  # which add to EXAMPLES
+FILLED = (
+    examples_binary,
+    examples_drawn,
+    examples_records,
+    examples_sets,
+    examples_shapes,
+    examples_tables,
+)  # which add to EXAMPLES
 TARGETS = tuple(EXAMPLES)
 LARGE = 1 << 20  # pixels; larger images are not decoded
 SAMPLE = 4  # tables per split whose rows are decoded; all tables are read

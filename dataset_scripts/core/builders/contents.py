@@ -11,6 +11,11 @@ LINES = (  # of text files: what every line is, what the files are called, and t
     (r"\d+(?:\s+(?:0?\.\d+|[01](?:\.\d*)?|\d\.\d+e-\d+)){6,}", "YOLO polygons", "yolo"),
     (rf"(?:(?:{NUMBER})\s+){{8}}[A-Za-z]\S*(?:\s+\d+)?", "DOTA labels", "dota"),
     (rf"[A-Za-z_]+(?:\s+(?:{NUMBER})){{14,15}}", "KITTI labels", "kitti"),
+    (
+        rf"\d+, ?-?\d+, ?(?:(?:{NUMBER}), ?){{4}}[01], ?(?:(?:{NUMBER}), ?){{1,2}}{NUMBER}(?:, ?{NUMBER})?",
+        "MOT tracks",
+        "mot",
+    ),
     (rf"(?:(?:{NUMBER})\s*,\s*){{8}}\S.*", "quadrilaterals of text (ICDAR)", "ocr"),
     (rf'(?:(?:{NUMBER})(?:\s*,\s*|\s+)){{4}}".*"', "rectangles of text (ICDAR)", "ocr"),
 )
