@@ -27,6 +27,7 @@ def objects_of(
     clip: bool = False,
     has_masks: bool = False,
     has_points: bool = False,
+    text_ids: bool = False,
 ) -> dict[str, list]:
     """The column `objects` of an image.
 
@@ -36,6 +37,7 @@ def objects_of(
         places: the class of each category, by its id as text.
         clip: cut boxes at the border of the image.
         has_masks, has_points: add the items `segmentation`, `keypoints`.
+        text_ids: the ids of annotations are text.
     """
     labels = [f"{where}, annotation {short(annotation.get('id'))}" for annotation in annotations]
     for annotation, label in zip(annotations, labels):
@@ -50,7 +52,7 @@ def objects_of(
         "category": [places[str(annotation["category_id"])] for annotation in annotations],
         "area": areas(annotations, boxes, fitted, clip),
         "iscrowd": [bool(annotation.get("iscrowd", 0)) for annotation in annotations],
-        "id": [annotation.get("id") for annotation in annotations],
+        "id": [id_of(annotation, text_ids) for annotation in annotations],
     }
     if has_masks:
         objects["segmentation"] = [
@@ -66,17 +68,27 @@ def objects_of(
 
 
 def areas(annotations: list[dict], boxes: list[list], fitted: np.ndarray, clip: bool) -> list[float]:
-    """The areas as they are given; that of the box if there is none, or if the box was cut at the border."""
-    cut = (np.abs(fitted[:, 2:].prod(1) - np.prod(np.array(boxes, float).reshape(-1, 4)[:, 2:], 1)) > 1e-3) & clip
+    """The areas as they are given; that of the box if there is none. Of a box that was cut it is at most its area."""
+    whole, left = np.array(boxes, float).reshape(-1, 4)[:, 2:].prod(1), fitted[:, 2:].astype(float).prod(1)
+    given = [annotation.get("area") for annotation in annotations]
+    cut = ~np.isclose(left, whole, rtol=1e-5, atol=1e-3) & clip  # float32 rounds sides
     return [
-        box[2] * box[3] if is_cut else annotation.get("area", box[2] * box[3])
-        for annotation, box, is_cut in zip(annotations, fitted, cut)
+        box if area is None else min(area, box) if is_cut else area
+        for area, box, is_cut in zip(given, left.tolist(), cut)
     ]
+
+
+def id_of(annotation: dict, as_text: bool) -> int | str | None:
+    number = annotation.get("id")
+    return str(number) if as_text and number is not None else number
 
 
 def complete_box(annotation: dict, where: str) -> None:
     """Gives an object without a box the extent of its polygons, or of its run-length code."""
     shape = annotation.get("segmentation")
+    if isinstance(shape, list):
+        shape = [shape] if shape and all(map(is_number, shape)) else [polygon for polygon in shape if polygon != []]
+        annotation["segmentation"] = shape  # VIA writes the numbers of a polygon without a list around it
     if annotation.get("bbox") not in (None, []) or not shape:
         return
     with reading(f"{where}: no segmentation"):
@@ -103,8 +115,8 @@ def check_annotation(annotation: dict, where: str) -> None:
     if type(annotation.get("category_id")) not in (int, str):
         raise DataError(f"{where}: there is no category {short(annotation.get('category_id'))}")
     number = annotation.get("id")
-    if number is not None and not (type(number) is int and -(1 << 63) <= number < 1 << 63):
-        raise DataError(f"{where}: its id is not a whole number of 64 bits")
+    if type(number) not in (str, type(None)) and not (type(number) is int and -(1 << 63) <= number < 1 << 63):
+        raise DataError(f"{where}: its id is neither text nor a whole number of 64 bits")
     if annotation.get("area") is not None and not is_number(annotation["area"]):
         raise DataError(f"{where}: area is {short(annotation['area'])}, not a number")
     if annotation.get("iscrowd") not in (None, 0, 1):
