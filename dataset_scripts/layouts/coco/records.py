@@ -22,20 +22,34 @@ class Records:
 
     Attributes:
         categories: id -> name.
+        things: category id -> whether it is a thing, which only panoptic files say.
         used: the ids of the categories that objects have, as text.
+        text_ids: whether the id of an annotation is text.
     """
 
     def __init__(self, faults: Faults):
         self.faults = faults
         self.categories: dict[int | str, str] = {}
+        self.things: dict[int | str, bool] = {}
         self.used: set[str] = set()
+        self.text_ids = False
         self._named_in: dict[int | str, str] = {}  # category id -> the file that defines it
         self._above: dict[int | str, Any] = {}  # category id -> the name of its supercategory
+        self._numbers: dict[str, int | str] = {}  # category id as text -> as it was first written
 
-    def read(self, files: Files, path: str) -> tuple[dict, dict]:
-        """Reads a file once: image id -> record, and image id -> the json texts of its annotations."""
+    @property
+    def in_order(self) -> list[int | str]:
+        """The ids of the categories: numbers first, even those that are written as text."""
+        return sorted(self.categories, key=lambda number: (0, int(number), "") if is_whole(number) else (1, 0, number))
+
+    def read(self, files: Files, path: str) -> tuple[dict, dict, dict]:
+        """Reads a file once.
+
+        Returns:
+            Image id as text -> record, -> the json texts of its annotations, -> the file name in its panoptic annotation.
+        """
         where = f"{files.root}/{path}"
-        images, annotations, incomplete = {}, {}, set()
+        images, annotations, pngs, incomplete = {}, {}, {}, set()
         with files.open(path) as file:
             for element in elements(file, where, self.faults):
                 with self.faults:
@@ -53,34 +67,49 @@ class Records:
                         number = self._get(element, "image_id", where)
                         annotations.setdefault(str(number), []).append(element.text)
                         self._use(element.value)
+                        if "segments_info" in element.value:
+                            pngs[str(number)] = element.value.get("file_name")
         # An image without one of its objects would teach that the object is not there.
         for number in map(str, incomplete):
             images.pop(number, None)
             annotations.pop(number, None)
-        for number in annotations.keys() - images.keys():
+        for number in sorted(annotations.keys() - images.keys()):
             with self.faults:
                 raise DataError(f"{where}: there are annotations of image {number}, which is not among its images")
-        return images, annotations
+        return images, annotations, {number: name for number, name in pngs.items() if number in images}
 
     def _use(self, annotation: dict) -> None:
-        self.used.add(str(annotation.get("category_id")))
+        self.text_ids = self.text_ids or isinstance(annotation.get("id"), str)
+        segments = annotation.get("segments_info")
+        for each in segments if isinstance(segments, list) else [annotation]:
+            if isinstance(each, dict):
+                self.used.add(str(each.get("category_id")))
 
     def _add_category(self, element: Element, where: str) -> None:
         number, name = self._get(element, "id", where), element.value.get("name")
         if not isinstance(name, str):
             raise DataError(f"{where}, line {element.line}: the name of category {number} is {short(name)}, not text")
+        number = self._numbers.setdefault(str(number), number)
         if self.categories.setdefault(number, name) != name:
             raise DataError(
                 f"{where}: category {number} is {name}, but {self.categories[number]} in {self._named_in[number]}"
             )
         self._named_in[number] = where
         self._above[number] = element.value.get("supercategory")
+        thing = element.value.get("isthing")
+        if thing not in (None, 0, 1):
+            raise DataError(f"{where}, line {element.line}: isthing of category {number} is {short(thing)}, not 0 or 1")
+        if thing is not None and self.things.setdefault(number, bool(thing)) != thing:
+            raise DataError(f"{where}: category {number} ({name}) is a thing in one file, and not in another")
 
     def drop_roots(self, root: object) -> None:
-        """Drops what some tools put above all categories, and nothing is in: a name that others have as supercategory."""
-        above = self._above.values()
+        """Drops what some tools put above all categories, and nothing is in: others have its name as supercategory.
+
+        It has none itself. So COCO's person, whose supercategory is person, stays a class of a part without persons.
+        """
         for number, name in list(self.categories.items()):
-            if str(number) not in self.used and name in above and len(self.categories) > 1:
+            is_above = any(above == name for other, above in self._above.items() if other != number)
+            if is_above and str(number) not in self.used and self._above[number] in (None, "", "none"):
                 logger.warning("%s: %s is only the name above other categories, and is no class", root, short(name))
                 del self.categories[number]
 
@@ -110,3 +139,8 @@ class Records:
         raise DataError(
             f"{where}, line {element.line}: {what} has no {key}, a whole number or text: {short(element.value)}"
         )
+
+
+def is_whole(number: int | str) -> bool:
+    """Whether an id is a whole number, or one that is written as text."""
+    return isinstance(number, int) or re.fullmatch(r"-?[0-9]{1,18}", number) is not None
