@@ -261,7 +261,7 @@ FAULTS = {
     "box": r"annotation \d+: bbox is \[1, 2, 3\], not",
     "outside": r"annotation \d+: \[5, 5, 1000, 3\] .* reaches out of the image of",
     "nan": r"annotation \d+: \[nan, 5, 1, 3\] .* is not a box in",
-    "image id": "annotations of image 77777, which is not in its images",
+    "image id": "annotations of image 77777, which is not among its images",
     "missing": r"instances_train2017.json: image \d+: there is no image gone.jpg in ",
     "root": r"image \d+: there is no image ../../../etc/passwd in ",
     "absolute": r"image \d+: there is no image /etc/passwd in ",

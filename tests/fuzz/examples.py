@@ -161,6 +161,24 @@ def coco_captions() -> Folder:
     return {"annotations.json": json.dumps(content).encode()} | {f"{n}.jpg": image(n, "JPEG") for n in range(3)}
 
 
+@example("coco_panoptic", "coco")
+def coco_panoptic() -> Folder:
+    ids = np.zeros((6, 8, 3), np.uint8)
+    ids[:3, :, 0], ids[3:, 2:, 1] = 7, 1
+    segments = [
+        {"id": 7, "category_id": 3, "area": 24, "bbox": [0, 0, 8, 3], "iscrowd": 0},
+        {"id": 256, "category_id": 7},
+    ]
+    content = {
+        "images": [{"id": n, "file_name": f"{n}.jpg", "width": 8, "height": 6} for n in range(3)],
+        "annotations": [{"image_id": n, "file_name": f"{n}.png", "segments_info": segments} for n in range(3)],
+        "categories": [category | {"isthing": 1} for category in CATEGORIES],
+    }
+    files = {f"train/{n}.jpg": turned(n) if n == 2 else image(n, "JPEG") for n in range(3)}
+    files |= {f"annotations/panoptic_train/{n}.png": encode(ids) for n in range(3)}
+    return files | {"annotations/panoptic_train.json": json.dumps(content).encode()}
+
+
 BOX = "<bndbox><xmin>{}</xmin><ymin>{}</ymin><xmax>{}</xmax><ymax>{}</ymax></bndbox>"
 
 
