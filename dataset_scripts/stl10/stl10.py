@@ -24,5 +24,10 @@ class Stl10(PublishedSet, Stl):
         ),
     )
     ROWS = {"train": 5_000, "test": 8_000, "unlabeled": 100_000}
+    PARTS = {
+        "train": ("train_X.bin", "train_y.bin"),
+        "test": ("test_X.bin", "test_y.bin"),
+        "unlabeled": ("unlabeled_X.bin",),
+    }
     CLASSES = ["airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck"]
     FEATURES = labelled(CLASSES)
