@@ -185,29 +185,34 @@ class PublishedSetCase:
         with pytest.raises(DataError, match=f"{changed} could not be downloaded .*its sha256 is .*pass data_dir="):
             self.load(None, cache_dir=str(folder / "cache"))
 
-    def test_without_a_split(self, folder, caplog):
-        """The others are read as before; the log, the error and the report name the one without files."""
+    def test_a_part(self, folder, caplog):
+        """Each split alone, and all others without it, as before; the log and the error name what is missing."""
         if self.inseparable:
             assert not self.parts and not self.builder().parts()
         if self.inseparable or len(self.splits) < 2:
             pytest.skip(self.inseparable or "there is one split")
         whole = self.load(folder / self.loose)
-        for gone in self.splits:
-            data = self.without(folder, gone)
+        parts = [[split] for split in self.splits]
+        parts += [[other for other in self.splits if other != split] for split in self.splits if len(self.splits) > 2]
+        for kept in parts:
+            gone = [split for split in self.splits if split not in kept]
+            data = self.without(folder, *gone)
             caplog.clear()
             sets = self.load(data)
-            assert caplog.text.count(f"{data} holds no files of the split {gone}: it is left out") == 1
-            assert caplog.text.count(": it is left out") == 1
-            assert list(sets) == [split for split in self.splits if split != gone]
+            for split in gone:
+                assert caplog.text.count(f"{data} holds no files of the split {split}: it is left out") == 1
+            assert caplog.text.count(": it is left out") == len(gone)
+            assert list(sets) == kept
             for split, rows in sets.items():
                 assert rows.features == whole[split].features
                 self.assert_rows(rows, self.expected(folder, self.splits[split]))
-            other = next(iter(sets))
-            for split in (gone, f"{gone}[:10%]", [other, gone], f"{other}+{gone}"):
-                with pytest.raises(DataError, match=f"{data} holds no files of the split {gone}: it needs "):
-                    self.load(data, split=split)
-            with pytest.raises(DataError, match=f"{data} holds no files of the split {gone}: it needs "):
-                self.load(data, split=gone, streaming=True)
+            (split, *_), (other, *_) = gone, kept
+            part = datasets.ReadInstruction(split, to=10, unit="%")
+            for asked in (split, f"{split}[:10%]", [other, split], f"{other}+{split}", {"here": split}, part):
+                with pytest.raises(DataError, match=f"{data} holds no files of the split {split}: it needs "):
+                    self.load(data, split=asked)
+            with pytest.raises(DataError, match=f"{data} holds no files of the split {split}: it needs "):
+                self.load(data, split=split, streaming=True)
             assert len(self.load(data, split=f"{other}[:1]")) == 1
 
     def test_without_any_split(self, folder):

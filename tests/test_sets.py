@@ -147,6 +147,10 @@ class TestCifar100(CifarCase):
     def test_coarse_classes(self, folder):
         assert self.load(folder / "published")["train"].features["coarse_label"].names == COARSE
 
+    def test_without_the_names(self, folder):
+        (folder / self.base / "meta").unlink()
+        self.assert_refused(folder / self.base, "holds no meta, the file of CIFAR-100 that names the classes")
+
 
 class TestSvhn(PublishedSetCase):
     name = "svhn"
@@ -258,6 +262,18 @@ class TestBeans(PublishedSetCase):
     def classes(self, folder):
         return self.expected(folder, "train").classes
 
+    @pytest.mark.parametrize("place", ["leaves/{}", "published/{}.zip"])
+    def test_the_folder_or_archive_of_a_split(self, folder, caplog, place):
+        """It is that split, not the training one."""
+        for split in self.splits:
+            data = folder / place.format(split)
+            sets = self.load(data)
+            assert list(sets) == [split]
+            self.assert_rows(sets[split], self.expected(folder, split))
+        assert f"{data} holds no files of the split train: it is left out" in caplog.text
+        with pytest.raises(DataError, match=f"{data} holds no files of the split train: it needs train.zip"):
+            self.load(data, split="train")
+
 
 class TestFlowers102(PublishedSetCase):
     name = "flowers102"
@@ -294,6 +310,7 @@ def test_every_declaration_is_sound(name):
         kind, digits = source.digest.split(":")
         assert (kind, len(digits)) in {("sha256", 64), ("md5", 32)} and int(digits, 16) and source.size > 100
         assert all(url.startswith("http") for url in source.urls)
+    assert not builder.PARTS or builder.PARTS.keys() >= builder.ROWS.keys()
     assert builder.CLASSES is None or len(set(builder.CLASSES)) == len(builder.CLASSES)
 
 

@@ -114,7 +114,8 @@ class PublishedSet:
         known = self.present if self.faults.skip else ()  # what is damaged is no row either, but there
         self.left_out = [split for split in self.parts() if split not in rows and split not in known]
         for split in filter(self.ROWS.get, self.left_out):
-            logger.warning("%s holds no files of the split %s: it is left out", files.root, split)
+            folder = self.config.data_dir or files.root
+            logger.warning("%s holds no files of the split %s: it is left out", folder, split)
         return features, rows
 
     def check_split(self, split: Any) -> None:
@@ -149,12 +150,17 @@ class PublishedSet:
             folder = Path(self.config.data_dir)
         else:
             folder = download_all(self.dataset_name, self.sources(), self.downloads)
-        return Files.of(
+        files = Files.of(
             folder,
             inflate_to=self.downloads / "inflated",
             skip=self.config.on_error == "skip",
             follow=follows(self.config.links),
         )
+        patterns = [pattern for needed in self.parts().values() for pattern in needed]
+        is_split = any(f"{folder.name}/*" in pattern.split("|") for pattern in patterns) and folder.is_dir()
+        if not is_split or any(_holds(files.paths, pattern) for pattern in patterns):
+            return files
+        return _from_above(files)  # the folder of a split itself, whose name tells which
 
 
 def _holds(paths: list[str], pattern: str) -> bool:
@@ -163,6 +169,19 @@ def _holds(paths: list[str], pattern: str) -> bool:
     forms += [form.removesuffix(suffix) for form in forms for suffix in PACKED if form.endswith(suffix)]
     expression = re.compile("|".join(translate(f"*/{form}") for form in forms), re.IGNORECASE)
     return any(expression.match(f"/{path}") for path in paths)
+
+
+def _from_above(files: Files) -> Files:
+    """The listing with the name of its folder in all paths."""
+    above = f"{files.root.name}/"
+    return Files(
+        files.root.parent,
+        {above + prefix: archive for prefix, archive in files.mounts.items()},
+        [above + path for path in files.paths],
+        files.state,
+        files.left_out,
+        aliases={above + path: above + real for path, real in files.aliases.items()},
+    )
 
 
 def _named(pattern: str) -> str:
