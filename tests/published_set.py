@@ -1,6 +1,7 @@
 """`PublishedSetCase`: the tests that every named set has, on small files in the published form; and how to write such files."""
 
 import hashlib
+import shutil
 import tarfile
 import threading
 import zipfile
@@ -57,6 +58,9 @@ class PublishedSetCase:
             data unpacked, or an archive itself.
         ordered: whether the rows are in the order of the other reader; else they are found by their pixels.
         by_hand: why the files cannot be downloaded, for sets without URLs.
+        parts: split -> patterns of the files and folders that it alone needs, in the form `loose`.
+        loose: the form in which the splits are in separate files.
+        inseparable: why the splits are not in separate files.
     """
 
     name: ClassVar[str]
@@ -66,6 +70,9 @@ class PublishedSetCase:
     forms: ClassVar[tuple[str, ...]] = ("published",)
     ordered: ClassVar[bool] = True
     by_hand: ClassVar[str] = ""
+    parts: ClassVar[dict[str, list[str]]] = {}
+    loose: ClassVar[str] = "published"
+    inseparable: ClassVar[str] = ""
 
     def write(self, folder: Path, rng: np.random.Generator) -> None:
         """Writes the published files into `folder / "published"`, and what `forms` and the other reader need beside it."""
@@ -177,6 +184,62 @@ class PublishedSetCase:
             pytest.skip(self.by_hand)
         with pytest.raises(DataError, match=f"{changed} could not be downloaded .*its sha256 is .*pass data_dir="):
             self.load(None, cache_dir=str(folder / "cache"))
+
+    def test_a_part(self, folder, caplog):
+        """Each split alone, and all others without it, as before; the log and the error name what is missing."""
+        if self.inseparable:
+            assert not self.parts and not self.builder().parts()
+        if self.inseparable or len(self.splits) < 2:
+            pytest.skip(self.inseparable or "there is one split")
+        whole = self.load(folder / self.loose)
+        parts = [[split] for split in self.splits]
+        parts += [[other for other in self.splits if other != split] for split in self.splits if len(self.splits) > 2]
+        for kept in parts:
+            gone = [split for split in self.splits if split not in kept]
+            data = self.without(folder, *gone)
+            caplog.clear()
+            sets = self.load(data)
+            for split in gone:
+                assert caplog.text.count(f"{data} holds no files of the split {split}: it is left out") == 1
+            assert caplog.text.count(": it is left out") == len(gone)
+            assert list(sets) == kept
+            for split, rows in sets.items():
+                assert rows.features == whole[split].features
+                self.assert_rows(rows, self.expected(folder, self.splits[split]))
+            (split, *_), (other, *_) = gone, kept
+            part = datasets.ReadInstruction(split, to=10, unit="%")
+            for asked in (split, f"{split}[:10%]", [other, split], f"{other}+{split}", {"here": split}, part):
+                with pytest.raises(DataError, match=f"{data} holds no files of the split {split}: it needs "):
+                    self.load(data, split=asked)
+            with pytest.raises(DataError, match=f"{data} holds no files of the split {split}: it needs "):
+                self.load(data, split=split, streaming=True)
+            assert len(self.load(data, split=f"{other}[:1]")) == 1
+
+    def test_without_any_split(self, folder):
+        if self.inseparable or len(self.splits) < 2:
+            pytest.skip(self.inseparable or "there is one split")
+        data, (first, *_) = self.without(folder, *self.splits), self.builder().parts()
+        self.assert_refused(data, f"holds no .*: the split {first} needs it, and no other split is there")
+
+    def test_verify_without_a_split(self, folder, requests):
+        if self.inseparable or len(self.splits) < 2:
+            pytest.skip(self.inseparable or "there is one split")
+        gone, *others = self.splits
+        report = verify(self.name, self.config, str(self.without(folder, gone)))
+        assert report["missing"] == [gone] and report["rows"][gone]["found"] == 0
+        assert all(report["rows"][split]["found"] == report["rows"][split]["published"] for split in others)
+        assert not report["ok"]
+
+    def without(self, folder: Path, *splits: str) -> Path:
+        """A copy of the files without those of some splits."""
+        data = folder / f"without_{'_'.join(splits)}"
+        shutil.copytree(folder / self.loose, data)
+        for split in splits:
+            paths = [path for pattern in self.parts[split] for path in data.rglob(pattern)]
+            assert paths
+            for path in paths:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        return data
 
     def load(self, data_dir: Path | None, **options):
         return load_dataset(self.name, self.config, data_dir=data_dir and str(data_dir), **options)

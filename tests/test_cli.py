@@ -89,6 +89,13 @@ def test_verify(cli, mnist, tmp_path, save_image):
         assert status == 1 and "train, row 1" in output and "not as it should be" in output
 
 
+def test_verify_of_a_part(cli, mnist):
+    for path in mnist.glob("train-*"):
+        path.unlink()
+    status, output, _ = cli("verify", "mnist", "--data-dir", mnist)
+    assert status == 1 and "train        missing, published 60,000\ntest         20 rows, published 10,000" in output
+
+
 def test_preview(cli, tmp_path):
     status, output, _ = cli("preview", "digits", "-o", tmp_path / "look", "--rows", 3)
     assert status == 0 and output.split() == [

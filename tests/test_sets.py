@@ -40,6 +40,7 @@ class MnistCase(PublishedSetCase):
     """MNIST and the sets in its form, whose files torchvision reads unpacked."""
 
     forms = ("published", "raw")
+    parts = {"train": ["train-*"], "test": ["t10k-*"]}
 
     @property
     def reader(self):
@@ -90,6 +91,7 @@ class TestCifar10(CifarCase):
     name = "cifar10"
     base, archive = "cifar-10-batches-py", "cifar-10-python.tar.gz"
     forms = ("published", base)
+    parts, loose = {"train": ["data_batch_*"], "test": ["test_batch"]}, base
 
     def pickles(self, rng):
         files = {f"data_batch_{number}": self.batch(rng, 12, labels=10) for number in range(1, 6)}
@@ -125,6 +127,7 @@ class TestCifar100(CifarCase):
     name = "cifar100"
     base, archive = "cifar-100-python", "cifar-100-python.tar.gz"
     forms = ("published", base)
+    parts, loose = {"train": ["train"], "test": ["test"]}, base
 
     def pickles(self, rng):
         files = {
@@ -144,10 +147,15 @@ class TestCifar100(CifarCase):
     def test_coarse_classes(self, folder):
         assert self.load(folder / "published")["train"].features["coarse_label"].names == COARSE
 
+    def test_without_the_names(self, folder):
+        (folder / self.base / "meta").unlink()
+        self.assert_refused(folder / self.base, "holds no meta, the file of CIFAR-100 that names the classes")
+
 
 class TestSvhn(PublishedSetCase):
     name = "svhn"
     splits = {"train": "train", "test": "test", "extra": "extra"}
+    parts = {split: [f"{split}_32x32.mat"] for split in splits}
 
     def write(self, folder, rng):
         (folder / "published").mkdir()
@@ -164,6 +172,7 @@ class TestStl10(PublishedSetCase):
     name = "stl10"
     splits = {"train": "train", "test": "test", "unlabeled": "unlabeled"}
     forms = ("published", "unpacked", "unpacked/stl10_binary")
+    parts, loose = {split: [f"{split}_*.bin"] for split in splits}, "unpacked"
 
     def write(self, folder, rng):
         base = folder / "unpacked/stl10_binary"
@@ -195,6 +204,7 @@ class TestImagenette(PublishedSetCase):
     downloads = configs
     splits = {"train": "train", "validation": "val"}
     forms = ("published", "unpacked", "unpacked/imagenette2")
+    parts, loose = {"train": ["train"], "validation": ["val"]}, "unpacked"
     numbers = {"n01440764": 0, "n03000684": 3, "n03888257": 9}
 
     def write(self, folder, rng):
@@ -238,6 +248,7 @@ class TestBeans(PublishedSetCase):
     name = "beans"
     splits = {"train": "train", "validation": "validation", "test": "test"}
     forms = ("published", "leaves")
+    parts = {split: [f"{split}.zip"] for split in splits}
 
     def write(self, folder, rng):
         for split in self.splits:
@@ -251,10 +262,23 @@ class TestBeans(PublishedSetCase):
     def classes(self, folder):
         return self.expected(folder, "train").classes
 
+    @pytest.mark.parametrize("place", ["leaves/{}", "published/{}.zip"])
+    def test_the_folder_or_archive_of_a_split(self, folder, caplog, place):
+        """It is that split, not the training one."""
+        for split in self.splits:
+            data = folder / place.format(split)
+            sets = self.load(data)
+            assert list(sets) == [split]
+            self.assert_rows(sets[split], self.expected(folder, split))
+        assert f"{data} holds no files of the split train: it is left out" in caplog.text
+        with pytest.raises(DataError, match=f"{data} holds no files of the split train: it needs train.zip"):
+            self.load(data, split="train")
+
 
 class TestFlowers102(PublishedSetCase):
     name = "flowers102"
     splits = {"train": "train", "validation": "val", "test": "test"}
+    inseparable = "one file, setid.mat, lists all splits"
     forms = ("published", "flowers-102")
     ordered = False
 
@@ -286,6 +310,7 @@ def test_every_declaration_is_sound(name):
         kind, digits = source.digest.split(":")
         assert (kind, len(digits)) in {("sha256", 64), ("md5", 32)} and int(digits, 16) and source.size > 100
         assert all(url.startswith("http") for url in source.urls)
+    assert not builder.PARTS or builder.PARTS.keys() >= builder.ROWS.keys()
     assert builder.CLASSES is None or len(set(builder.CLASSES)) == len(builder.CLASSES)
 
 

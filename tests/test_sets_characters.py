@@ -33,6 +33,7 @@ class TestEmnist(PublishedSetCase):
     sizes = {"balanced": 47, "byclass": 62, "bymerge": 47, "letters": 26, "digits": 10, "mnist": 10}
     configs = tuple(sizes)
     forms = ("published", "gzip", "EMNIST")
+    parts, loose = {"train": ["emnist-*-train-*"], "test": ["emnist-*-test-*"]}, "gzip"
 
     @property
     def first(self):
@@ -74,7 +75,9 @@ class TestEmnist(PublishedSetCase):
         self.config, images = "digits", idx(np.zeros((1, 28, 28), np.uint8))
         write_file(tmp_path / "emnist-digits-train-images-idx3-ubyte.gz", gzip.compress(images))
         labels = tmp_path / "emnist-digits-train-labels-idx1-ubyte.gz"
-        self.assert_refused(tmp_path, f"holds no {labels.name}, neither as a file nor in an archive")
+        self.assert_refused(
+            tmp_path, f"holds no {labels.name}, neither as a file nor in an archive: the split train needs"
+        )
         write_file(labels, b"\x1f\x8b\x08")
         self.assert_refused(tmp_path, labels.name)
 
@@ -86,6 +89,7 @@ class TestQmnist(PublishedSetCase):
     configs = ("qmnist", "test10k", "test50k", "nist")
     downloads = ("qmnist", "test10k", "nist")
     forms = ("published", "QMNIST")
+    parts = {"train": ["qmnist-train-*"], "test": ["qmnist-test-*"]}
     columns = ["label", "series", "writer", "writer_digit", "nist_class", "nist_index", "duplicate_of"]
 
     @property
@@ -143,6 +147,7 @@ class TestQmnist(PublishedSetCase):
 
 class TestUsps(PublishedSetCase):
     name = "usps"
+    parts = {"train": ["usps.bz2"], "test": ["usps.t.bz2"]}
     forms = ("published", "unpacked")
 
     def write(self, folder, rng):
@@ -193,6 +198,7 @@ class TestOmniglot(PublishedSetCase):
     name = "omniglot"
     splits = {"background": "background", "evaluation": "evaluation"}
     forms = ("published", "omniglot-py")
+    parts = {split: [f"images_{split}.zip"] for split in splits}
     alphabets = {"background": ("Tifinagh", "Greek", "N_Ko"), "evaluation": ("ULOG", "Angelic")}
 
     def write(self, folder, rng):
@@ -248,6 +254,7 @@ class TestGtsrb(PublishedSetCase):
     configs = ("final", "ijcnn2011")
     downloads = configs
     forms = ("published", "gtsrb")
+    parts = {"train": ["GTSRB*_Training_*.zip", "GTSRB-Training*.zip"], "test": ["GTSRB_Final_Test_Images.zip"]}
     training = {"final": "Final_Training/Images", "ijcnn2011": "Training"}
     head = "Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2"
 
@@ -321,12 +328,15 @@ class TestGtsrb(PublishedSetCase):
         shutil.rmtree(folder / "gtsrb/GTSRB/Final_Test")
         assert list(self.load(folder / "gtsrb")) == ["train"]
         self.config = "ijcnn2011"
-        self.assert_refused(folder / "gtsrb", "holds neither Training nor Final_Test/Images")
+        self.assert_refused(
+            folder / "gtsrb", "holds no GTSRB-Training_fixed.zip, neither as a file nor in an archive: the split train"
+        )
 
 
 class TestPcam(PublishedSetCase):
     name = "pcam"
     splits = {"train": "train", "validation": "val", "test": "test"}
+    parts = {"train": ["*_train_?.h5.gz"], "validation": ["*_valid_?.h5.gz"], "test": ["*_test_?.h5.gz"]}
     forms = ("published", "pcam", "mixed")
 
     def write(self, folder, rng):
@@ -359,7 +369,11 @@ class TestPcam(PublishedSetCase):
         path.write_bytes(path.read_bytes()[:-5000])
         self.assert_refused(folder / "published", "camelyonpatch_level_2_split_test_x.h5.gz: .*end-of-stream")
         path.unlink()
-        self.assert_refused(folder / "published", "holds no camelyonpatch_level_2_split_test_x.h5.gz")
+        message = (
+            "holds no camelyonpatch_level_2_split_test_x.h5.gz, .*: the split test needs it beside its other files"
+        )
+        self.assert_refused(folder / "published", message)
+        assert list(self.load(folder / "published", on_error="skip")) == ["train", "validation"]
 
 
 class TestImagewoof(PublishedSetCase):
@@ -368,6 +382,7 @@ class TestImagewoof(PublishedSetCase):
     downloads = configs
     splits = {"train": "train", "validation": "val"}
     forms = ("published", "imagewoof2")
+    parts, loose = {"train": ["train"], "validation": ["val"]}, "imagewoof2"
 
     def write(self, folder, rng):
         for split in ("train", "val"):

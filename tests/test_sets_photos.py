@@ -42,6 +42,7 @@ class TestFood101(PublishedSetCase):
 
     name = "food101"
     forms = ("published", "published/food-101.tar.gz", "unpacked/food-101", "unpacked")
+    parts, loose = {"train": ["meta/train.txt"], "test": ["meta/test.txt"]}, "unpacked"
     ordered = False
     names = ["cheesecake", "cheese_plate", "apple_pie", "hot_dog"]
 
@@ -84,6 +85,7 @@ class TestOxfordIiitPet(PublishedSetCase):
     name = "oxford_iiit_pet"
     splits = {"train": "trainval", "test": "test"}
     forms = ("published", "unpacked/oxford-iiit-pet", "unpacked")
+    parts, loose = {"train": ["annotations/trainval.txt"], "test": ["annotations/test.txt"]}, "unpacked"
     ordered = False
 
     def write(self, folder, rng):
@@ -129,6 +131,7 @@ class TestDtd(PublishedSetCase):
     configs = ("1", "7", "10")
     splits = THREE
     forms = ("published", "unpacked/dtd/dtd", "unpacked/dtd")
+    parts, loose = {split: [f"labels/{name}*.txt"] for split, name in THREE.items()}, "unpacked/dtd"
     ordered = False
 
     def write(self, folder, rng):
@@ -160,6 +163,7 @@ class TestFgvcAircraft(PublishedSetCase):
     configs = ("variant", "family", "manufacturer")
     splits = THREE
     forms = ("published", "unpacked/fgvc-aircraft-2013b", "unpacked/fgvc-aircraft-2013b/data", "unpacked")
+    parts, loose = {split: [f"images_*_{name}.txt"] for split, name in THREE.items()}, "unpacked"
     ordered = False
     levels = {
         "variant": ("variants", ["707-320", "727-200", "F/A-18", "ATR-42", "An-12"]),
@@ -263,6 +267,7 @@ class TestCaltech256(PublishedSetCase):
 class TestCeleba(PublishedSetCase):
     name = "celeba"
     splits = {"train": "train", "validation": "valid", "test": "test"}
+    inseparable = "one list, list_eval_partition.txt, is for all splits, and the images are in one archive"
     forms = ("published", "unpacked/celeba", "unpacked")
     by_hand = "the folders of Google Drive cannot be fetched without a browser"
 
@@ -351,6 +356,7 @@ class TestTinyImagenet(PublishedSetCase):
     name = "tiny_imagenet"
     splits = THREE
     forms = ("published", "published/tiny-imagenet-200.zip", "tiny-imagenet-200")
+    parts, loose = {"train": ["train"], "validation": ["val"], "test": ["test"]}, "tiny-imagenet-200"
     ordered = False
     words = {
         "n02124075": "Egyptian cat",
@@ -408,6 +414,7 @@ class TestImagenet1k(PublishedSetCase):
     forms = ("published", "unpacked")
     ordered = False
     by_hand = "the authors give the files to registered users only"
+    parts = {"train": ["ILSVRC2012_img_train.tar"], "validation": ["ILSVRC2012_img_val.tar"]}
     words = {
         "n01440764": "tench, Tinca tinca",
         "n02012849": "crane",
@@ -501,6 +508,15 @@ class TestImagenet1k(PublishedSetCase):
             assert sets[split].features["label"].names == self.names
             self.assert_rows(sets[split], self.expected(folder, part))
         assert [row["label"] for row in sets["test"]] == [None, None, None]
+
+    def test_test_images_need_the_kit(self, folder, rng):
+        """They are in no class folder, which would tell the classes."""
+        data = folder / "tests"
+        write_file(data / "ILSVRC2012_test_00000001.JPEG", jpeg(rng))
+        self.assert_refused(data, "does not say what the classes are: put ILSVRC2012_devkit_t12.tar.gz beside the test")
+        shutil.copy(folder / "published/ILSVRC2012_devkit_t12.tar.gz", data)
+        sets = self.load(data)
+        assert list(sets) == ["test"] and sets["test"].features["label"].names == self.names
 
     def test_validation_images_need_the_kit(self, folder):
         (folder / "published/ILSVRC2012_devkit_t12.tar.gz").unlink()

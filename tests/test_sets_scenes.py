@@ -41,6 +41,7 @@ class TestCoco2017(PublishedSetCase):
     configs = ("detection", "instances", "keypoints", "captions")
     splits = {"train": "train", "validation": "val"}
     forms = ("published", "coco")
+    parts = {"train": ["train2017.zip"], "validation": ["val2017.zip"]}
 
     def write(self, folder, rng):
         base = folder / "coco"
@@ -124,8 +125,14 @@ class TestCoco2017(PublishedSetCase):
     def test_one_split_alone(self, folder):
         (folder / "published/train2017.zip").unlink()
         assert list(self.load(folder / "published")) == ["validation"]
+        (folder / "published/annotations_trainval2017.zip").unlink()
+        message = "no instances_val2017.json, which the split validation needs: it is in annotations_trainval2017.zip"
+        self.assert_refused(folder / "published", message)
         (folder / "published/val2017.zip").unlink()
-        self.assert_refused(folder / "published", "holds no images in train2017 or val2017")
+        self.assert_refused(
+            folder / "published",
+            "holds no train2017.zip, neither as a file nor in an archive: the split train needs it",
+        )
 
 
 class VocCase(PublishedSetCase):
@@ -133,6 +140,8 @@ class VocCase(PublishedSetCase):
 
     configs = ("detection", "segmentation")
     forms = ("published", "VOCdevkit")
+    parts = {split: [f"VOC20*/ImageSets/*/{name}.txt"] for split, name in THREE.items()}
+    loose = "VOCdevkit"
     words = ["aeroplane", "person", "tvmonitor"]
 
     def write(self, folder, rng):
@@ -246,7 +255,7 @@ class TestVoc2012(VocCase):
         shutil.rmtree(folder / "VOCdevkit/VOC2007")
         shutil.rmtree(folder / "VOCdevkit/VOC2012/ImageSets")
         self.config = "segmentation"
-        self.assert_refused(folder / "VOCdevkit", "holds no ImageSets/Segmentation/train.txt of VOC2012")
+        self.assert_refused(folder / "VOCdevkit", "holds no ImageSets/Segmentation/train.txt, neither as")
 
 
 class TestWiderFace(PublishedSetCase):
@@ -254,6 +263,7 @@ class TestWiderFace(PublishedSetCase):
 
     name = "wider_face"
     splits = THREE
+    parts = {split: [f"WIDER_{name}.zip"] for split, name in THREE.items()}
     forms = ("published", "unpacked/widerface", "unpacked")
     columns = ("blur", "expression", "illumination", "occlusion", "pose", "invalid")  # what torchvision calls them
     meant = ("blur", "expression", "illumination", "invalid", "occlusion", "pose")  # what the readme of the lists says
@@ -344,6 +354,7 @@ class TestCppe5(PublishedSetCase):
 
     name = "cppe5"
     forms = ("published", "cppe5")
+    parts, loose = {"train": ["annotations/train.json"], "test": ["annotations/test.json"]}, "cppe5"
 
     def write(self, folder, rng):
         base, names = folder / "cppe5", self.classes(folder)
@@ -385,6 +396,8 @@ class TestAde20k(PublishedSetCase):
 
     name = "ade20k"
     splits = {"train": "training", "validation": "validation", "test": "testing"}
+    parts = {"train": ["*/training"], "validation": ["*/validation"], "test": ["release_test"]}
+    loose = "unpacked"
     forms = ("published", "unpacked")
 
     def write(self, folder, rng):

@@ -34,6 +34,11 @@ class Ade20k(PublishedSet, MaskPairs):
         published("release_test.zip", 211820497, "1878d23b4586e8724adfa5bf2b6a225aea99ec4eaa395aec2e1b47a79be67ee0"),
     )
     DECIDES = False
+    PARTS = {
+        "train": ("images/training/*", "annotations/training/*"),
+        "validation": ("images/validation/*", "annotations/validation/*"),
+        "test": ("release_test.zip|testing/*.jpg",),
+    }
     ROWS = {"train": 20_210, "validation": 2_000, "test": 3_352}
 
     def index(self, files):

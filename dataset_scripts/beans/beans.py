@@ -25,5 +25,6 @@ class Beans(PublishedSet, ImageFolder):
         published("test.zip", 17708541, "ca67b15d960d1e2fd9d23fd8498ce86818ead90755c630a43baf19ec4af09312"),
     )
     ROWS = {"train": 1_034, "validation": 133, "test": 128}
+    PARTS = {split: (f"{split}.zip|{split}/*",) for split in ROWS}
     CLASSES = ["angular_leaf_spot", "bean_rust", "healthy"]
     FEATURES = labelled(CLASSES)

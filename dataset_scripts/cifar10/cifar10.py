@@ -23,5 +23,7 @@ class Cifar10(PublishedSet, Cifar):
         ),
     )
     ROWS = {"train": 50_000, "test": 10_000}
+    PARTS = {"train": ("data_batch_1|data_batch_*",), "test": ("test_batch|test_batch.bin",)}
+    WHOLE = False
     CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
     FEATURES = labelled(CLASSES)

@@ -1,6 +1,8 @@
 """CIFAR-100: 60,000 colour photos of 32 x 32 pixels in 100 classes and 20 groups, from the 80 Million Tiny Images."""
 
 from dataset_scripts.core.builders.published import PublishedSet, Source
+from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.files.listing import name_of
 from dataset_scripts.layouts.cifar.cifar import Cifar
 
 published = Source.at("https://www.cs.toronto.edu/~kriz/")
@@ -24,3 +26,10 @@ class Cifar100(PublishedSet, Cifar):
         ),
     )
     ROWS = {"train": 50_000, "test": 10_000}
+    PARTS = {"train": ("train|train.bin",), "test": ("test|test.bin",)}
+    WHOLE = False
+
+    def index(self, files):
+        if not any(name_of(path) in ("meta", "fine_label_names.txt") for path in files.paths):
+            raise DataError(f"{files.root} holds no meta, the file of CIFAR-100 that names the classes")
+        return super().index(files)

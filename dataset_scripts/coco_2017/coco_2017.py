@@ -7,7 +7,7 @@ from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.files.listing import folder_of, name_of
 from dataset_scripts.layouts.coco.coco import Coco, CocoConfig
 
-FOLDERS = ("train2017", "val2017")
+FOLDERS = {"train": "train2017", "validation": "val2017"}
 # Task -> name of its files.
 ANNOTATIONS = {"detection": "instances", "captions": "captions", "keypoints": "person_keypoints"}
 
@@ -47,14 +47,23 @@ class Coco2017(PublishedSet, Coco):
         ),
     )
     ROWS = {"train": 118_287, "validation": 5_000}
+    PARTS = {split: (f"{folder}.zip|{folder}/*.jpg",) for split, folder in FOLDERS.items()}
 
     def _list(self):
         """The listing with only the annotations of this task, for the image folders that exist."""
         files = super()._list()
-        there = {name_of(folder) for folder in map(folder_of, files.images)}.intersection(FOLDERS)
-        if not there:
-            raise DataError(f"{files.root} holds no images in {' or '.join(FOLDERS)}")
+        there = {name_of(folder) for folder in map(folder_of, files.images)}.intersection(FOLDERS.values())
         wanted = {f"{ANNOTATIONS[self.config.task]}_{folder}.json" for folder in there}
         return replace(
             files, paths=[path for path in files.paths if not path.endswith(".json") or name_of(path) in wanted]
         )
+
+    def index(self, files):
+        there = set(map(name_of, files.paths))
+        for split in self.present:
+            name = f"{ANNOTATIONS[self.config.task]}_{FOLDERS[split]}.json"
+            if name not in there:
+                raise DataError(
+                    f"{files.root} holds no {name}, which the split {split} needs: it is in annotations_trainval2017.zip"
+                )
+        return super().index(files)

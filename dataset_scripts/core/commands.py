@@ -262,7 +262,8 @@ def run_verify(options: argparse.Namespace) -> int:
         print(f"{printable(name):40} {printable(state)}")
     for split, rows in report["rows"].items():
         expected = "" if rows["published"] is None else f", published {rows['published']:,}"
-        print(f"{printable(split):12} {rows['found']:,} rows{expected}")
+        found = "missing" if split in report["missing"] else f"{rows['found']:,} rows"
+        print(f"{printable(split):12} {found}{expected}")
         counts = report["classes"].get(split)
         if counts:
             ends = [

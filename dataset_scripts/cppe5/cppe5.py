@@ -25,6 +25,12 @@ class Cppe5(PublishedSet, Coco):
         published("dataset.tar.gz", 238482705, "1151086e59fcb87825ecf4d362847a3f023ba69e7ace0f513d5aadc0e3dd3094"),
     )
     ROWS = {"train": 1_000, "test": 29}
+    PARTS = {split: (f"annotations/{split}.json",) for split in ROWS}
+
+    def _others(self, files, images, read, splits):
+        """One folder holds the images of both splits: those of a split whose file is missing are in no other."""
+        if len(self.present) == len(self.PARTS):
+            super()._others(files, images, read, splits)
 
     def _objects(self, annotations, frame, annotated, where):
         """Some boxes extend over the border: the part within the image is kept."""

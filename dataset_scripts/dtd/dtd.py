@@ -40,9 +40,13 @@ class Dtd(PublishedSet, LayoutBuilder):
     )
     ROWS = {"train": 1_880, "validation": 1_880, "test": 1_880}
 
+    def parts(self):
+        return {split: (f"labels/{name}{self.config.name}.txt",) for split, name in LISTS.items()}
+
     def index(self, files):
-        top = files.above(f"labels/train{self.config.name}.txt")
-        lists = {split: f"{top}labels/{name}{self.config.name}.txt" for split, name in LISTS.items()}
+        lists = {split: name for split in self.present for name in self.parts()[split]}
+        top = files.above(next(iter(lists.values())))
+        lists = {split: f"{top}{name}" for split, name in lists.items()}
         names = {split: files.read(path).decode("utf-8", "replace").split() for split, path in lists.items()}
         rows, images, kinds = {}, {}, {}
         for split, path in lists.items():

@@ -55,10 +55,15 @@ class Emnist(PublishedSet, Idx):
         self.FEATURES = labelled(self.CLASSES)
         return super()._info()
 
+    def parts(self):
+        kinds = ("images-idx3", "labels-idx1")
+        return {
+            split: tuple(f"emnist-{self.config.name}-{split}-{kind}-ubyte.gz" for kind in kinds) for split in self.ROWS
+        }
+
     def index(self, files):
-        splits = {}
-        for split in ("train", "test"):
-            names = (f"emnist-{self.config.name}-{split}-{kind}-ubyte" for kind in ("images-idx3", "labels-idx1"))
-            images, labels = (find_file(files, name, ".gz") for name in names)
+        splits, parts = {}, self.parts()
+        for split in self.present:
+            images, labels = (find_file(files, name.removesuffix(".gz"), ".gz") for name in parts[split])
             splits[split] = [open_images_and_labels(files, images, labels, self.config.transpose)]
         return self.assemble(files, splits, {"label": self.config.classes}, FIRST.get(self.config.name, 0))

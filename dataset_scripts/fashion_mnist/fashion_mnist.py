@@ -35,5 +35,12 @@ class FashionMnist(PublishedSet, Idx):
         ),
     )
     ROWS = {"train": 60_000, "test": 10_000}
+    PARTS = {
+        "train": ("train-images-idx3-ubyte.gz|*train*image*", "train-labels-idx1-ubyte.gz|*train*label*"),
+        "test": (
+            "t10k-images-idx3-ubyte.gz|*t10k*image*|*test*image*",
+            "t10k-labels-idx1-ubyte.gz|*t10k*label*|*test*label*",
+        ),
+    }
     CLASSES = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
     FEATURES = labelled(CLASSES)

@@ -45,6 +45,9 @@ class FgvcAircraft(PublishedSet, LayoutBuilder):
     )
     ROWS = {"train": 3_334, "validation": 3_333, "test": 3_333}
 
+    def parts(self):
+        return {split: (f"images_{self.config.name}_{name}.txt",) for split, name in LISTS.items()}
+
     def index(self, files):
         last = CLASS_LISTS[self.config.name]
         class_list = next((path for path in files.paths if name_of(path) == last), f"data/{last}")
@@ -55,8 +58,9 @@ class FgvcAircraft(PublishedSet, LayoutBuilder):
             raise DataError(f"{files.root}/{class_list}: two classes have the same name")
         label = datasets.ClassLabel(names=classes)
         numbers, rows = {name: number for number, name in enumerate(label.names)}, {}
-        for split, name in LISTS.items():
-            path = f"{data}images_{self.config.name}_{name}.txt"
+        for split in self.present:
+            (name,) = self.parts()[split]
+            path = f"{data}{name}"
             text = files.read(path).decode("utf-8", "replace")
             # Only the first space ends the name of the image: a class may have spaces too.
             lines = [line.strip().partition(" ") for line in text.splitlines() if line.strip()]

@@ -32,6 +32,7 @@ class Food101(PublishedSet, LayoutBuilder):
         published("food-101.tar.gz", 4996278331, "d97d15e438b7f4498f96086a4f7e2fa42a32f2712e87d3295441b2b6314053a4"),
     )
     ROWS = {"train": 75_750, "test": 25_250}
+    PARTS = {split: (f"meta/{split}.txt",) for split in ROWS}
 
     def index(self, files):
         top = files.above(CLASS_LIST)
@@ -39,7 +40,7 @@ class Food101(PublishedSet, LayoutBuilder):
         if len(set(classes)) < len(classes):
             raise DataError(f"{files.root}/{top}{CLASS_LIST}: two classes have the same name")
         rows = {}
-        for split in ("train", "test"):
+        for split in self.present:
             path = f"{top}meta/{split}.txt"
             names = pa.array(files.read(path).decode("utf-8", "replace").split(), pa.string())
             paths = pc.binary_join_element_wise(names, "jpg", ".")

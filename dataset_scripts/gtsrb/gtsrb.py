@@ -107,6 +107,11 @@ class Gtsrb(PublishedSet, LayoutBuilder):
     def sources(self):
         return FILES[self.config.name]
 
+    def parts(self):
+        train, test, _ = FILES[self.config.name]
+        training = f"{train.name}|{TRAINING[self.config.name]}/*"
+        return {"train": (training,), "test": (f"{test.name}|Final_Test/Images/*",)}
+
     def index(self, files):
         self.counts = Counter(folder_of(path) for path in files.having(".ppm"))
         table = re.compile(rf"(?:.*/)?{TRAINING[self.config.name]}/(\d{{5}})/GT-\1\.csv")
@@ -118,8 +123,6 @@ class Gtsrb(PublishedSet, LayoutBuilder):
             "train": [row for path, kind in training.items() for row in self._rows(files, path, folder_of(path), kind)],
             "test": self._test(files),
         }
-        if not any(found.values()):
-            raise DataError(f"{files.root} holds neither {TRAINING[self.config.name]} nor Final_Test/Images of GTSRB")
         rows = {}
         for split, samples in found.items():
             tracks = [f"{kind:05}_{name_of(path)[:5]}" if split == "train" else None for path, _, _, kind in samples]

@@ -59,6 +59,11 @@ class Imagenet1k(PublishedSet, LayoutBuilder):
             "ILSVRC2012_img_val.tar", 6744924160, "c7e06a6c0baccf06d8dbeb6577d71efff84673a5dbdd50633ab44f8ea0456ae0"
         ),
     )
+    PARTS = {
+        "train": ("ILSVRC2012_img_train.tar|n????????_*.JPEG",),
+        "validation": ("ILSVRC2012_img_val.tar|ILSVRC2012_val_*.JPEG",),
+        "test": ("ILSVRC2012_img_test_v10102019.tar|ILSVRC2012_test_*.JPEG",),
+    }
     ROWS = {"train": 1_281_167, "validation": 50_000}
 
     def _list(self):
@@ -117,6 +122,8 @@ class Imagenet1k(PublishedSet, LayoutBuilder):
     def _rows(self, files: Files, splits: dict[str, list[tuple[str, str | None]]], words: dict[str, str]):
         wnids = {wnid for rows in splits.values() for _, wnid in rows} - {None}
         words = words or {wnid: wnid for wnid in wnids}
+        if not words:
+            raise DataError(f"{files.root} does not say what the classes are: put {DEVKIT} beside the test images")
         numbers = {wnid: number for number, wnid in enumerate(sorted(words))} | {None: None}
         rows = {
             split: Rows(

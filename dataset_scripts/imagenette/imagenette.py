@@ -60,6 +60,7 @@ class Imagenette(PublishedSet, ImageFolder):
     NAMES, FILES = NAMES, FILES
     SOURCES = tuple(FILES.values())
     ROWS = {"train": 9_469, "validation": 3_925}
+    PARTS = {"train": ("train/*",), "validation": ("val/*",)}
     CLASSES = list(NAMES.values())
     FEATURES = labelled(CLASSES)
 

@@ -32,5 +32,12 @@ class Kmnist(PublishedSet, Idx):
         ),
     )
     ROWS = {"train": 60_000, "test": 10_000}
+    PARTS = {
+        "train": ("train-images-idx3-ubyte.gz|*train*image*", "train-labels-idx1-ubyte.gz|*train*label*"),
+        "test": (
+            "t10k-images-idx3-ubyte.gz|*t10k*image*|*test*image*",
+            "t10k-labels-idx1-ubyte.gz|*t10k*label*|*test*label*",
+        ),
+    }
     CLASSES = ["o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"]
     FEATURES = labelled(CLASSES)

@@ -94,6 +94,10 @@ class Omniglot(PublishedSet, LayoutBuilder):
         published("images_evaluation.zip", 6462886, "1f61a8f3366785b057fc117d9228e78a16e3d976c8953b2a10fcc74cf0609cee"),
     )
     ROWS = {"background": 19_280, "evaluation": 13_180}
+    PARTS = {
+        split: (f"images_{split}.zip|{'|'.join(f'{alphabet}/character??/*.png' for alphabet in alphabets)}",)
+        for split, alphabets in ALPHABETS.items()
+    }
     CLASSES = [
         f"{alphabet}/character{number:02}"
         for alphabets in ALPHABETS.values()

@@ -20,7 +20,6 @@ published = Source.at(
     "https://thor.robots.ox.ac.uk/~vgg/data/pets/", "https://www.robots.ox.ac.uk/~vgg/data/pets/data/"
 )
 MOST_CLASSES = 1000
-LISTS = {"train": "trainval.txt", "test": "test.txt"}
 
 
 class OxfordIiitPet(PublishedSet, LayoutBuilder):
@@ -42,10 +41,12 @@ class OxfordIiitPet(PublishedSet, LayoutBuilder):
         published("annotations.tar.gz", 19173078, "52425fb6de5c424942b7626b428656fcbd798db970a937df61750c0f1d358e91"),
     )
     ROWS = {"train": 3_680, "test": 3_669}
+    PARTS = {"train": ("annotations/trainval.txt",), "test": ("annotations/test.txt",)}
 
     def index(self, files):
-        top = files.above("annotations/trainval.txt")
-        paths = {split: f"{top}annotations/{name}" for split, name in LISTS.items()}
+        lists = {split: name for split in self.present for name in self.PARTS[split]}
+        top = files.above(next(iter(lists.values())))
+        paths = {split: f"{top}{name}" for split, name in lists.items()}
         lists = agreeing({split: read_list(files, path, self.faults) for split, path in paths.items()}, self.faults)
         breeds, rows = {}, {}
         for split, path in paths.items():

@@ -13,7 +13,6 @@ from dataset_scripts.core.formats.rows_on_disk import Images
 from dataset_scripts.core.image.features import labelled
 from dataset_scripts.layouts.hdf5.hdf5 import Blocks, Hdf5
 
-NAMES = {"train": "train", "validation": "valid", "test": "test"}
 published = Source.at("https://zenodo.org/record/2546921/files/")
 
 
@@ -62,13 +61,17 @@ class Pcam(PublishedSet, Hdf5):
         ),
     )
     ROWS = {"train": 262_144, "validation": 32_768, "test": 32_768}
+    PARTS = {
+        split: tuple(f"camelyonpatch_level_2_split_{name}_{key}.h5.gz" for key in "xy")
+        for split, name in {"train": "train", "validation": "valid", "test": "test"}.items()
+    }
     CLASSES = ["normal", "tumor"]
     FEATURES = labelled(CLASSES)
 
     def index(self, files):
         splits = {}
-        for split, name in NAMES.items():
-            images, labels = (self._find(files, f"camelyonpatch_level_2_split_{name}_{key}.h5") for key in "xy")
+        for split in self.present:
+            images, labels = (self._find(files, name.removesuffix(".gz")) for name in self.PARTS[split])
             with reading(f"{files.root}/{images[0]}"):
                 shape = Blocks(*images[1:], "x").shape
                 if len(shape) != 4 or shape[3] != 3:

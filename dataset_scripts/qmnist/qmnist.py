@@ -81,9 +81,16 @@ class Qmnist(PublishedSet, Idx):
         needed = {files for files, _, _ in CONFIGS[self.config.name].values()}
         return tuple(source for source in self.SOURCES if source.name.startswith(tuple(needed)))
 
+    def parts(self):
+        return {
+            split: tuple(source.name for source in self.SOURCES if source.name.startswith(f"{prefix}-"))
+            for split, (prefix, _, _) in CONFIGS[self.config.name].items()
+        }
+
     def index(self, files):
         splits, tables = {}, {}
-        for split, (prefix, first, last) in CONFIGS[self.config.name].items():
+        for split in self.present:
+            prefix, first, last = CONFIGS[self.config.name][split]
             images, labels = (
                 find_file(files, f"{prefix}-{kind}", ".gz", ".xz") for kind in ("images-idx3-ubyte", "labels-idx2-int")
             )

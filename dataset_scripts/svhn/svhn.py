@@ -23,5 +23,6 @@ class Svhn(PublishedSet, Mat):
         published("extra_32x32.mat", 1329278602, "a133a4beb38a00fcdda90c9489e0c04f900b660ce8a316a5e854838379a71eb3"),
     )
     ROWS = {"train": 73_257, "test": 26_032, "extra": 531_131}
+    PARTS = {split: (f"{split}_32x32.mat",) for split in ROWS}
     CLASSES = [str(digit) for digit in range(10)]
     FEATURES = labelled(CLASSES)

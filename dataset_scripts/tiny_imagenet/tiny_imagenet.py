@@ -13,6 +13,7 @@ from dataset_scripts.core.formats.fields import brief, short
 from dataset_scripts.imagenet_1k.imagenet_1k import class_names
 
 published = Source.at("http://cs231n.stanford.edu/")
+CLASS_LIST = "wnids.txt"
 VALIDATION = "val/val_annotations.txt"
 
 
@@ -29,12 +30,17 @@ class TinyImagenet(PublishedSet, LayoutBuilder):
     year   = {2015}
 }"""
     SOURCES = (published("tiny-imagenet-200.zip", 248100043, "90528d7ca1a48142e341f4ef8d21d0de"),)
+    PARTS = {
+        "train": ("train/*.JPEG",),
+        "validation": (VALIDATION, "val/images/*.JPEG"),
+        "test": ("test/images/*.JPEG",),
+    }
     ROWS = {"train": 100_000, "validation": 10_000, "test": 10_000}
 
     def index(self, files):
-        top = files.above(VALIDATION)
+        top = files.above(CLASS_LIST)
         words = {wnid: name for _, (wnid, name) in lines_of(files, f"{top}words.txt", 2, self.faults)}
-        wnids = sorted({wnid for _, (wnid,) in lines_of(files, f"{top}wnids.txt", 1, self.faults)})
+        wnids = sorted({wnid for _, (wnid,) in lines_of(files, top + CLASS_LIST, 1, self.faults)})
         numbers = {wnid: number for number, wnid in enumerate(wnids)}
         train, labels = [], []
         for path in files.images:
@@ -44,7 +50,8 @@ class TinyImagenet(PublishedSet, LayoutBuilder):
                     train.append(path)
         test = [path for path in files.images if path.startswith(f"{top}test/")]
         lines, names, said = [], [], []
-        for number, (name, wnid) in lines_of(files, top + VALIDATION, 2, self.faults):
+        listed = lines_of(files, top + VALIDATION, 2, self.faults) if "validation" in self.present else []
+        for number, (name, wnid) in listed:
             with self.faults:
                 said.append(self._number(numbers, wnid, f"{files.root}/{top}{VALIDATION}, line {number}"))
                 names.append(name)
@@ -60,7 +67,7 @@ class TinyImagenet(PublishedSet, LayoutBuilder):
         validation = validation.drop_null()
         images = {"train": train, "validation": validation.to_pylist(), "test": test}
         label = datasets.ClassLabel(names=class_names({wnid: words.get(wnid, wnid) for wnid in wnids}))
-        rows = {split: Rows(paths, {"label": labels[split]}) for split, paths in images.items()}
+        rows = {split: Rows(images[split], {"label": labels[split]}) for split in self.present}
         return datasets.Features(image=datasets.Image(), label=label), rows
 
     @staticmethod

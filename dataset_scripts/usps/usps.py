@@ -37,13 +37,15 @@ class Usps(PublishedSet, ArrayBuilder):
         published("usps.t.bz2", 1831726, "a9c0164e797d60142a50604917f0baa604f326e9a689698763793fa5d12ffc4e"),
     )
     ROWS = {"train": 7_291, "test": 2_007}
+    PARTS = {"train": ("usps.bz2",), "test": ("usps.t.bz2",)}
     CLASSES = [str(digit) for digit in range(10)]
     FEATURES = labelled(CLASSES)
 
     def index(self, files):
         splits = {}
-        for split, name in (("train", "usps"), ("test", "usps.t")):
-            path = find_file(files, name, ".bz2")
+        for split in self.present:
+            (name,) = self.PARTS[split]
+            path = find_file(files, name.removesuffix(".bz2"), ".bz2")
             labels, images = read_libsvm(files, path)
             splits[split] = [Part((path,), len(images), {"label": labels}, path)]
         return self.assemble(files, splits, {"label": self.config.classes}, first=1)

@@ -4,7 +4,6 @@ import re
 from dataclasses import replace
 
 from dataset_scripts.core.builders.published import PublishedSet, Source
-from dataset_scripts.core.errors import DataError
 from dataset_scripts.layouts.voc.voc import CLASSES, TASKS, Voc, VocConfig
 
 published = Source.at(
@@ -46,6 +45,10 @@ class Voc2007(PublishedSet, Voc):
     ROWS = COUNTS["detection"]
     LISTS = re.compile(r"(?:.*/)?ImageSets/(?:Main|Segmentation)/(?:train|val|test)\.txt")
 
+    def parts(self):
+        folder, names = f"ImageSets/{TASKS[self.config.name]}", {"validation": "val"}
+        return {split: (f"{folder}/{names.get(split, split)}.txt",) for split in self.ROWS}
+
     def _info(self):
         self.ROWS = self.COUNTS[self.config.name]
         return super()._info()
@@ -53,9 +56,6 @@ class Voc2007(PublishedSet, Voc):
     def _list(self):
         """The listing without lists that are not part of the set, such as those of a class or of a third party."""
         files = super()._list()
-        paths = [path for path in files.paths if not path.endswith(".txt") or self.LISTS.fullmatch(path)]
-        if not any(path.endswith(".txt") for path in paths):
-            raise DataError(
-                f"{files.root} holds no ImageSets/{TASKS[self.config.task]}/train.txt of VOC{self.OPTIONS['year']}"
-            )
-        return replace(files, paths=paths)
+        return replace(
+            files, paths=[path for path in files.paths if not path.endswith(".txt") or self.LISTS.fullmatch(path)]
+        )

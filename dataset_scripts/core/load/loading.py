@@ -4,13 +4,14 @@ import contextlib
 import difflib
 import functools
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import datasets
 
 from dataset_scripts.core.builders.layout import LayoutBuilder
+from dataset_scripts.core.builders.published import PublishedSet
 from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.files.disk import disk_fault
 from dataset_scripts.core.files.faults import Faults
@@ -188,7 +189,7 @@ def load_dataset(
         builder.is_detected = is_local
     origin = Origin() if isinstance(builder, LayoutBuilder) else Origin(anywhere=True)  # layouts store bytes
     if streaming:
-        with read_by_datasets(path) if script.is_bundled else contextlib.nullcontext():
+        with _of_a_part(builder, split), read_by_datasets(path) if script.is_bundled else contextlib.nullcontext():
             dataset = builder.as_streaming_dataset(split=split)
         return attach(guard(dataset, origin), transform)
     try:
@@ -207,9 +208,20 @@ def load_dataset(
         raise
     if isinstance(builder, LayoutBuilder):
         Faults.report(builder.skipped_path)
-    with read_by_datasets(path, cache_dir):
+    with _of_a_part(builder, split), read_by_datasets(path, cache_dir):
         dataset = builder.as_dataset(split=split, in_memory=bool(keep_in_memory))
     return attach(guard(dataset, origin), transform)
+
+
+@contextlib.contextmanager
+def _of_a_part(builder: datasets.DatasetBuilder, split: Any) -> Iterator[None]:
+    """Says which file is missing if a split of a named set can't be had because its files are not there."""
+    try:
+        yield
+    except Exception:
+        if isinstance(builder, PublishedSet) and split is not None:
+            builder.check_split(split)
+        raise
 
 
 def _means_a_path(path: str) -> bool:

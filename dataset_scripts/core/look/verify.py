@@ -30,7 +30,7 @@ def verify(
 
     Returns:
         `files`: published file -> "ok", "not here" (its unpacked content is read) or what is wrong; `rows`: split ->
-        found and published number; `classes`: split -> class -> rows; `unreadable`: the images that do not decode, one
+        found and published number; `missing`: the splits that are not here; `classes`: split -> class -> rows; `unreadable`: the images that do not decode, one
         line each; `ok`: whether everything is right.
 
     Raises:
@@ -83,7 +83,15 @@ def verify(
     }
     wrong_rows = any(row["published"] not in (None, row["found"]) for row in counts.values())
     sound = not unreadable and not wrong_rows and all(state in ("ok", NOT_HERE) for state in files.values())
-    return {"path": path, "files": files, "rows": counts, "classes": classes, "unreadable": unreadable, "ok": sound}
+    return {
+        "path": path,
+        "files": files,
+        "rows": counts,
+        "missing": [split for split in counts if split not in sets],
+        "classes": classes,
+        "unreadable": unreadable,
+        "ok": sound,
+    }
 
 
 def _state(source: Source, folder: Path) -> str:

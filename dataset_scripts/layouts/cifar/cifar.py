@@ -1,6 +1,7 @@
 """CIFAR-10 and CIFAR-100, in the Python version (pickles, read without running code) and the binary version."""
 
 import re
+from typing import ClassVar
 
 import numpy as np
 
@@ -28,16 +29,17 @@ def matches(files):
     return f"the files of {', '.join(sorted(sets))}, such as {first}" if sets else None
 
 
-def find_sets(files: Files) -> dict[str, dict[str, str]]:
-    """Folder -> file name -> path, for each folder that holds a CIFAR."""
+def find_sets(files: Files, whole: bool = True) -> dict[str, dict[str, str]]:
+    """Folder -> file name -> path, for each folder that holds a CIFAR: both of its splits, unless `whole` is False."""
     folders = {}
     for path in files.paths:
         folders.setdefault(folder_of(path), {})[name_of(path)] = path
-    found = {}
+    found, enough = {}, all if whole else any
     for folder, paths in folders.items():
-        tens = any(map(BATCH.fullmatch, paths)) and {"test_batch", "test_batch.bin"} & set(paths)
-        hundreds = {"train", "test", "meta"} <= set(paths) or {"train.bin", "test.bin", "fine_label_names.txt"} <= set(
-            paths
+        tens = enough([any(map(BATCH.fullmatch, paths)), {"test_batch", "test_batch.bin"} & set(paths)])
+        hundreds = any(
+            names in paths and enough(f"{split}{suffix}" in paths for split in ("train", "test"))
+            for suffix, names in (("", "meta"), (".bin", "fine_label_names.txt"))
         )
         if tens or hundreds:
             others = {"test_batch", "test_batch.bin"} if tens else {"train", "test", "train.bin", "test.bin"}
@@ -83,12 +85,18 @@ def texts(values: list[str | bytes]) -> list[str]:
 
 
 class Cifar(ArrayBuilder):
+    """
+    Attributes:
+        WHOLE: both splits have to be there, by which a folder is known to be a CIFAR.
+    """
+
     CHOOSES_BY_NAME = True
+    WHOLE: ClassVar[bool] = True
 
     def index(self, files):
-        paths = choose(files, find_sets(files), self.config.name, "cifar")
+        paths = choose(files, find_sets(files, self.WHOLE), self.config.name, "cifar")
         folder = folder_of(next(iter(paths.values())))
-        hundred = not any(map(BATCH.fullmatch, paths))
+        hundred = not any(name.startswith(("data_batch_", "test_batch")) for name in paths)
         columns = {"label": "fine_labels", "coarse_label": "coarse_labels"} if hundred else {"label": "labels"}
         splits = {}
         for part in self.readable(paths.values(), lambda path: self._part(files, path, columns)):
