@@ -141,36 +141,36 @@ class LayoutBuilder(datasets.ArrowBasedBuilder):
     def _info(self):
         return datasets.DatasetInfo(description=inspect.getdoc(inspect.getmodule(type(self))) or "")
 
-    def survey(self) -> tuple[Files, datasets.Features, dict[str, Rows]]:
-        """The listing, the features and the rows of each split, without reading an image; for `dataset-scripts info`."""
-        self.faults = Faults(self.config.on_error, None)
-        files, self.files = self._list().once().without(self.config.ignore or []), None
-        with reading(files.root):
-            return files, *self._index(files)
+    def survey(self, faults: Faults) -> tuple[Files, datasets.Features, dict[str, Rows]]:
+        """The listing, in which all that is read is accounted for, the features, and the rows of each split.
 
-    def _split_generators(self, dl_manager):
-        self.faults = Faults(self.config.on_error, None if dl_manager.is_streaming else self.skipped_path)
-        precedence = max(getattr(sys.modules[part.__module__], "PRECEDENCE", 0) for part in type(self).__mro__)
-        is_chosen = not self.is_detected and precedence > 0
+        No image is read. `dataset-scripts info` shows what this finds.
+        """
+        self.faults = faults
         files, self.files = self._list().once().without(self.config.ignore or []), None  # workers need no listing
         files.opened.clear()  # by the detection
         for message in files.left_out:
-            self.faults.note(message)
+            faults.note(message)
         with reading(files.root):
-            self.info.features, splits = self._index(files)
+            features, splits = self._index(files)
             for rows in splits.values():
-                check_paths(rows.columns, {name: self.info.features[name] for name in rows.columns}, Origin())
-            if self.READS_ALL and not self.config.data_files:
-                if not files.accounted:  # the layout leaves it to us
-                    files.account(files.opened)
-                    files.account(_strings(rows.samples for rows in splits.values()))
-                chosen = [getattr(self.config, name, None) for name in FOLDER_OPTIONS]
-                said = "\n".join(self.faults.said)  # a file with a fault that was skipped is accounted for
-                files.account(
-                    [path for path in files.paths if path not in files.accounted and path in said] if said else []
-                )
-                leave_unchosen(files, [folder for folder in chosen if isinstance(folder, str)])
-                check_leftovers(files, self.dataset_name, is_chosen)
+                check_paths(rows.columns, {name: features[name] for name in rows.columns}, Origin())
+            if not files.accounted:  # the layout leaves it to us
+                files.account(files.opened)
+                files.account(_strings(rows.samples for rows in splits.values()))
+            if said := "\n".join(faults.said):  # a file with a fault that was skipped is accounted for
+                files.account([path for path in files.paths if path not in files.accounted and path in said])
+            chosen = [getattr(self.config, name, None) for name in FOLDER_OPTIONS]
+            leave_unchosen(files, [folder for folder in chosen if isinstance(folder, str)])
+        return files, features, splits
+
+    def _split_generators(self, dl_manager):
+        faults = Faults(self.config.on_error, None if dl_manager.is_streaming else self.skipped_path)
+        files, self.info.features, splits = self.survey(faults)
+        if self.READS_ALL and not self.config.data_files:
+            precedence = max(getattr(sys.modules[part.__module__], "PRECEDENCE", 0) for part in type(self).__mro__)
+            with reading(files.root):
+                check_leftovers(files, self.dataset_name, is_chosen=not self.is_detected and precedence > 0)
         empty = [split for split, rows in splits.items() if not len(rows.samples)]
         if empty or not splits:
             raise DataError(f"{files.root}: there are no images for the split {(empty or ['train'])[0]}")

@@ -9,6 +9,7 @@ import datasets
 from dataset_scripts.core.builders.layout import LayoutBuilder
 from dataset_scripts.core.builders.leftovers import in_words, sort_leftovers
 from dataset_scripts.core.errors import DataError
+from dataset_scripts.core.files.faults import Faults
 from dataset_scripts.core.files.listing import Files
 from dataset_scripts.core.files.splits import in_order
 from dataset_scripts.core.load.detect import detect, is_published
@@ -52,7 +53,7 @@ def describe_folder(path: Path, layout: str | None = None, ignore: list[str] | N
         builder = make_builder(script, data_dir=str(path), **options)
         if not isinstance(builder, LayoutBuilder):
             return said
-        files, features, splits = builder.survey()
+        files, features, splits = builder.survey(Faults("raise", None))
     except DataError as fault:
         said["fault"] = str(fault)
         return said
