@@ -16,6 +16,7 @@ from dataset_scripts.core.builders.leftovers import check_leftovers, leave_uncho
 from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.files.faults import Faults
 from dataset_scripts.core.files.listing import Files, Reader, is_hidden
+from dataset_scripts.core.files.selection import once, without
 from dataset_scripts.core.files.splits import in_order
 from dataset_scripts.core.files.walk import follows
 from dataset_scripts.core.image.columns import Origin, check_paths, holds_images, stored_images
@@ -147,7 +148,7 @@ class LayoutBuilder(datasets.ArrowBasedBuilder):
         No image is read. `dataset-scripts info` shows what this finds.
         """
         self.faults = faults
-        files, self.files = self._list().once().without(self.config.ignore or []), None  # workers need no listing
+        files, self.files = without(once(self._list()), self.config.ignore or []), None  # workers need no listing
         files.opened.clear()  # by the detection
         for message in files.left_out:
             faults.note(message)

@@ -1,15 +1,12 @@
 """The files of a folder or an archive: listed once, in sorted order, never leaving their root."""
 
-import bisect
-import fnmatch
 import hashlib
 import io
-import math
 import os
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
@@ -115,7 +112,7 @@ class Reader:
         """
         archive, name = self.locate(path)
         with reading(f"{self.root}/{path} cannot be read"):
-            content = archive.read(name) if archive else Path(self._on_disk(path)).read_bytes()
+            content = archive.read(name) if archive else Path(self.on_disk(path)).read_bytes()
         if not content and not empty:
             raise DataError(f"{self.root}/{path} is empty")
         return content
@@ -128,7 +125,7 @@ class Reader:
         """
         archive, _ = self.locate(path)
         with reading(f"{self.root}/{path} cannot be read"):
-            return io.BytesIO(self.read(path)) if archive else open(self._on_disk(path), "rb")
+            return io.BytesIO(self.read(path)) if archive else open(self.on_disk(path), "rb")
 
     def local(self, path: str) -> str:
         """The file's path on disk, for libraries that open it themselves.
@@ -139,9 +136,9 @@ class Reader:
         archive, _ = self.locate(path)
         if archive:
             raise DataError(f"{path} can be read only on disk: unpack {archive.path}")
-        return self._on_disk(path)
+        return self.on_disk(path)
 
-    def _on_disk(self, path: str) -> str:
+    def on_disk(self, path: str) -> str:
         return os.path.join(self.root, self.aliases.get(path, path))
 
 
@@ -232,46 +229,6 @@ class Files(Reader):
         ]
         return cls(path, mounts, sorted(paths) + in_order, state.hexdigest(), left_out, aliases=aliases)
 
-    def once(self) -> "Files":
-        """The listing without folders that repeat what lies around them, file for file; what is left out is logged.
-
-        Some archives hold their set twice: `chest_xray/train/…` and `chest_xray/chest_xray/train/…`. A folder is such a
-        copy if it holds nothing else, and either all of what lies around it, or a part of it under the same name.
-        """
-        names = set(self.paths)
-        copies: list[str] = []
-        for folder in sorted(folders_of(self.paths) - {""}):
-            above, inside = folder_of(folder), f"{folder}/"
-            start = len(above) + bool(above)
-            if any(folder.startswith(f"{copy}/") for copy in copies):
-                continue
-            place = bisect.bisect_left(self.paths, inside)
-            first = self.paths[place] if place < len(self.paths) else ""
-            if not first.startswith(inside) or self._outer(first, inside, start) not in names:
-                continue
-            below = [path for path in self.paths if path.startswith(inside)]
-            beside = len([path for path in self.paths if path.startswith(f"{above}/" if above else "")]) - len(below)
-            name, around = name_of(folder).lower(), name_of(above or self.root.name).lower()
-            if (name == around or len(below) == beside) and all(
-                (outer := self._outer(path, inside, start)) in names and self._size(path) == self._size(outer)
-                for path in below
-            ):
-                logger.warning("%s: %s repeats what lies beside it, and is left out", self.root, folder)
-                copies.append(folder)
-        if not copies:
-            return self
-        kept = [path for path in self.paths if not any(path.startswith(f"{copy}/") for copy in copies)]
-        return replace(self, paths=kept, accounted=set())
-
-    @staticmethod
-    def _outer(path: str, inside: str, start: int) -> str:
-        """The file beside a folder that a file in it would repeat."""
-        return path[:start] + path[len(inside) :]
-
-    def _size(self, path: str) -> float:
-        """The size of a file on disk; of one in an archive NaN, which equals nothing."""
-        return math.nan if self.locate(path)[0] else os.path.getsize(self._on_disk(path))
-
     @cached_property
     def names(self) -> frozenset[str]:
         return frozenset(self.paths)
@@ -313,26 +270,6 @@ class Files(Reader):
     def account(self, paths: Iterable[str]) -> None:
         """Notes that the layout reads these files, or knows them and leaves them out on purpose."""
         self.accounted.update(paths)
-
-    def without(self, patterns: list[str]) -> "Files":
-        """The listing without the paths that match a pattern, which is logged.
-
-        Raises:
-            DataError: a pattern matches nothing.
-        """
-        if not patterns:
-            return self
-        if not isinstance(patterns, (list, tuple)) or not all(isinstance(pattern, str) for pattern in patterns):
-            raise DataError(f"ignore={patterns!r} is not a list of patterns, such as ['annots/**']")
-        ignored: set[str] = set()
-        for pattern in patterns:
-            plain = pattern.strip("/")
-            found = [path for path in self.paths if fnmatch.fnmatchcase(path, plain) or path.startswith(f"{plain}/")]
-            if not found:
-                raise DataError(f"ignore: {pattern!r} matches no file in {self.root}")
-            ignored.update(found)
-        logger.warning("%s: %d files are left out, as ignore=… says", self.root, len(ignored))
-        return replace(self, paths=[path for path in self.paths if path not in ignored], accounted=set())
 
     def reader(self) -> Reader:
         """The part that worker processes need: everything except the listing."""

@@ -17,6 +17,7 @@ from dataset_scripts.core.files.disk import disk_fault
 from dataset_scripts.core.files.faults import Faults
 from dataset_scripts.core.files.listing import Files
 from dataset_scripts.core.files.names import shown
+from dataset_scripts.core.files.selection import once, without
 from dataset_scripts.core.files.walk import check_links, follows
 from dataset_scripts.core.formats.dataset_info import check_for_datasets
 from dataset_scripts.core.image.columns import Origin, guard, origin_of
@@ -109,7 +110,7 @@ def load_dataset(
     if is_local:
         folder = Path(path).expanduser() / (data_dir or "")
         files = Files.of(folder, skip=on_error == "skip", follow=follows(config_kwargs.get("links")))
-        script = detect(files.once().without(config_kwargs.get("ignore") or []))
+        script = detect(without(once(files), config_kwargs.get("ignore") or []))
         if script is not None:
             data_dir = str(folder)
     if script is None:

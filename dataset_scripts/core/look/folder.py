@@ -11,6 +11,7 @@ from dataset_scripts.core.builders.leftovers import in_words, sort_leftovers
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.files.faults import Faults
 from dataset_scripts.core.files.listing import Files
+from dataset_scripts.core.files.selection import once, without
 from dataset_scripts.core.files.splits import in_order
 from dataset_scripts.core.load.detect import detect, is_published
 from dataset_scripts.core.load.loading import make_builder
@@ -38,7 +39,7 @@ def describe_folder(path: Path, layout: str | None = None, ignore: list[str] | N
             f"there is no file or folder {path}, and {str(path)!r} does not come with the package; `dataset-scripts list` "
             "shows what does"
         )
-    files = Files.of(path).once().without(ignore or [])
+    files = without(once(Files.of(path)), ignore or [])
     said: dict[str, Any] = {"path": str(path), "layout": layout, "evidence": None, "splits": {}, "columns": {}}
     said |= {"classes": [], "fault": None, "left": [], "others": 0}
     try:
