@@ -178,6 +178,15 @@ def test_a_prefix_that_merges_two_is_no_split(tmp_path, save_image):
     assert list(sets) == ["train"] and sets["train"].features["label"].names == ["train_cats", "train_dogs"]
 
 
+def test_splits_below_classes(tmp_path, save_image, caplog):
+    for name in ("circle/train/1.png", "circle/test/2.png", "square/train/3.png"):
+        save_image(tmp_path / name)
+    sets = load_dataset(str(tmp_path))
+    assert {split: rows["label"][:] for split, rows in sets.items()} == {"train": [0, 1], "test": [0]}
+    assert sets["train"].features["label"].names == ["circle", "square"]
+    assert "the splits test, train are below the class folders" in caplog.text
+
+
 def test_a_split_without_classes_has_labels_of_none(tmp_path, save_image, caplog):
     for name in ("train/cat/1.png", "train/dog/2.png", "test/3.png"):
         save_image(tmp_path / name)

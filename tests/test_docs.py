@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from dataset_scripts.core.load.script import bundled_layouts, bundled_names
+
 PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
 
 
@@ -21,6 +23,12 @@ def test_every_page_is_reached_from_the_readme(root):
     readme = (root / "README.md").read_text(encoding="utf-8")
     for page in (root / "docs").glob("*.md"):
         assert f"](docs/{page.name})" in readme, page.name
+
+
+def test_the_readme_counts_what_there_is(root):
+    readme = (root / "README.md").read_text(encoding="utf-8")
+    layouts, sets = map(int, re.search(r"all (\d+) layouts and (\d+)\s+named sets", readme).groups())
+    assert layouts == len(bundled_layouts()) and layouts + sets == len(bundled_names())
 
 
 def test_links_lead_somewhere(root):

@@ -73,7 +73,7 @@ def test_kitti(kitti, tmp_path, caplog):
         )
         assert "polygon" not in objects and second["objects"]["bbox"] == []
         assert all(row["objects"] is None for row in sets["test"].with_format(None))
-    assert "read as kitti (2 of 4 images with a Kitti file)" in caplog.text
+    assert "read as kitti (2 of 4 images with an annotation)" in caplog.text
     assert "no image of test is annotated: their objects are None" in caplog.text
 
 
@@ -173,7 +173,7 @@ def test_dota(dota, tmp_path, caplog):
             assert objects["bbox"] == [[30, 10, 20, 10], [50, 5, 20, 20]] and objects["area"] == [200, 200]
             assert objects["category"] == [1, 0] and objects["difficult"] == [0, 1]
         assert second["objects"]["bbox"] == [] and fourth["objects"] is None
-    assert "read as dota (3 of 4 images with a Dota file)" in caplog.text
+    assert "read as dota (3 of 4 images with an annotation)" in caplog.text
     streamed = load_dataset(str(dota), split="validation", streaming=True)
     assert [len(row["objects"]["bbox"]) for row in streamed] == [2]
 

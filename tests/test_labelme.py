@@ -79,7 +79,7 @@ def stored(rows):
 
 def test_every_kind_of_shape(folder, caplog):
     rows = load_dataset(str(folder), split="train")
-    assert "read as labelme (3 of 3 images with a Labelme file)" in caplog.text
+    assert "read as labelme (3 of 3 images with an annotation)" in caplog.text
     things = rows.features["objects"]
     assert things["category"].feature.names == ["blob", "cat", "dog", "nose", "rope", "wheel", "wire"]
     first, second, third = stored(rows)

@@ -105,7 +105,7 @@ def folder(tmp_path, save_image):
 
 def test_every_kind_of_shape(folder, caplog):
     rows = load_dataset(str(folder), split="train")
-    assert "read as supervisely (2 of 2 images with a Supervisely file)" in caplog.text
+    assert "read as supervisely (2 of 2 images with an annotation)" in caplog.text
     assert rows.features["objects"]["category"].feature.names == [title for title, _ in CLASSES]
     first, second = rows.with_format(None)
     assert first["image_id"] == "ds0/img/a" and second["image_id"] == "ds0/img/b" and "dataset" not in first

@@ -14,7 +14,7 @@ from dataset_scripts.core.errors import DataError, printable
 from dataset_scripts.core.files.disk import flush_output
 from dataset_scripts.core.files.replace import write_file
 from dataset_scripts.core.load.loading import make_builder
-from dataset_scripts.core.load.script import bundled, bundled_names, find_script
+from dataset_scripts.core.load.script import bundled, bundled_layouts, bundled_names, find_script
 from dataset_scripts.core.look.folder import describe_folder
 from dataset_scripts.core.look.preview import preview
 from dataset_scripts.core.look.verify import verify
@@ -220,7 +220,7 @@ def run_folder_info(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(said, indent=2))
         return 1 if said["fault"] or said["left"] else 0
-    print(f"layout    {said['layout'] or 'none; datasets reads it'}")
+    print(f"layout    {said['layout'] or ('none' if said['fault'] else 'none; datasets reads it')}")
     if said["evidence"]:
         print(f"evidence  {printable(said['evidence'])}")
     for split, rows in said["splits"].items():
@@ -270,7 +270,10 @@ def run_verify(options: argparse.Namespace) -> int:
                 f"{counts[name]:,} ({printable(name)})"
                 for name in (min(counts, key=counts.get), max(counts, key=counts.get))
             ]
-            print(f"{'':12} {len(counts)} classes of {' to '.join(ends)} rows")
+            equal = len(set(counts.values())) == 1
+            print(
+                f"{'':12} {len(counts)} classes of {f'{min(counts.values()):,} rows each' if equal else ' to '.join(ends) + ' rows'}"
+            )
     for line in report["unreadable"]:
         print(printable(line))
     print(
@@ -315,6 +318,8 @@ def run_card(options: argparse.Namespace) -> int:
     script = find_script(options.path)
     if script is None:
         raise DataError(f"there is no script {options.path}")
+    if script.is_bundled and options.path in bundled_layouts():
+        raise DataError(f"{options.path} is a layout: its card is about all data in that form, and is written by hand")
     card = script.path.with_name("README.md")
     text = (
         refresh_card(options.path, options.data_dir, options.name)
@@ -332,6 +337,8 @@ def run_check(options: argparse.Namespace) -> int:
         script = card if card in bundled() else None
         path = bundled()[card].parent if script else Path(card)
         path = path / "README.md" if path.is_dir() else path
+        if not path.is_file():
+            raise DataError(f"there is no card {printable(path)}, and no script of that name comes with the package")
         for fault in check_card(path, script):
             print(printable(f"{path}, {fault}"))
             faults += 1

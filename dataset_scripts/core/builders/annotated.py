@@ -99,7 +99,7 @@ class AnnotatedBuilder(LayoutBuilder):
         if not count:  # each may be about several, such as those of two cameras
             stems = {stem for path in found for stem in cls.stems(path)}
             count = sum(stem_of(image) in stems or name_of(image) in stems for image in files.images)
-        return f"{count} of {len(files.images)} images with a {cls.__name__} file" if count else None
+        return f"{count} of {len(files.images)} images with an annotation" if count else None
 
     @classmethod
     def annotation_files(cls, files: Files, config: AnnotatedConfig) -> list[str]:

@@ -97,9 +97,22 @@ def split_folders(files: Files, folders: dict[str, str], wanted: bool | None) ->
     if not wanted:
         return {}
     if loose is not None:
-        raise DataError(f"{files.root}/{loose} lies beside the split folders: move it into one, or pass splits=False")
+        raise DataError(f"{files.root}/{loose} is beside the split folders: move it into one, or pass splits=False")
     named = {top: named.get(top) or split_name(top) for top in tops}
     return named if len(set(named.values())) == len(tops) else {top: top for top in tops}  # `val` beside `valid`
+
+
+def splits_below(folders: Iterable[list[str]]) -> dict[str, str]:
+    """The splits that all class folders have below them, as `circle/train`, `square/train`: folder -> split; else empty."""
+    inner: dict[str, set[str]] = {}
+    for parts in folders:
+        if len(parts) < 2:
+            return {}
+        inner.setdefault(parts[0], set()).add(parts[1])
+    found = [sibling_splits(names) for names in inner.values()]
+    if len(inner) < 2 or any(set(splits) != names for splits, names in zip(found, inner.values())):
+        return {}
+    return {name: split for splits in found for name, split in splits.items()}
 
 
 class ImageFolder(LayoutBuilder):
@@ -194,6 +207,14 @@ class ImageFolder(LayoutBuilder):
         for path, folder in folders.items():
             parts = folder[start:].split("/")
             below.setdefault(parts.pop(0) if tops else "", {})[path] = parts
+        if not tops and (inner := splits_below(below.get("", {}).values())):
+            logger.warning(
+                "%s: the splits %s are below the class folders", files.root, ", ".join(sorted(set(inner.values())))
+            )
+            splits = in_order({split: {} for split in inner.values()})
+            for path, parts in below[""].items():
+                splits[inner[parts[1]]][path] = "/".join([parts[0], *parts[2:]][: self.config.class_depth])
+            return splits
         for top, inside in below.items():
             repeated = top and all(parts[:1] == [top] for parts in inside.values())
             if repeated:
