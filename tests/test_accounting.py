@@ -178,6 +178,30 @@ def test_a_prefix_that_merges_two_is_no_split(tmp_path, save_image):
     assert list(sets) == ["train"] and sets["train"].features["label"].names == ["train_cats", "train_dogs"]
 
 
+def test_a_folder_beside_splits_is_a_split(tmp_path, save_image):
+    """The scenes of Intel: seg_pred holds images without classes."""
+    for name in ("seg_train/seg_train/sea/1.png", "seg_train/seg_train/ice/2.png", "seg_test/seg_test/sea/3.png"):
+        save_image(tmp_path / name)
+    save_image(tmp_path / "seg_pred/seg_pred/4.png")
+    sets = load_dataset(str(tmp_path))
+    assert {split: rows["label"][:] for split, rows in sets.items()} == {
+        "train": [0, 1],
+        "test": [1],
+        "seg_pred": [None],
+    }
+    assert sets["train"].features["label"].names == ["ice", "sea"]
+
+
+@pytest.mark.parametrize("image, drawn", [("DUTS/im_DUTS", "DUTS/gt"), ("a", "Ground Truth"), ("scans", "x/semantic")])
+def test_masks_in_folders_of_any_name(tmp_path, save_image, image, drawn):
+    (tmp_path / drawn).mkdir(parents=True)
+    for name in "123":
+        save_image(tmp_path / f"{image}/{name}.png")
+        PIL.Image.fromarray(np.full((7, 9), int(name), np.uint8)).save(tmp_path / f"{drawn}/{name}.png")
+    rows = load_dataset(str(tmp_path), split="train")
+    assert len(rows) == 3 and set(rows.features) == {"image", "mask", "image_id"}
+
+
 def test_splits_below_classes(tmp_path, save_image, caplog):
     for name in ("circle/train/1.png", "circle/test/2.png", "square/train/3.png"):
         save_image(tmp_path / name)

@@ -87,13 +87,18 @@ def top_of(folders: Iterable[str]) -> str:
 
 
 def split_folders(files: Files, folders: dict[str, str], wanted: bool | None) -> dict[str, str]:
-    """The top folders that are splits, with the names of the splits; empty if the whole is one split."""
+    """The top folders that are splits, with the names of the splits; empty if the whole is one split.
+
+    Beside a train and a test folder of class folders, others are splits of their own: `seg_pred`.
+    """
     start = len(top_of(folders.values()))
     tops = sorted({folder[start:].split("/", 1)[0] for folder in folders.values()} - {""})
     loose = next((path for path, folder in folders.items() if not folder[start:]), None)
     named = sibling_splits(tops)
     if wanted is None:
-        wanted = bool(tops) and loose is None and len(named) == len(tops)
+        bare = {folder[start:] for folder in folders.values()}  # split folders that hold images themselves
+        is_tree = len(named) > 1 and "train" in named.values() and bare.isdisjoint(named)
+        wanted = bool(tops) and loose is None and (len(named) == len(tops) or is_tree)
     if not wanted:
         return {}
     if loose is not None:

@@ -143,7 +143,15 @@ def find_pairs(
             key = (split, f"{start}/" * bool(start) + (match[1] or match[2]))
             if key in masks:
                 images.setdefault(key, []).extend(images.pop((split, name)))
+    if images and masks and images.keys().isdisjoint(masks):
+        images, masks = by_stem(images), by_stem(masks)
     return (images, masks), ignored
+
+
+def by_stem(side: dict[Key, list[str]]) -> dict[Key, list[str]]:
+    """A side by its stems alone, if each is there once in a split: what folders are called in between tells no pairs apart."""
+    stems = {(split, name.rpartition("/")[2]): paths for (split, name), paths in side.items()}
+    return stems if len(stems) == len(side) else side
 
 
 def guess_folders(files: Files) -> tuple[str, str] | None:
