@@ -27,7 +27,7 @@ from dataset_scripts.core.formats.json_text import MAX_DEPTH, parse_json
 from dataset_scripts.core.image import rle
 from dataset_scripts.core.image.targets import object_tensors
 from dataset_scripts.layouts.captions.captions import NUMBERS
-from dataset_scripts.layouts.csv_list.names import Places
+from dataset_scripts.layouts.csv_list.names import Fit, Places
 from dataset_scripts.layouts.csv_list.rows import LINE as LIST_LINE
 from dataset_scripts.layouts.image_pairs.image_pairs import CAPITAL, SCALE, STEM
 from dataset_scripts.layouts.mask_pairs import colors
@@ -353,7 +353,7 @@ def test_a_foreign_schema_is_not_believed(image, tmp_path):
     [
         ("metadata.csv", b"file_name,x\na.png,\0\n", "line 2: it holds a zero byte"),
         ("metadata.csv", b"file_name,x\na.png,\xe9\n", "line 2: it is not in UTF-8"),
-        ("metadata.csv", "file_name,x\na.png,1\n".encode("utf-16"), "line 1: it is not in UTF-8"),
+        ("metadata.csv", "file_name,x\na.png,1\n".encode("utf-16-le"), "line 1: it holds a zero byte"),
         (
             "metadata.csv",
             b"file_name" + b"".join(b",%d" % n for n in range(9_000)) + b"\na.png\n",
@@ -384,7 +384,7 @@ def test_names_that_are_not_utf8(image):
     (image / "metadata.csv").write_text("file_name,x\na.png,1\n")
     files = Files(image, {}, ["a.png", "b\udcff.png"])
     assert read_metadata(files, ["metadata.csv"])["file_name"].to_pylist() == ["a.png"]
-    images, faults = Places(files).find(pa.array(["a.png", "a", "", None]), "t.csv", None)
+    images, faults = Places(files).find(pa.array(["a.png", "a", "", None]), "t.csv", None, Fit())
     assert images.to_pylist() == [0, None, None, None] and [row for row, _ in faults] == [1, 2, 3]
 
 

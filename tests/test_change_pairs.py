@@ -161,7 +161,7 @@ def test_faults(write, save_image):
     refuse("train/B/train_2.png has 9 x 9 pixels, train/A/train_2.png has 16 x 12", 1)
     save_image(folder / "train/B/train_2.png", SIZE)
     PIL.Image.fromarray(np.zeros((3, 4), np.uint8)).save(folder / "train/label/train_2.png")
-    refuse("train/label/train_2.png has 4 x 3 pixels, its image has 16 x 12", 1)
+    refuse("train/label/train_2.png has 4 x 3 pixels, but its image has 16 x 12", 1)
     PIL.Image.fromarray(changed("train_2").astype(np.uint8) * 255).save(folder / "train/label/train_2.png")
     save_image(folder / "train/A/train_1.jpg", SIZE)
     refuse("train/A/train_1.jpg and train/A/train_1.png are both the before of train_1", 1)

@@ -172,7 +172,7 @@ def test_faults(city, save_image):
     PIL.Image.fromarray(np.full((32, 64), 40, np.uint8)).save(fine / f"{name}_labelIds.png")
     refuse("the pixel x=0, y=0 is 40, which is none of the label ids", ids="train")
     PIL.Image.fromarray(np.zeros((3, 4), np.uint8)).save(fine / f"{name}_labelIds.png")
-    refuse("labelIds.png has 4 x 3 pixels, its image has 64 x 32")
+    refuse("labelIds.png has 4 x 3 pixels, but its image has 64 x 32")
     (fine / f"{name}_labelIds.png").unlink()
     refuse("ulm_000000_000019_leftImg8bit.png has no labelIds, which others of train have")
     save_image(folder / "copy/ulm_000000_000019_leftImg8bit.png", SIZE)

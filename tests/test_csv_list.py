@@ -558,3 +558,84 @@ def test_a_json_list_with_objects_in_its_rows(tmp_path):
         "csv_list", data_dir=str(tmp_path), split="train", transform=None, cache_dir=str(tmp_path / "cache")
     )
     assert [row["camera"]["at"]["x"] for row in loaded] == [0, 1, 2]
+
+
+NAMES = {  # how a table may name SET/images/1.jpg: the form, the separator, the encoding, and what the log says of it
+    "of another machine": ("/home/me/set/images/{0}.jpg", ",", "utf-8", "without 4 folders in front"),
+    "of Windows": ("C:\\me\\images\\{0}.jpg", ",", "utf-8", "without 2 folders in front"),
+    "the own folder": ("SET/images/{0}.jpg", ",", "utf-8", "without 1 folder in front"),
+    "another suffix": ("{0}.png", ",", "utf-8", "with another suffix"),
+    "another case": ("{0}.JPG", ",", "utf-8", "with another suffix"),
+    "tabs": ("{0}.jpg", "\t", "utf-8", ""),
+    "pipes": ("{0}.jpg", "|", "utf-8", ""),
+    "blanks": ("{0}.jpg", ", ", "utf-8", ""),
+    "UTF-16": ("{0}.jpg", ",", "utf-16", ""),
+}
+
+
+@pytest.mark.parametrize("form", NAMES)
+def test_a_table_is_not_dropped_for_its_form(tmp_path, save_image, caplog, form):
+    name, mark, encoding, said = NAMES[form]
+    lines = [mark.join(("path", "label"))]
+    for number in range(1, 5):
+        save_image(tmp_path / f"SET/images/{number}.jpg")
+        lines.append(mark.join((name.format(number), ("cat", "dog")[number % 2])))
+    (tmp_path / "SET/labels.csv").write_bytes(("\n".join(lines) + "\n").encode(encoding))
+    rows = load_dataset(str(tmp_path / "SET"), split="train")
+    assert names_of(rows) == ["dog", "cat", "dog", "cat"] and rows.features["label"].names == ["cat", "dog"]
+    assert ("its names of images are read" in caplog.text) == bool(said) and said in caplog.text
+
+
+def test_a_table_that_names_more_than_is_there(tmp_path, save_image):
+    for number in (1, 2):
+        save_image(tmp_path / f"{number}.jpg")
+    (tmp_path / "labels.csv").write_text("file,label\n" + "".join(f"{n}.jpg,{'ab'[n % 2]}\n" for n in range(1, 9)))
+    with pytest.raises(DataError, match="labels.csv, row 3: there is no image '?3.jpg"):
+        load_dataset(str(tmp_path))
+    assert names_of(load_dataset(str(tmp_path), split="train", on_error="skip")) == ["b", "a"]
+
+
+def test_whole_numbers_keep_their_values(tmp_path, save_image):
+    for number in range(3):
+        save_image(tmp_path / f"{number}.png")
+    (tmp_path / "labels.csv").write_text("file,label\n0.png,0.0\n1.png,2.0\n2.png,4.0\n")
+    rows = load_dataset(str(tmp_path), split="train")
+    assert rows["label"][:] == [0, 2, 4] and rows.features["label"].names == list("01234")
+
+
+def test_several_captions_of_an_image(tmp_path, save_image):
+    """The tables of Flickr30k and Flickr8k."""
+    for folder, table, text in (
+        ("30k", "results.csv", "image_name| comment_number| comment\n1.jpg| 0| a b\n1.jpg| 1| c\n2.jpg| 0| d\n"),
+        ("8k", "captions.txt", "image,caption\n1.jpg,a b\n1.jpg,c\n2.jpg,d\n"),
+    ):
+        for number in (1, 2):
+            save_image(tmp_path / folder / f"Images/{number}.jpg")
+        (tmp_path / folder / table).write_text(text)
+        rows = load_dataset(str(tmp_path / folder), split="train")
+        assert rows["captions"][:] == [["a b", "c"], ["d"]] and set(rows.features) == {"image", "captions"}
+
+
+def test_lists_of_celeba(tmp_path, save_image):
+    """A count above the names of the columns, and a partition beside it, which is the split."""
+    for number in (1, 2, 3):
+        save_image(tmp_path / f"images/00000{number}.jpg")
+    (tmp_path / "list_attr.txt").write_text("3\nBald Male\n000001.jpg -1  1\n000002.jpg  1  1\n000003.jpg  1 -1\n")
+    (tmp_path / "list_eval_partition.txt").write_text("000001.jpg 0\n000002.jpg 1\n000003.jpg 2\n")
+    sets = load_dataset(str(tmp_path))
+    assert {split: (rows["Bald"][:], rows["Male"][:]) for split, rows in sets.items()} == {
+        "train": ([-1], [1]),
+        "validation": ([1], [1]),
+        "test": ([1], [-1]),
+    }
+    (tmp_path / "list_attr.txt").write_text("4\nBald Male\n000001.jpg -1  1\n000002.jpg  1  1\n000003.jpg  1 -1\n")
+    with pytest.raises(DataError, match="its first line counts 4 rows, and there are 3"):
+        load_dataset(str(tmp_path))
+
+
+def test_text_is_no_class_and_boxes_are_no_text(tmp_path, save_image):
+    for number in (1, 2):
+        save_image(tmp_path / f"{number}.jpg")
+    (tmp_path / "list.lst.txt").write_text("1.jpg 1,2,3,4,0\n2.jpg 1,2,3,4,0 2,3,4,5,1\n")
+    with pytest.raises(DataError, match="has boxes behind its paths"):
+        load_dataset("csv_list", data_dir=str(tmp_path))

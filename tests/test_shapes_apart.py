@@ -16,7 +16,7 @@ OURS = ("bdd", "createml", "csv_boxes", "mot", "openimages", "via")
 def examples(root):
     """The examples of fuzzing: target -> Example."""
     sys.path.insert(0, str(root / "tests/fuzz"))
-    names = [f"examples{kind}" for kind in ("", "_binary", "_sets", "_shapes", "_tables")]
+    names = [f"examples{kind}" for kind in ("", "_binary", "_drawn", "_records", "_sets", "_shapes", "_tables")]
     modules = [importlib.import_module(name) for name in names]
     yield modules[0].EXAMPLES
     sys.path.remove(str(root / "tests/fuzz"))
