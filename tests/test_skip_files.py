@@ -125,8 +125,8 @@ def test_lines_of_text(rows, fault, name, place):
 
 def test_a_row_of_several_lines_goes_as_a_whole(rows):
     table = b'file_name,text\ng0.png,"two\nlines"\ng1.png,"\xe9\nx"\ng2.png,c\n'
-    count, [line] = rows("image_folder", images() | {"metadata.csv": table})
-    assert count == 2 and "line 4" in line
+    count, [line, *others] = rows("image_folder", images() | {"metadata.csv": table})
+    assert count == 2 and "line 4" in line and all("are in no metadata table" in other for other in others)
 
 
 @pytest.mark.parametrize("line", ["x.png", ", 1"])
@@ -172,8 +172,8 @@ def test_one_archive_alone(tmp_path):
 def test_tables_among_others(rows):
     files = images("a/") | images("b/") | {"b/metadata.csv": b""}
     table = "file_name,n\n" + "".join(f"g{number}.png,{number}\n" for number in range(GOOD))
-    count, [line] = rows("image_folder", files | {"a/metadata.csv": table})
-    assert count == GOOD and "b/metadata.csv" in line
+    count, [line, *others] = rows("image_folder", files | {"a/metadata.csv": table})
+    assert count == GOOD and "b/metadata.csv" in line and all("b/" in other for other in others)
 
 
 def test_coco_files_among_others(rows):

@@ -30,7 +30,8 @@ class Cppe5(PublishedSet, Coco):
     def _others(self, files, images, read, splits):
         """One folder holds the images of both splits: those of a split whose file is missing are in no other."""
         if len(self.present) == len(self.PARTS):
-            super()._others(files, images, read, splits)
+            return super()._others(files, images, read, splits)
+        return []
 
     def _objects(self, annotations, frame, annotated, where):
         """Some boxes extend over the border: the part within the image is kept."""

@@ -130,6 +130,9 @@ def leave_out(files: Files, faults: Faults, paths: list[str], count: int, why: s
             f"{files.root}: {len(paths)} of {count} images {why}, such as {paths[0]}: on_error='skip' leaves them out, "
             f"and so does ignore=[…]{f'; {way_out}' if way_out else ''}"
         )
+    if len(paths) <= len(faults.said):  # those of records that were skipped, which are listed already
+        logger.warning("%s: %d images %s, such as %s", files.root, len(paths), why, paths[0])
+        return
     for path in paths:
         faults.note(f"{files.root}/{path}: such images {why}")
 
