@@ -103,8 +103,12 @@ def split_folders(files: Files, folders: dict[str, str], wanted: bool | None) ->
         return {}
     if loose is not None:
         raise DataError(f"{files.root}/{loose} is beside the split folders: move it into one, or pass splits=False")
-    named = {top: named.get(top) or split_name(top) for top in tops}
-    return named if len(set(named.values())) == len(tops) else {top: top for top in tops}  # `val` beside `valid`
+    every = {top: named.get(top) or split_name(top) for top in tops}
+    if len(set(every.values())) == len(tops):
+        return every
+    return {
+        top: re.sub(r"\W", "_", top) if top in named else f"split_{place}" for place, top in enumerate(tops)
+    }  # `val`, `valid`
 
 
 def splits_below(folders: Iterable[list[str]]) -> dict[str, str]:
