@@ -127,6 +127,14 @@ def test_archives_of_what_lies_there_are_company(photos, save_image):
     assert len(load_dataset(str(photos), split="train")) == 3
 
 
+def test_an_empty_file_in_an_archive_is_looked_at(tmp_path, photos):
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+        for path in sorted(photos.rglob("*.png")):
+            archive.write(path, path.relative_to(photos))
+        archive.writestr("cat/notes.txt", "")
+    assert len(load_dataset(str(tmp_path / "photos.zip"), split="train")) == 3
+
+
 def test_ignore(photos, save_image, caplog):
     for name in ("thumbs/a/1.png", "cat/4.bmp"):
         (photos / name).parent.mkdir(parents=True, exist_ok=True)

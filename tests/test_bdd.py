@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from drawn_rows import objects
 
 from dataset_scripts import DataError, load_dataset
 
@@ -44,14 +45,6 @@ LANE = {
 def frame(name, **more):
     about = {"weather": "rainy", "scene": "city street", "timeofday": "night"}
     return {"name": name, "attributes": about, "timestamp": 10000, **more}
-
-
-def objects(rows):
-    names = rows.features["objects"]["category"].feature
-    return {
-        row["image_id"]: row["objects"] | {"category": names.int2str(row["objects"]["category"])}
-        for row in rows.remove_columns("image").with_format(None)
-    }
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from drawn_rows import objects
 
 from dataset_scripts import DataError, load_dataset
 
@@ -12,14 +13,6 @@ ONE = """[{"image": "1.jpg", "annotations": [
 APPLE = """[{"imagefilename": "1.jpg", "annotation": [
   {"coordinates": {"y": 15.0, "x": 20.0, "height": 30.0, "width": 40.0}, "label": "dog"}]},
  {"imagefilename": "2.jpg", "annotation": []}]"""
-
-
-def objects(rows):
-    names = rows.features["objects"]["category"].feature
-    return {
-        row["image_id"]: row["objects"] | {"category": names.int2str(row["objects"]["category"])}
-        for row in rows.remove_columns("image").with_format(None)
-    }
 
 
 @pytest.fixture

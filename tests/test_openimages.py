@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from drawn_rows import objects
 
 from dataset_scripts import DataError, load_dataset
 from dataset_scripts.layouts.openimages import openimages
@@ -12,14 +13,6 @@ TRAIN = """000002b66c9c498e,xclick,/m/0199g,1,0.012500,0.195312,0.148438,0.58750
 000002b66c9c498e,activemil,/m/011k07,1,0.500000,1.000000,0.000000,0.250000,1,0,1,0,-1
 000002b97e5471a0,xclick,/m/09j2d,1,0.25,0.75,0.5,1,0,0,0,1,1
 """
-
-
-def objects(rows):
-    names = rows.features["objects"]["category"].feature
-    return {
-        row["image_id"]: row["objects"] | {"category": names.int2str(row["objects"]["category"])}
-        for row in rows.remove_columns("image").with_format(None)
-    }
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import numpy as np
 import PIL.Image
 import PIL.ImageDraw
 import pytest
+from drawn_rows import objects
 from pycocotools import mask as mask_tools
 
 from dataset_scripts import DataError, load_dataset
@@ -32,14 +33,6 @@ def entry(name, *regions):
             "regions": list(regions),
             "file_attributes": {"caption": "", "public_domain": "no", "image_url": ""},
         }
-    }
-
-
-def objects(rows):
-    names = rows.features["objects"]["category"].feature
-    return {
-        row["image_id"]: row["objects"] | {"category": names.int2str(row["objects"]["category"])}
-        for row in rows.remove_columns("image").with_format(None)
     }
 
 

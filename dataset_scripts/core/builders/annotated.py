@@ -88,11 +88,15 @@ class AnnotatedBuilder(LayoutBuilder):
         return own_stems(path)
 
     @classmethod
+    def are_some(cls, files: Files) -> bool:
+        """Whether one of a few files with the suffixes is in this format; cheap, for folders of other files."""
+        paths = files.having(*cls.SUFFIXES)
+        return any(cls.is_annotation(files.peek(path)) for path in paths[:: max(1, len(paths) // 8)])
+
+    @classmethod
     def matches_by_stem(cls, files: Files) -> str | None:
         """The evidence for a layout with one file per image: files of this format, with the stems of images."""
-        paths = files.having(*cls.SUFFIXES) if files.images else []
-        some = paths[:: max(1, len(paths) // 8)]
-        if not some or not any(cls.is_annotation(peek(files, path)) for path in some):
+        if not files.images or not cls.are_some(files):
             return None
         found = cls.annotation_files(files, AnnotatedConfig())
         count = len({image for _, image, _ in pair_by_stem(files.root, files.images, found, cls.stems) if image})
@@ -113,7 +117,7 @@ class AnnotatedBuilder(LayoutBuilder):
             return [path for path in paths if is_below(path, config.annotations)]
         found, unknown = set(), []
         for path in paths:
-            content = peek(files, path)
+            content = files.peek(path)
             if cls.is_annotation(content):
                 found.add(path)
             elif kind_of(content, path[path.rindex(".") :].lower()) is None:
@@ -285,11 +289,3 @@ def _where(files: Reader, image: str, source: str, part: bytes | None) -> str:
 
 def _filled(columns: Mapping[str, Any]) -> Iterator[str]:
     return (name for name, value in columns.items() if value not in (None, "", [], {}))
-
-
-def peek(files: Reader, path: str, size: int = 1 << 14) -> bytes:
-    """The first bytes of a file, which may be empty."""
-    if files.locate(path)[0]:
-        return files.read(path, empty=True)[:size]
-    with files.open(path) as file:
-        return file.read(size)

@@ -70,7 +70,7 @@ class LayoutBuilder(datasets.ArrowBasedBuilder):
         CHOOSES_BY_NAME: the name of the configuration chooses one of several sets in the data.
         DATA_DIR: the default folder of the data, relative to the script; for your own scripts.
         files: the listing of `data_dir`, if the caller has already made it.
-        is_detected: nobody has named the layout.
+        is_detected: nobody has named the layout; `files` is then without copies and ignored files already.
     """
 
     VERSION = datasets.Version("1.0.0")
@@ -148,7 +148,9 @@ class LayoutBuilder(datasets.ArrowBasedBuilder):
         No image is read. `dataset-scripts info` shows what this finds.
         """
         self.faults = faults
-        files, self.files = without(once(self._list()), self.config.ignore or []), None  # workers need no listing
+        listed = self._list()
+        files = listed if self.is_detected else without(once(listed), self.config.ignore or [])
+        self.files = None  # workers need no listing
         files.opened.clear()  # by the detection
         for message in files.left_out:
             faults.note(message)

@@ -188,8 +188,7 @@ def what_is(files: Files, path: str, about: Images) -> Kind | None:
     if suffix in ARRAYS:
         return f"{suffix} files", ""
     if suffix in TEXTS or is_own:
-        with files.open(path) as file:
-            content = file.read(PEEK)
+        content = files.peek(path, PEEK)
         kind = kind_of(content, suffix)
         if kind is not None and (is_own or kind[1] not in ("", "csv_list")):
             return kind

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from dataset_scripts.core.builders.annotated import AnnotatedBuilder, AnnotatedConfig, peek
+from dataset_scripts.core.builders.annotated import AnnotatedBuilder, AnnotatedConfig
 from dataset_scripts.core.builders.contents import kind_of
 from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.files.listing import Files, folder_of, is_image, stem_of
@@ -54,9 +54,9 @@ class ManyBuilder(AnnotatedBuilder):
         paths = [path for path in files.having(*cls.SUFFIXES) if not is_image(path)]
         if config.annotations is not None:
             found = [path for path in paths if is_below(path, config.annotations)]
-            return [path for path in found if len(found) == 1 or cls.is_annotation(peek(files, path))]
+            return [path for path in found if len(found) == 1 or cls.is_annotation(files.peek(path))]
         crowd = Counter(map(folder_of, paths))
-        return [path for path in paths if crowd[folder_of(path)] <= CROWD and cls.is_annotation(peek(files, path))]
+        return [path for path in paths if crowd[folder_of(path)] <= CROWD and cls.is_annotation(files.peek(path))]
 
     @classmethod
     def matches_by_content(cls, files: Files) -> str | None:

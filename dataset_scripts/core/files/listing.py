@@ -118,14 +118,23 @@ class Reader:
         return content
 
     def open(self, path: str) -> BinaryIO:
-        """The file, opened; from an archive it is read into memory.
+        """The file, opened, which may be empty; from an archive it is read into memory.
 
         Raises:
             DataError: it is gone, or damaged in its archive.
         """
         archive, _ = self.locate(path)
         with reading(f"{self.root}/{path} cannot be read"):
-            return io.BytesIO(self.read(path)) if archive else open(self.on_disk(path), "rb")
+            return io.BytesIO(self.read(path, empty=True)) if archive else open(self.on_disk(path), "rb")
+
+    def peek(self, path: str, size: int = 1 << 14) -> bytes:
+        """The first bytes of a file, which may be empty.
+
+        Raises:
+            DataError: it is gone, or damaged in its archive.
+        """
+        with self.open(path) as file:
+            return file.read(size)
 
     def local(self, path: str) -> str:
         """The file's path on disk, for libraries that open it themselves.

@@ -109,8 +109,9 @@ def load_dataset(
         is_local = script is None and Path(path).expanduser().exists()
     if is_local:
         folder = Path(path).expanduser() / (data_dir or "")
-        files = Files.of(folder, skip=on_error == "skip", follow=follows(config_kwargs.get("links")))
-        script = detect(without(once(files), config_kwargs.get("ignore") or []))
+        listed = Files.of(folder, skip=on_error == "skip", follow=follows(config_kwargs.get("links")))
+        files = without(once(listed), config_kwargs.get("ignore") or [])
+        script = detect(files)
         if script is not None:
             data_dir = str(folder)
     if script is None:

@@ -63,8 +63,7 @@ def unread(files: Files, path: str) -> str | None:
         return f"{path}, a spreadsheet: save it as csv beside the images"
     if suffix not in (*TABLES, *WHY, ".xml", ".lst"):
         return None
-    with files.open(path) as file:
-        content = file.read(PEEK)
+    content = files.peek(path, PEEK)
     if suffix == ".mat" and content.startswith(b"MATLAB 7.3"):
         return f"{path}, a MATLAB 7.3 file, which is HDF5: load_dataset('hdf5', data_dir=…) reads arrays of it"
     if suffix in WHY:

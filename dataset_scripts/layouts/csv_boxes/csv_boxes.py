@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dataset_scripts.core.builders.annotated import AnnotatedConfig, peek
+from dataset_scripts.core.builders.annotated import AnnotatedConfig
 from dataset_scripts.core.builders.attributes import Attributes, is_missing
 from dataset_scripts.core.builders.many import Entry, ManyBuilder
 from dataset_scripts.core.errors import DataError, reading
@@ -62,7 +62,7 @@ class CsvBoxes(ManyBuilder):
         return [
             path
             for path in found
-            if not SUBMISSION.fullmatch(name_of(path)) and not known.isdisjoint(names_in(peek(files, path)))
+            if not SUBMISSION.fullmatch(name_of(path)) and not known.isdisjoint(names_in(files.peek(path)))
         ]
 
     def annotations(self, files, images):
@@ -165,7 +165,7 @@ def names_in(content):
 def class_numbers(files):
     """The number of each class, of a table of classes as Keras-RetinaNet has it: name,number without a header."""
     for path in files.having(*SUFFIXES):
-        if (first := next(head_rows(peek(files, path)), [])) and is_class(first):
+        if (first := next(head_rows(files.peek(path)), [])) and is_class(first):
             rows = [row for _, row in csv_rows(files, path)]
             numbers = {row[0]: int(row[1]) for row in rows if is_class(row)}
             if len(numbers) < len(rows):

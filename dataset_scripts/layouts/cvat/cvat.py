@@ -4,7 +4,7 @@ from xml.etree.ElementTree import tostring
 
 import datasets
 
-from dataset_scripts.core.builders.annotated import AnnotatedBuilder, AnnotatedConfig, peek
+from dataset_scripts.core.builders.annotated import AnnotatedBuilder, AnnotatedConfig
 from dataset_scripts.core.builders.contents import kind_of
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.files.stems import Named
@@ -23,9 +23,7 @@ TEXT = datasets.Value("string")
 
 def matches(files):
     """An xml file of CVAT."""
-    paths = files.having(*SUFFIXES)
-    some = paths[:: max(1, len(paths) // 8)]
-    if not any(Cvat.is_annotation(peek(files, path)) for path in some):
+    if not Cvat.are_some(files):
         return None
     found = Cvat.annotation_files(files, AnnotatedConfig())
     return f"{len(files.images)} images; annotations in {', '.join(found[:6])}{' …' * (len(found) > 6)}"

@@ -3,7 +3,7 @@
 import datasets
 import numpy as np
 
-from dataset_scripts.core.builders.annotated import AnnotatedBuilder, peek
+from dataset_scripts.core.builders.annotated import AnnotatedBuilder
 from dataset_scripts.core.builders.contents import kind_of
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.files.listing import folder_of, name_of, stem_of
@@ -43,7 +43,7 @@ class Kitti(AnnotatedBuilder):
         stems = set(map(stem_of, images))
         calibrations = [path for path in files.having(".txt") if "calib" in folder_of(path).lower()]
         files.account(
-            path for path in calibrations if stem_of(path) in stems and peek(files, path, 16).startswith(CALIBRATION)
+            path for path in calibrations if stem_of(path) in stems and files.peek(path, 16).startswith(CALIBRATION)
         )
         second = [path for path in images if name_of(folder_of(path)).lower() == "image_2"]
         return super().annotations(files, second or images)

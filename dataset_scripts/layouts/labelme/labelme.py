@@ -5,7 +5,7 @@ import base64
 import datasets
 import numpy as np
 
-from dataset_scripts.core.builders.annotated import AnnotatedBuilder, AnnotatedConfig, peek
+from dataset_scripts.core.builders.annotated import AnnotatedBuilder, AnnotatedConfig
 from dataset_scripts.core.builders.contents import kind_of
 from dataset_scripts.core.builders.json_values import entry, points, size
 from dataset_scripts.core.errors import DataError, reading
@@ -37,9 +37,7 @@ def matches(files):
     """Json files with labelme's shapes, named like the images, or with the images in them."""
     if found := Labelme.matches_by_stem(files):
         return found
-    paths = files.having(*SUFFIXES)
-    some = paths[:: max(1, len(paths) // 8)]
-    if not any(Labelme.is_annotation(peek(files, path)) for path in some):
+    if not Labelme.are_some(files):
         return None
     return f"{len(Labelme.annotation_files(files, AnnotatedConfig()))} labelme files"
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 import datasets
 import numpy as np
 
-from dataset_scripts.core.builders.annotated import AnnotatedBuilder, peek
+from dataset_scripts.core.builders.annotated import AnnotatedBuilder
 from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.files.listing import folder_of, name_of, stem_of
 from dataset_scripts.core.files.stems import is_below
@@ -41,7 +41,7 @@ ROW = re.compile(rf"\d{{1,9}},-?\d{{1,15}},(?:{NUMBER},){{6,7}}{NUMBER}", re.ASC
 def matches(files):
     """Sequences with a gt/gt.txt of MOTChallenge."""
     found = ground_truth(files) if files.images else []
-    some = [path for path in found[:4] if any(map(is_row, peek(files, path).splitlines()[:1]))]
+    some = [path for path in found[:4] if any(map(is_row, files.peek(path).splitlines()[:1]))]
     return f"{len(files.images)} images, {len(found)} sequences such as {some[0]}" if some else None
 
 
@@ -117,7 +117,7 @@ class Mot(AnnotatedBuilder):
         where = f"{files.root}/{path}"
         parser = configparser.ConfigParser(interpolation=None, strict=False)
         with reading(where):
-            parser.read_string(peek(files, path).decode("utf-8-sig"))
+            parser.read_string(files.peek(path).decode("utf-8-sig"))
             said = parser["Sequence"]
             size = [int(said["imWidth"]), int(said["imHeight"])] if "imWidth" in said else None
         return said.get("imDir", "img1").strip("/") or "img1", size

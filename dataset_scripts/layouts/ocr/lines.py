@@ -4,7 +4,6 @@ import csv
 import re
 from collections.abc import Iterator
 
-from dataset_scripts.core.builders.annotated import peek
 from dataset_scripts.core.builders.tables import read_table
 from dataset_scripts.core.errors import DataError, reading
 from dataset_scripts.core.files.faults import Faults
@@ -82,7 +81,7 @@ def find_lists(files: Files, wanted: str | None = None, column: str | None = Non
             continue
         if wanted is None and not path.lower().endswith(".csv") and not LISTS.fullmatch(name_of(path)):
             continue
-        content = peek(files, path, PEEK)
+        content = files.peek(path, PEEK)
         head = content.decode("utf-8-sig", "replace").split("\n")
         head = [line for line in (head[:-1] if len(content) == PEEK else head) if line.strip()]
         pairs = csv_pairs(path, head, column) if is_table(path, head[:1], column) else list_pairs(head)

@@ -2,7 +2,6 @@
 
 from collections import Counter
 
-from dataset_scripts.core.builders.annotated import peek
 from dataset_scripts.core.errors import printable_logger
 from dataset_scripts.core.files.listing import name_of
 from dataset_scripts.core.formats.csv_rows import csv_rows, head_rows
@@ -15,10 +14,10 @@ def read_company(files):
     names = {}
     for path in files.having(".csv", ".json"):
         if path.lower().endswith(".json"):
-            if b'"Subcategory"' in peek(files, path) or "hierarchy" in name_of(path).lower():
+            if b'"Subcategory"' in files.peek(path) or "hierarchy" in name_of(path).lower():
                 files.account([path])
             continue
-        first = next(head_rows(peek(files, path)), [])
+        first = next(head_rows(files.peek(path)), [])
         if len(first) == 2 and (first[0].startswith(("/m/", "/g/", "/t/")) or first == ["LabelName", "DisplayName"]):
             files.account([path])
             rows = [row for _, row in csv_rows(files, path) if row != ["LabelName", "DisplayName"]]

@@ -8,7 +8,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from dataset_scripts.core.builders.annotated import peek
 from dataset_scripts.core.builders.many import Entry, ManyBuilder
 from dataset_scripts.core.errors import DataError, printable_logger, reading
 from dataset_scripts.core.files.listing import stem_of
@@ -71,7 +70,7 @@ class Openimages(ManyBuilder):
 
         parts, others, start = [], 0, 2  # a line for the names of columns
         with reading(where), files.open(path) as file:
-            header = next(head_rows(peek(files, path)))
+            header = next(head_rows(files.peek(path)))
             wanted = [name for name in (*NEEDED, "Confidence", *FLAGS) if name in header]
             try:
                 table = pa.csv.open_csv(

@@ -7,7 +7,6 @@ import datasets
 import numpy as np
 import pyarrow as pa
 
-from dataset_scripts.core.builders.annotated import peek
 from dataset_scripts.core.builders.arrays import ArrayBuilder, ArrayConfig, Part, choose, keep_only
 from dataset_scripts.core.builders.layout import Rows
 from dataset_scripts.core.errors import DataError, printable_logger, reading
@@ -62,7 +61,7 @@ def find_sets(files: Files) -> dict[str, list[tuple[str, str, Form]]]:
     """Set -> split, path and form of each table. A set is named by folder and file name, without the split."""
     sets: dict[str, list[tuple[str, str, Form]]] = {}
     for path in files.having(*SUFFIXES)[:MOST]:
-        content = peek(files, path, HEAD)
+        content = files.peek(path, HEAD)
         lines = [line for line in content.split(b"\n") if line.strip()][:3]
         if (form := form_of(lines)) is None:
             continue

@@ -5,7 +5,7 @@ from urllib.parse import unquote
 
 import numpy as np
 
-from dataset_scripts.core.builders.annotated import AnnotatedBuilder, AnnotatedConfig, peek
+from dataset_scripts.core.builders.annotated import AnnotatedBuilder, AnnotatedConfig
 from dataset_scripts.core.builders.contents import kind_of
 from dataset_scripts.core.builders.json_values import entry, number, size
 from dataset_scripts.core.errors import DataError
@@ -23,9 +23,7 @@ UNSEEN = 0  # the state of an asset that nobody has opened
 
 def matches(files):
     """Json files with the assets and regions of VoTT."""
-    paths = files.having(*SUFFIXES)
-    some = paths[:: max(1, len(paths) // 8)]
-    if not any(Vott.is_annotation(peek(files, path)) for path in some):
+    if not Vott.are_some(files):
         return None
     found = Vott.annotation_files(files, AnnotatedConfig())
     return f"{len(files.images)} images; {len(found)} files of VoTT, such as {found[0]}"
