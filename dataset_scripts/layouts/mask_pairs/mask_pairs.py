@@ -23,7 +23,7 @@ logger = printable_logger(__name__)
 
 PRECEDENCE = 1
 MOST_FOLDERS = 12  # among which pairs are looked for by content
-FEW_VALUES = 32  # of grey, in a mask
+FEW_VALUES = 32  # of grey or colour, in a mask
 IMAGES = "im image images img imgs jpegimages input inputs leftimg8bit original originals photo photos rgb".split()
 MASKS = (
     "ann anns annot annotation annotations annots ground-truth ground_truth groundtruth gt gtcoarse gtfine gts label labels mask "
@@ -69,8 +69,8 @@ def matches(files):
     """Images, most of which have a mask of the same name."""
     parse = side_parser(files, dict.fromkeys(IMAGES, 0) | dict.fromkeys(MASKS, 1))
     in_folders = any(parse(folder)[0] == 1 for folder in set(map(folder_of, files.images)))
-    some = files.images[:: max(1, len(files.images) // 200)]  # as most images have a mask, some of these are masks
-    if not in_folders and not any(MASK_STEM.fullmatch(stem_of(path)) for path in some):
+    looked = files.images[:: max(1, len(files.images) // 200)]  # as most images have a mask, some of these are masks
+    if not in_folders and not any(MASK_STEM.fullmatch(stem_of(path)) for path in looked):
         guessed = guess_folders(files)
         if guessed is None:
             return None
@@ -143,7 +143,7 @@ def find_pairs(
             key = (split, f"{start}/" * bool(start) + (match[1] or match[2]))
             if key in masks:
                 images.setdefault(key, []).extend(images.pop((split, name)))
-    if images and masks and images.keys().isdisjoint(masks):
+    if images and masks and images.keys().isdisjoint(masks) and all(is_mask(files, path) for path in some([path for path, *_ in found])):
         images, masks = by_stem(images), by_stem(masks)
     return (images, masks), ignored
 
@@ -157,7 +157,7 @@ def by_stem(side: dict[Key, list[str]]) -> dict[Key, list[str]]:
 def guess_folders(files: Files) -> tuple[str, str] | None:
     """The names of the folders of images and of masks, told by stems and content alone; None if names tell, or nothing does.
 
-    Two folders have the same stems, and the images of one are masks: of a palette, or grey with few values.
+    Two folders have the same stems, and the images of one are masks: of a palette, or of few greys or colours.
     """
     folders: dict[str, list[str]] = {}
     for path in files.images:
@@ -170,21 +170,26 @@ def guess_folders(files: Files) -> tuple[str, str] | None:
         (first, second)
         for first, second in itertools.permutations(folders, 2)
         if 2 * len(stems[first] & stems[second]) > max(len(stems[first]), len(stems[second]))
-        and all(is_mask(files, path) for path in folders[second][:: max(1, len(folders[second]) // 4)][:4])
-        and not all(is_mask(files, path) for path in folders[first][:: max(1, len(folders[first]) // 4)][:4])
+        and all(is_mask(files, path) for path in some(folders[second]))
+        and not all(is_mask(files, path) for path in some(folders[first]))
     ]
     return found[0] if len(found) == 1 else None
 
 
+def some(paths: list[str]) -> list[str]:
+    """At most four of the paths, from all over the list."""
+    return paths[:: max(1, len(paths) // 4)][:4]
+
+
 def is_mask(files: Files, path: str) -> bool:
-    """Whether an image has a palette, or is grey with few values."""
+    """Whether an image has a palette, or few greys or colours."""
     try:
         image = decode_image({"bytes": files.read(path), "path": path}, path)
     except DataError:
         return False
-    if image.mode in ("P", "1"):
-        return True
-    return image.mode in ("L", "I;16", "I") and len(np.unique(np.asarray(image))) <= FEW_VALUES
+    if image.mode in ("I;16", "I"):
+        return len(np.unique(np.asarray(image))) <= FEW_VALUES
+    return image.mode in ("P", "1") or (image.mode in ("L", "RGB") and image.getcolors(FEW_VALUES) is not None)
 
 
 class MaskPairs(LayoutBuilder):
