@@ -33,7 +33,8 @@ import sys, time
 import torch, torch.nn.functional as F
 from torch.utils.data import BatchSampler, DataLoader
 from recipes.core.data.augment import Prepare
-from recipes.core.config import Train, read_config
+from recipes.core.config.reading import read_config
+from recipes.core.config.tasks import Train
 from recipes.core.data.data import find_data, load_splits
 from recipes.core.models.models import build_model
 from recipes.core.ranks.sampler import StreamSampler

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from recipes.core.config import Evaluate, Generate, Push, Sample, Train
+from recipes.core.config.commands import Evaluate, Push, Sample
+from recipes.core.config.tasks import Generate, Train
 from recipes.core.help import as_written, groups
 
 RECIPES = {

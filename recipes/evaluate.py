@@ -10,7 +10,9 @@ held rows out, these are evaluated. The command writes metrics.json, predictions
 confidence, probabilities) and confusion.png into a folder.
 """
 
-from recipes.core.config import Data, Evaluate, TestData, Training
+from recipes.core.config.commands import Evaluate
+from recipes.core.config.data import Data, TestData
+from recipes.core.config.training import Training
 from recipes.core.help import print_help
 from recipes.core.ranks import signals
 

@@ -12,7 +12,8 @@ epoch and row, sample number i on seed and i, so any number of processes sees, a
 `recipes.load_generator` loads the trained generator, `recipes/fidelity.py` measures it.
 """
 
-from recipes.core.config import Generate, Sample
+from recipes.core.config.commands import Sample
+from recipes.core.config.tasks import Generate
 from recipes.core.help import print_help
 from recipes.core.ranks import signals
 

@@ -6,7 +6,7 @@
 `recipes.load_model("user/digits")` loads it. Repeat the command to resume an interrupted upload.
 """
 
-from recipes.core.config import Push
+from recipes.core.config.commands import Push
 from recipes.core.help import print_help
 
 if __name__ == "__main__":  # before the imports below, which take seconds

@@ -11,7 +11,7 @@ function of the samples seen. Repeat the command to resume a run that was stoppe
 model, the curves, and all numbers.
 """
 
-from recipes.core.config import Train
+from recipes.core.config.tasks import Train
 from recipes.core.help import print_help
 from recipes.core.ranks import signals
 

@@ -8,7 +8,7 @@ import torch
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as vision
 
-from recipes.core.config import Augment
+from recipes.core.config.tasks import Augment
 from recipes.core.data import auto_augment, mixing
 from recipes.core.data.augment import Prepare, erase
 from recipes.core.data.auto_augment import BINS, NAMES, apply, parameters, strengths

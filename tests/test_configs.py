@@ -5,7 +5,8 @@ import re
 import pytest
 from accelerate.commands.config.config_args import load_config_from_file
 
-from recipes.core.config import CONFIGS, Generate, Train, read_config
+from recipes.core.config.reading import CONFIGS, read_config
+from recipes.core.config.tasks import Generate, Train
 
 NEEDED = {"finetune_folder": ["data.path=photos"]}
 

@@ -7,7 +7,7 @@ import pytest
 import scipy.stats
 import torch
 
-from recipes.core.config import Unet
+from recipes.core.config.tasks import Unet
 from recipes.core.models import flow
 from recipes.core.models.generator import Generator
 from recipes.core.models.unet import UNet

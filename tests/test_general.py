@@ -9,7 +9,8 @@ import pytest
 import sklearn.datasets
 import yaml
 
-from recipes.core.config import CONFIGS, Generate, Train, name_of, read_config
+from recipes.core.config.reading import CONFIGS, name_of, read_config
+from recipes.core.config.tasks import Generate, Train
 from recipes.core.data.data import find_data
 from recipes.core.errors import UserError
 from recipes.core.run.effects import check_effects

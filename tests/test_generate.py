@@ -18,7 +18,7 @@ import yaml
 
 from dataset_scripts import load_dataset
 from recipes import load_generator, load_model
-from recipes.core.config import Generate
+from recipes.core.config.tasks import Generate
 from recipes.core.errors import UserError
 from recipes.core.models import flow
 from recipes.core.options import merge

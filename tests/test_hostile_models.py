@@ -19,7 +19,8 @@ import torch
 
 from dataset_scripts.core.formats.markdown import markdown
 from recipes import load_generator, load_model
-from recipes.core.config import Model, Train, Unet, read_config
+from recipes.core.config.reading import read_config
+from recipes.core.config.tasks import Model, Train, Unet
 from recipes.core.errors import UserError
 from recipes.core.fidelity.precomputed import read
 from recipes.core.fidelity.weights import _check_tensors

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from recipes.core.config import Model
+from recipes.core.config.tasks import Model
 from recipes.core.errors import UserError
 from recipes.core.models.models import build_model
 from recipes.core.ranks.reduce import sum_once

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 import torchvision
 from torch import nn
 
-from recipes.core.config import Model
+from recipes.core.config.tasks import Model
 from recipes.core.errors import UserError
 from recipes.core.models.models import build_model, check_input, find_heads, train_mode
 from recipes.core.models.networks import CifarNet

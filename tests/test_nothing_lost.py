@@ -24,7 +24,7 @@ from dataset_scripts.core.files.disk import DiskError, disk_fault
 from dataset_scripts.core.files.hold import alone, beside
 from dataset_scripts.core.files.replace import new_file, new_folder, recover, scratch, tidy, write_file
 from dataset_scripts.core.publish.export import export
-from recipes.core.config import Model, Unet
+from recipes.core.config.tasks import Model, Unet
 from recipes.core.fidelity.store import Store
 from recipes.core.models.models import build_model
 from recipes.core.models.unet import UNet

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 import torchvision
 from torch import nn
 
-from recipes.core.config import Model, Optim
+from recipes.core.config.tasks import Model, Optim
 from recipes.core.errors import UserError
 from recipes.core.models.models import build_model
 from recipes.core.models.optimizers import build_optimizer, hidden_weights, orthogonalize
@@ -152,7 +152,7 @@ import sys
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
-from recipes.core.config import Model, Optim
+from recipes.core.config.tasks import Model, Optim
 from recipes.core.models.models import build_model
 from recipes.core.models.optimizers import build_optimizer
 

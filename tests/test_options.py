@@ -9,7 +9,9 @@ import typing
 import pytest
 import yaml
 
-from recipes.core.config import Evaluate, Generate, Push, Sample, Train, read_config
+from recipes.core.config.commands import Evaluate, Push, Sample
+from recipes.core.config.reading import read_config
+from recipes.core.config.tasks import Generate, Train
 from recipes.core.errors import UserError
 from recipes.core.help import describe, groups
 from recipes.core.options import fields_of, flat, merge, opt, read_options, split_words, to_yaml

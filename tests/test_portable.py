@@ -9,7 +9,7 @@ import sys
 import pytest
 import yaml
 
-from recipes.core.config import Generate, Train
+from recipes.core.config.tasks import Generate, Train
 from recipes.core.help import describe
 
 SHORT = ["cpu=true", "model.name=resnet8", "model.width=8", "epochs=0.2", "batch=12", "save_every=12", "threads=1"]

@@ -22,7 +22,8 @@ from torch import nn
 from dataset_scripts import DataError
 from dataset_scripts.core.builders import download
 from recipes import load_model
-from recipes.core.config import Data, Model, Train
+from recipes.core.config.data import Data
+from recipes.core.config.tasks import Model, Train
 from recipes.core.errors import UserError
 from recipes.core.fidelity import weights as of_extractors
 from recipes.core.models.models import build_model, find_heads, load_tensors, read_timm

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from recipes.core.config import Train
+from recipes.core.config.tasks import Train
 from recipes.core.errors import UserError
 from recipes.core.run import checkpoint
 from recipes.core.run.run_folder import MARKER, open_run_folder
@@ -85,7 +85,7 @@ def test_a_run_marks_its_folder_and_is_known_by_it(tmp_path, monkeypatch):
 HOLD = """
 import contextlib, os, sys, time
 from recipes.core.run import run_folder
-from recipes.core.config import Train
+from recipes.core.config.tasks import Train
 from recipes.core.errors import UserError
 run_folder.PATIENCE = 2
 print("ready", flush=True)

@@ -14,7 +14,7 @@ import safetensors.torch
 
 from dataset_scripts import DataError, load_dataset
 from dataset_scripts.core.image.decode import Frame, decode_image
-from recipes.core.config import Data
+from recipes.core.config.data import Data
 from recipes.core.data import splits
 from recipes.core.data.data import find_data
 from recipes.core.data.fingerprint import difference, fingerprint

@@ -13,7 +13,7 @@ import torch
 import yaml
 
 from dataset_scripts import load_dataset
-from recipes.core.config import Model
+from recipes.core.config.tasks import Model
 from recipes.core.models.models import build_model
 
 FILES = ".run.json README.md config.json config.yaml confusion.png curves.png data.json log.jsonl metrics.json mistakes.png model.safetensors".split()
@@ -212,7 +212,7 @@ def test_every_option_is_read_somewhere(root):
     sources = "".join(path.read_text() for path in (root / "recipes").rglob("*.py") if path.name != "config.py")
     from dataclasses import fields, is_dataclass
 
-    from recipes.core.config import Train
+    from recipes.core.config.tasks import Train
 
     for field in fields(Train):
         inner = fields(field.default_factory) if is_dataclass(field.default_factory) else []

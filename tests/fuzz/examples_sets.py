@@ -208,7 +208,7 @@ def recipe_config() -> Folder:
 
 @example("model_folder", "model")
 def model_folder() -> Folder:
-    from recipes.core.config import Model
+    from recipes.core.config.tasks import Model
     from recipes.core.models.models import build_model
     from recipes.core.models.saved import weights_of
 

@@ -34,7 +34,7 @@ from dataset_scripts.layouts.mask_pairs.colors import Colors, read_colors
 from dataset_scripts.layouts.tfrecord.columns import names_beside
 from dataset_scripts.layouts.voc.annotation import read_objects as read_voc
 from dataset_scripts.layouts.yolo.label import read_objects as read_yolo
-from recipes.core.config import Train
+from recipes.core.config.tasks import Train
 from recipes.core.options import merge, split_words
 
 PREFIX = "parser_"

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch.utils.data import BatchSampler, DataLoader
 
-from recipes.core.config import Train
+from recipes.core.config.tasks import Train
 from recipes.core.data.data import find_data, load_splits
 from recipes.core.errors import UserError
 from recipes.core.options import merge

@@ -143,7 +143,12 @@ def find_pairs(
             key = (split, f"{start}/" * bool(start) + (match[1] or match[2]))
             if key in masks:
                 images.setdefault(key, []).extend(images.pop((split, name)))
-    if images and masks and images.keys().isdisjoint(masks) and all(is_mask(files, path) for path in some([path for path, *_ in found])):
+    if (
+        images
+        and masks
+        and images.keys().isdisjoint(masks)
+        and all(is_mask(files, path) for path in some([path for path, *_ in found]))
+    ):
         images, masks = by_stem(images), by_stem(masks)
     return (images, masks), ignored
 

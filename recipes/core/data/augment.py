@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 
-from recipes.core.config import Augment
+from recipes.core.config.tasks import Augment
 from recipes.core.data.auto_augment import BINS, AutoAugment
 from recipes.core.data.draws import ERASE, FLIP, SHIFT, auto_columns
 from recipes.core.errors import UserError

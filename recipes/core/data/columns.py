@@ -7,7 +7,7 @@ import datasets
 import numpy as np
 
 from dataset_scripts.core.image.columns import has_image
-from recipes.core.config import Data
+from recipes.core.config.data import Data
 from recipes.core.errors import UserError
 
 MISSING = -1  # the index of an image without a label

@@ -9,7 +9,8 @@ from accelerate import PartialState
 from tqdm import tqdm
 
 from dataset_scripts.core.image.decode import Frame
-from recipes.core.config import Augment, Data
+from recipes.core.config.data import Data
+from recipes.core.config.tasks import Augment
 from recipes.core.data.draws import draws_needed
 from recipes.core.data.fingerprint import Fingerprint, evenly, image_columns, shared_images, verify_data
 from recipes.core.data.images import Images

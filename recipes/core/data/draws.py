@@ -3,7 +3,7 @@
 Each purpose has its own columns, in use or not, so switching one off changes none of the others.
 """
 
-from recipes.core.config import Augment
+from recipes.core.config.tasks import Augment
 
 FLIP = 0
 SHIFT = slice(1, 3)  # x, y

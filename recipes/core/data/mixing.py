@@ -6,7 +6,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from recipes.core.config import Augment
+from recipes.core.config.tasks import Augment
 from recipes.core.errors import UserError
 from recipes.core.ranks.random_numbers import derive
 

@@ -8,7 +8,7 @@ import datasets
 import numpy as np
 
 from dataset_scripts import DataError, TrustError, load_dataset
-from recipes.core.config import Data
+from recipes.core.config.data import Data
 from recipes.core.data.columns import MISSING, class_of, image_column, label_column, labels_of
 from recipes.core.errors import UserError
 from recipes.core.ranks.random_numbers import permutation

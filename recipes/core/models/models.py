@@ -11,7 +11,7 @@ import torch
 import torchvision
 from torch import nn
 
-from recipes.core.config import Model
+from recipes.core.config.tasks import Model
 from recipes.core.errors import UserError
 from recipes.core.foreign import read_tensors, reading, state_dict
 from recipes.core.models.networks import CifarNet, SmallResNet

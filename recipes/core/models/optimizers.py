@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.optim.adamw import adamw
 
-from recipes.core.config import Optimizer
+from recipes.core.config.training import Optimizer
 from recipes.core.errors import UserError
 from recipes.core.models.models import find_heads
 

@@ -7,7 +7,8 @@ from types import ModuleType
 
 import torchvision
 
-from recipes.core.config import Data, Model, Train
+from recipes.core.config.data import Data
+from recipes.core.config.tasks import Model, Train
 from recipes.core.errors import UserError
 from recipes.core.models.weights import AtUrl, OnHub, Weights, examine
 

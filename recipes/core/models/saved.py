@@ -10,7 +10,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from recipes.core.config import Generate, Model, Unet
+from recipes.core.config.tasks import Generate, Model, Unet
 from recipes.core.data.data import Splits
 from recipes.core.errors import UserError
 from recipes.core.foreign import read_json, read_tensors, reading, state_dict

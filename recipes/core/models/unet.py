@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from recipes.core.config import Unet
+from recipes.core.config.tasks import Unet
 from recipes.core.errors import UserError
 from recipes.core.models.networks import groups
 

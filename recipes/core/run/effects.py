@@ -2,7 +2,10 @@
 
 from collections.abc import Iterator
 
-from recipes.core.config import Asked, Data, Generate, Train, Training
+from recipes.core.config.data import Data
+from recipes.core.config.reading import Asked
+from recipes.core.config.tasks import Generate, Train
+from recipes.core.config.training import Training
 from recipes.core.data.splits import Parts
 from recipes.core.errors import UserError
 from recipes.core.models.models import is_ours

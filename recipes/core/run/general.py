@@ -4,7 +4,8 @@ import math
 from dataclasses import replace
 from typing import Any
 
-from recipes.core.config import Train, Training
+from recipes.core.config.tasks import Train
+from recipes.core.config.training import Training
 from recipes.core.data.splits import Parts
 from recipes.core.models.models import is_ours
 from recipes.core.options import merge

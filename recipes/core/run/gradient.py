@@ -10,7 +10,7 @@ from accelerate.utils.dataclasses import DDPCommunicationHookType
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from recipes.core.config import Ddp
+from recipes.core.config.training import Ddp
 from recipes.core.errors import UserError
 from recipes.core.ranks.random_numbers import derive
 from recipes.core.ranks.reduce import gather_tensors, in_double, reduce_value

@@ -10,7 +10,8 @@ from accelerate import Accelerator
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from recipes.core.config import Augment, Training
+from recipes.core.config.tasks import Augment
+from recipes.core.config.training import Training
 from recipes.core.data.augment import Prepare
 from recipes.core.data.data import Splits
 from recipes.core.errors import UserError

@@ -15,7 +15,7 @@ from dataset_scripts.core.errors import printable
 from dataset_scripts.core.files import system
 from dataset_scripts.core.files.disk import writing
 from dataset_scripts.core.files.replace import write_file
-from recipes.core.config import Training
+from recipes.core.config.training import Training
 from recipes.core.errors import UserError
 from recipes.core.foreign import read_text, reading
 from recipes.core.options import flat

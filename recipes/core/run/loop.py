@@ -14,7 +14,7 @@ from torch.utils.data import BatchSampler
 from tqdm import tqdm
 
 from dataset_scripts.core.errors import reading
-from recipes.core.config import Training
+from recipes.core.config.training import Training
 from recipes.core.data.data import Splits
 from recipes.core.data.images import Images
 from recipes.core.errors import UserError

@@ -4,7 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from recipes.core.config import Augment, Training, read_config
+from recipes.core.config.reading import read_config
+from recipes.core.config.tasks import Augment
+from recipes.core.config.training import Training
 from recipes.core.data.data import find_data, load_splits
 from recipes.core.ranks import signals
 from recipes.core.ranks.runtime import finish, one_line_errors

@@ -7,7 +7,7 @@ from accelerate import Accelerator
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from recipes.core.config import Train
+from recipes.core.config.tasks import Train
 from recipes.core.data.augment import Prepare
 from recipes.core.data.data import Splits
 from recipes.core.data.mixing import mix, partners

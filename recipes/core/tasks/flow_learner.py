@@ -6,7 +6,7 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from recipes.core.config import Generate
+from recipes.core.config.tasks import Generate
 from recipes.core.data.augment import Prepare
 from recipes.core.data.images import Images
 from recipes.core.errors import UserError

@@ -1,0 +1,1 @@
+"""The options of the recipes: their defaults, ranges and meanings."""

@@ -1,0 +1,46 @@
+"""The options of the recipes that take a trained model."""
+
+from dataclasses import dataclass, field
+
+from recipes.core.config.data import TestData
+from recipes.core.options import opt
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """The options of `recipes/evaluate.py`."""
+
+    data: TestData = field(default_factory=TestData)
+    batch: int = opt(64, "images that a process passes through the model at a time", low=1)
+    flips: bool = opt(False, "average over an image and its mirror image")
+    precision: str | None = opt(
+        None, "of the arithmetic; null: as in the launch config", choices=("no", "bf16", "fp16")
+    )
+    processes: int | None = opt(None, "refuse to run on a different number of processes", low=1)
+    threads: int | None = opt(None, "CPU threads of a process", low=1, high=4096)
+    cpu: bool = opt(False, "do not use an accelerator")
+    out: str | None = opt(None, "the folder for the results; null: evaluation, in the first argument", is_path=True)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The options of `recipes/generate.py sample`."""
+
+    count: int = opt(100, "images", low=1)
+    label: str | None = opt(None, "the class of all images; null: image i has class i modulo the number of classes")
+    guidance: float | None = opt(None, "null: as in the training", low=-100, high=100)
+    steps: int | None = opt(None, "null: as in the training", low=1)
+    seed: int = opt(0, "of all random numbers", low=0, high=2**32 - 1)
+    batch: int = opt(64, "images that a process draws at a time", low=1)
+    processes: int | None = opt(None, "refuse to run on a different number of processes", low=1)
+    threads: int | None = opt(None, "CPU threads of a process", low=1, high=4096)
+    cpu: bool = opt(False, "do not use an accelerator")
+    out: str = opt("samples", "the folder for the images", is_path=True)
+
+
+@dataclass(frozen=True)
+class Push:
+    """The options of `recipes/push.py`."""
+
+    private: bool = opt(True, "make a new repository private; an existing public one is refused")
+    revision: str | None = opt(None, "the branch; null: main")
