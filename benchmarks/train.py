@@ -40,7 +40,7 @@ from recipes.core.models.models import build_model
 from recipes.core.ranks.sampler import StreamSampler
 torch.set_num_threads(1)
 config, *_ = read_config(Train, sys.argv[1:], "digits")
-splits = load_splits(find_data(config.data), config.augment, config.seed)
+splits = load_splits(find_data(config.data), config)
 steps = int(config.epochs * len(splits.train)) // config.batch
 torch.manual_seed(config.seed)
 model = build_model(config.model, splits.data.channels, len(splits.classes))

@@ -12,7 +12,7 @@ confidence, probabilities) and confusion.png into a folder.
 
 from recipes.core.config.commands import Evaluate
 from recipes.core.config.data import Data, TestData
-from recipes.core.config.training import Training
+from recipes.core.config.tasks import Train
 from recipes.core.help import print_help
 from recipes.core.ranks import signals
 
@@ -169,7 +169,7 @@ def read(argv: list[str]) -> tuple[Evaluate, Path, dict[str, Any]]:
             )
         known = {item.name for item in fields(Data)}
         data = {name: value for name, value in data.items() if name in known}
-        check(Training, {"data": data}, stored)
+        check(Train, {"data": data}, stored)
         chosen = {name: getattr(build(Data, data), name) for name in ("train_split", "validation_split", "holdout")}
         trained = {"data": {item.name: data[item.name] for item in fields(TestData) if item.name in data}}
     return merge(Evaluate, trained, options), path, chosen

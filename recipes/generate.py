@@ -32,6 +32,7 @@ from dataset_scripts.core.files.disk import writing
 from dataset_scripts.core.files.replace import write_file
 from recipes.core.data.augment import Prepare
 from recipes.core.data.images import Images
+from recipes.core.data.targets import Labels
 from recipes.core.errors import UserError
 from recipes.core.models.generator import Generator
 from recipes.core.models.saved import load_generator
@@ -92,15 +93,7 @@ def sample(path: str, config: Sample) -> None:
 
 
 TASK = Task(
-    "generate.py",
-    Generate,
-    "digits_flow",
-    FlowLearner,
-    test,
-    write,
-    suffix="_flow",
-    is_labelled=False,
-    is_measured=False,
+    "generate.py", Generate, "digits_flow", FlowLearner, test, write, suffix="_flow", target=Labels(is_required=False)
 )
 
 

@@ -12,6 +12,7 @@ import yaml
 from recipes.core.config.reading import CONFIGS, name_of, read_config
 from recipes.core.config.tasks import Generate, Train
 from recipes.core.data.data import find_data
+from recipes.core.data.targets import Labels
 from recipes.core.errors import UserError
 from recipes.core.run.effects import check_effects
 from recipes.core.run.general import general_recipe
@@ -26,7 +27,7 @@ def settle(tmp_path, save_image):
             for number in range(count):
                 save_image(tmp_path / "my photos" / label / f"{number}.png", size, mode)
         asked = read_config(schema, [f"data.path={tmp_path / 'my photos'}", *words], "digits")
-        parts = find_data(asked.config.data, labelled=schema is Train)
+        parts = find_data(asked.config.data, Labels(is_required=schema is Train))
         config = general_recipe(asked.config, asked.words, parts, processes)
         check_effects(config, parts, asked)
         return config, asked.name, parts

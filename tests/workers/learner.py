@@ -30,9 +30,8 @@ rank, world = accelerator.process_index, accelerator.num_processes
 splits, report = {}, []
 for case in cases:
     config = merge(Train, {}, case["options"])
-    data = (config.data, config.augment)
-    key = repr(data)
-    splits[key] = splits.get(key) or load_splits(find_data(data[0]), data[1], config.seed)
+    key = repr((config.data, config.augment))
+    splits[key] = splits.get(key) or load_splits(find_data(config.data), config)
     total = config.batch * 1000
     try:
         learner = Classifier(accelerator, config, splits[key], total)

@@ -1,6 +1,7 @@
 """The options of the data."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from recipes.core.options import opt, option_of
 
@@ -8,8 +9,8 @@ LARGEST_SIDE = 16_384  # pixels
 
 
 @dataclass(frozen=True)
-class Data:
-    """The images, their labels and splits."""
+class Source:
+    """The images and splits."""
 
     path: str = opt("digits", "a script, a bundled name, a folder or a Hub id: what load_dataset takes", is_path=True)
     name: str | None = opt(None, "the configuration of the dataset")
@@ -27,17 +28,11 @@ class Data:
         below=1,
     )
     image: str | None = opt(None, "the image column; null: the only one, or `image`")
-    label: str | None = opt(None, "the label column; null: the only ClassLabel, or `label`")
     size: int | None = opt(
         None,
         "side of the square input in pixels; null: as for published weights, else as the images, if all agree",
         low=1,
         high=LARGEST_SIDE,
-    )
-    resize: str | None = opt(
-        None,
-        "whole: scale the image; crop: cut a square; null: whole if all are square and alike",
-        choices=("whole", "crop"),
     )
     channels: int | None = opt(
         None, "1 or 3; null: 3 for published weights, else 1 if all images are grey", low=1, high=3
@@ -51,6 +46,46 @@ class Data:
     std: list[float] | None = opt(None, "per channel, of values in 0..1; null: as for mean", above=0, high=1)
     workers: int = opt(2, "processes that decode, if the images do not fit in memory", low=0, high=1024)
     memory_gb: float = opt(2.0, "decoded once and kept in memory up to this size, per process", low=0)
+
+
+@dataclass(frozen=True)
+class Data(Source):
+    """The images, their labels and splits."""
+
+    label: str | None = opt(None, "the label column; null: the only ClassLabel, or `label`")
+    resize: str | None = opt(
+        None,
+        "whole: scale the image; crop: cut a square; null: whole if all are square and alike",
+        choices=("whole", "crop"),
+    )
+
+
+@dataclass(frozen=True)
+class SceneData(Source):
+    """The images, what is in them, and the splits."""
+
+    resize: ClassVar[str] = "padded"  # to a square, however wide or high an image is
+
+    path: str = opt(
+        "digit_scenes", "a script, a bundled name, a folder or a Hub id: what load_dataset takes", is_path=True
+    )
+    size: int | None = opt(
+        None,
+        "pixels that the longer side of an image is scaled to; null: as the images, up to 512",
+        low=16,
+        high=LARGEST_SIDE,
+    )
+    target: str | None = opt(None, "the column of boxes or masks; null: `objects` to detect, `mask` to segment")
+
+
+@dataclass(frozen=True)
+class MaskData(SceneData):
+    """The images, their masks, and the splits."""
+
+    classes: int | None = opt(
+        None, "number of classes, with ids 0, 1, …; null: as the training masks have", low=1, high=255
+    )
+    ignore: int | None = opt(255, "the id of pixels that belong to no class; null: there are none", low=0, high=65535)
 
 
 @dataclass(frozen=True)

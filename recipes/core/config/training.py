@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from recipes.core.config.data import LARGEST_SIDE, Data
+from recipes.core.config.data import LARGEST_SIDE, Source
 from recipes.core.options import opt
 
 # Headings of `--help`, of options that stand by themselves.
@@ -15,10 +15,16 @@ RUN = "the run"
 
 
 @dataclass(frozen=True)
-class Views:
-    """Different views of the training images."""
+class Flips:
+    """Changes of the training images."""
 
     flip: float = opt(0.0, "probability of a horizontal flip", low=0, high=1)
+
+
+@dataclass(frozen=True)
+class Views(Flips):
+    """Different views of the training images."""
+
     alternate: bool = opt(False, "flip every second epoch instead, half of the images first (airbench)")
     pad: int = opt(
         0, "images of the input's size: shift by up to this many pixels, filled with zeros", low=0, high=LARGEST_SIDE
@@ -74,8 +80,8 @@ class Training:
         is_steered: the validation images decide something.
     """
 
-    data: Data = field(default_factory=Data)
-    augment: Views = field(default_factory=Views)
+    data: Source = field(default_factory=Source)
+    augment: Flips = field(default_factory=Flips)
     model: Any = None  # what is trained
     init: Init = field(default_factory=Init)
     optim: Optimizer = field(default_factory=Optimizer)

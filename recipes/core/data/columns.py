@@ -1,13 +1,14 @@
 """The image and the label column of a dataset, and labels as class indices."""
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import datasets
 import numpy as np
 
 from dataset_scripts.core.image.columns import has_image
-from recipes.core.config.data import Data
+from recipes.core.config.data import Data, Source
 from recipes.core.errors import UserError
 
 MISSING = -1  # the index of an image without a label
@@ -16,11 +17,13 @@ HIDDEN = "-1"  # how tables mark a withheld label if their classes are numbers
 BETWEEN = re.compile(r"[\s,;|]+")  # between the labels of an image that has several
 
 
-def image_column(rows: datasets.Dataset, data: Data) -> str:
+def image_column(rows: datasets.Dataset, data: Source) -> str:
     """The column of the images: the given one, the only one, or `image`; a UserError if there is none."""
-    return _column(
-        rows, data.image, "image", lambda feature: isinstance(feature, datasets.Image) and has_image(feature)
-    )
+    return column_of(rows, data.image, "image", is_image)
+
+
+def is_image(feature: Any) -> bool:
+    return isinstance(feature, datasets.Image) and has_image(feature)
 
 
 def label_column(rows: datasets.Dataset, data: Data, labelled: bool) -> str | None:
@@ -36,14 +39,25 @@ def label_column(rows: datasets.Dataset, data: Data, labelled: bool) -> str | No
         and not any(map(is_class, rows.features.values()))
     ):
         return None
-    return _column(rows, data.label, "label", is_class)
+    return column_of(rows, data.label, "label", is_class)
 
 
-def _column(rows: datasets.Dataset, wanted: str | None, usual: str, fits: Any) -> str:
+def column_of(
+    rows: datasets.Dataset, wanted: str | None, usual: str, fits: Callable[[Any], bool], option: str | None = None
+) -> str:
+    """A column of the dataset: the given one, the usual one, or the only one that fits.
+
+    Args:
+        option: the name of the option that gives it, `usual` unless set.
+
+    Raises:
+        UserError: there is none, or there are several; with the recipe that learns what there is.
+    """
+    option = option or usual
     features = rows.features
     if wanted is not None:
         if wanted not in features:
-            raise UserError(f"data.{usual}={wanted}: there is no such column, only {', '.join(features)}")
+            raise UserError(f"data.{option}={wanted}: there is no such column, only {', '.join(features)}")
         if usual == "image" and not fits(features[wanted]):
             raise UserError(f"data.image={wanted} holds no images: its type is {features[wanted]}")
         return wanted
@@ -57,12 +71,33 @@ def _column(rows: datasets.Dataset, wanted: str | None, usual: str, fits: Any) -
         if fitting
         else f"no {usual} column (only {', '.join(features)})"
     )
+    others = [said for said in (learns(feature) for feature in features.values()) if said and not fitting]
+    if others:
+        raise UserError(f"the dataset has {what}: set data.{option}, or use {others[0]}")
     more = (
-        ""
-        if fitting or usual == "image"
-        else ", or put the images into a folder for each class (generate.py takes them as they are)"
+        ", or put the images into a folder for each class (generate.py takes them as they are)"
+        if usual == "label" and not fitting
+        else ""
     )
-    raise UserError(f"the dataset has {what}: set data.{usual}{more}")
+    raise UserError(f"the dataset has {what}: set data.{option}{more}")
+
+
+def learns(feature: Any) -> str | None:
+    """The recipe that learns what a column holds, for messages; None if it may hold anything."""
+    if holds_boxes(feature):
+        return "recipes/detect.py, which learns boxes"
+    if isinstance(feature, datasets.ClassLabel):
+        return "recipes/train.py, which learns labels"
+    return None
+
+
+def holds_boxes(feature: Any) -> bool:
+    """Whether a column holds boxes with categories, in the form of `objects`."""
+    return (
+        isinstance(feature, dict)
+        and {"bbox", "category"} <= feature.keys()
+        and isinstance(getattr(feature["category"], "feature", None), datasets.ClassLabel)
+    )
 
 
 def labels_of(

@@ -1,5 +1,6 @@
 """The data of a recipe: splits, columns, classes, input size and normalisation, found or given."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,17 +10,19 @@ from accelerate import PartialState
 from tqdm import tqdm
 
 from dataset_scripts.core.image.decode import Frame
-from recipes.core.config.data import Data
-from recipes.core.config.tasks import Augment
+from recipes.core.config.data import Data, MaskData, SceneData, Source
+from recipes.core.config.tasks import Augment, Generate, Moves, SceneTraining, Train
 from recipes.core.data.draws import draws_needed
 from recipes.core.data.fingerprint import Fingerprint, evenly, image_columns, shared_images, verify_data
 from recipes.core.data.images import Images
+from recipes.core.data.scenes import Detected, Scenes, Segmented
 from recipes.core.data.splits import Part, Parts, choose_parts, choose_test
+from recipes.core.data.targets import LABELS, Target
 from recipes.core.errors import UserError
 from recipes.core.ranks.reduce import from_main
 
 SAMPLE = 1024  # training images from which mean and std are measured
-LARGEST_INPUT = 224  # pixels per side, unless more are requested
+LARGEST_INPUT, LARGEST_SCENE = 224, 512  # pixels per side, unless more are requested
 GREY = ("1", "L", "LA", "I;16", "I;16B", "I;16L", "I;16N")
 
 
@@ -28,7 +31,7 @@ class Splits:
     """What a model is trained and tested on.
 
     Attributes:
-        train, test: batches of uint8 images.
+        train, test: batches of uint8 images, `Images` or `Scenes`.
         validation: the images that steer the training; None if there is no such split.
         classes: the names of the classes, by index.
         data: the configuration, with everything that was found filled in.
@@ -36,11 +39,11 @@ class Splits:
         notes: what the user should know about the data.
     """
 
-    train: Images
-    validation: Images | None
-    test: Images
+    train: Any
+    validation: Any
+    test: Any
     classes: list[str]
-    data: Data
+    data: Any
     fingerprint: Fingerprint
     notes: list[str]
 
@@ -56,11 +59,11 @@ class Splits:
         return f"split {split}" if split else f"{self.data.holdout:.0%} of each class, which were held out"
 
 
-def find_data(data: Data, labelled: bool = True, steered: bool = False) -> Parts:
+def find_data(data: Source, target: Target = LABELS, steered: bool = False) -> Parts:
     """Loads the splits of a run, compares them over all ranks, and reads the header of every image.
 
     Args:
-        labelled, steered: as for `choose_parts`.
+        target, steered: as for `choose_parts`.
 
     Returns:
         The rows of each part, with size, channels and the way to resize filled into their `data`.
@@ -69,7 +72,7 @@ def find_data(data: Data, labelled: bool = True, steered: bool = False) -> Parts
         UserError: something is missing or does not fit, and the message names the option to set; or ranks have
             different data.
     """
-    parts = choose_parts(data, labelled, steered)
+    parts = choose_parts(data, target, steered)
     parts.fingerprint = verify_data(parts)
     found, notes = from_main(lambda: (_probe(parts), _compare(parts)))
     parts.data = replace(parts.data, **found)
@@ -77,12 +80,44 @@ def find_data(data: Data, labelled: bool = True, steered: bool = False) -> Parts
     return parts
 
 
-def load_splits(parts: Parts, augment: Augment, seed: int, measure: bool = True) -> Splits:
-    """Makes batches of the rows from `find_data`; every rank gets the same.
+def load_splits(parts: Parts, config: Train | Generate) -> Splits:
+    """Makes batches of the rows from `find_data`, all scaled or cut to squares; every rank gets the same.
+
+    Raises:
+        UserError: mean or std do not fit the channels.
+    """
+    data = parts.data = with_statistics(parts, measure=isinstance(config, Train))
+    augment, seed = Augment(**vars(config.augment)), config.seed
+    train = images_of(
+        parts.train, data, scale=augment.scale, seed=seed, draws=draws_needed(augment), alternate=augment.alternate
+    )
+    validation = None if parts.validation is None else images_of(parts.validation, data)
+    return Splits(train, validation, images_of(parts.test, data), parts.classes, data, parts.fingerprint, parts.notes)
+
+
+def load_scenes(parts: Parts, config: SceneTraining) -> Splits:
+    """Makes batches of the rows from `find_data`, whole images on square canvases; every rank gets the same.
+
+    Raises:
+        UserError: mean or std do not fit the channels.
+    """
+    data = parts.data = with_statistics(parts)
+    train = scenes_of(parts.train, data, config.augment, config.seed)
+    validation = None if parts.validation is None else scenes_of(parts.validation, data)
+    return Splits(train, validation, scenes_of(parts.test, data), parts.classes, data, parts.fingerprint, parts.notes)
+
+
+def scenes_of(part: Part, data: SceneData, moves: Moves | None = None, seed: int = 0) -> Scenes:
+    """Batches of the whole images of a part, with their masks or boxes."""
+    kind = Segmented if isinstance(data, MaskData) else Detected
+    return kind(part, data, moves, seed, PartialState().is_main_process)
+
+
+def with_statistics(parts: Parts, measure: bool = True) -> Any:
+    """The options with mean and standard deviation filled in.
 
     Args:
-        measure: if mean and standard deviation are not given, measure them on the training images. Otherwise both are
-            0.5, which puts values in -1..1.
+        measure: on the training images; otherwise both are 0.5, which puts values in -1..1.
 
     Raises:
         UserError: mean or std do not fit the channels.
@@ -94,11 +129,7 @@ def load_splits(parts: Parts, augment: Augment, seed: int, measure: bool = True)
         data = replace(data, mean=data.mean or mean, std=data.std or std)
     if not len(data.mean) == len(data.std) == data.channels:
         raise UserError(f"data.mean={data.mean} data.std={data.std} do not fit {data.channels} channels")
-    train = images_of(
-        parts.train, data, scale=augment.scale, seed=seed, draws=draws_needed(augment), alternate=augment.alternate
-    )
-    validation = None if parts.validation is None else images_of(parts.validation, data)
-    return Splits(train, validation, images_of(parts.test, data), parts.classes, data, parts.fingerprint, parts.notes)
+    return data
 
 
 def load_test(data: Data, classes: list[str]) -> tuple[Images, Part, Data, list[str]]:
@@ -173,6 +204,8 @@ def _frames(parts: Parts) -> Iterable[Frame]:
 def _probe(parts: Parts) -> dict[str, Any]:
     """Size, channels and the way to resize, from the headers of all images, or of as many as are needed."""
     data, sides = parts.data, []
+    if isinstance(data, SceneData):
+        return _probe_scenes(parts)
     first, alike, grey = None, True, True
     for frame in _frames(parts):
         first = first or frame.size
@@ -189,11 +222,26 @@ def _probe(parts: Parts) -> dict[str, Any]:
     return {"size": size, "channels": channels, "resize": data.resize or ("whole" if alike else "crop")}
 
 
+def _probe_scenes(parts: Parts) -> dict[str, Any]:
+    """Size and channels of scenes."""
+    data, sides, grey = parts.data, [], True
+    for frame in _frames(parts):
+        sides.append(max(frame.size))
+        grey = grey and frame.mode in GREY
+        if data.size and (data.channels or not grey):
+            break
+    size = data.size or min(LARGEST_SCENE, 32 * math.ceil(np.median(sides) / 32))
+    return {"size": size, "channels": data.channels or (1 if grey else 3)}
+
+
 def _statistics(parts: Parts) -> tuple[list[float], list[float]]:
     """Mean and standard deviation of each channel, of values in 0..1, over up to SAMPLE training images."""
     part = parts.train
     part = part.take(evenly(len(part), SAMPLE), part.split)
-    chosen = images_of(part, parts.data, memory_gb=0.0)
+    data = Data(image=parts.data.image, size=parts.data.size, channels=parts.data.channels, resize="whole")
+    chosen = images_of(
+        part, replace(data, resize=parts.data.resize) if isinstance(parts.data, Data) else data, memory_gb=0.0
+    )
     total, squares, count = 0.0, 0.0, 0
     for start in range(0, len(chosen), 64):
         pixels = chosen[range(start, min(start + 64, len(chosen)))]["pixels"].double() / 255

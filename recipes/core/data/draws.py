@@ -10,6 +10,8 @@ SHIFT = slice(1, 3)  # x, y
 CROP = slice(3, 7)  # area, ratio, x, y
 BASIC = CROP.stop  # what every sample has; columns for automatic augmentation and erasing follow
 PER_OP = 3  # of automatic augmentation: which operation, strength, side
+LIGHT = slice(BASIC, BASIC + 2)  # of scenes: brightness, contrast
+SCENE = LIGHT.stop  # what every scene has
 ERASE = slice(-5, None)  # whether, area, ratio, x, y
 
 

@@ -63,7 +63,7 @@ def _digests(part: Part, source: str) -> dict[str, Any]:
     return {
         "split": part.split,
         "rows": len(part),
-        "labels": _digest(part.labels.tobytes()),
+        "labels": _digest(part.labels.tobytes(), _digest_of_targets(part).encode()),
         "images": _digest(source.encode(), where),
     }
 
@@ -179,6 +179,23 @@ def _name(content: bytes) -> str:
 
 def _digest(*parts: bytes) -> str:
     return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
+
+
+def _digest_of_targets(part: Part) -> str:
+    """Of the boxes, or of the masks as of images; nothing if labels are all that is learned."""
+    if part.target is None:
+        return ""
+    if isinstance(part.source.features[part.target], datasets.Image):
+        return _digest_of_images(part.source, part.target)
+    digest = hashlib.sha256()
+    table = part.source.select_columns([part.target]).with_format("arrow")
+    for start in range(0, len(part.source), CHUNK):
+        rows = pa.table(table[start : start + CHUNK]).combine_chunks()
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, rows.schema.remove_metadata()) as writer:
+            writer.write_table(rows.replace_schema_metadata(None))
+        digest.update(sink.getvalue())
+    return digest.hexdigest()[:16]
 
 
 def _digest_of_images(source: datasets.Dataset, image: str) -> str:

@@ -8,8 +8,9 @@ import datasets
 import numpy as np
 
 from dataset_scripts import DataError, TrustError, load_dataset
-from recipes.core.config.data import Data
-from recipes.core.data.columns import MISSING, class_of, image_column, label_column, labels_of
+from recipes.core.config.data import Source
+from recipes.core.data.columns import MISSING, class_of
+from recipes.core.data.targets import LABELS, Target
 from recipes.core.errors import UserError
 from recipes.core.ranks.random_numbers import permutation
 
@@ -27,12 +28,14 @@ class Part:
         source: the split.
         labels: class indices of the rows, int64 (N,).
         indices: which rows of the source, ascending; None for all.
+        target: the column of boxes or masks; None if `labels` are all that is learned.
     """
 
     split: str
     source: datasets.Dataset
     labels: np.ndarray
     indices: np.ndarray | None = None
+    target: str | None = None
 
     @property
     def rows(self) -> datasets.Dataset:
@@ -43,7 +46,8 @@ class Part:
 
     def take(self, places: np.ndarray, split: str) -> "Part":
         """The rows at some places of this part."""
-        return Part(split, self.source, self.labels[places], places if self.indices is None else self.indices[places])
+        indices = places if self.indices is None else self.indices[places]
+        return Part(split, self.source, self.labels[places], indices, self.target)
 
 
 @dataclass
@@ -63,23 +67,23 @@ class Parts:
     validation: Part | None
     test: Part
     classes: list[str]
-    data: Data
+    data: Any
     notes: list[str]
     fingerprint: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    def follow(self, data: Data) -> None:
+    def follow(self, data: Source) -> None:
         """Takes over the input options given in `data`, such as those of published weights."""
         said = {name: getattr(data, name) for name in ("size", "channels", "mean", "std")}
         self.data = replace(self.data, **{name: value for name, value in said.items() if value is not None})
 
 
-def choose_parts(data: Data, labelled: bool = True, steered: bool = False) -> Parts:
+def choose_parts(data: Source, target: Target = LABELS, steered: bool = False) -> Parts:
     """Loads the splits of a run. If there is none to test on, a stratified part of the training rows is held out.
 
     The hold-out depends on the labels alone, not on the seed of a run, so runs are compared on the same rows.
 
     Args:
-        labelled: every image needs a label. Otherwise images without labels all get one class.
+        target: what is learned of each image.
         steered: validation images decide something, so part of the training rows is held out if there are none.
 
     Raises:
@@ -88,23 +92,20 @@ def choose_parts(data: Data, labelled: bool = True, steered: bool = False) -> Pa
     """
     splits, notes = _load(data), []
     rows = _rows(splits, data.train_split, data.path)
-    data = replace(data, image=image_column(rows, data), label=label_column(rows, data, labelled))
-    labels, classes = labels_of(rows, data.label, None, f"{data.path}, split {data.train_split}")
-    if not labelled and len(labels) and (labels == MISSING).all():
-        data = replace(data, label=None)
-        labels, classes = labels_of(rows, None, None, data.path)
-    _require_labels(labels, data, data.train_split)
-    train = Part(data.train_split, rows, labels)
+    data = target.fill(rows, data)
+    labels, classes = target.read(rows, data, None, f"{data.path}, split {data.train_split}")
+    _require_targets(labels, data, target, data.train_split)
+    train = Part(data.train_split, rows, labels, target=target.column(data))
 
     def part(split: str, was_given: bool) -> Part | None:
-        """A split with its labels; None for one whose labels are hidden, if it was not asked for."""
+        """A split with its targets; None for one whose targets are hidden, if it was not asked for."""
         rows = _rows(splits, split, data.path)
-        labels, _ = labels_of(rows, data.label, classes, f"{data.path}, split {split}")
+        labels, _ = target.read(rows, data, classes, f"{data.path}, split {split}")
         if len(labels) and (labels == MISSING).all() and not was_given:
-            notes.append(f"the images of split {split} have no labels, and are not used")
+            notes.append(f"the images of split {split} have no {target.name}, and are not used")
             return None
-        _require_labels(labels, data, split)
-        return Part(split, rows, labels)
+        _require_targets(labels, data, target, split)
+        return Part(split, rows, labels, target=target.column(data))
 
     free = set(splits)
     for given in filter(None, (data.train_split, data.validation_split, data.test_split)):
@@ -141,11 +142,12 @@ def choose_parts(data: Data, labelled: bool = True, steered: bool = False) -> Pa
     parts = Parts(
         train, validation, test, classes, replace(data, validation_split=names[0], test_split=names[1]), notes
     )
-    _check_classes(parts)
+    if target.column(parts.data) is None:
+        _check_classes(parts)
     return parts
 
 
-def choose_test(data: Data, classes: list[str]) -> tuple[Part, Data, list[str]]:
+def choose_test(data: Any, classes: list[str], target: Target = LABELS) -> tuple[Part, Any, list[str]]:
     """The rows to test a trained model on: those of its run, or of other data with the same classes.
 
     Returns:
@@ -155,14 +157,14 @@ def choose_test(data: Data, classes: list[str]) -> tuple[Part, Data, list[str]]:
         UserError: see `choose_parts`.
     """
     if data.test_split is None and data.holdout is not None:
-        parts = choose_parts(data)
+        parts = choose_parts(data, target)
         part = parts.test
         if part.split != HELD_OUT:
             raise UserError(
                 f"{data.path} has a split {part.split} now, which did not exist during the training: set "
                 f"data.test_split={part.split}, or restore the data to evaluate the rows that were held out"
             )
-        labels, _ = labels_of(part.source, parts.data.label, classes, f"{data.path}, split {parts.train.split}")
+        labels, _ = target.read(part.source, parts.data, classes, f"{data.path}, split {parts.train.split}")
         return replace(part, labels=labels[part.indices]), parts.data, []
     splits, notes = _load(data), []
     if data.test_split is not None:
@@ -170,15 +172,15 @@ def choose_test(data: Data, classes: list[str]) -> tuple[Part, Data, list[str]]:
     order = [name for name in ("test", "validation") if name in splits] or (list(splits) if len(splits) == 1 else [])
     for name in order:
         rows = splits[name]
-        found = replace(data, image=image_column(rows, data), label=label_column(rows, data, True))
-        labels, _ = labels_of(rows, found.label, classes, f"{data.path}, split {name}")
+        found = target.fill(rows, data)
+        labels, _ = target.read(rows, found, classes, f"{data.path}, split {name}")
         if len(labels) and (labels == MISSING).all() and name != order[-1]:
-            notes.append(f"the images of split {name} have no labels, and are not used")
+            notes.append(f"the images of split {name} have no {target.name}, and are not used")
             continue
-        _require_labels(labels, data, name)
+        _require_targets(labels, found, target, name)
         if data.test_split is None and name not in ("test", "validation"):
             notes.append(f"split {name} is the only one: all of its images are evaluated")
-        return Part(name, rows, labels), replace(found, test_split=name), notes
+        return Part(name, rows, labels, target=target.column(found)), replace(found, test_split=name), notes
     raise UserError(f"{data.path} has no split named test or validation, only {', '.join(splits)}: set data.test_split")
 
 
@@ -199,7 +201,7 @@ def hold_out(part: Part, share: float, path: str) -> tuple[Part, Part]:
     return part.take(np.sort(order[~held]), part.split), part.take(np.sort(order[held]), HELD_OUT)
 
 
-def _load(data: Data) -> datasets.DatasetDict:
+def _load(data: Source) -> datasets.DatasetDict:
     try:
         return load_dataset(data.path, data.name, data_dir=data.data_dir, transform=None)
     except (DataError, TrustError):
@@ -230,19 +232,19 @@ def _rows(splits: datasets.DatasetDict, split: str, path: str) -> datasets.Datas
     return parts[0] if len(parts) == 1 else datasets.concatenate_datasets(parts)
 
 
-def _require_labels(labels: np.ndarray, data: Data, split: str) -> None:
+def _require_targets(labels: np.ndarray, data: Any, target: Target, split: str) -> None:
     if not len(labels):
         raise UserError(f"{data.path}: split {split} holds no images")
     missing = np.flatnonzero(labels == MISSING)
     if len(missing) == len(labels):
         raise UserError(
-            f"{data.path}: the labels of split {split} are hidden or missing; set data.test_split to a labelled "
-            "split, or data.holdout=0.2 to hold out a part of the training images"
+            f"{data.path}: the {target.name} of split {split} are hidden or missing; set data.test_split to a split that "
+            "has them, or data.holdout=0.2 to hold out a part of the training images"
         )
     if len(missing):
         raise UserError(
-            f"{data.path}, split {split}: row {missing[0]} has no label in column {data.label} ({len(missing):,} of "
-            f"{len(labels):,} have none; -1 counts as hidden): label these images, or leave them out"
+            f"{data.path}, split {split}: row {missing[0]} has no {target.one} in column {getattr(data, target.option)} "
+            f"({len(missing):,} of {len(labels):,} have none{target.hidden}): add them, or leave these images out"
         )
 
 
@@ -275,7 +277,7 @@ def _check_classes(parts: Parts) -> None:
             )
     if (absent := np.flatnonzero(seen == 0)).size:
         parts.notes.append(f"there are no images of {some(classes, absent)}")
-    if len(classes) == 1 and parts.data.label is not None:
+    if len(classes) == 1 and getattr(parts.data, "label", None) is not None:
         parts.notes.append(f"all images are of one class, {classes[0]}")
 
 

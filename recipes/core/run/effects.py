@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from recipes.core.config.data import Data
 from recipes.core.config.reading import Asked
 from recipes.core.config.tasks import Generate, Train
-from recipes.core.config.training import Training
+from recipes.core.config.training import Training, Views
 from recipes.core.data.splits import Parts
 from recipes.core.errors import UserError
 from recipes.core.models.models import is_ours
@@ -35,9 +35,10 @@ def _conditions(config: Training, data: Data, classes: int) -> Iterator[tuple[st
     """Yields options, each with whether it has an effect, and the reason if it has none."""
     augment, optim, whole = config.augment, config.optim, data.resize == "whole"
     mixes = isinstance(config, Train) and (config.augment.mixup > 0 or config.augment.cutmix > 0)
-    yield "augment.pad", whole, "images are cropped at random places already (data.resize=crop)"
-    yield "augment.scale", not whole, "images are not cropped (data.resize=whole)"
-    yield "augment.alternate", augment.flip > 0, "augment.flip=0 flips no image"
+    if isinstance(augment, Views):
+        yield "augment.pad", whole, "images are cropped at random places already (data.resize=crop)"
+        yield "augment.scale", not whole, "images are not cropped (data.resize=whole)"
+        yield "augment.alternate", augment.flip > 0, "augment.flip=0 flips no image"
     yield "optim.muon_lr", optim.name == "muon", f"optim.name={optim.name} is not muon"
     yield "optim.momentum", optim.name != "adamw", "optim.name=adamw has its own"
     yield "shards", config.exact or mixes, "it is for exact=true, mixup and cutmix"

@@ -4,6 +4,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -44,7 +45,7 @@ class Learner(ABC):
 
     def __init__(self, accelerator: Accelerator, config: Training, splits: Splits, total: int):
         self.accelerator, self.config, self.splits, self.total, self.rate = accelerator, config, splits, total, 0.0
-        data, world = splits.data, accelerator.num_processes
+        world = accelerator.num_processes
         parts = world * config.accumulate
         if config.batch < 1 or config.accumulate < 1 or config.batch % parts:
             raise UserError(
@@ -80,11 +81,13 @@ class Learner(ABC):
             if config.deterministic and world > 2:
                 wrapped.register_comm_hook(None, ordered_mean)
             self.gradient = DataParallel(accelerator, wrapped, self.loss, config.accumulate, config.seed)
-        augment = Augment(**vars(config.augment))
-        assert data.mean is not None and data.std is not None  # `load_splits` has filled them in
-        self.prepare = Prepare(
-            data.mean, data.std, accelerator.device, augment if data.resize == "whole" else replace(augment, pad=0)
-        )
+        self.prepare = self.preparation()
+
+    def preparation(self) -> Any:
+        """Turns a batch into the input of the model, with augmentation."""
+        data, augment = self.splits.data, Augment(**vars(self.config.augment))
+        augment = augment if data.resize == "whole" else replace(augment, pad=0)
+        return Prepare(data.mean, data.std, self.accelerator.device, augment)
 
     @property
     @abstractmethod

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from recipes.core.config.reading import read_config
-from recipes.core.config.tasks import Augment
 from recipes.core.config.training import Training
-from recipes.core.data.data import find_data, load_splits
+from recipes.core.data.data import Splits, find_data, load_splits
+from recipes.core.data.splits import Parts
+from recipes.core.data.targets import LABELS, Target
 from recipes.core.ranks import signals
 from recipes.core.ranks.runtime import finish, one_line_errors
 from recipes.core.run.effects import check_effects
@@ -26,8 +27,8 @@ class Task:
         default: the CONFIG to use if neither a CONFIG nor data are named.
         learner, test, write: see `train`.
         suffix: the part of a CONFIG's name that follows the name of its data.
-        is_labelled: every image needs a label.
-        is_measured: mean and standard deviation of the input are those of the training images, unless they are given.
+        target: what is learned of each image.
+        load: makes batches of the rows.
         follow_weights: fills in the options that published weights need, such as the size of the input.
     """
 
@@ -38,8 +39,8 @@ class Task:
     test: Test
     write: Write
     suffix: str = ""
-    is_labelled: bool = True
-    is_measured: bool = True
+    target: Target = LABELS
+    load: Callable[[Parts, Any], Splits] = load_splits
     follow_weights: Callable[[Any], Any] = lambda config: config
 
 
@@ -49,13 +50,13 @@ def run_task(task: Task, words: list[str]) -> None:
         asked = read_config(task.schema, words, default=task.default, suffix=task.suffix)
         config = asked.config
         accelerator = start_training(config)
-        parts = find_data(config.data, labelled=task.is_labelled, steered=config.is_steered)
+        parts = find_data(config.data, task.target, steered=config.is_steered)
         if asked.is_general:
             config = general_recipe(config, asked.words, parts, accelerator.num_processes)
         config = task.follow_weights(config)
         parts.follow(config.data)
         check_effects(config, parts, asked)
-        splits = load_splits(parts, Augment(**vars(config.augment)), config.seed, measure=task.is_measured)
+        splits = task.load(parts, config)
         finished = train(accelerator, config, asked.name, splits, task.learner, task.test, task.write)
         finish(accelerator)
     if not finished:
