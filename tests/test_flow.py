@@ -88,7 +88,7 @@ def network():
     """A U-Net of three resolutions for colour images of 20 pixels and 4 classes, whose blocks have left their start at
     zero; in float64."""
     torch.manual_seed(0)
-    model = UNet(Unet(width=8, depth=3, blocks=2), 3, 4).double().eval()
+    model = UNet(Unet(width=8, depth=3, blocks=2), 3, 3, 4).double().eval()
     for parameter in model.parameters():
         parameter.data += 0.05 * torch.randn_like(parameter)
     return model

@@ -70,7 +70,7 @@ def classifier(tmp_path):
 
 @pytest.fixture
 def generator(tmp_path):
-    return write(tmp_path / "generator", GENERATOR, UNet(Unet(width=4), 1, 2))
+    return write(tmp_path / "generator", GENERATOR, UNet(Unet(width=4), 1, 1, 2))
 
 
 def refusal(call, *args, limit=5.0):

@@ -494,7 +494,7 @@ def save_model(folder, model, **info):
 @pytest.fixture
 def generator(tmp_path):
     torch.manual_seed(0)
-    network = UNet(Unet(8, 1, 1), 1, 10)
+    network = UNet(Unet(8, 1, 1), 1, 1, 10)
     network_options = {"width": 8, "depth": 1, "blocks": 1, "guidance": 1.0, "steps": 1}
     return save_model(tmp_path / "flow", network, architecture="flow of a U-Net", **network_options)
 

@@ -27,7 +27,8 @@ class DigitScenes(datasets.GeneratorBasedBuilder):
     def _info(self):
         names = [str(digit) for digit in range(10)]
         return datasets.DatasetInfo(
-            description="Scenes of one to six handwritten digits of several sizes, which may overlap, on a noisy ground.",
+            description="Scenes of one to six handwritten digits of several sizes, which may overlap, on a noisy ground."
+            "\n\nIds: 0 ground, " + ", ".join(f"{digit + 1} digit {digit}" for digit in range(10)) + ".",
             features=datasets.Features(
                 {
                     "image": datasets.Image(),

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from recipes.core.config.data import Data, SceneData
-from recipes.core.config.training import TESTS, Flips, Optimizer, Training, Views
+from recipes.core.config.data import Data
+from recipes.core.config.training import TESTS, Optimizer, Training, Views
 from recipes.core.options import opt
 
 
@@ -87,30 +87,3 @@ class Generate(Training):
     model: Unet = field(default_factory=Unet)
     optim: Optimizer = field(default_factory=lambda: Optimizer(ema=20_000))
     flow: Flow = field(default_factory=Flow)
-
-
-@dataclass(frozen=True)
-class Moves(Flips):
-    """Changes of the training images, with all that is in them."""
-
-    zoom: float = opt(
-        1.0,
-        "the largest factor by which an image is enlarged or reduced at random, and cut or placed anywhere; 1: none",
-        low=1,
-        high=16,
-    )
-    light: float = opt(
-        0.0, "how far brightness and contrast change at random, as a share of their range", low=0, below=1
-    )
-
-
-@dataclass(frozen=True)
-class SceneTraining(Training):
-    """The options of a training on what is in the images.
-
-    Attributes:
-        data, augment: see their classes.
-    """
-
-    data: SceneData = field(default_factory=SceneData)
-    augment: Moves = field(default_factory=Moves)

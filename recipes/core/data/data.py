@@ -11,7 +11,8 @@ from tqdm import tqdm
 
 from dataset_scripts.core.image.decode import Frame
 from recipes.core.config.data import Data, MaskData, SceneData, Source
-from recipes.core.config.tasks import Augment, Generate, Moves, SceneTraining, Train
+from recipes.core.config.scenes import Moves, SceneTraining
+from recipes.core.config.tasks import Augment, Generate, Train
 from recipes.core.data.draws import draws_needed
 from recipes.core.data.fingerprint import Fingerprint, evenly, image_columns, shared_images, verify_data
 from recipes.core.data.images import Images

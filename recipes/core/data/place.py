@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import PIL.Image
 
-from recipes.core.config.tasks import Moves
+from recipes.core.config.scenes import Moves
 from recipes.core.data.draws import CROP, FLIP, SHIFT
 
 NEAREST, BILINEAR = PIL.Image.Resampling.NEAREST, PIL.Image.Resampling.BILINEAR

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.image.decode import decode_image
 from recipes.core.config.data import SceneData
-from recipes.core.config.tasks import Moves
+from recipes.core.config.scenes import Moves
 from recipes.core.data.draws import SCENE
 from recipes.core.data.images import to_8_bits
 from recipes.core.data.place import Place

@@ -145,7 +145,7 @@ class Masks:
                 continue
             ids = np.asarray(decode_image(value, f"row {row}, column {data.target}"))
             ids = ids if data.ignore is None else ids[ids != data.ignore]
-            highest = max(highest, int(ids.max(initial=-1)))
+            highest = max(highest, int(ids.max())) if ids.size else highest
         if not 0 <= highest < 255:
             raise UserError(
                 f"{data.path}: the masks in column {data.target} have ids up to {highest}, and 0 … 254 can be learned: set "

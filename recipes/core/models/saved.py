@@ -10,20 +10,27 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from recipes.core.config.scenes import Detect, Detector, Segment, Segmenter
 from recipes.core.config.tasks import Generate, Model, Unet
 from recipes.core.data.data import Splits
 from recipes.core.errors import UserError
 from recipes.core.foreign import read_json, read_tensors, reading, state_dict
+from recipes.core.models import pyramid
+from recipes.core.models.detectors import PYRAMID, build_detector
 from recipes.core.models.generator import Generator
 from recipes.core.models.hub import fetch_model
 from recipes.core.models.models import MOST_CLASSES, WIDEST, build_model, load_tensors
+from recipes.core.models.segmenters import MOST_PATCH, UNET, build_segmenter
 from recipes.core.models.state import tested_weights
 from recipes.core.models.unet import LIMITS, UNet
 
 HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 FLOW = "flow of a U-Net"  # the architecture of what `recipes/generate.py` trains
+SEGMENTATION, DETECTION = "segmentation", "detection"
 LARGEST_SIDE = 4096  # pixels
 MOST_STEPS = 10_000
+PYRAMID_SIZES = tuple(pyramid.LIMITS)
+UNET_SIZES = ("patch", "width", "depth", "blocks")
 
 Info = dict[str, Any]
 
@@ -46,6 +53,18 @@ def describe_generator(config: Generate, splits: Splits) -> str:
     return as_json({"architecture": FLOW} | network | describe_images(splits) | drawing)
 
 
+def describe_segmenter(config: Segment, splits: Splits) -> str:
+    """The content of `config.json`: network, classes, and the images that it was trained on."""
+    network = {name: getattr(config.model, name) for name in UNET_SIZES if config.model.name == UNET}
+    return as_json({"task": SEGMENTATION, "architecture": config.model.name} | network | describe_images(splits))
+
+
+def describe_detector(config: Detect, splits: Splits) -> str:
+    """The content of `config.json`: network, classes, and the images that it was trained on."""
+    network = {name: getattr(config.model, name) for name in PYRAMID_SIZES if config.model.name == PYRAMID}
+    return as_json({"task": DETECTION, "architecture": config.model.name} | network | describe_images(splits))
+
+
 def describe_images(splits: Splits) -> Info:
     names = ("channels", "size", "resize", "mean", "std")
     return {"labels": splits.classes} | {name: getattr(splits.data, name) for name in names}
@@ -56,7 +75,7 @@ def as_json(info: Info) -> str:
 
 
 def load_model(path: str | Path, revision: str | None = None) -> tuple[nn.Module, Info]:
-    """Loads a classifier that `recipes/train.py` wrote.
+    """Loads a network that `recipes/train.py`, `recipes/detect.py` or `recipes/segment.py` wrote.
 
     The weights of torchvision's and timm's architectures have the names that these libraries give them:
     `torchvision.models.get_model(NAME, num_classes=K).load_state_dict(safetensors.torch.load_file(…))` takes them too.
@@ -67,8 +86,9 @@ def load_model(path: str | Path, revision: str | None = None) -> tuple[nn.Module
         revision: the branch, tag or commit on the Hub.
 
     Returns:
-        The model on the CPU in evaluation mode, from float32 (B, C, S, S) to logits (B, K); and its description:
-        architecture, labels (the K classes), channels C, size S, resize, and mean and std: the input is
+        The model on the CPU in evaluation mode, from float32 (B, C, S, S) to logits: (B, K) of a classifier, (B, K, S, S) of
+        a segmentation, from torchvision's networks as `out` of a dict; or to a list of boxes, see `Pyramid.forward`. And its
+        description: task ("segmentation" or "detection"; a classifier has none), architecture, labels (the K classes), channels C, size S, resize, and mean and std: the input is
         (pixels - mean) / std, with pixels in 0..1.
 
     Raises:
@@ -78,6 +98,12 @@ def load_model(path: str | Path, revision: str | None = None) -> tuple[nn.Module
     def build(info: Info) -> nn.Module:
         if info["architecture"] == FLOW:
             raise UserError("it is a generator, which load_generator loads")
+        if info.get("task") == SEGMENTATION:
+            unet = {name: info[name] for name in UNET_SIZES if name in info}
+            return build_segmenter(Segmenter(name=info["architecture"], **unet), info["channels"], len(info["labels"]))
+        if info.get("task") == DETECTION:
+            sizes = {name: info[name] for name in PYRAMID_SIZES if name in info}
+            return build_detector(Detector(name=info["architecture"], **sizes), info["channels"], len(info["labels"]))
         return build_model(Model(name=info["architecture"], width=info["width"]), info["channels"], len(info["labels"]))
 
     return load(path, revision, build)
@@ -100,9 +126,9 @@ def load_generator(path: str | Path, revision: str | None = None) -> tuple[Gener
 
     def build(info: Info) -> nn.Module:
         if info["architecture"] != FLOW:
-            raise UserError(f"it is a classifier ({info['architecture']}), which load_model loads")
+            raise UserError(f"it is no generator but a {info['architecture']}, which load_model loads")
         unet = Unet(info["width"], info["depth"], info["blocks"])
-        return UNet(unet, info["channels"], len(info["labels"]))
+        return UNet(unet, info["channels"], info["channels"], len(info["labels"]))
 
     network, info = load(path, revision, build)
     return Generator(
@@ -132,7 +158,7 @@ def read_info(folder: Path) -> Info:
     """
     path = folder / "config.json"
     info = read_json(path)
-    is_flow = info.get("architecture") == FLOW
+    is_flow, task = info.get("architecture") == FLOW, info.get("task")
 
     def check(name: str, holds: bool, what: str) -> None:
         if not holds:
@@ -140,14 +166,22 @@ def read_info(folder: Path) -> Info:
             raise UserError(f"{path}: {name} {said}")
 
     whole = {"channels": 3, "size": LARGEST_SIDE}
-    whole |= LIMITS | {"steps": MOST_STEPS} if is_flow else {"width": WIDEST}
+    check("task", task in (None, SEGMENTATION, DETECTION), f"{SEGMENTATION} or {DETECTION}; others have none")
+    if is_flow:
+        whole |= LIMITS | {"steps": MOST_STEPS}
+    elif task is None:
+        whole["width"] = WIDEST
+    elif info.get("architecture") == UNET:
+        whole |= LIMITS | {"patch": MOST_PATCH}
+    elif info.get("architecture") == PYRAMID:
+        whole |= pyramid.LIMITS
     for name, most in whole.items():
         value = info.get(name)
         check(name, type(value) is int and 1 <= value <= most, f"a whole number from 1 to {most:,}")
     check("channels", info["channels"] != 2, "1 or 3")
     name = info.get("architecture")
     check("architecture", isinstance(name, str) and 0 < len(name) <= 200, "a name")
-    check("resize", info.get("resize") in ("whole", "crop", None), "whole or crop")
+    check("resize", info.get("resize") in ("whole", "crop", "padded", None), "whole, crop or padded")
     labels = info.get("labels")
     is_list = isinstance(labels, list) and all(isinstance(label, str) for label in labels)
     check("labels", is_list and 1 <= len(labels) <= MOST_CLASSES, f"a list of 1 to {MOST_CLASSES:,} texts")

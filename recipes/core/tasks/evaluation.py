@@ -1,6 +1,5 @@
 """Exact loss, accuracy and calibration of a classifier, on any number of ranks and any number of images."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,9 +10,9 @@ from accelerate.utils import gather_object
 from torch import nn
 
 from recipes.core.data.augment import Prepare
+from recipes.core.data.deal import deal
 from recipes.core.data.images import Images
 from recipes.core.ranks.reduce import reduce_value, sum_once
-from recipes.core.ranks.stopping import Loader
 
 BINS = 15  # of the calibration error, as in Guo et al. 2017
 SHOWN = 25  # mistakes that are kept
@@ -76,20 +75,6 @@ class Evaluation:
 
 def share(part: torch.Tensor, whole: torch.Tensor) -> float | None:
     return int(part) / int(whole) if whole else None
-
-
-def deal(
-    accelerator: Accelerator, images: Images, batch: int, workers: int
-) -> Iterator[tuple[list[int], dict[str, torch.Tensor]]]:
-    """The batches of this rank, and their rows.
-
-    The set is cut into batches of fixed content, and batch b goes to rank b modulo P. Nothing is padded or repeated, and
-    some ranks may get no batch.
-    """
-    starts = range(accelerator.process_index * batch, len(images), accelerator.num_processes * batch)
-    mine = [list(range(start, min(start + batch, len(images)))) for start in starts]
-    loader = Loader(images, sampler=mine, batch_size=None, num_workers=0 if images.in_memory else workers)
-    return zip(mine, loader)
 
 
 @torch.no_grad()

@@ -8,6 +8,7 @@ from torch import nn
 
 from recipes.core.config.tasks import Generate
 from recipes.core.data.augment import Prepare
+from recipes.core.data.deal import deal
 from recipes.core.data.images import Images
 from recipes.core.errors import UserError
 from recipes.core.models.flow import flow_losses, hide_labels
@@ -16,7 +17,6 @@ from recipes.core.models.unet import UNet
 from recipes.core.ranks.reduce import in_double, reduce_value, sum_once
 from recipes.core.run.gradient import Batch, Losses
 from recipes.core.run.learner import Learner
-from recipes.core.tasks.evaluation import deal
 
 TRAINING, TEST = 0x7EA, 0x7E5  # set random numbers apart
 
@@ -52,7 +52,7 @@ class FlowLearner(Learner):
                 f"data.size={data.size} cannot be halved {model.depth - 1} times (model.depth={model.depth}): "
                 f"set data.size={max(1, round(data.size / part)) * part}"
             )
-        return UNet(model, data.channels, len(self.splits.classes))
+        return UNet(model, data.channels, data.channels, len(self.splits.classes))
 
     def loss(self, model: nn.Module, batch: Batch, position: int) -> Losses:
         x, labels = self.prepare(batch)
