@@ -155,6 +155,7 @@ class Detected(Scenes):
 
     def target(self, stored: Any, size: tuple[int, int], name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Boxes float64 (N, 4), left, top, right, bottom in pixels of the image; categories int64 (N,); crowd, bool (N,)."""
+        stored = stored or {"bbox": [], "category": []}
         boxes = np.array(stored["bbox"], np.float64).reshape(-1, 4)
         categories = np.array(stored["category"], np.int64)
         if len(boxes) != len(categories):

@@ -236,6 +236,8 @@ def _require_targets(labels: np.ndarray, data: Any, target: Target, split: str) 
     if not len(labels):
         raise UserError(f"{data.path}: split {split} holds no images")
     missing = np.flatnonzero(labels == MISSING)
+    if len(missing) == len(labels) and target.is_optional and split != data.train_split:
+        return
     if len(missing) == len(labels):
         raise UserError(
             f"{data.path}: the {target.name} of split {split} are hidden or missing; set data.test_split to a split that "

@@ -23,12 +23,14 @@ class Target(Protocol):
         name, one: what images have, and an image has, in messages.
         option: the option for its column.
         hidden: what else counts as none, in messages.
+        is_optional: an image without any is an image to learn from.
     """
 
     name: str
     one: str
     option: str
     hidden: str
+    is_optional: bool
 
     def fill(self, rows: datasets.Dataset, data: Any) -> Any:
         """The options with the columns of images and targets filled in, from the training rows.
@@ -55,7 +57,7 @@ class Target(Protocol):
 class Labels:
     """A class of each image; or, unless `is_required`, none of any."""
 
-    name, one, option, hidden = "labels", "label", "label", "; -1 counts as hidden"
+    name, one, option, hidden, is_optional = "labels", "label", "label", "; -1 counts as hidden", False
 
     def __init__(self, is_required: bool = True):
         self.is_required = is_required
@@ -83,7 +85,7 @@ LABELS = Labels()
 class Boxes:
     """Boxes with categories, in a column of the form of `objects`; an image may have none."""
 
-    name, one, option, hidden = "boxes", "list of boxes", "target", ""
+    name, one, option, hidden, is_optional = "boxes", "list of boxes", "target", "", True
 
     def fill(self, rows: datasets.Dataset, data: SceneData) -> SceneData:
         target = column_of(rows, data.target, "objects", holds_boxes, "target")
@@ -92,19 +94,20 @@ class Boxes:
     def read(
         self, rows: datasets.Dataset, data: SceneData, classes: list[str] | None, where: str
     ) -> tuple[np.ndarray, list[str]]:
-        """0 for each image; all are MISSING if no image of the split has an object."""
+        """0 for each image with a list of objects, which may be empty; all are MISSING if no image of the split has an object."""
         feature = rows.features.get(data.target)
         if not holds_boxes(feature):
             raise UserError(f"{where} has no boxes in column {data.target}: set data.target")
         names = feature["category"].feature.names
         if classes is not None and names != classes:
             raise UserError(f"{where} has the categories {few(names)}, but the training split {few(classes)}")
-        counts = pc.list_value_length(stored(rows, data.target, "category"))
-        found = np.asarray(pc.fill_null(counts, 0).to_numpy(zero_copy_only=False))
-        kinds = pc.list_flatten(stored(rows, data.target, "category"))
+        lists = stored(rows, data.target, "category")
+        counts = np.asarray(pc.fill_null(pc.list_value_length(lists), -1).to_numpy(zero_copy_only=False))
+        kinds = pc.list_flatten(lists)
         if len(kinds) and not 0 <= pc.min(kinds).as_py() <= pc.max(kinds).as_py() < len(names):
             raise UserError(f"{where}: column {data.target} has categories beyond its {len(names)} names")
-        return np.full(len(rows), 0 if found.any() else MISSING, np.int64), list(names)
+        listed = (counts >= 0) & (counts > 0).any()
+        return np.where(listed, 0, MISSING).astype(np.int64), list(names)
 
     def column(self, data: SceneData) -> str | None:
         return data.target
@@ -113,7 +116,7 @@ class Boxes:
 class Masks:
     """A mask of class ids for each image."""
 
-    name, one, option, hidden = "masks", "mask", "target", ""
+    name, one, option, hidden, is_optional = "masks", "mask", "target", "", False
 
     def fill(self, rows: datasets.Dataset, data: MaskData) -> MaskData:
         data = replace(data, image=image_column(rows, data))

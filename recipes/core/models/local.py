@@ -12,6 +12,8 @@ from recipes.core.foreign import read_tensors, state_dict
 from recipes.core.models.models import load_tensors
 from recipes.core.models.weights import examine
 
+COUNTED = "num_batches_tracked"  # of batch normalisation, which frozen statistics do not have
+
 
 def follow_local(config: Any) -> Any:
     """The options, with the hash of the file `model.weights` filled in, so a resumed run starts from the same weights.
@@ -51,7 +53,7 @@ def load_local(model: nn.Module, path: str, backbone: str) -> None:
     where = f"model.weights={path}"
     state, own = state_dict(read_tensors(Path(path), where), where), model.state_dict()
     kept = {name: tensor for name, tensor in state.items() if name in own and tensor.shape == own[name].shape}
-    missing = [name for name in own if name not in state]
+    missing = [name for name in own if name not in state and not name.endswith(COUNTED)]
     if missing:
         inner = [name for name in own if name.startswith(backbone)]
         kept = {}
@@ -60,7 +62,7 @@ def load_local(model: nn.Module, path: str, backbone: str) -> None:
             found = next((state[known] for known in (short, f"features.{short}") if known in state), None)
             if found is not None and found.shape == own[name].shape:
                 kept[name] = found
-        absent = [name for name in inner if name not in kept]
+        absent = [name for name in inner if name not in kept and not name.endswith(COUNTED)]
         if absent or not inner:
             raise UserError(
                 f"{where} has neither the weights of this network ({missing[0][:100]} is missing) nor those of its backbone"

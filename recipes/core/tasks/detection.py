@@ -144,7 +144,7 @@ def truth_of(scenes: Detected) -> list[Image]:
     column = scenes.data.target
     images = []
     for row in range(len(scenes)):
-        stored = scenes.rows[row][column][0].as_py()
+        stored = scenes.rows[row][column][0].as_py() or {"bbox": [], "category": []}
         _, categories, crowd = scenes.target(stored, (0, 0), scenes.name(row))
         boxes = np.array(stored["bbox"], np.float64).reshape(-1, 4)
         areas = stored.get("area")
