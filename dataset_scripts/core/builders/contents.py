@@ -2,6 +2,8 @@
 
 import re
 
+from dataset_scripts.core.files.listing import is_image
+
 Kind = tuple[str, str]  # what the files are called, and the layout that reads them
 
 NUMBER = r"-?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|-?\.\d+"
@@ -18,6 +20,7 @@ LINES = (  # of text files: what every line is, what the files are called, and t
     ),
     (rf"(?:(?:{NUMBER})\s*,\s*){{8}}\S.*", "quadrilaterals of text (ICDAR)", "ocr"),
     (rf'(?:(?:{NUMBER})(?:\s*,\s*|\s+)){{4}}".*"', "rectangles of text (ICDAR)", "ocr"),
+    (rf".*\.\w+(?:\s+(?:(?:{NUMBER}),){{4}}\d+)+", "lists of boxes (keras-yolo3)", "box_lists"),
 )
 JSON = (  # keys that are there, what the files are called, and the layout that reads them
     ({"shapes", "imagePath"}, "labelme annotations", "labelme"),
@@ -77,6 +80,7 @@ def kind_of(content: bytes, suffix: str) -> Kind | None:
             found = ["tables of boxes", "csv_boxes"]
         return (f"csv files like {found[0]}", found[1]) if found else None
     lines = [line for line in lines if not re.match(r"(?:imagesource|gsd):", line)]  # as DOTA begins
+    lines = [line for line in lines if not is_image(line)]  # of a list, without boxes
     for pattern, name, layout in LINES:
         if lines and all(re.fullmatch(pattern, line) for line in lines[:20]):
             return (f"text files like {name}", layout)

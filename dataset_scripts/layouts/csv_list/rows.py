@@ -133,8 +133,8 @@ def read_list(files: Files, path: str, faults: Faults | None = None) -> pa.Table
         whole = pc.all(pc.match_substring_regex(labels, r"^-?\d{1,18}$")).as_py()
         if pc.all(pc.match_substring_regex(labels, BOXES)).as_py():
             raise DataError(
-                f"{where} has boxes behind its paths (x1,y1,x2,y2,class, as keras-yolo3 writes them), which are not read: "
-                "write them as a table of boxes (csv_boxes)"
+                f"{where} has boxes behind its paths (x1,y1,x2,y2,class, as keras-yolo3 reads them): "
+                "load_dataset('box_lists', data_dir=…) reads them"
             )
         said = pc.mean(pc.match_substring(labels, " ").cast(pa.float64())).as_py()
         if not whole and said > 0.5 and 2 * pc.count_distinct(labels).as_py() > len(labels):
