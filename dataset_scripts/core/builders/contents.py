@@ -8,6 +8,7 @@ Kind = tuple[str, str]  # what the files are called, and the layout that reads t
 
 NUMBER = r"-?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|-?\.\d+"
 RETINANET = r"[^,]+\.\w+,(?:\d+(?:\.\d*)?,){4}[^,]+|[^,]+\.\w+,{5}"  # Keras-RetinaNet's csv has no header
+VIA_3 = re.compile('"?# Exported using VGG Image Annotator')
 LINES = (  # of text files: what every line is, what the files are called, and the layout that reads them
     (r"\d+(?:\s+(?:0?\.\d+|[01](?:\.\d*)?|\d\.\d+e-\d+)){4}", "YOLO labels", "yolo"),
     (r"\d+(?:\s+(?:0?\.\d+|[01](?:\.\d*)?|\d\.\d+e-\d+)){6,}", "YOLO polygons", "yolo"),
@@ -73,6 +74,8 @@ def kind_of(content: bytes, suffix: str) -> Kind | None:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if len(content) >= 1 << 14:
         lines = lines[:-1]  # the last one is cut off
+    if suffix == ".csv" and lines and VIA_3.match(lines[0]):
+        return ("csv files like VIA annotations", "via")
     if suffix in (".csv", ".tsv"):
         columns = {name.strip(" \"'").lower() for name in re.split(r"[,;\t|]", lines[0])} if lines else set()
         found = next((kind for wanted, *kind in COLUMNS if wanted <= columns), None)

@@ -64,7 +64,9 @@ class BoxLists(ManyBuilder):
                         text = line.decode().strip()
                     match = LINE.fullmatch(text)
                     if match is None:
-                        raise DataError(f"{where}: {brief(text)} is not the path of an image and boxes x1,y1,x2,y2,class")
+                        raise DataError(
+                            f"{where}: {brief(text)} is not the path of an image and boxes x1,y1,x2,y2,class"
+                        )
                     yield Entry(match["name"], (match["boxes"] or "").encode(), where)
 
     def parse(self, content, where):
