@@ -19,6 +19,7 @@ LINES = (  # of text files: what every line is, what the files are called, and t
         "MOT tracks",
         "mot",
     ),
+    (rf"(?:(?:{NUMBER})\s*,\s*){{6,}}####.*", "polygons of text (CTW1500)", "ocr"),
     (rf"(?:(?:{NUMBER})\s*,\s*){{8}}\S.*", "quadrilaterals of text (ICDAR)", "ocr"),
     (rf'(?:(?:{NUMBER})(?:\s*,\s*|\s+)){{4}}".*"', "rectangles of text (ICDAR)", "ocr"),
     (rf".*\.\w+(?:\s+(?:(?:{NUMBER}),){{4}}\d+)+", "lists of boxes (keras-yolo3)", "box_lists"),
@@ -66,6 +67,8 @@ def kind_of(content: bytes, suffix: str) -> Kind | None:
             return ("xml files like VOC annotations", "voc")
         if re.search(r"<annotations[\s>]", text) and re.search(r"<(image|track|meta)[\s>]", text):
             return ("xml files like CVAT annotations", "cvat")
+        if re.search(r"<Annotations>\s*<image\s", text):
+            return ("xml files like CTW1500 annotations", "ocr")
         return None
     if suffix in (".json", ".jsonl"):
         keys = set(re.findall(r'"([^"\\]{1,40})"\s*:', text))
