@@ -84,6 +84,9 @@ def look_like_boxes(content: bytes, is_cut: bool) -> bool:
     found = found[:-1] if is_cut else found
     texts = []
     for line in found:
+        if match := LINE.fullmatch(line):
+            texts.append(match[2])
+            continue
         count, _, text, _ = parse_line(line)
         if text and (count == 8 or (count == 4 and line.endswith('"'))):
             texts.append(text)
