@@ -9,6 +9,7 @@ from typing import ClassVar
 import datasets
 import numpy as np
 
+from dataset_scripts.core.builders.class_folders import add_labels
 from dataset_scripts.core.builders.layout import LayoutBuilder, LayoutConfig, Rows
 from dataset_scripts.core.errors import DataError, printable_logger
 from dataset_scripts.core.files.listing import Files, folder_of, name_of, stem_of
@@ -17,7 +18,7 @@ from dataset_scripts.core.image.decode import Frame, decode_image
 from dataset_scripts.core.image.greys import Greys, asked_greys, decide_greys
 from dataset_scripts.core.image.masks import fit_mask
 from dataset_scripts.layouts.mask_pairs.colors import find_colors
-from dataset_scripts.layouts.mask_pairs.several import add_labels, class_folders, take_numbered, unite
+from dataset_scripts.layouts.mask_pairs.several import class_folders, take_numbered, unite
 
 logger = printable_logger(__name__)
 
@@ -235,7 +236,8 @@ class MaskPairs(LayoutBuilder):
         features = {"image": datasets.Image(), "mask": datasets.Image(), "image_id": datasets.Value("string")}
         rows = {split: Rows(samples) for split, samples in splits.items()}
         if class_folders([name for samples in splits.values() for name, *_ in samples]):
-            features["label"] = add_labels(rows)
+            names = {split: [name_of(folder_of(name)) for name, *_ in samples] for split, samples in splits.items()}
+            features["label"] = add_labels(rows, names)
         return datasets.Features(features), rows
 
     def _look_at(self, files: Files, masks: list[str]) -> Greys:
