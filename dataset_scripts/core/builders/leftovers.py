@@ -112,7 +112,7 @@ def leave_unchosen(files: Files, folders: list[str]) -> None:
 
 
 def leave_out(files: Files, faults: Faults, paths: list[str], count: int, why: str, way_out: str = "") -> None:
-    """Raises, or notes with `on_error="skip"`, that a layout has nothing to say of some images.
+    """Raises, or notes with `on_error="skip"`, that a layout has nothing to say of some images, each of them once.
 
     Args:
         count: of all images.
@@ -130,11 +130,15 @@ def leave_out(files: Files, faults: Faults, paths: list[str], count: int, why: s
             f"{files.root}: {len(paths)} of {count} images {why}, such as {paths[0]}: on_error='skip' leaves them out, "
             f"and so does ignore=[…]{f'; {way_out}' if way_out else ''}"
         )
-    if len(paths) <= len(faults.said):  # those of records that were skipped, which are listed already
-        logger.warning("%s: %d images %s, such as %s", files.root, len(paths), why, paths[0])
-        return
-    for path in paths:
+    for path in not_said(paths, faults.said):
         faults.note(f"{files.root}/{path}: such images {why}")
+
+
+def not_said(paths: list[str], said: list[str]) -> list[str]:
+    """The images that no fault names: those of records that were skipped are listed already."""
+    text = "\n".join(said)
+    words = {name_of(word) for word in re.split(r"[\s,;:'\"()\[\]]+", text)}
+    return [path for path in paths if name_of(path) not in words and f"/{path}" not in text]
 
 
 class Images:
