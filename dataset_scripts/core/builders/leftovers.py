@@ -14,6 +14,7 @@ from dataset_scripts.core.errors import DataError, printable_logger, reading
 from dataset_scripts.core.files.archives import archive_stem, is_archive, open_archive
 from dataset_scripts.core.files.faults import Faults
 from dataset_scripts.core.files.listing import Files, folder_of, is_image, name_of, stem_of, without_suffix
+from dataset_scripts.core.files.splits import split_in
 from dataset_scripts.core.files.stems import is_below
 
 logger = printable_logger(__name__)
@@ -49,6 +50,7 @@ ARRAYS = (
     ".mdb",
     ".tfrecord",
 )
+RECORDS = (".odgt", ".ndjson", ".tfrecords", ".rec", ".geojson")  # that nobody here reads
 SHEETS = (".xls", ".xlsx", ".ods")
 PACKED = (".rar", ".7z")
 
@@ -145,6 +147,7 @@ class Images:
     """The names of the images of a listing, to tell which files are about them."""
 
     def __init__(self, files: Files):
+        self.folders = {name_of(folder_of(path)) for path in files.images} - {""}
         self.names = {name_of(path) for path in files.images}
         self.stems = {without_suffix(name) for name in self.names}
 
@@ -157,9 +160,14 @@ class Images:
         cuts = [match.start() for match in re.finditer(r"[_\-. ]", stem)]
         return any(stem[:cut] in self.stems or stem[cut + 1 :] in self.stems for cut in cuts)
 
+    def lists_folders(self, path: str, text: str) -> bool:
+        """Whether a file that is called like a split lists folders of images, one per line, such as videos."""
+        lines = {line.strip().rstrip("/") for line in text.splitlines()} - {""}
+        return split_in(stem_of(path)) is not None and bool(lines) and {name_of(line) for line in lines} <= self.folders
+
     def named_in(self, text: str) -> bool:
         """Whether a text names images: by a whole name, or by stems at the beginning of most of its lines."""
-        words = set(re.split(r"[\s,;|\"'<>:=\[\]{}()]+", text))
+        words = set(re.split(r"[\s,;|\"'<>:=#\[\]{}()]+", text))
         names = {name_of(word.replace("\\", "/")) for word in words}
         if not names.isdisjoint(self.names):
             return True
@@ -191,6 +199,8 @@ def what_is(files: Files, path: str, about: Images) -> Kind | None:
         return None
     if suffix in ARRAYS:
         return f"{suffix} files", ""
+    if suffix in RECORDS:
+        return f"{suffix} files", ""
     if suffix in TEXTS or is_own:
         content = files.peek(path, PEEK)
         kind = kind_of(content, suffix)
@@ -201,6 +211,8 @@ def what_is(files: Files, path: str, about: Images) -> Kind | None:
         text = content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig", "replace")
         if about.named_in(text):
             return f"{suffix[1:]} files that name images", "csv_list"
+        if about.lists_folders(path, text):
+            return f"{suffix[1:]} files that name folders of images", ""
     return None
 
 
