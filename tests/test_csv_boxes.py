@@ -300,7 +300,9 @@ def test_order_of_codes(order, size, save_image, write_data, tmp_path):
     if order == "columns":
         assert_masks(objects(load_dataset(**named))["1"], masks)
     else:
-        with pytest.raises(DataError, match=r"1.png, object 1 \(object\): its run-length code looks as if .*order='rows'"):
+        with pytest.raises(
+            DataError, match=r"1.png, object 1 \(object\): its run-length code looks as if .*order='rows'"
+        ):
             load_dataset(**named)
     with pytest.raises(DataError, match="order='C': it is 'columns' or 'rows'"):
         load_dataset(**named, order="C")
