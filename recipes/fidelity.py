@@ -23,6 +23,7 @@ from typing import Any
 
 from dataset_scripts.core.errors import printable
 from dataset_scripts.core.files.disk import writing
+from dataset_scripts.core.files.system import until_nobody_reads
 from recipes.core.errors import UserError
 from recipes.core.fidelity import extractors, metrics, ppl, report, uncertainty
 from recipes.core.fidelity.extraction import features_of
@@ -206,7 +207,8 @@ def write(folder: Path, result: Result, options: dict[str, Any]) -> None:
 
 def main() -> None:
     with one_line_errors("fidelity.py"):
-        given, own = parse(sys.argv[1:], __doc__)
+        with until_nobody_reads():
+            given, own = parse(sys.argv[1:], __doc__)
         options = complete(given)
         accelerator = start(own.cpu, "no", None, own.threads)
         warnings.showwarning = lambda message, *where: print(f"fidelity.py: {message}", file=sys.stderr)

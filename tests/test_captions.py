@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from dataset_scripts import DataError, ToTensor, load_dataset
+from dataset_scripts.core.builders import layout
 from dataset_scripts.core.files.listing import Files
 from dataset_scripts.layouts.captions.captions import matches
 
@@ -52,6 +53,50 @@ def test_split_folders(tmp_path, save_image):
         DataError, match="more/1.png is in no split folder, while others are in train: move it into one"
     ):
         load_dataset(str(tmp_path))
+
+
+def test_class_folders(tmp_path, save_image, caplog):
+    """cats/1.jpg beside cats/1.txt: the folder is the class, as image_folder has it."""
+    for split in ("train", "val"):
+        for name in ("cats", "dogs/small"):
+            write(tmp_path / f"set/{split}/{name}", save_image, "1", f"{name} of {split}")
+    save_image(tmp_path / "set/test/9.png")
+    (tmp_path / "set/test/9.txt").write_text("any")
+    sets = load_dataset(str(tmp_path), transform=None)
+    assert sets["train"].features["label"] == datasets.ClassLabel(names=["cats", "dogs/small"])
+    for split in ("train", "validation"):
+        labels = sets[split].features["label"].int2str(sets[split]["label"][:])
+        assert [caption.partition(" ")[0] for caption in sets[split]["caption"]] == labels == ["cats", "dogs/small"]
+    assert sets["test"]["label"][:] == [None]
+    assert "no image of test is in a class folder: its labels are None" in caplog.text
+
+
+def test_folders_that_are_no_classes(tmp_path, save_image, caplog):
+    for folder in ("shards/00000", "shards/00001", "loose/a", "loose/b", "loose"):
+        write(tmp_path / folder, save_image, "1", "text")
+    assert "label" not in load_dataset(str(tmp_path / "shards"), split="train").features
+    assert "label" not in load_dataset(str(tmp_path / "loose"), split="train").features
+    assert "folders are not classes: 1.png is beside them, in none" in caplog.text
+
+
+def test_a_field_called_label_beside_class_folders(tmp_path, save_image):
+    for number, name in enumerate(("cats", "dogs")):
+        write(tmp_path / name, save_image, "1", {"caption": name, "label": number}, ".json")
+    rows = load_dataset(str(tmp_path), split="train")
+    assert rows["json_label"][:] == rows["label"][:] == [0, 1] and rows["caption"][:] == ["cats", "dogs"]
+
+
+def test_tables_of_long_captions(tmp_path, save_image, monkeypatch):
+    """A table holds a bounded number of bytes, of captions as of images: its columns would overflow at 2 GB."""
+    monkeypatch.setattr(layout, "TABLE", 5_000)
+    texts = [f"{number} " + "é" * 3_000 for number in range(9)]
+    for number, text in enumerate(texts):
+        write(tmp_path, save_image, f"a{number}", text)
+    for number in range(9, 640):  # so that ten rows are read at once
+        write(tmp_path, save_image, f"b{number}", "short")
+    rows = load_dataset(str(tmp_path), split="train", transform=None)
+    assert sorted(rows["caption"])[:9] == texts
+    assert max(chunk.nbytes for chunk in rows.data["caption"].chunks) < 5 * 6_100
 
 
 def test_byte_order_mark(tmp_path, save_image):

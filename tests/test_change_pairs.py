@@ -143,6 +143,59 @@ def test_a_split_without_masks(write, caplog):
     assert "no image of test has a mask: theirs are None" in caplog.text
 
 
+COLORS = {"same": (255, 255, 255), "water": (0, 0, 255), "tree": (0, 255, 0), "building": (128, 0, 0)}
+
+
+@pytest.mark.parametrize(
+    "folders", [("im1", "im2", "label1", "label2"), ("A", "B", "labelA", "labelB"), ("t1", "t2", "mask_t1", "mask_t2")]
+)
+@pytest.mark.parametrize("is_colour", [True, False])
+def test_a_mask_of_either_image(folders, is_colour, tmp_path, save_image):
+    """SECOND: im1, im2, label1 and label2; its masks are in colours."""
+    palette, expected = np.array(list(COLORS.values()), np.uint8), {}
+    for split, name in (("train", "00003"), ("train", "00013"), ("test", "00002")):
+        for side in folders[:2]:
+            save_image(tmp_path / split / side / f"{name}.png", SIZE)
+        for side in folders[2:]:
+            ids = np.random.default_rng(list((side + name).encode())).integers(0, 4, SIZE[::-1], np.uint8)
+            path = tmp_path / split / side / f"{name}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            PIL.Image.fromarray(palette[ids] if is_colour else ids).save(path)
+            expected[name, side] = ids
+    if is_colour:
+        with pytest.raises(DataError, match=r"holds colours, not ids: pass colors="):
+            load_dataset(str(tmp_path))
+    more = {"colors": COLORS} if is_colour else {}
+    sets = load_dataset(str(tmp_path), **more)
+    assert list(sets["train"].features) == ["image", "after", "mask_before", "mask_after", "image_id"]
+    for row in [*sets["train"], *sets["test"]]:
+        for column, side in zip(("mask_before", "mask_after"), folders[2:]):
+            assert row[column].dtype == torch.int64
+            assert np.array_equal(row[column].numpy(), expected[row["image_id"], side])
+    assert isinstance(sets["test"][0]["mask_after"], tv_tensors.Mask)
+    named = dict(zip(("before", "after", "masks_before", "masks_after"), folders))
+    again = load_dataset("change_pairs", data_dir=str(tmp_path), **named, **more)
+    assert again["train"]["image_id"][:] == sets["train"]["image_id"][:]
+    (tmp_path / "test" / folders[3] / "00002.png").unlink()
+    assert load_dataset("change_pairs", data_dir=str(tmp_path), **named, **more)["test"][0]["mask_after"] is None
+    (tmp_path / "train" / folders[3] / "00003.png").unlink()
+    with pytest.raises(DataError, match=rf"train/{folders[0]}/00003.png has no mask_after"):
+        load_dataset("change_pairs", data_dir=str(tmp_path), **named, **more)
+
+
+def test_masks_of_changes_and_of_either_image(write):
+    folder, written = write("{split}/{side}/{name}", NAMES)
+    for split, name in written:
+        for side, value in (("label1", 2), ("label2", 3)):
+            path = folder / split / side / f"{name}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            PIL.Image.fromarray(np.full(SIZE[::-1], value, np.uint8)).save(path)
+    sets = load_dataset(str(folder))
+    check(sets, written)
+    row = sets["validation"][0]
+    assert (row["mask_before"] == 2).all() and (row["mask_after"] == 3).all()
+
+
 def test_faults(write, save_image):
     folder, written = write("{split}/{side}/{name}", NAMES)
 

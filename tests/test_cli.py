@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import struct
 import subprocess
 import sys
@@ -177,3 +178,29 @@ def test_options_are_also_read_without_dashes(cli, tmp_path, monkeypatch):
 def test_help_shows_examples(cli):
     assert "dataset-scripts new my_set --data path/to/photos" in cli("--help")[1]
     assert "example:" in cli("verify", "--help")[1]
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    "words",
+    ["-m dataset_scripts --help", "-m dataset_scripts list", "recipes/train.py --help", "recipes/fidelity.py -h"],
+)
+def test_output_that_nobody_reads_to_the_end(root, words, unbuffered):
+    """`… | head -1` ended in a traceback."""
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered, "PYTHONPATH": str(root)}
+    process = subprocess.Popen(
+        [sys.executable, *words.split()], cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait() in (0, 141)  # argparse ignores what it cannot print
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="/dev/full is of Linux")
+def test_a_full_disk_is_still_reported(root):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "dataset_scripts", "list"], cwd=root, stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode == 2 and "cannot be written: the disk of" in done.stderr and "Traceback" not in done.stderr

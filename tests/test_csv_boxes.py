@@ -279,6 +279,35 @@ def test_mask_of_a_turned_photo(write_data, tmp_path):
     assert_masks(objects(load_dataset(str(tmp_path / "data"), split="train"))["1"], masks)
 
 
+def blobs(size):
+    """Masks of an ellipse, a triangle, two parts and a single tall line, (height, width) `size`."""
+    height, width = size
+    y, x = np.mgrid[:height, :width]
+    ellipse = ((x - width / 2) / (width / 3)) ** 2 + ((y - height / 2) / (height / 4)) ** 2 < 1
+    return np.array([ellipse, (x + y < 15), (x < 5) & (y > 3) ^ (x > 9) & (x < 14) & (y < 9), (x == 3) & (y > 1)])
+
+
+@pytest.mark.parametrize("size", [(30, 40), (40, 30), (31, 30), (200, 21)])
+@pytest.mark.parametrize("order", ["rows", "columns"])
+def test_order_of_codes(order, size, save_image, write_data, tmp_path):
+    """Sartorius and others count along the rows: a transposed mask's code is refused, unless the caller says so."""
+    images(save_image, tmp_path / "data", "1.png", size=size[::-1])
+    masks = blobs(size)
+    codes = [code_of(mask if order == "columns" else mask.T) for mask in masks]
+    write_data({"train.csv": "ImageId,EncodedPixels\n" + "".join(f"1.png,{code}\n" for code in codes)})
+    named = {"path": "csv_boxes", "data_dir": str(tmp_path / "data"), "split": "train"}
+    assert_masks(objects(load_dataset(**named, order=order))["1"], masks)
+    if order == "columns":
+        assert_masks(objects(load_dataset(**named))["1"], masks)
+    else:
+        with pytest.raises(
+            DataError, match=r"1.png, object 1 \(object\): its run-length code looks as if .*order='rows'"
+        ):
+            load_dataset(**named)
+    with pytest.raises(DataError, match="order='C': it is 'columns' or 'rows'"):
+        load_dataset(**named, order="C")
+
+
 FAULTS = {
     "1.jpg,a,1,2,3": r"line 2: 5 values, not 6: 1.jpg, a, 1, 2, 3",
     "1.jpg,a,1,2,x,4": r"line 2: no box of four numbers: 1, 2, x, 4",

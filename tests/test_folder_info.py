@@ -57,6 +57,23 @@ def test_a_folder_that_is_not(boxes, save_image):
     assert info(boxes, "ignore=README.md")[0] == 0
 
 
+def test_a_fault_and_files_that_are_left_over(boxes, save_image):
+    """The fault hid what was left over, and each was found only when the other was mended."""
+    save_image(boxes / "train/pictures/bare.png")
+    (boxes / "codes.npy").write_bytes(b"x")
+    said = describe_folder(boxes)
+    assert said["fault"].startswith(f"{boxes}: 1 of 4 images have no annotation, such as train/pictures/bare.png")
+    assert said["left"] == ["1 .npy files (codes.npy)"] and said["splits"] == {"train": 2, "validation": 1}
+    status, output, _ = info(boxes)
+    assert status == 1 and "left over 1 .npy files" in output and "\nfault     " in output
+
+
+def test_the_evidence_is_said_once(boxes):
+    _, output, errors = info(boxes, "ignore=*.md")
+    assert output.count("3 of the images with an xml file") == 1 and "read as" not in errors
+    assert errors.count("1 files are left out, as ignore=… says") == 1
+
+
 def test_what_is_nothing(tmp_path):
     (tmp_path / "1.xml").write_text(VOC.format(name="1.jpg", label="cat"))
     said = describe_folder(tmp_path)

@@ -126,6 +126,26 @@ def test_names_that_would_be_shown_alike(tmp_path):
         Files.of(tmp_path)
 
 
+@pytest.mark.parametrize("kind", ["folders", "folders below", "archive"])
+def test_folders_that_would_be_shown_alike(tmp_path, image, kind):
+    """Two classes became one, in silence, as their images had other names."""
+    root = os.fsencode(tmp_path / "photos")
+    above = b"" if kind != "folders below" else b"a/b/"
+    for folder, name in ((above + LATIN, b"1.png"), (above + b"caf\\xe9", b"2.png"), (b"cat", b"3.png")):
+        if kind == "archive" and folder == b"caf\\xe9":
+            os.rename(pack(tmp_path / "b.zip", {b"2.png": image}), os.path.join(root, folder + b".zip"))
+            continue
+        os.makedirs(os.path.join(root, folder))
+        if kind != "archive":
+            with open(os.path.join(root, folder, name), "wb") as file:
+                file.write(image)
+    if kind == "archive":
+        with open(os.path.join(root, LATIN, b"1.txt"), "wb") as file:
+            file.write(b"x")
+    with pytest.raises(DataError, match=r"two folders are listed as (a/b/)?caf\\xe9, .*: rename '(a/b/)?caf\\udce9'"):
+        Files.of(tmp_path / "photos")
+
+
 def test_names_of_zips_from_dos(tmp_path):
     """Names are in code page 437, unless they are flagged as UTF-8."""
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:

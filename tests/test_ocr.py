@@ -144,6 +144,65 @@ def test_images_without_words(write):
         load_dataset(str(folder))
 
 
+CURVES = {  # 14 points each, but for one of 4
+    "0001": (
+        [182, 43, 200, 20, 220, 12, 240, 9, 260, 8, 300, 9, 340, 14, 338, 60, 300, 50, 260, 45, 240, 46, 220, 50],
+        "OLATHE, KS",
+    ),
+    "0002": ([10, 10, 90, 12, 88, 30, 9, 28], "###"),
+}
+
+
+def curve_xml(name, points, text):
+    pts = "".join(f'<pts x="{x}" y="{y}" />' for x, y in zip(points[::2], points[1::2]))
+    segs = ",".join(map(str, points))
+    box = f'<box height="115" left="182" top="43" width="237"><label>{text}</label><segs>{segs}</segs>{pts}</box>'
+    return f'<Annotations>\n  <image file="{name}.jpg">\n    {box}\n  </image>\n</Annotations>'
+
+
+@pytest.fixture
+def ctw(tmp_path, save_image):
+    """CTW1500 as its authors pack it: xml for training, text with three more zeros for the test."""
+    folder = tmp_path / "ctw1500"
+    for path in ("ctw1500_train_labels", "gt_ctw1500"):
+        (folder / path).mkdir(parents=True)
+    for number, (name, (points, text)) in enumerate(CURVES.items(), 1001):
+        save_image(folder / f"train_images/{name}.jpg", SIZE)
+        save_image(folder / f"test_images/{number}.jpg", SIZE)
+        (folder / f"ctw1500_train_labels/{name}.xml").write_text(curve_xml(name, points, text))
+        (folder / f"gt_ctw1500/000{number}.txt").write_text(f"{','.join(map(str, points))},####{text}\n")
+    return folder
+
+
+def test_curves(ctw):
+    sets = load_dataset(str(ctw), transform=None)
+    assert list(sets) == ["train", "test"]
+    for rows in sets.values():
+        assert [row["objects"]["polygon"] for row in rows] == [[points] for points, _ in CURVES.values()]
+        assert [row["objects"]["text"] for row in rows] == [[text] for _, text in CURVES.values()]
+        assert [row["objects"]["ignore"] for row in rows] == [[False], [True]]
+        points = np.array(CURVES["0001"][0]).reshape(-1, 2)
+        assert rows[0]["objects"]["bbox"] == [[*points.min(0), *np.ptp(points, 0)]]
+    assert [row["image_id"] for row in sets["test"]] == ["test_images/1001", "test_images/1002"]
+
+
+@pytest.mark.parametrize(
+    "path, old, new, message",
+    [
+        ("gt_ctw1500/0001001.txt", "182,", "", "line 1: .* has 23 numbers before ####, not x and y of each point"),
+        ("gt_ctw1500/0001001.txt", "####", "", "line 1: .* has more numbers than the 8 of a quadrilateral: .*####"),
+        ("ctw1500_train_labels/0001.xml", "<segs>182,", "<segs>", "box 1: its segs are .*, not x and y of each point"),
+        ("ctw1500_train_labels/0001.xml", "0001.jpg", "0002.jpg", "0001.jpg by its own name, and about 0002.jpg by"),
+        ("ctw1500_train_labels/0001.xml", "</box>", "", "ctw1500_train_labels/0001.xml: mismatched tag"),
+    ],
+)
+def test_faults_of_curves(ctw, path, old, new, message):
+    (ctw / path).write_text((ctw / path).read_text().replace(old, new, 1))
+    with pytest.raises(DataError, match=message):
+        load_dataset(str(ctw))
+    assert sum(map(len, load_dataset("ocr", data_dir=str(ctw), on_error="skip").values())) == 3
+
+
 LINES = {"0001": "The quick brown", "0002": "fox, jumps", "0003": "über \u201cdie\u201d Ölkanne", "0004": "42"}
 
 

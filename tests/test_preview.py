@@ -17,6 +17,8 @@ from dataset_scripts.core.look.drawing import PALETTE, SHARE, View, colour, font
 from dataset_scripts.core.look.duplicates import digest, near_groups, perceptual_hash
 from dataset_scripts.core.look.preview import contact_sheet, preview, report, write_report
 from dataset_scripts.core.look.sheet import MARGIN, SPACE, sample
+from dataset_scripts.core.new import new_script
+from dataset_scripts.core.publish.export import export
 
 IMAGE = datasets.Image()
 
@@ -513,6 +515,33 @@ def test_preview_of_a_folder(tmp_path, save_image):
     assert numbers["overlaps"]["exact"] == [{"train": [1], "test": [2]}]
     preview(data, tmp_path / "one", split="test")
     assert json.loads((tmp_path / "one" / "report.json").read_text())["rows"] == {"test": 4}
+
+
+@pytest.mark.parametrize("out", ["cat/1.png", "sheet.png", "preview", "", "cat"])
+@pytest.mark.parametrize("way", ["folder", "layout", "script", "link"])
+def test_nothing_is_written_into_the_data(tmp_path, save_image, monkeypatch, out, way):
+    """A photo was replaced by the sheet, and a folder of previews became a class of its own."""
+    for name in ("cat", "dog"):
+        save_image(tmp_path / "data" / name / "1.png")
+    path, data_dir = "data", None
+    if way == "layout":
+        path, data_dir = "image_folder", "data"
+    elif way == "script":
+        new_script(tmp_path / "pets", tmp_path / "data")
+        path = "pets"
+    elif way == "link":
+        (tmp_path / "link").symlink_to("data")
+        path = "link"
+    before = {path: path.read_bytes() for path in (tmp_path / "data").rglob("*.png")}
+    monkeypatch.chdir(tmp_path)
+    for write in (preview, export):
+        with pytest.raises(DataError, match=r"^out='.*data.*' is in the data, .*: name a place outside of them$"):
+            write(path, f"data/{out}", data_dir=data_dir)
+    assert {path: path.read_bytes() for path in (tmp_path / "data").rglob("*") if path.is_file()} == before
+    monkeypatch.chdir(tmp_path / "data")
+    with pytest.raises(DataError, match=r"^out='preview' is in the data, \.,"):
+        preview(".", "preview")
+    assert preview(".", "../sheet.png") and preview(".", ".look")
 
 
 def test_errors_are_one_line(tmp_path, save_image):

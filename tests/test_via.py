@@ -1,4 +1,4 @@
-"""VGG Image Annotator 1 and 2: its project, json and csv."""
+"""VGG Image Annotator: its project, json and csv."""
 
 import json
 
@@ -203,3 +203,69 @@ def test_clip(data, write_data):
     write_data({"via.json": json.dumps(entry("1.jpg", region(apart)) | entry("2.jpg"))})
     said = objects(load_dataset(str(data), split="train", boxes="clip", masks=True))["imgs/1"]
     assert said["area"] == [0] and not mask_tools.decode(said["segmentation"]).any()
+
+
+# As `_via_import_export.prototype.export_to_via3_csv` of VIA 3.0.12 writes it.
+NOTES = """# Notes:
+# - spatial_coordinates of [2,10,20,50,80] denotes a rectangle (shape_id=2) of size 50x80 placed at (10,20)
+# - temporal coordinate of [1.349,2.741] denotes a temporal segment from time 1.346 sec. to 2.741 sec.
+# - temporal coordinate of [4.633] denotes a still video frame at 4.633 sec.
+# - metadata of {""1"":""3""} indicates attribute with id "1" set to an attribute option with id "3"
+"""
+ATTRIBUTE = {
+    "1": {"aname": "type", "anchor_id": "FILE1_Z0_XY1", "type": 4, "desc": "", "options": {"0": "cat", "1": "dog"}},
+    "2": {"aname": "state", "anchor_id": "FILE1_Z0_XY1", "type": 2, "desc": "", "options": {"0": "old", "1": "torn"}},
+    "3": {"aname": "note", "anchor_id": "FILE1_Z0_XY0", "type": 1, "desc": "", "options": {}},
+}
+EXPORT3 = """# Exported using VGG Image Annotator (http://www.robots.ox.ac.uk/~vgg/software/via)
+NOTES# SHAPE_ID = {"POINT":1,"RECTANGLE":2,"CIRCLE":3,"ELLIPSE":4,"LINE":5,"POLYLINE":6,"POLYGON":7}
+# FLAG_ID = {"RESERVED_FOR_FUTURE":1}
+# ATTRIBUTE = {}
+# CSV_HEADER = metadata_id,file_list,flags,temporal_coordinates,spatial_coordinates,metadata
+"1_hEKqYdGa","[""1.jpg""]",0,"[]","[2,3,4,20,10]","{""1"":""1"",""2"":""0,1""}"
+"1_2GbCyyqx","[""1.jpg""]",0,"[]","[7,2,3,12,3,12,9]","{""1"":""0""}"
+"1_o6RVxwUz","[""1.jpg""]",0,"[]","[3,20,15,5.5]","{""1"":""0"",""2"":""1""}"
+"2_b9dPcm2w","[""2.jpg""]",0,"[]","[]","{""3"":""a whole image""}"
+""".replace("NOTES", NOTES).replace("ATTRIBUTE = {}", f"ATTRIBUTE = {json.dumps(ATTRIBUTE, separators=(',', ':'))}")
+
+
+def test_csv_of_via_3(data, write_data):
+    write_data({"via_project_3.csv": EXPORT3})
+    rows = load_dataset(str(data), split="train")
+    found = objects(rows)
+    assert found["imgs/2"]["bbox"] == []
+    one = found["imgs/1"]
+    assert one["category"] == ["dog", "cat", "cat"] and one["state"] == ["old, torn", None, "torn"]
+    assert one["bbox"][:2] == [[3, 4, 20, 10], [2, 3, 10, 6]] and one["polygon"][1] == [2, 3, 12, 3, 12, 9]
+    assert np.allclose(one["bbox"][2], [14.5, 9.5, 11, 11], atol=0.02)
+    early = "".join(line for line in EXPORT3.splitlines(True) if "Notes" not in line and not line.startswith("# -"))
+    early = early.replace(early[early.index("# ATTRIBUTE") : early.index("# CSV")], '# ATTRIBUTES = {"1":"kind"}\n')
+    write_data({"via_project_3.csv": early})
+    found = objects(load_dataset(str(data), split="train"))
+    assert found["imgs/1"]["category"] == ["1", "0", "0"]  # without the words of options
+
+
+FAULTS_3 = {
+    ("[2,3,4,20,10]", "[2,3,4,20]"): r"line 11: 3 numbers of a rect, not 4",
+    ("[2,3,4,20,10]", "[9,3,4,20,10,5,5]"): r"line 11: its shape is 9, none of",
+    ("[2,3,4,20,10]", "[2,3,4,60,10]"): r"reaches out of the image",
+    ("[2,3,4,20,10]", '[2,3,4,20,""10""]'): r"line 11: \[2, 3, 4, 20, '10'\] and .* are not a shape and its attributes",
+    ("[7,2,3,12,3,12,9]", "[7,2,3,12,3,12]"): r"not equally many numbers",
+    (
+        'GbCyyqx","[""1.jpg""]",0,"[]"',
+        'GbCyyqx","[""1.jpg""]",0,"[1.5]"',
+    ): r"line 12: it is about a time in a video, \[1.5\]",
+    ('Ga","[""1.jpg""]"', 'Ga","[""1.jpg"",""2.jpg""]"'): r"line 11: its file_list is .*, not the name of one image",
+    ('Ga","[""1.jpg""]"', 'Ga","[""3.jpg""]"'): r"line 11: there is no image 3.jpg",
+    (',"{""1"":""0""}"', ',"{""1"":""0""}",5'): r"line 12: 7 values, not 6",
+    ("# CSV_HEADER = metadata_id,file_list,flags", "# CSV_HEADER = metadata_id,file_list"): r"line 10: its columns are",
+    ('{"1":{"aname"', '{"1":{"name"'): r"line 9: it has no 'aname'",
+}
+
+
+@pytest.mark.parametrize("change", FAULTS_3)
+def test_faults_of_via_3(change, data, write_data):
+    assert change[0] in EXPORT3
+    write_data({"via_project_3.csv": EXPORT3.replace(*change)})
+    with pytest.raises(DataError, match=FAULTS_3[change]):
+        load_dataset(str(data), unlisted="empty")

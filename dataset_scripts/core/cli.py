@@ -4,7 +4,7 @@ import sys
 from importlib.metadata import entry_points
 
 from dataset_scripts.core.errors import DataError, TrustError, printable
-from dataset_scripts.core.files.system import print_every_character
+from dataset_scripts.core.files.system import print_every_character, until_nobody_reads
 
 ADDED = "dataset_scripts.commands"  # entry points of packages that build on this one: words -> exit status
 
@@ -12,7 +12,12 @@ ADDED = "dataset_scripts.commands"  # entry points of packages that build on thi
 def main(arguments: list[str] | None = None) -> int:
     """Runs a command; returns the exit status: 0 if all is well, 1 if the data have faults, 2 if it could not be run."""
     print_every_character()
-    arguments, added = sys.argv[1:] if arguments is None else arguments, entry_points(group=ADDED)
+    with until_nobody_reads():
+        return _run(sys.argv[1:] if arguments is None else arguments)
+
+
+def _run(arguments: list[str]) -> int:
+    added = entry_points(group=ADDED)
     try:
         if arguments and arguments[0] in added.names:
             return added[arguments[0]].load()(arguments[1:])
@@ -21,6 +26,8 @@ def main(arguments: list[str] | None = None) -> int:
         return run(arguments, added)
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:
+        raise
     except Exception as error:
         print(f"dataset-scripts: {printable(_fault(error))}", file=sys.stderr)
         return 2

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
+from dataset_scripts.core.files.system import until_nobody_reads
 from recipes.core.options import Rule, fields_of
 
 WIDTH = 120  # columns
@@ -21,7 +22,8 @@ def print_help(docstring: str | None, schema: type, **others: type) -> None:
     if {"-h", "--help"} & set(sys.argv[1:]):
         parts = [docstring or "", "Options, with their defaults, meanings and ranges:\n\n" + describe(schema)]
         parts += [f"Options of {name}:\n\n{describe(other)}" for name, other in others.items()]
-        print("\n".join(parts))
+        with until_nobody_reads():
+            print("\n".join(parts))
         sys.exit()
 
 

@@ -91,6 +91,16 @@ def via_csv() -> Folder:
     return JPEGS | {"via_region_data.csv": "\n".join(lines).encode()}
 
 
+@example("via_3", "via")
+def via_3() -> Folder:
+    kinds = {"1": {"aname": "kind", "type": 4, "options": {"0": "ant", "1": "bee"}}}
+    head = "metadata_id,file_list,flags,temporal_coordinates,spatial_coordinates,metadata"
+    lines = ["# Exported using VGG Image Annotator (x)", f"# ATTRIBUTE = {json.dumps(kinds)}", f"# CSV_HEADER = {head}"]
+    for n, numbers in enumerate(("[2,1,1,4,3]", "[7,1,1,5,1,5,4]", "[3,3,3,2]")):
+        lines.append(f'"1_{n}","[""{n}.jpg""]",0,"[]","{numbers}","{{""1"":""{n % 2}""}}"')
+    return JPEGS | {"via.csv": "\n".join(lines).encode()}
+
+
 @example("createml")
 def createml() -> Folder:
     box = {"x": 3, "y": 3, "width": 4, "height": 3}

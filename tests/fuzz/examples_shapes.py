@@ -57,6 +57,16 @@ def ocr_boxes() -> Folder:
     return files | {f"gt/gt_img_{n}.txt": quads for n in range(2)} | {"gt/gt_img_2.txt": b'1, 1, 5, 4, "To"\r\n'}
 
 
+@example("ocr_curves", "ocr")
+def ocr_curves() -> Folder:
+    box = "<box left='1' top='1' width='5' height='3'><label>{}</label><segs>1,1,4,0,6,1,6,4,1,4</segs></box>"
+    files = {f"train_images/{n}.jpg": image(n, "JPEG") for n in range(3)} | {"test_images/7.jpg": image(7, "JPEG")}
+    for n in range(3):
+        xml = f"<Annotations><image file='{n}.jpg'>{box.format('word') + box.format('###')}</image></Annotations>"
+        files[f"train_labels/{n}.xml"] = xml.encode()
+    return files | {"gt/0007.txt": b"1,1,4,0,6,1,6,4,1,4,####a word\n1,1,3,1,3,3,####b\n"}
+
+
 @example("ocr_lines", "ocr")
 def ocr_lines() -> Folder:
     files = {f"{n}.png": image(n) for n in range(3)}

@@ -38,3 +38,9 @@ def csv_list_json() -> Folder:
 @example("csv_list_txt", "csv_list")
 def csv_list_txt() -> Folder:
     return IMAGES | {"train.txt": b"images/a.png 0\nimages/b.png 1\n", "val.txt": b"images/c.png 1\n"}
+
+
+@example("box_lists")
+def box_lists() -> Folder:
+    lists = {"train.txt": b"images/a.png 1,1,5,4,1 0,2,3,6,0\nimages/b.png\n", "val.txt": b"images/c.png 0,0,8,6,1\n"}
+    return IMAGES | lists | {"classes.txt": b"ant\nbee\n"}

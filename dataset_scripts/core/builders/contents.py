@@ -2,10 +2,13 @@
 
 import re
 
+from dataset_scripts.core.files.listing import is_image
+
 Kind = tuple[str, str]  # what the files are called, and the layout that reads them
 
 NUMBER = r"-?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|-?\.\d+"
 RETINANET = r"[^,]+\.\w+,(?:\d+(?:\.\d*)?,){4}[^,]+|[^,]+\.\w+,{5}"  # Keras-RetinaNet's csv has no header
+VIA_3 = re.compile('"?# Exported using VGG Image Annotator')
 LINES = (  # of text files: what every line is, what the files are called, and the layout that reads them
     (r"\d+(?:\s+(?:0?\.\d+|[01](?:\.\d*)?|\d\.\d+e-\d+)){4}", "YOLO labels", "yolo"),
     (r"\d+(?:\s+(?:0?\.\d+|[01](?:\.\d*)?|\d\.\d+e-\d+)){6,}", "YOLO polygons", "yolo"),
@@ -16,8 +19,10 @@ LINES = (  # of text files: what every line is, what the files are called, and t
         "MOT tracks",
         "mot",
     ),
+    (rf"(?:(?:{NUMBER})\s*,\s*){{6,}}####.*", "polygons of text (CTW1500)", "ocr"),
     (rf"(?:(?:{NUMBER})\s*,\s*){{8}}\S.*", "quadrilaterals of text (ICDAR)", "ocr"),
     (rf'(?:(?:{NUMBER})(?:\s*,\s*|\s+)){{4}}".*"', "rectangles of text (ICDAR)", "ocr"),
+    (rf".*\.\w+(?:\s+(?:(?:{NUMBER}),){{4}}\d+)+", "lists of boxes (keras-yolo3)", "box_lists"),
 )
 JSON = (  # keys that are there, what the files are called, and the layout that reads them
     ({"shapes", "imagePath"}, "labelme annotations", "labelme"),
@@ -62,6 +67,8 @@ def kind_of(content: bytes, suffix: str) -> Kind | None:
             return ("xml files like VOC annotations", "voc")
         if re.search(r"<annotations[\s>]", text) and re.search(r"<(image|track|meta)[\s>]", text):
             return ("xml files like CVAT annotations", "cvat")
+        if re.search(r"<Annotations>\s*<image\s", text):
+            return ("xml files like CTW1500 annotations", "ocr")
         return None
     if suffix in (".json", ".jsonl"):
         keys = set(re.findall(r'"([^"\\]{1,40})"\s*:', text))
@@ -70,6 +77,8 @@ def kind_of(content: bytes, suffix: str) -> Kind | None:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if len(content) >= 1 << 14:
         lines = lines[:-1]  # the last one is cut off
+    if suffix == ".csv" and lines and VIA_3.match(lines[0]):
+        return ("csv files like VIA annotations", "via")
     if suffix in (".csv", ".tsv"):
         columns = {name.strip(" \"'").lower() for name in re.split(r"[,;\t|]", lines[0])} if lines else set()
         found = next((kind for wanted, *kind in COLUMNS if wanted <= columns), None)
@@ -77,6 +86,7 @@ def kind_of(content: bytes, suffix: str) -> Kind | None:
             found = ["tables of boxes", "csv_boxes"]
         return (f"csv files like {found[0]}", found[1]) if found else None
     lines = [line for line in lines if not re.match(r"(?:imagesource|gsd):", line)]  # as DOTA begins
+    lines = [line for line in lines if not is_image(line)]  # of a list, without boxes
     for pattern, name, layout in LINES:
         if lines and all(re.fullmatch(pattern, line) for line in lines[:20]):
             return (f"text files like {name}", layout)

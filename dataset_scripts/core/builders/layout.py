@@ -22,7 +22,7 @@ from dataset_scripts.core.files.walk import follows
 from dataset_scripts.core.image.columns import Origin, check_paths, holds_images, stored_images
 from dataset_scripts.core.image.decode import decode_image
 
-TABLE = 256 << 20  # bytes of images per table; Arrow counts those of a column in 31 bits
+TABLE = 256 << 20  # bytes of images and texts per table; Arrow counts those of a column in 31 bits
 FOLDER_OPTIONS = ("images", "annotations", "labels", "masks", "source", "target")  # by which the user chooses
 SINGLE = 1 << 20  # bytes up to which `datasets` may collect tables of one row
 
@@ -223,7 +223,6 @@ class LayoutBuilder(datasets.ArrowBasedBuilder):
 
     def _tables(self, chunks, reader):
         schema = self.info.features.arrow_schema.remove_metadata()
-        images = [name for name, feature in self.info.features.items() if isinstance(feature, datasets.Image)]
         others = [name for name, feature in self.info.features.items() if holds_images(feature)]
         number = 0
         for rows in (rows for chunk in chunks for rows in chunk):
@@ -237,7 +236,7 @@ class LayoutBuilder(datasets.ArrowBasedBuilder):
                             decode_image(image, image["path"] or f"{reader.root}, row {place}").load()
                     kept.append(place)
                     read.append(row)
-                    size += sum(len(row[name]["bytes"]) for name in images if row.get(name) is not None)
+                    size += _size(row)
                 if read and (size >= TABLE or place == len(rows.samples) - 1):
                     for table in self._convert(reader, rows, kept, read, schema):
                         yield number, table
@@ -272,6 +271,15 @@ def _table(rows: Rows, kept: list[int], read: list[dict], schema: pa.Schema) -> 
         for name in schema.names
     }
     return pa.table(columns, schema=schema)
+
+
+def _size(value: Any) -> int:
+    """The bytes of images and the characters of texts in a row."""
+    if isinstance(value, (str, bytes)):
+        return len(value)
+    if isinstance(value, dict):
+        return sum(map(_size, value.values()))
+    return sum(map(_size, value)) if isinstance(value, list) and value and isinstance(value[0], (str, dict)) else 0
 
 
 def _strings(value: Any) -> Iterator[str]:

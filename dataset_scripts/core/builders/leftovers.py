@@ -14,6 +14,7 @@ from dataset_scripts.core.errors import DataError, printable_logger, reading
 from dataset_scripts.core.files.archives import archive_stem, is_archive, open_archive
 from dataset_scripts.core.files.faults import Faults
 from dataset_scripts.core.files.listing import Files, folder_of, is_image, name_of, stem_of, without_suffix
+from dataset_scripts.core.files.splits import split_in
 from dataset_scripts.core.files.stems import is_below
 
 logger = printable_logger(__name__)
@@ -49,6 +50,7 @@ ARRAYS = (
     ".mdb",
     ".tfrecord",
 )
+RECORDS = (".odgt", ".ndjson", ".tfrecords", ".rec", ".geojson")  # that nobody here reads
 SHEETS = (".xls", ".xlsx", ".ods")
 PACKED = (".rar", ".7z")
 
@@ -112,7 +114,7 @@ def leave_unchosen(files: Files, folders: list[str]) -> None:
 
 
 def leave_out(files: Files, faults: Faults, paths: list[str], count: int, why: str, way_out: str = "") -> None:
-    """Raises, or notes with `on_error="skip"`, that a layout has nothing to say of some images.
+    """Raises, or notes with `on_error="skip"`, that a layout has nothing to say of some images, each of them once.
 
     Args:
         count: of all images.
@@ -130,17 +132,22 @@ def leave_out(files: Files, faults: Faults, paths: list[str], count: int, why: s
             f"{files.root}: {len(paths)} of {count} images {why}, such as {paths[0]}: on_error='skip' leaves them out, "
             f"and so does ignore=[…]{f'; {way_out}' if way_out else ''}"
         )
-    if len(paths) <= len(faults.said):  # those of records that were skipped, which are listed already
-        logger.warning("%s: %d images %s, such as %s", files.root, len(paths), why, paths[0])
-        return
-    for path in paths:
+    for path in not_said(paths, faults.said):
         faults.note(f"{files.root}/{path}: such images {why}")
+
+
+def not_said(paths: list[str], said: list[str]) -> list[str]:
+    """The images that no fault names: those of records that were skipped are listed already."""
+    text = "\n".join(said)
+    words = {name_of(word) for word in re.split(r"[\s,;:'\"()\[\]]+", text)}
+    return [path for path in paths if name_of(path) not in words and f"/{path}" not in text]
 
 
 class Images:
     """The names of the images of a listing, to tell which files are about them."""
 
     def __init__(self, files: Files):
+        self.folders = {name_of(folder_of(path)) for path in files.images} - {""}
         self.names = {name_of(path) for path in files.images}
         self.stems = {without_suffix(name) for name in self.names}
 
@@ -153,9 +160,14 @@ class Images:
         cuts = [match.start() for match in re.finditer(r"[_\-. ]", stem)]
         return any(stem[:cut] in self.stems or stem[cut + 1 :] in self.stems for cut in cuts)
 
+    def lists_folders(self, path: str, text: str) -> bool:
+        """Whether a file that is called like a split lists folders of images, one per line, such as videos."""
+        lines = {line.strip().rstrip("/") for line in text.splitlines()} - {""}
+        return split_in(stem_of(path)) is not None and bool(lines) and {name_of(line) for line in lines} <= self.folders
+
     def named_in(self, text: str) -> bool:
         """Whether a text names images: by a whole name, or by stems at the beginning of most of its lines."""
-        words = set(re.split(r"[\s,;|\"'<>:=\[\]{}()]+", text))
+        words = set(re.split(r"[\s,;|\"'<>:=#\[\]{}()]+", text))
         names = {name_of(word.replace("\\", "/")) for word in words}
         if not names.isdisjoint(self.names):
             return True
@@ -187,6 +199,8 @@ def what_is(files: Files, path: str, about: Images) -> Kind | None:
         return None
     if suffix in ARRAYS:
         return f"{suffix} files", ""
+    if suffix in RECORDS:
+        return f"{suffix} files", ""
     if suffix in TEXTS or is_own:
         content = files.peek(path, PEEK)
         kind = kind_of(content, suffix)
@@ -197,6 +211,8 @@ def what_is(files: Files, path: str, about: Images) -> Kind | None:
         text = content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig", "replace")
         if about.named_in(text):
             return f"{suffix[1:]} files that name images", "csv_list"
+        if about.lists_folders(path, text):
+            return f"{suffix[1:]} files that name folders of images", ""
     return None
 
 

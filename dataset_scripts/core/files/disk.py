@@ -7,7 +7,7 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,7 +62,8 @@ def flush_output() -> None:
     """Flushes the printed output while a full disk can still be reported, as a DataError."""
     try:
         with writing("/dev/stdout"):
-            sys.stdout.flush()
+            with suppress(BrokenPipeError):  # of no interest to anybody
+                sys.stdout.flush()
     except DataError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter tries again at its end
         raise

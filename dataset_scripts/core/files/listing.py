@@ -229,6 +229,7 @@ class Files(Reader):
             raise DataError(
                 f"{path}: two files are listed as {twice}, as a name is not UTF-8: rename {aliases[twice]!a}"
             )
+        _check_folders(path, paths, archives, aliases)
         if any(map(is_image, paths)):
             paths, archives = paths + archives, []
         mounts = _mount(Reader(path, aliases=aliases), archives, folders_of(paths), inflate_to, faults)
@@ -283,6 +284,24 @@ class Files(Reader):
     def reader(self) -> Reader:
         """The part that worker processes need: everything except the listing."""
         return Reader(self.root, self.mounts, aliases=self.aliases)
+
+
+def _check_folders(root: Path, paths: list[str], archives: list[str], aliases: dict[str, str]) -> None:
+    r"""
+    Raises:
+        DataError: two folders are listed as one: a byte 0xe9 that is not UTF-8 is shown as `\xe9`, which may be a name, too.
+    """
+    if not aliases:
+        return
+    real = {path: aliases.get(path, path) for path in paths}
+    real |= {f"{archive_stem(path)}/": f"{archive_stem(aliases.get(path, path))}/" for path in archives}
+    found: dict[str, str] = {}
+    for path, name in real.items():
+        while path := folder_of(path):
+            name = folder_of(name)
+            if found.setdefault(path, name) != name:
+                odd = next(each for each in (name, found[path]) if each != path)
+                raise DataError(f"{root}: two folders are listed as {path}, as a name is not UTF-8: rename {odd!a}")
 
 
 def folder_state(root: Path) -> str:

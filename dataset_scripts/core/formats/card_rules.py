@@ -41,6 +41,7 @@ TYPES: dict[str, type | tuple[type, ...]] = {
 TASKS = {
     "objects": "object-detection",
     "mask": "image-segmentation",
+    "mask_before": "image-segmentation",
     "target": "image-to-image",
     "caption": "image-to-text",
     "captions": "image-to-text",

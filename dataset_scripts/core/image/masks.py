@@ -80,5 +80,5 @@ def _ids_of(pixels: np.ndarray, where: str, colors: Callable | None, blur: int =
         return np.rint(pixels.mean(2)).astype(np.uint8)
     raise DataError(
         f"{where} holds colours, not ids: pass colors={{'road': (128, 64, 128), …}} or colors='the/table.csv' with lines "
-        "name,r,g,b to load_dataset('mask_pairs', …); if it is a picture, see load_dataset('image_pairs', …)"
+        "name,r,g,b; if it is a picture, see load_dataset('image_pairs', …)"
     )

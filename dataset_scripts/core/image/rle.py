@@ -139,32 +139,3 @@ def decode_codes(codes: list[Any], size: tuple[int, int], where: str) -> np.ndar
         except ValueError as error:
             raise DataError(f"{where}, object {number + 1}: invalid run-length code: {error}") from error
     return masks
-
-
-def runs_outline(runs: np.ndarray, size: tuple[int, int], where: str) -> np.ndarray:
-    """The corners (4, 2) of the box around runs of pixels in an image of (width, height) `size`.
-
-    Raises:
-        DataError: they overlap, or reach out of the image.
-    """
-    width, height = size
-    ends = runs.sum(1)
-    order = np.argsort(runs[:, 0], kind="stable")
-    if len(runs) and (runs[:, 0].min() < 0 or runs[:, 1].min() < 1 or ends.max() > width * height):
-        raise DataError(f"{where}: its run-length code reaches out of the image of {width} x {height} pixels")
-    if (runs[order][1:, 0] < ends[order][:-1]).any():
-        raise DataError(f"{where}: its run-length code has a pixel twice")
-    if not len(runs):
-        return np.zeros((4, 2))
-    (left, top), (right, bottom) = divmod(runs[:, 0], height), divmod(ends - 1, height)
-    is_tall = (right > left).any()  # a run that goes on in the next column
-    low, high = (0, height) if is_tall else (top.min(), bottom.max() + 1)
-    left, right = left.min(), right.max() + 1
-    return np.array([[left, low], [right, low], [right, high], [left, high]], np.float64)
-
-
-def runs_counts(runs: np.ndarray, pixels: int) -> list[int]:
-    """Runs of pixels as COCO's counts: by turns of pixels outside and inside."""
-    runs = runs[np.argsort(runs[:, 0], kind="stable")]
-    borders = np.concatenate([[0], np.stack([runs[:, 0], runs.sum(1)], 1).ravel(), [pixels]])
-    return np.diff(borders).tolist()

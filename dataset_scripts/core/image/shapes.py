@@ -11,7 +11,8 @@ from dataset_scripts.core.formats.fields import short
 from dataset_scripts.core.image.decode import Frame
 from dataset_scripts.core.image.objects import MOST, encode_mask, encode_segmentation, fit_boxes
 from dataset_scripts.core.image.polygons import area_of, circle, clip_polygon
-from dataset_scripts.core.image.rle import mask_tools, runs_counts, runs_outline
+from dataset_scripts.core.image.rle import mask_tools
+from dataset_scripts.core.image.runs import by_columns, check_runs, look_like_rows, runs_counts, runs_outline
 
 OPEN = ("line", "point")  # kinds of shapes without area
 
@@ -27,8 +28,10 @@ class Shape:
         points: float64 (N, 2), x and y in pixels of the image that was annotated, or fractions of it.
         more: values of the columns that the layout adds to `objects`.
         mask: bool (H, W), of kind "mask".
-        runs: int64 (R, 2), of kind "runs": first pixel, from 0, and number of pixels of each run. Pixels are counted from
-            top to bottom, then from left to right. Such objects always get a `segmentation`.
+        runs: int64 (R, 2), of kind "runs": first pixel, from 0, and number of pixels of each run. Such objects always get a
+            `segmentation`.
+        order: how the pixels of runs are counted: down the "columns" or along the "rows"; None for columns, unless that
+            makes no sense.
         holes: polygons as `points`, what is cut out of a polygon.
     """
 
@@ -39,6 +42,7 @@ class Shape:
     mask: np.ndarray | None = None
     holes: Sequence[np.ndarray] = ()
     runs: np.ndarray | None = None
+    order: str | None = None
 
 
 @dataclass
@@ -124,9 +128,10 @@ def to_objects(annotation: Annotation, frame: Frame, where: str, target: Target)
     scale = np.array(drawn if annotation.is_relative else (1, 1), np.float64)
     if clip:
         shapes = [shape if shape.mask is None else cropped(shape, drawn) for shape in shapes]
+    shapes = in_columns(shapes, drawn, labels)
     outlines = [
-        runs_outline(shape.runs, drawn, label) if shape.runs is not None else outline(shape, shape.points * scale)
-        for shape, label in zip(shapes, labels)
+        runs_outline(shape.runs, drawn[1]) if shape.runs is not None else outline(shape, shape.points * scale)
+        for shape in shapes
     ]
     corners = [points.min(0) for points in outlines]
     boxes = [[*low, *(points.max(0) - low)] for low, points in zip(corners, outlines)]
@@ -159,6 +164,28 @@ def to_objects(annotation: Annotation, frame: Frame, where: str, target: Target)
             for shape, points, cut, label in zip(shapes, outlines, holes, labels)
         ]
     return objects
+
+
+def in_columns(shapes: Sequence[Shape], size: tuple[int, int], labels: Sequence[str]) -> list[Shape]:
+    """The shapes, with runs that are counted down the columns of an image of (width, height) `size`.
+
+    Raises:
+        DataError: runs overlap, reach out of the image, or look as if they were counted in the other order.
+    """
+    for shape, label in zip(shapes, labels):
+        if shape.runs is not None:
+            check_runs(shape.runs, size, label)
+    unsure = [shape.runs for shape in shapes if shape.runs is not None and shape.order is None]
+    if look_like_rows(unsure, size):
+        where = next(label for shape, label in zip(shapes, labels) if shape.runs is not None)
+        raise DataError(
+            f"{where}: its run-length code looks as if pixels were counted along the rows: pass order='rows', or "
+            "order='columns' if they are not"
+        )
+    return [
+        replace(shape, runs=by_columns(shape.runs, size)) if shape.runs is not None and shape.order == "rows" else shape
+        for shape in shapes
+    ]
 
 
 def _segmentation(

@@ -10,7 +10,8 @@ import torch
 
 from dataset_scripts.core.image.columns import has_image
 
-MASKS = ("mask", "instance_mask")  # columns of images whose values are ids, not brightness
+# Columns of images whose values are ids, not brightness.
+MASKS = ("mask", "mask_before", "mask_after", "instance_mask")
 
 
 class ToTensor:

@@ -20,7 +20,15 @@ DECLARED = re.compile(r"^(PRECEDENCE|SUFFIXES) = (\d|\(.*\))", re.MULTILINE)
 
 
 def detect(files: Files) -> Script | None:
-    """Finds the layout of a folder or an archive, and logs which it chose and why; None if `datasets` reads it itself.
+    """Finds the layout as `recognise` does, and logs which it chose and why."""
+    script, evidence = recognise(files)
+    if script is not None:
+        logger.warning("%s: read as %s (%s)", files.root, script.name, evidence)
+    return script
+
+
+def recognise(files: Files) -> tuple[Script | None, str | None]:
+    """Finds the layout of a folder or an archive, and the evidence for it; None if `datasets` reads it itself.
 
     A bundled script that reads a layout has, beside its class,
 
@@ -37,10 +45,10 @@ def detect(files: Files) -> Script | None:
     found = None if is_published(files) else _layout(files)
     if found is None and files.root.is_dir():
         check_for_datasets(files.root)
-    return found
+    return found or (None, None)
 
 
-def _layout(files: Files) -> Script | None:
+def _layout(files: Files) -> tuple[Script, str] | None:
     layouts = {}
     present = {os.path.splitext(path)[1].lower() for path in files.paths}
     for name, path in bundled_layouts().items():
@@ -64,8 +72,7 @@ def _layout(files: Files) -> Script | None:
             listed = "; ".join(f"load_dataset({name!r}, data_dir=…): {found}" for name, found in evidence.items())
             raise DataError(f"{files.root} can be read in several ways, choose one: {listed}")
         for name, found in evidence.items():
-            logger.warning("%s: read as %s (%s)", files.root, name, found)
-            return find_script(name)
+            return find_script(name), found
     if faults:
         raise faults[0]
     return None

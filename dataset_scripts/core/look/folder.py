@@ -1,21 +1,22 @@
 """What a folder is, without loading it: its layout, the evidence, splits, classes, columns, and the files left over."""
 
 import importlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import datasets
 
-from dataset_scripts.core.builders.layout import LayoutBuilder
+from dataset_scripts.core.builders.layout import LayoutBuilder, Rows
 from dataset_scripts.core.builders.leftovers import in_words, sort_leftovers
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.files.faults import Faults
 from dataset_scripts.core.files.listing import Files
 from dataset_scripts.core.files.selection import once, without
 from dataset_scripts.core.files.splits import in_order
-from dataset_scripts.core.load.detect import detect, is_published
+from dataset_scripts.core.load.detect import is_published, recognise
 from dataset_scripts.core.load.loading import make_builder
-from dataset_scripts.core.load.script import find_script
+from dataset_scripts.core.load.script import Script, find_script
 from dataset_scripts.core.load.stock import hand_over
 
 
@@ -28,7 +29,7 @@ def describe_folder(path: Path, layout: str | None = None, ignore: list[str] | N
 
     Returns:
         `layout` (None if `datasets` reads it, or nobody), `evidence`, `splits` (name -> rows), `columns` (name -> type),
-        `classes`, `fault` (why it cannot be loaded; None if it can), `left` (files that mean that the layout is not
+        `classes`, `fault` (the first one that keeps it from being loaded; None if it can be), `left` (files that mean that the layout is not
         understood, in words) and `others` (how many files are of no matter).
 
     Raises:
@@ -43,21 +44,27 @@ def describe_folder(path: Path, layout: str | None = None, ignore: list[str] | N
     said: dict[str, Any] = {"path": str(path), "layout": layout, "evidence": None, "splits": {}, "columns": {}}
     said |= {"classes": [], "fault": None, "left": [], "others": 0}
     try:
-        script = detect(files) if layout is None else find_script(layout)
+        if layout is None:
+            script, said["evidence"] = recognise(files)
+        else:
+            script = find_script(layout)
+            module = importlib.import_module(script.module_name())
+            said["evidence"] = module.matches(files) if hasattr(module, "matches") else None
         if script is None:
             hand_over(files, is_published(files))
             return said
         said["layout"] = script.name
-        module = importlib.import_module(script.module_name())
-        said["evidence"] = module.matches(files) if hasattr(module, "matches") else None
-        options = {} if ignore is None else {"ignore": ignore}
-        builder = make_builder(script, data_dir=str(path), **options)
-        if not isinstance(builder, LayoutBuilder):
-            return said
-        files, features, splits = builder.survey(Faults("raise", None))
+        try:
+            found = _surveyed(script, path, files, "raise")
+        except DataError as fault:  # what is left over is known if the rest can be read without the faults
+            said["fault"] = str(fault)
+            found = _surveyed(script, path, files, "skip")
     except DataError as fault:
-        said["fault"] = str(fault)
+        said["fault"] = said["fault"] or str(fault)
         return said
+    if found is None:
+        return said
+    files, features, splits = found
     kinds, company = sort_leftovers(files)
     said["splits"] = {split: len(rows.samples) for split, rows in in_order(splits).items()}
     said["columns"] = {name: kind_in_words(feature) for name, feature in features.items()}
@@ -65,6 +72,18 @@ def describe_folder(path: Path, layout: str | None = None, ignore: list[str] | N
     said["left"] = [in_words(kind, paths) for (kind, _), paths in kinds.items()]
     said["others"] = len(company)
     return said
+
+
+def _surveyed(
+    script: Script, path: Path, files: Files, on_error: str
+) -> tuple[Files, datasets.Features, dict[str, Rows]] | None:
+    """What a layout finds in a listing, of its own, without copies and ignored files; None if it is not a layout."""
+    builder = make_builder(script, data_dir=str(path), on_error=on_error)
+    if not isinstance(builder, LayoutBuilder):
+        return None
+    builder.files = replace(files, accounted=set(), opened=set(), left_out=[])
+    builder.is_detected = True
+    return builder.survey(Faults("raise", None) if on_error == "raise" else Faults.gathered())
 
 
 def classes_of(features: datasets.Features) -> list[str]:

@@ -15,6 +15,7 @@ from dataset_scripts.core.files.disk import writing
 from dataset_scripts.core.files.replace import write_file
 from dataset_scripts.core.image.roles import Roles
 from dataset_scripts.core.load.loading import load_dataset
+from dataset_scripts.core.load.outputs import check_output
 from dataset_scripts.core.look.census import report
 from dataset_scripts.core.look.page import html_page
 from dataset_scripts.core.look.sheet import contact_sheet, group_sheet
@@ -32,7 +33,7 @@ def preview(
     Args:
         path: anything that `load_dataset` takes: a name, a folder, an archive, a script.
         out: a file that ends in `.png`, for the contact sheet alone, or in `.html`, for the report with the sheet in it;
-            or a folder, for `sheet.png`, `report.html` and `report.json`. Existing files are replaced.
+            or a folder, for `sheet.png`, `report.html` and `report.json`. Existing files are replaced, unless they lie in the data.
         rows, columns, seed: see `contact_sheet`.
         load_kwargs: arguments of `load_dataset`, such as `split`, `name` or `num_proc`, which also reads images in
             parallel.
@@ -41,11 +42,12 @@ def preview(
         The files that were written.
 
     Raises:
-        DataError: the data cannot be read, have no column of images, or `out` cannot be written.
+        DataError: the data cannot be read, have no column of images, or `out` cannot be written, or lies in the data.
     """
     for name in ("transform", "streaming"):
         if name in load_kwargs:
             raise DataError(f"{name}=… has no place in a preview, which takes rows as they are stored")
+    check_output(out, path, load_kwargs)
     files = _files_of(out)
     loaded = load_dataset(path, transform=None, **load_kwargs)
     split = load_kwargs.get("split")

@@ -22,6 +22,7 @@ from dataset_scripts.core.files.replace import new_file, new_folder, recover
 from dataset_scripts.core.formats.card_rules import SPLIT
 from dataset_scripts.core.image.columns import Origin, check_paths
 from dataset_scripts.core.load.loading import load_dataset
+from dataset_scripts.core.load.outputs import check_output
 
 logger = printable_logger(__name__)
 
@@ -72,14 +73,16 @@ def export(
         `out`.
 
     Raises:
-        DataError: `out` must not be replaced or its disk is full, or the source cannot be read, is streamed, names images
+        DataError: `out` must not be replaced, lies in the data, or its disk is full, or the source cannot be read, is streamed, names images
             elsewhere, or has a split without rows.
     """
     limit = _bytes(max_shard_size)
     out = Path(out).expanduser().absolute()
+    options = {"name": name, "data_dir": data_dir, "num_proc": num_proc, **load_kwargs}
+    if isinstance(source, (str, os.PathLike)):
+        check_output(out, source, options)
     recover(out)
     _refuse(out, overwrite)
-    options = {"name": name, "data_dir": data_dir, "num_proc": num_proc, **load_kwargs}
     parts = _load(source, split, options, image_dir)
     features = _features(parts)
     own = own_card(source, data_dir, load_kwargs.get("trust_script", False), parts)

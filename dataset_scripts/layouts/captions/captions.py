@@ -7,6 +7,7 @@ from typing import Any
 import datasets
 import pyarrow as pa
 
+from dataset_scripts.core.builders.class_folders import add_labels, folder_classes
 from dataset_scripts.core.builders.layout import LayoutBuilder, LayoutConfig, Rows
 from dataset_scripts.core.errors import DataError, printable_logger
 from dataset_scripts.core.files.listing import Files, Reader, folder_of, is_image, stem_of
@@ -155,17 +156,22 @@ class Captions(LayoutBuilder):
         )
         if without and not self.field:
             raise DataError(f"{files.root}/{without[0][2]} has no text in a field {', '.join(FIELDS)}")
-        self.columns = {name: f"json_{name}" if name in COLUMNS else name for name in self.kinds if name != self.field}
+        rows = name_splits(files.root, rows, lambda row: row[0])
+        classes = folder_classes(files.root, {split: [row[0] for row in samples] for split, samples in rows.items()})
+        taken = (*COLUMNS, "label") if classes else COLUMNS
+        self.columns = {name: f"json_{name}" if name in taken else name for name in self.kinds if name != self.field}
         features = {"image": datasets.Image()}
         text = datasets.Value("string")
         features |= {"captions": List(text)} if self.config.lines else {"caption": text}
         schema = pa.schema([(column, self.kinds[name]) for name, column in self.columns.items()])
         features |= datasets.Features.from_arrow_schema(schema)
-        rows = name_splits(files.root, rows, lambda row: row[0])
         files.keep(path for split in rows.values() for row in split for path in row if path)
         for side in (images, texts, tables):  # what is in no row is a fault
             files.account(path for paths in side.values() for path in paths)
-        return datasets.Features(features), {split: Rows(samples) for split, samples in rows.items()}
+        splits = {split: Rows(samples) for split, samples in rows.items()}
+        if classes:
+            features["label"] = add_labels(splits, classes)
+        return datasets.Features(features), splits
 
     @staticmethod
     def _peek(files: Files, path: str) -> tuple[dict[str, Any], str, int] | None:

@@ -32,10 +32,13 @@ class CsvBoxesConfig(AnnotatedConfig):
     Attributes:
         relative: the boxes are fractions of the image, not pixels.
         bbox: what a column `bbox` holds: "xywh", or "xyxy", two corners.
+        order: how run-length codes count pixels: down the "columns", as on Kaggle, or along the "rows". None takes columns,
+            and refuses codes that look as if they were counted along the rows.
     """
 
     relative: bool = False
     bbox: str = "xywh"
+    order: str | None = None
 
 
 def matches(files):
@@ -68,6 +71,8 @@ class CsvBoxes(ManyBuilder):
     def annotations(self, files, images):
         if self.config.bbox not in ("xywh", "xyxy"):
             raise DataError(f"bbox={self.config.bbox!r}: it is 'xywh' or 'xyxy'")
+        if self.config.order not in (None, "columns", "rows"):
+            raise DataError(f"order={self.config.order!r}: it is 'columns' or 'rows'")
         self.tables: dict[str, str] = {}  # kind of rows -> a table
         self.numbers: dict[str, int] = {}  # of classes, if a table of Keras-RetinaNet has them
         self.attributes = Attributes(of_text=True)
@@ -143,7 +148,7 @@ class CsvBoxes(ManyBuilder):
             more = self.attributes.values(more)
             if isinstance(place, str):
                 runs = np.array(place.split(), dtype=np.int64).reshape(-1, 2) - [1, 0]  # pixels are counted from 1
-                shapes.append(Shape(label, "runs", np.empty((0, 2)), more, runs=runs))
+                shapes.append(Shape(label, "runs", np.empty((0, 2)), more, runs=runs, order=self.config.order))
             else:
                 shapes.append(Shape(label, "box", np.array(place).reshape(2, 2), more))
         return Annotation(shapes, next(iter(sizes), None), is_relative=self.config.relative)

@@ -25,6 +25,8 @@ ENDINGS = "|".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))
 LINE = rf"(?s)^(?P<file_name>.*?\.(?i:{ENDINGS})|[^\s,;]+)(?:\s*[\s,;]\s*(?P<label>.*))?$"  # of a list: a path, then a label
 CAPTIONS = ("caption", "captions", "comment", "text", "description", "sentence")
 BOXES = r"^\d+(,\d+){4}(\s+\d+(,\d+){4})*$"  # x1,y1,x2,y2,class of each
+NUMBERS = r"^-?\d+(\.\d*)?([\s,;]+-?\d+(\.\d*)?){3,}$"
+NUMBERED = r"^\d+\s+\S"
 PARTITION = re.compile(r"partition|split|subset", re.IGNORECASE)
 FOLDER = "\0folder"  # a column: the folders of images that a list names without labels
 
@@ -47,6 +49,20 @@ def read_rows(files: Files, path: str, name: str, faults: Faults | None = None) 
     where = f"{files.root}/{path}"
     with reading(f"{where}: cannot be read as a table"), files.open(path) as file:
         return table_of(_objects(records(file, where, faults), f"{where}: cannot be read as a table"), where, faults)
+
+
+def check_numbered(files: Files, names: pa.Array, where: str) -> None:
+    """
+    Raises:
+        DataError: all lines of a list have a number before the path, which would become a part of its folder, the class.
+    """
+    if len(names) and pc.all(pc.match_substring_regex(names, NUMBERED)).as_py():
+        first = names[0].as_py()
+        if not any(f"/{path}".endswith(f"/{first}") for path in files.images):
+            raise DataError(
+                f"{where} has a number before each path, such as {short(first)}, as the lists of CUB-200 have: write them as a "
+                "csv with a column of paths and a column for each of the other lists"
+            )
 
 
 def is_table(lines: list[str]) -> bool:
@@ -129,12 +145,18 @@ def read_list(files: Files, path: str, faults: Faults | None = None) -> pa.Table
             raise DataError(f"{where}, row {odd + 1}: {said}")
     parts = parts.filter(pc.invert(wrong))
     names, labels = parts.field("file_name"), parts.field("label")
+    check_numbered(files, names, where)
     if has_labels:
         whole = pc.all(pc.match_substring_regex(labels, r"^-?\d{1,18}$")).as_py()
         if pc.all(pc.match_substring_regex(labels, BOXES)).as_py():
             raise DataError(
-                f"{where} has boxes behind its paths (x1,y1,x2,y2,class, as keras-yolo3 writes them), which are not read: "
-                "write them as a table of boxes (csv_boxes)"
+                f"{where} has boxes behind its paths (x1,y1,x2,y2,class, as keras-yolo3 reads them): "
+                "load_dataset('box_lists', data_dir=…) reads them"
+            )
+        if pc.all(pc.match_substring_regex(labels, NUMBERS)).as_py():
+            raise DataError(
+                f"{where} has several numbers behind each path, such as {short(labels[0].as_py())}, which are not a class: "
+                "write them as a csv whose first line names the columns"
             )
         said = pc.mean(pc.match_substring(labels, " ").cast(pa.float64())).as_py()
         if not whole and said > 0.5 and 2 * pc.count_distinct(labels).as_py() > len(labels):

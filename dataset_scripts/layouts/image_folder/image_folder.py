@@ -13,14 +13,18 @@ from dataset_scripts.core.builders.layout import LayoutBuilder, LayoutConfig, Ro
 from dataset_scripts.core.builders.leftovers import leave_out
 from dataset_scripts.core.builders.tables import as_class_label, read_metadata
 from dataset_scripts.core.errors import DataError, printable_logger
-from dataset_scripts.core.files.listing import Files, folder_of, is_image, name_of, without_suffix
-from dataset_scripts.core.files.splits import in_order, sibling_splits, split_in, split_name
+from dataset_scripts.core.files.listing import Files, folder_of, is_image, name_of, stem_of, without_suffix
+from dataset_scripts.core.files.splits import SPLITS, in_order, sibling_splits, split_in, split_name
 
 logger = printable_logger(__name__)
 
 METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 PRECEDENCE = 0
 ABOUT = re.compile(r"(.+)[_-](?:masks?|gt|seg|segmentation|label|annotation)(?:_\d+)?", re.IGNORECASE)
+OTHER_VIEWS = re.compile(  # of the same scenes, not classes of them
+    r"depths?|depth_?maps?|disp(arity)?|normals?|thermal|infrared|ir|nir|flow|sar|lidar|edges?|masks?|labels?|annotations?",
+    re.IGNORECASE,
+)
 PLAIN = re.compile(r"data|dataset|images?|imgs?|jpegimages|photos?|pictures?|samples", re.IGNORECASE)
 PART = re.compile(r"(.*?)[-_.]?\d+([-_.]of[-_.]\d+)?")  # part3, train-00001-of-00010
 
@@ -51,6 +55,15 @@ def matches(files):
         parts.append(f"described by {', '.join(tables)}")
     splits = in_order(dict.fromkeys(split_folders(files, folders, None).values()))
     return f"{', '.join(parts)}; splits: {', '.join(splits) or 'train'}"
+
+
+def short_key(path: str) -> str:
+    """A path without suffix and all but the last of its folders: `test/crack/000.png` -> `crack/000`."""
+    return "/".join(without_suffix(path).split("/")[-2:])
+
+
+def is_beside(folder: str, other: str) -> bool:
+    return folder != other and folder_of(folder) == folder_of(other)
 
 
 def counted(count: int, thing: str) -> str:
@@ -99,6 +112,13 @@ def split_folders(files: Files, folders: dict[str, str], wanted: bool | None) ->
         bare = {folder[start:] for folder in folders.values()}  # split folders that hold images themselves
         is_tree = len(named) > 1 and "train" in named.values() and bare.isdisjoint(named)
         wanted = bool(tops) and loose is None and (len(named) == len(tops) or is_tree)
+        is_plain = any(name.lower() in SPLITS for name in named)  # folders called train and test may be classes
+        if not wanted and loose is None and len(named) > 1 and "train" in named.values() and not is_plain:
+            other = next(top for top in tops if top not in named)
+            raise DataError(
+                f"{files.root}: {' and '.join(sorted(named))} are called like splits, but {other} beside them is not: pass "
+                "splits=True if all are splits, splits=False if they are classes"
+            )
     if not wanted:
         return {}
     if loose is not None:
@@ -166,15 +186,28 @@ class ImageFolder(LayoutBuilder):
         Raises:
             DataError: it counts them, and says how to read them or to leave them out.
         """
-        stems = {without_suffix(path) for path in files.images}
+        stems = {key for path in files.images for key in (without_suffix(path), short_key(path))}
         about = [
-            path for path in files.images if (match := ABOUT.fullmatch(without_suffix(path))) and match[1] in stems
+            path
+            for path in files.images
+            if (match := ABOUT.fullmatch(without_suffix(path)))
+            and (match[1] in stems or (folder_of(path) and short_key(match[1]) in stems))
         ]
         if about:
             raise DataError(
                 f"{files.root} is not understood: {len(about)} of {len(files.images)} images are named like masks of others, "
                 f"such as {about[0]}: load_dataset('mask_pairs', data_dir=…) reads masks, ignore=[…] leaves them out"
             )
+        folders: dict[str, set[str]] = {}
+        for path in files.images:
+            folders.setdefault(folder_of(path), set()).add(stem_of(path))
+        for folder, inside in folders.items():
+            other = next((other for other in folders if is_beside(other, folder) and folders[other] == inside), None)
+            if other is not None and OTHER_VIEWS.fullmatch(name_of(folder)):
+                raise DataError(
+                    f"{files.root} is not understood: the images of {folder} are named like those of {other}, and are not a class: "
+                    f"load_dataset('image_pairs', data_dir=…, source={name_of(other)!r}, target={name_of(folder)!r}) reads both"
+                )
 
     def _labels(self, files: Files, splits: dict[str, dict[str, str]]) -> list[str | None]:
         """The class of each image; None in splits without class folders, if others have them.

@@ -6,16 +6,23 @@ from typing import Any
 
 import numpy as np
 
-from dataset_scripts.core.errors import DataError
-from dataset_scripts.core.files.listing import Files
+from dataset_scripts.core.errors import DataError, printable_logger
+from dataset_scripts.core.files.listing import Files, name_of
 from dataset_scripts.core.formats.fields import brief, short
 from dataset_scripts.core.formats.json_text import parse_json
+
+logger = printable_logger(__name__)
 
 # Possessive, and the name as long as may be: each run of digits or of blanks is scanned a few times, however long it is.
 _NUMBER, _GAP = r"(\d{1,9}+)", r"[\s,]++"
 LINE = re.compile(
     rf"{_NUMBER}{_GAP}{_NUMBER}{_GAP}{_NUMBER}{_GAP}(\S.*)|"
     rf"([^:,\t]*[^:,\s])[\s,:]++{_NUMBER}{_GAP}{_NUMBER}{_GAP}{_NUMBER}[\s,:]*+"
+)
+
+
+COLOR_TABLES = re.compile(
+    r"(label_?colou?rs|labelmap|class_dict|classes|colou?rs|palette)\.(txt|csv|json)", re.IGNORECASE
 )
 
 
@@ -41,6 +48,9 @@ class Colors:
         if len(twice):
             first, second = sorted(self.names[number] for number in order[twice[0] : twice[0] + 2])
             raise DataError(f"{where}: {first} and {second} have the same colour")
+
+    def __str__(self) -> str:
+        return ", ".join(f"{number} {name}" for number, name in enumerate(self.names))
 
     def ids_of(self, pixels: np.ndarray, where: str) -> np.ndarray:
         """The ids (H, W), uint8 or uint16, of pixels (H, W, 3) uint8.
@@ -99,3 +109,33 @@ def read_colors(files: Files, path: str) -> dict[str, tuple[int, int, int]]:
             colors[name.strip()] = tuple(map(int, color))
             color_code(colors[name.strip()], f"{where}, line {number}: the colour")
     return colors
+
+
+def find_colors(files: Files, asked: Mapping[str, Any] | str | None) -> Colors | None:
+    """The colours that the caller gave, or those of the only table in the data.
+
+    Args:
+        asked: class name -> colour, or the path of a table in the data.
+
+    Raises:
+        DataError: there is no such file, it holds no colours, or what `Colors` refuses.
+    """
+    colors, where = asked, "colors"
+    if isinstance(colors, str):
+        if colors not in files.names:
+            raise DataError(f"colors={colors!r}: {files.root} has no such file")
+        files.account([colors])
+        colors, where = read_colors(files, colors), f"{files.root}/{colors}"
+        if not colors:
+            raise DataError(f"{where} holds no colours: its lines are name,r,g,b or r g b name")
+    elif colors is None:
+        paths = [path for path in files.paths if COLOR_TABLES.fullmatch(name_of(path))]
+        tables = {path: table for path in paths if (table := read_colors(files, path))}
+        if len(tables) > 1:
+            both = " and ".join(tables)
+            logger.warning("%s: %s hold colours, and none is used: choose one with colors='…'", files.root, both)
+        if len(tables) == 1:
+            [(path, colors)] = tables.items()
+            where = f"{files.root}/{path}"
+        files.account(tables)
+    return Colors(colors, where) if colors else None

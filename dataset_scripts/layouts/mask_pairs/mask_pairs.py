@@ -9,6 +9,7 @@ from typing import ClassVar
 import datasets
 import numpy as np
 
+from dataset_scripts.core.builders.class_folders import add_labels
 from dataset_scripts.core.builders.layout import LayoutBuilder, LayoutConfig, Rows
 from dataset_scripts.core.errors import DataError, printable_logger
 from dataset_scripts.core.files.listing import Files, folder_of, name_of, stem_of
@@ -16,8 +17,8 @@ from dataset_scripts.core.files.pairs import Key, folder_parser, folders, join, 
 from dataset_scripts.core.image.decode import Frame, decode_image
 from dataset_scripts.core.image.greys import Greys, asked_greys, decide_greys
 from dataset_scripts.core.image.masks import fit_mask
-from dataset_scripts.layouts.mask_pairs.colors import Colors, read_colors
-from dataset_scripts.layouts.mask_pairs.several import add_labels, class_folders, take_numbered, unite
+from dataset_scripts.layouts.mask_pairs.colors import find_colors
+from dataset_scripts.layouts.mask_pairs.several import class_folders, take_numbered, unite
 
 logger = printable_logger(__name__)
 
@@ -36,9 +37,6 @@ MASK_STEM = re.compile(
     re.IGNORECASE,
 )
 NO_CLASSES = re.compile(r"[-_](color|instanceIds)$")  # files of Cityscapes that are not masks of classes
-COLOR_TABLES = re.compile(
-    r"(label_?colou?rs|labelmap|class_dict|classes|colou?rs|palette)\.(txt|csv|json)", re.IGNORECASE
-)
 
 
 @dataclass
@@ -215,7 +213,9 @@ class MaskPairs(LayoutBuilder):
             )
         files.account(path for path in ignored if self.config.mask_suffix or NO_CLASSES.search(stem_of(path)))
         files.account(path for side in (*sides, more) for paths in side.values() for path in paths)
-        self.colors = self._find_colors(files)
+        self.colors = find_colors(files, self.config.colors)
+        if self.colors is not None:
+            self.info.description += f"\n\nIds: {self.colors}."
         masked, splits = {split for split, _ in sides[1]}, {}
         for (split, name), image, mask, fault in join(files.root, sides, ("image", "mask")):
             with self.faults:
@@ -236,7 +236,8 @@ class MaskPairs(LayoutBuilder):
         features = {"image": datasets.Image(), "mask": datasets.Image(), "image_id": datasets.Value("string")}
         rows = {split: Rows(samples) for split, samples in splits.items()}
         if class_folders([name for samples in splits.values() for name, *_ in samples]):
-            features["label"] = add_labels(rows)
+            names = {split: [name_of(folder_of(name)) for name, *_ in samples] for split, samples in splits.items()}
+            features["label"] = add_labels(rows, names)
         return datasets.Features(features), rows
 
     def _look_at(self, files: Files, masks: list[str]) -> Greys:
@@ -244,34 +245,6 @@ class MaskPairs(LayoutBuilder):
             return decide_greys(files, masks)
         greys = [color[0] if len(set(color)) == 1 else -1 for color in self.colors.colors]
         return decide_greys(files, masks, greys, self.colors.where)
-
-    def _find_colors(self, files: Files) -> Colors | None:
-        """The colours that the caller gave, or those of the only table in the data."""
-        colors, where = self.config.colors, "colors"
-        if isinstance(colors, str):
-            if colors not in files.names:
-                raise DataError(f"colors={colors!r}: {files.root} has no such file")
-            colors, where = read_colors(files, colors), f"{files.root}/{colors}"
-            files.account([self.config.colors])
-            if not colors:
-                raise DataError(f"{where} holds no colours: its lines are name,r,g,b or r g b name")
-        elif colors is None:
-            paths = [path for path in files.paths if COLOR_TABLES.fullmatch(name_of(path))]
-            tables = {path: table for path in paths if (table := read_colors(files, path))}
-            if len(tables) > 1:
-                logger.warning(
-                    "%s: %s hold colours, and none is used: choose one with colors='…'",
-                    files.root,
-                    " and ".join(tables),
-                )
-            if len(tables) == 1:
-                [(path, colors)] = tables.items()
-                where = f"{files.root}/{path}"
-            files.account(tables)
-        if not colors:
-            return None
-        self.info.description += "\n\nIds: " + ", ".join(f"{number} {name}" for number, name in enumerate(colors)) + "."
-        return Colors(colors, where)
 
     def read(self, files, sample):
         name, image, *masks = sample

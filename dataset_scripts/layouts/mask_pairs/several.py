@@ -1,14 +1,10 @@
 """BUSI's form: several masks of an image, `x_mask.png` and `x_mask_1.png`, and folders that are classes."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-import datasets
 import numpy as np
-import pyarrow as pa
 
-from dataset_scripts.core.builders.layout import Rows
-from dataset_scripts.core.builders.tables import as_class_label
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.files.listing import folder_of, name_of
 from dataset_scripts.core.files.pairs import Key
@@ -36,17 +32,6 @@ def class_folders(names: Sequence[str]) -> bool:
         folder_of(name) and re.fullmatch(rf"{re.escape(name_of(folder_of(name)))} \(\d+\)", name_of(name))
         for name in names
     )
-
-
-def add_labels(rows: Mapping[str, Rows]) -> datasets.ClassLabel:
-    """Adds the column `label`: the folder of each row."""
-    parts = [pa.array([name_of(folder_of(name)) for name, *_ in part.samples]) for part in rows.values()]
-    feature, labels = as_class_label(pa.chunked_array(parts))
-    start = 0
-    for part in rows.values():
-        part.columns["label"] = labels.slice(start, len(part.samples))
-        start += len(part.samples)
-    return feature
 
 
 def unite(masks: Sequence[dict], where: str) -> dict:

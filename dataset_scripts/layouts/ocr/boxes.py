@@ -10,22 +10,31 @@ import numpy as np
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.formats.fields import brief
 from dataset_scripts.core.image.shapes import Shape
+from dataset_scripts.layouts.ocr.curved import IGNORED, LINE, MANY, is_curved, parse_curved
 
 NUMBER = re.compile(r"\s*[-+]?\d{1,15}(\.\d{0,15})?\s*")
 SPACED = re.compile(r"((?:[-+]?\d{1,15}(?:\.\d{0,15})?[ \t]+){4})(\".*\")")  # 158 128 411 181 "Footpath"
 SCRIPTS = frozenset("Arabic Latin Chinese Japanese Korean Bangla Hindi Symbols Mixed None".split())  # of MLT
-IGNORED = "###"  # do not care: it cannot be read
 
 
 def parse_boxes(content: bytes, where: str) -> list[Shape]:
-    """The words of a file: a quadrilateral or a rectangle, and the text behind it, which may hold commas.
+    """The words of a file: a quadrilateral, a rectangle or CTW1500's polygon, and the text behind it, which may hold commas.
 
     Raises:
-        DataError: a line is neither; the message names it.
+        DataError: a line is none of these; the message names it.
         UnicodeDecodeError: the file is not UTF-8.
     """
-    shapes = []
-    for number, line in text_lines(content):
+    shapes, lines = [], text_lines(content)
+    curved = is_curved([line for _, line in lines])
+    for number, line in lines:
+        if MANY.fullmatch(line) or curved:
+            if not LINE.fullmatch(line):
+                raise DataError(
+                    f"{where}, line {number}: {brief(line)} has more numbers than the 8 of a quadrilateral: behind those of a "
+                    "polygon, the text begins with ####"
+                )
+            shapes.append(parse_curved(line, f"{where}, line {number}"))
+            continue
         count, points, text, script = parse_line(line)
         if count not in (4, 8):
             raise DataError(
@@ -75,6 +84,9 @@ def look_like_boxes(content: bytes, is_cut: bool) -> bool:
     found = found[:-1] if is_cut else found
     texts = []
     for line in found:
+        if match := LINE.fullmatch(line):
+            texts.append(match[2])
+            continue
         count, _, text, _ = parse_line(line)
         if text and (count == 8 or (count == 4 and line.endswith('"'))):
             texts.append(text)

@@ -1,4 +1,4 @@
-"""Text in images: ICDAR's words with their corners, or images of a line with its transcription."""
+"""Text in images: words with their corners (ICDAR, CTW1500), or images of a line with its transcription."""
 
 from dataclasses import dataclass
 
@@ -13,10 +13,11 @@ from dataset_scripts.core.files.splits import split_in
 from dataset_scripts.core.files.stems import is_below, own_stems, pair_by_stem
 from dataset_scripts.core.image.shapes import Annotation
 from dataset_scripts.layouts.ocr.boxes import look_like_boxes, parse_boxes
+from dataset_scripts.layouts.ocr.curved import XML, parse_curved_xml
 from dataset_scripts.layouts.ocr.lines import SIDECAR, Texts, find_lists, find_sidecars, line_stems, read_lists
 
 PRECEDENCE = 2
-SUFFIXES = (".txt", ".csv", ".tsv")
+SUFFIXES = (".txt", ".csv", ".tsv", ".xml")
 HEAD = 1 << 14  # bytes of a file of words that tell that it is one
 
 
@@ -47,7 +48,7 @@ def matches(files):
 
 class Ocr(AnnotatedBuilder):
     BUILDER_CONFIG_CLASS = OcrConfig
-    SUFFIXES = (".txt",)
+    SUFFIXES = (".txt", ".xml")
     OBJECT_COLUMNS = {
         "text": datasets.Value("string"),
         "ignore": datasets.Value("bool"),
@@ -56,13 +57,15 @@ class Ocr(AnnotatedBuilder):
 
     @classmethod
     def is_annotation(cls, content):
-        return look_like_boxes(content, len(content) == HEAD)
+        return bool(XML.search(content)) or look_like_boxes(content, len(content) == HEAD)
 
     @classmethod
     def stems(cls, path):
         for stem in own_stems(path):
             yield stem
             if stem.lower().startswith("gt_"):
+                yield stem[3:]
+            if stem.isdigit() and stem.startswith("000"):  # of CTW1500's test set: 0001001.txt is about 1001.jpg
                 yield stem[3:]
 
     @classmethod
@@ -76,6 +79,8 @@ class Ocr(AnnotatedBuilder):
         return paths
 
     def parse(self, content, where):
+        if content.lstrip().startswith(b"<"):
+            return parse_curved_xml(content, where)
         with reading(where):
             return Annotation(parse_boxes(content, where))
 

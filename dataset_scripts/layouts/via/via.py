@@ -1,4 +1,4 @@
-"""VIA: shapes drawn in the VGG Image Annotator 1 or 2, in one file for many images: its project, json or csv."""
+"""VIA: shapes drawn in the VGG Image Annotator, in one file for many images: its project, json or csv."""
 
 import json
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.formats.fields import short
 from dataset_scripts.core.formats.json_text import parse_json
 from dataset_scripts.core.image.shapes import Annotation, Shape
+from dataset_scripts.layouts.via.export3 import export3_entries, is_export3
 from dataset_scripts.layouts.via.shapes import drawn
 from dataset_scripts.layouts.via.table import table_entries
 
@@ -48,7 +49,8 @@ class Via(ManyBuilder):
 
     def entries(self, files, path):
         if path.lower().endswith(".csv"):
-            for name, said, where in table_entries(files, path, self.faults):
+            read = export3_entries if is_export3(files.peek(path)) else table_entries
+            for name, said, where in read(files, path, self.faults):
                 with self.faults:
                     if "fault" not in said:
                         self.see(said)
