@@ -1,8 +1,10 @@
 """Runs Python scripts in forks of a process that has imported the libraries, which takes longer than a test.
 
 conftest.py starts it, and requests each launch with a line of JSON on stdin: `words`, the script and its arguments;
-`processes`, how many ranks; `env`, `cwd` and `timeout` in seconds; `output` and `errors`, the files for what they print. The
-reply is a line with the exit status, 124 after the timeout. As with torchrun, one rank that fails ends the others.
+`processes`, how many ranks; `env`, `cwd` and `timeout` in seconds; `output` and `errors`, the files for what they print;
+`configured`, whether `env` differs in variables that datasets, huggingface_hub or accelerate read when they are imported,
+so that the fork has to import them. The reply is a line with the exit status, 124 after the timeout. With `status`, a file
+that is to hold it, the reply is the process id at once. As with torchrun, one rank that fails ends the others.
 """
 
 import json
@@ -12,11 +14,12 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Iterable
+from typing import TextIO
 
-import accelerate  # noqa: F401
-import datasets  # noqa: F401
 import matplotlib.pyplot  # noqa: F401
 import pandas  # noqa: F401
+import pyarrow.dataset  # noqa: F401
 import torch
 import torch_fidelity  # noqa: F401
 import torchvision  # noqa: F401
@@ -75,27 +78,54 @@ def lead(launch: dict) -> str | None:
     os._exit(int(failed))
 
 
-def serve() -> str | None:
+def wait(pid: int, timeout: float) -> int:
+    """The exit status of a launch, which is ended after the timeout."""
+    end = time.monotonic() + timeout
+    while True:
+        done, code = os.waitpid(pid, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(code)
+        if time.monotonic() > end:
+            os.killpg(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            return 124
+        time.sleep(0.005)
+
+
+class Heir:
+    """A fork of this process that imports the rest, and serves what does not depend on variables."""
+
+    def __init__(self):
+        to_read, self.to_write = os.pipe()
+        from_read, from_write = os.pipe()
+        self.is_here = os.fork() == 0
+        if self.is_here:
+            os.close(self.to_write)
+            os.close(from_read)
+            import accelerate  # noqa: F401
+            import datasets  # noqa: F401
+        else:
+            os.close(to_read)
+            os.close(from_write)
+        self.requests = os.fdopen(to_read if self.is_here else self.to_write, "r" if self.is_here else "w")
+        self.replies = os.fdopen(from_write if self.is_here else from_read, "w" if self.is_here else "r")
+
+    def ask(self, line: str) -> str:
+        print(line, end="", file=self.requests, flush=True)
+        return self.replies.readline()
+
+
+def serve(requests: Iterable[str], replies: TextIO, is_heir: bool = False) -> str | None:
     """Starts the requested launches; returns the script to run in the forks, and None at the end."""
-    for line in sys.stdin:
+    heir = None
+    for line in requests:
         launch = json.loads(line)
-        if (pid := os.fork()) == 0:
-            return lead(launch)
-        end, status = time.monotonic() + launch["timeout"], None
-        while status is None:
-            done, code = os.waitpid(pid, os.WNOHANG)
-            if done:
-                status = os.waitstatus_to_exitcode(code)
-            elif time.monotonic() > end:
-                os.killpg(pid, signal.SIGKILL)
-                os.waitpid(pid, 0)
-                status = 124
-            else:
-                time.sleep(0.005)
-        print(status, flush=True)
+        if not launch["configured"] and not is_heir:
+            heir = heir or Heir()
+            if heir.is_here:
+                return serve(iter([line, *()]), heir.replies, True) or serve(heir.requests, heir.replies, True)
+            replies.write(heir.ask(line))
+        elif "status" in launch:
+            pass
+        replies.flush()
     return None
-
-
-if __name__ == "__main__":
-    if script := serve():
-        runpy.run_path(script, run_name="__main__")
