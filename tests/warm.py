@@ -14,7 +14,6 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterable
 from typing import TextIO
 
 import matplotlib.pyplot  # noqa: F401
@@ -92,40 +91,52 @@ def wait(pid: int, timeout: float) -> int:
         time.sleep(0.005)
 
 
-class Heir:
-    """A fork of this process that imports the rest, and serves what does not depend on variables."""
-
-    def __init__(self):
-        to_read, self.to_write = os.pipe()
-        from_read, from_write = os.pipe()
-        self.is_here = os.fork() == 0
-        if self.is_here:
-            os.close(self.to_write)
-            os.close(from_read)
-            import accelerate  # noqa: F401
-            import datasets  # noqa: F401
-        else:
-            os.close(to_read)
-            os.close(from_write)
-        self.requests = os.fdopen(to_read if self.is_here else self.to_write, "r" if self.is_here else "w")
-        self.replies = os.fdopen(from_write if self.is_here else from_read, "w" if self.is_here else "r")
-
-    def ask(self, line: str) -> str:
-        print(line, end="", file=self.requests, flush=True)
-        return self.replies.readline()
+def start(launch: dict, replies: TextIO) -> str | None:
+    """Starts a launch and replies; in the fork that runs the script, returns it."""
+    if "status" not in launch:
+        if (pid := os.fork()) == 0:
+            return lead(launch)
+        print(wait(pid, launch["timeout"]), file=replies, flush=True)
+    elif os.fork() == 0:
+        if (pid := os.fork()) == 0:
+            return lead(launch)
+        print(pid, file=replies, flush=True)
+        status = wait(pid, launch["timeout"])
+        with open(f"{launch['status']}.new", "w") as file:
+            file.write(str(status))
+        os.replace(file.name, launch["status"])
+        os._exit(0)
+    return None
 
 
-def serve(requests: Iterable[str], replies: TextIO, is_heir: bool = False) -> str | None:
-    """Starts the requested launches; returns the script to run in the forks, and None at the end."""
-    heir = None
+def serve(requests: TextIO, replies: TextIO, rest: tuple[TextIO, TextIO] | None = None) -> str | None:
+    """Starts the requested launches; returns the script to run in the forks, and None at the end.
+
+    Args:
+        rest: how to reach the process that has imported everything, which serves what needs no new imports.
+    """
     for line in requests:
         launch = json.loads(line)
-        if not launch["configured"] and not is_heir:
-            heir = heir or Heir()
-            if heir.is_here:
-                return serve(iter([line, *()]), heir.replies, True) or serve(heir.requests, heir.replies, True)
-            replies.write(heir.ask(line))
-        elif "status" in launch:
-            pass
-        replies.flush()
+        if rest and not launch["configured"]:
+            print(line, end="", file=rest[0], flush=True)
+            print(rest[1].readline(), end="", file=replies, flush=True)
+        elif script := start(launch, replies):
+            return script
     return None
+
+
+def serve_all() -> str | None:
+    """Serves with two processes, one of which imports the rest."""
+    (requests, to_rest), (from_rest, replies) = os.pipe(), os.pipe()
+    if os.fork() == 0:
+        os.close(to_rest)  # so that the requests end with the other process
+        import accelerate  # noqa: F401
+        import datasets  # noqa: F401
+
+        return serve(os.fdopen(requests), os.fdopen(replies, "w"))
+    return serve(sys.stdin, sys.stdout, (os.fdopen(to_rest, "w"), os.fdopen(from_rest)))
+
+
+if __name__ == "__main__":
+    if script := serve_all():
+        runpy.run_path(script, run_name="__main__")
