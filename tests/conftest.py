@@ -235,7 +235,7 @@ class Started:
         self.wait()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def start_processes(ask_warm):
     """Starts a Python script on N CPU processes, in a group of their own; the first of them is the parent of the others."""
     started = []
