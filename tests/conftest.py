@@ -1,5 +1,6 @@
 """Fixtures: a cache of its own, folders of random images, real processes."""
 
+import gc
 import json
 import os
 import signal
@@ -15,6 +16,9 @@ from pathlib import Path
 if (_WORKER := os.environ.get("PYTEST_XDIST_WORKER", "")) and hasattr(os, "sched_setaffinity"):
     _SHARE = sorted(os.sched_getaffinity(0))[int(_WORKER[2:]) :: int(os.environ["PYTEST_XDIST_WORKER_COUNT"])]
     os.sched_setaffinity(0, _SHARE or os.sched_getaffinity(0))
+
+# While all files are imported, little can be freed, but the collector would look for it a thousand times.
+gc.disable()
 
 # Before anything imports huggingface_hub: tests neither see nor touch the cache of the person who runs them.
 _CACHE = tempfile.TemporaryDirectory(prefix="dataset-scripts-tests-")
@@ -39,6 +43,12 @@ def pytest_collection_modifyitems(items):
     """Puts the files with the most slow tests first, so that no worker is left alone with one of them at the end."""
     slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
     items.sort(key=lambda item: -slow[item.path])
+
+
+def pytest_collection_finish():
+    """Lets the collector pass over what all tests share: it takes half a second, and copies of pages in forks."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ so that the fork has to import them. The reply is a line with the exit status, 1
 that is to hold it, the reply is the process id at once. As with torchrun, one rank that fails ends the others.
 """
 
+import gc
 import json
 import os
 import runpy
@@ -115,6 +116,7 @@ def serve(requests: TextIO, replies: TextIO, rest: tuple[TextIO, TextIO] | None 
     Args:
         rest: how to reach the process that has imported everything, which serves what needs no new imports.
     """
+    gc.freeze()  # in forks, the collector passes over the libraries, whose pages it would copy
     for line in requests:
         launch = json.loads(line)
         if rest and not launch["configured"]:
