@@ -40,9 +40,14 @@ sys.path.append(str(ROOT / "tests"))
 
 
 def pytest_collection_modifyitems(items):
-    """Puts the files with the most slow tests first, so that no worker is left alone with one of them at the end."""
-    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
-    items.sort(key=lambda item: -slow[item.path])
+    """Puts the files that take longest first, so that no worker is left alone with one of them at the end.
+
+    These are the files with the most slow tests, and then those that start most processes.
+    """
+    weight = Counter()
+    for item in items:
+        weight[item.path] += 10 * bool(item.get_closest_marker("slow")) + ("warm" in item.fixturenames)
+    items.sort(key=lambda item: -weight[item.path])
 
 
 def pytest_collection_finish():
