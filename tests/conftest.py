@@ -1,10 +1,13 @@
 """Fixtures: a cache of its own, folders of random images, real processes."""
 
+import gc
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -13,6 +16,9 @@ from pathlib import Path
 if (_WORKER := os.environ.get("PYTEST_XDIST_WORKER", "")) and hasattr(os, "sched_setaffinity"):
     _SHARE = sorted(os.sched_getaffinity(0))[int(_WORKER[2:]) :: int(os.environ["PYTEST_XDIST_WORKER_COUNT"])]
     os.sched_setaffinity(0, _SHARE or os.sched_getaffinity(0))
+
+# While all files are imported, little can be freed, but the collector would look for it a thousand times.
+gc.disable()
 
 # Before anything imports huggingface_hub: tests neither see nor touch the cache of the person who runs them.
 _CACHE = tempfile.TemporaryDirectory(prefix="dataset-scripts-tests-")
@@ -34,9 +40,20 @@ sys.path.append(str(ROOT / "tests"))
 
 
 def pytest_collection_modifyitems(items):
-    """Puts the files with the most slow tests first, so that no worker is left alone with one of them at the end."""
-    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
-    items.sort(key=lambda item: -slow[item.path])
+    """Puts the files that take longest first, so that no worker is left alone with one of them at the end.
+
+    These are the files with the most slow tests, and then those that start most processes.
+    """
+    weight = Counter()
+    for item in items:
+        weight[item.path] += 10 * bool(item.get_closest_marker("slow")) + ("warm" in item.fixturenames)
+    items.sort(key=lambda item: -weight[item.path])
+
+
+def pytest_collection_finish():
+    """Lets the collector pass over what all tests share: it takes half a second, and copies of pages in forks."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")
@@ -152,47 +169,98 @@ def warm():
 
 
 @pytest.fixture(scope="session")
-def run_processes(warm, tmp_path_factory):
-    """Runs a Python script on N CPU processes; returns what it printed and its exit status.
-
-    With environment variables, which libraries read on import, it starts new processes: by torchrun if N is above 1.
-    """
+def ask_warm(warm, tmp_path_factory):
+    """Asks `warm` to run a Python script on N CPU processes; returns its reply, and the files for what the script prints."""
+    if warm is None:
+        pytest.skip("processes cannot be forked here")
     folder = tmp_path_factory.mktemp("processes")
 
-    def run(processes: int, script: Path, *args: str, timeout: float = 240, check: bool = True, **env: str):
+    def run(
+        processes: int, words: list[str], env: dict[str, str], timeout: float, cwd: Path = ROOT, waits: bool = True
+    ):
+        place = Path(tempfile.mkdtemp(dir=folder))
+        files = {name: place / name for name in ("output", "errors", *(() if waits else ("status",)))}
+        for name in ("output", "errors"):
+            files[name].touch()
+        request = {
+            "words": words,
+            "processes": processes,
+            "env": {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", **env},
+            "configured": bool(env),
+            "cwd": str(cwd),
+            "timeout": timeout,
+            **{name: str(path) for name, path in files.items()},
+        }
+        print(json.dumps(request), file=warm.stdin, flush=True)
+        return int(warm.stdout.readline()), files
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def run_processes(request, warm):
+    """Runs a Python script on N CPU processes; returns what it printed and its exit status."""
+
+    def run(
+        processes: int, script: Path, *args: str, timeout: float = 240, check: bool = True, cwd: Path = ROOT, **env: str
+    ):
         words = [str(script), *map(str, args)]
-        variables = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", **env}
-        if env or warm is None:
-            launcher = (
-                ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-                if processes > 1
-                else []
-            )
+        if warm is None:
+            launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
             result = subprocess.run(
-                [sys.executable, *launcher, *words],
-                env=variables,
+                [sys.executable, *(launcher if processes > 1 else []), *words],
+                env={**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", **env},
                 capture_output=True,
                 text=True,
                 timeout=timeout,
-                cwd=ROOT,
+                cwd=cwd,
             )
         else:
-            output, errors = folder / "output", folder / "errors"
-            output.write_text("")
-            errors.write_text("")
-            launch = {
-                "words": words,
-                "processes": processes,
-                "env": variables,
-                "cwd": str(ROOT),
-                "timeout": timeout,
-                "output": str(output),
-                "errors": str(errors),
-            }
-            print(json.dumps(launch), file=warm.stdin, flush=True)
-            status = int(warm.stdout.readline())
-            result = subprocess.CompletedProcess(words, status, output.read_text(), errors.read_text())
+            status, files = request.getfixturevalue("ask_warm")(processes, words, env, timeout, cwd)
+            result = subprocess.CompletedProcess(
+                words, status, files["output"].read_text(), files["errors"].read_text()
+            )
         assert not check or result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
         return result
 
     return run
+
+
+class Started:
+    """A script that runs, see `start_processes`."""
+
+    def __init__(self, pid: int, output: Path, errors: Path, status: Path):
+        self.pid, self._output, self._errors, self._status = pid, output, errors, status
+
+    def poll(self) -> int | None:
+        """The exit status, or None."""
+        return int(self._status.read_text()) if self._status.exists() else None
+
+    def wait(self, timeout: float = 240) -> tuple[int, str, str]:
+        """The exit status, and what was printed."""
+        end = time.monotonic() + timeout
+        while (status := self.poll()) is None:
+            assert time.monotonic() < end
+            time.sleep(0.005)
+        return status, self._output.read_text(), self._errors.read_text()
+
+    def kill(self) -> None:
+        """Kills the script and every process that it started."""
+        os.killpg(self.pid, signal.SIGKILL)
+        self.wait()
+
+
+@pytest.fixture(scope="module")
+def start_processes(ask_warm):
+    """Starts a Python script on N CPU processes, in a group of their own; the first of them is the parent of the others."""
+    started = []
+
+    def start(processes: int, script: Path, *args: str, **env: str) -> Started:
+        pid, files = ask_warm(processes, [str(script), *map(str, args)], env, 240, waits=False)
+        started.append(Started(pid, **files))
+        return started[-1]
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()

@@ -12,6 +12,7 @@ import accelerate
 import pytest
 import torch
 import yaml
+from accelerate.commands import launch as launching
 
 from recipes.core.errors import UserError
 from recipes.core.ranks.environment import REFUSED, fault_of
@@ -26,11 +27,17 @@ HARMLESS = re.compile(
 )
 
 
-@pytest.fixture(scope="module")
-def launch(root, tmp_path_factory):
-    """Trains by `accelerate launch` under a default config file and an environment; returns the process and its run folder."""
+SHOW = "import json, os; print(json.dumps(dict(os.environ)))"
 
-    def run(config=None, words=(), launcher=(), **environment):
+
+@pytest.fixture(scope="module")
+def launch(root, run_processes, tmp_path_factory):
+    """Trains by `accelerate launch` under a default config file and an environment; returns the process and its run folder.
+
+    Unless it is `real`, the launcher and the training are forks: the one gets the environment that the other has made.
+    """
+
+    def run(config=None, words=(), launcher=(), real=False, **environment):
         folder = tmp_path_factory.mktemp("launch")
         home = folder / "home"
         (home / "accelerate").mkdir(parents=True)
@@ -48,22 +55,16 @@ def launch(root, tmp_path_factory):
             "downcast_bf16": "no",
         }
         (home / "accelerate/default_config.yaml").write_text(yaml.safe_dump(plain | (config or {})), encoding="utf-8")
-        command = [
-            sys.executable,
-            "-m",
-            "accelerate.commands.accelerate_cli",
-            "launch",
-            *launcher,
-            root / "recipes/train.py",
-        ]
         datasets_cache = {"HF_DATASETS_CACHE": f"{os.environ['HF_HOME']}/datasets"}
-        done = subprocess.run(
-            [*command, *SHORT, f"out={folder / 'run'}", *words],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            env=os.environ | datasets_cache | {"HF_HOME": str(home), "PYTHONPATH": str(root)} | environment,
-        )
+        environment = datasets_cache | {"HF_HOME": str(home), "PYTHONPATH": str(root)} | environment
+        train = [root / "recipes/train.py", *SHORT, f"out={folder / 'run'}", *words]
+        if real:
+            command = [sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch", *launcher, *train]
+            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=os.environ | environment)
+        else:
+            (folder / "show.py").write_text(SHOW)
+            made = run_processes(1, Path(launching.__file__), *launcher, folder / "show.py", cwd=folder, **environment)
+            done = run_processes(1, *train, cwd=folder, check=False, **json.loads(made.stdout.splitlines()[-1]))
         return done, folder / "run"
 
     return run
@@ -75,7 +76,7 @@ def weights(folder: Path) -> str:
 
 @pytest.fixture(scope="module")
 def plain(launch):
-    done, folder = launch()
+    done, folder = launch(real=True)
     assert done.returncode == 0, done.stderr[-3000:]
     return weights(folder)
 
@@ -131,14 +132,9 @@ def test_a_default_config_that_the_recipes_cannot_follow_is_refused_in_one_line(
         ("fidelity.py", ["--isc", "--input1", "nowhere"]),
     ],
 )
-def test_every_recipe_looks_at_the_environment_first(root, script, words, tmp_path):
-    done = subprocess.run(
-        [sys.executable, root / "recipes" / script, *words],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(root), "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "4"},
-    )
+def test_every_recipe_looks_at_the_environment_first(root, run_processes, script, words, tmp_path):
+    variables = {"ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "4"}
+    done = run_processes(1, root / "recipes" / script, *words, cwd=tmp_path, check=False, **variables)
     assert done.returncode == 1 and "would divide the gradients" in done.stderr and "Traceback" not in done.stderr
 
 

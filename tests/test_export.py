@@ -67,18 +67,26 @@ def fingerprint(rows):
     return [repr(plain(row)) for row in rows]
 
 
-def stock(program, *args, **env):
-    """Runs a program with stock `datasets` only; returns the lines that it prints, as JSON values."""
-    full = f"{BLOCKED}\nimport datasets, json\n{inspect.getsource(fingerprint)}\n{program}"
-    result = subprocess.run(
-        [sys.executable, "-c", full, *map(str, args)],
-        env={**os.environ, **env},
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-    assert result.returncode == 0, result.stderr[-3000:]
-    return [json.loads(line) for line in result.stdout.splitlines()]
+@pytest.fixture
+def run_code(run_processes, tmp_path_factory):
+    """Runs a program in a process of its own; returns the lines that it prints, as JSON values."""
+
+    def run(program, *args, **env):
+        path = tmp_path_factory.mktemp("program") / "program.py"
+        path.write_text(program)
+        return [json.loads(line) for line in run_processes(1, path, *args, **env).stdout.splitlines()]
+
+    return run
+
+
+@pytest.fixture
+def stock(run_code):
+    """Runs a program with stock `datasets` only."""
+
+    def run(program, *args, **env):
+        return run_code(f"{BLOCKED}\nimport datasets, json\n{inspect.getsource(fingerprint)}\n{program}", *args, **env)
+
+    return run
 
 
 LOAD = """
@@ -168,7 +176,7 @@ def masked(tmp_path, save_image):
     return datasets.Dataset.from_dict(rows, datasets.Features(features | {"note": datasets.Value("string")}))
 
 
-def test_stock_datasets_gives_the_same_rows_without_this_package(photos, coco, masked, tmp_path):
+def test_stock_datasets_gives_the_same_rows_without_this_package(stock, photos, coco, masked, tmp_path):
     want = [
         expected(load_dataset("digits", transform=None)),
         expected(load_dataset(str(photos), transform=None)),
@@ -292,7 +300,7 @@ def test_the_card_of_a_set(tmp_path):
     assert not PACKAGE_WORDS.search(card.text.partition("## Loading")[0])
 
 
-def test_the_lines_of_the_card_run(photos, tmp_path):
+def test_the_lines_of_the_card_run(stock, photos, tmp_path):
     folder = export(photos, tmp_path / "out")
     text = (folder / "README.md").read_text()
     code = "\n".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL)).replace("USER/NAME", str(folder))
@@ -574,12 +582,14 @@ for arguments in map(json.loads, sys.argv[1:]):
 """
 
 
-def push_all(*arguments, **env):
+@pytest.fixture
+def push_all(run_code):
     """Pushes one after another in a new process; returns addresses or error messages."""
-    command = [sys.executable, "-c", PUSH, *(json.dumps(item, default=str) for item in arguments)]
-    result = subprocess.run(command, env={**os.environ, **env}, capture_output=True, text=True, timeout=240)
-    assert result.returncode == 0, result.stderr[-3000:]
-    return [json.loads(line) for line in result.stdout.splitlines()]
+
+    def run(*arguments, **env):
+        return run_code(PUSH, *(json.dumps(item, default=str) for item in arguments), **env)
+
+    return run
 
 
 RELOAD = """
@@ -597,7 +607,7 @@ for streaming in (False, True):
 
 
 @pytest.mark.slow
-def test_push_and_reload(hub, photos, tmp_path):
+def test_push_and_reload(hub, photos, push_all, run_code, stock, tmp_path):
     endpoint, folder, state = hub("ann/photos")
     out = export(photos, tmp_path / "out", max_shard_size="3KB")
     (out / "LICENSE").write_text("free\n")
@@ -612,13 +622,10 @@ def test_push_and_reload(hub, photos, tmp_path):
     want = load_dataset(str(photos), transform=None)
     everything, streamed = stock(RELOAD, "ann/photos", **at(endpoint, tmp_path / "stock", "hf_read"))
     assert everything == expected(want) and streamed == fingerprint(want["test"])
-    env = {**os.environ, **at(endpoint, tmp_path / "ours", "hf_read")}
-    result = subprocess.run(
-        [sys.executable, "-c", OURS, "ann/photos"], env=env, capture_output=True, text=True, timeout=240
-    )
+    loaded = run_code(OURS, "ann/photos", **at(endpoint, tmp_path / "ours", "hf_read"))
     tensors = load_dataset(str(photos), split="test")
     rows = [[list(row["image"].shape), float(row["image"].sum()), row["label"]] for row in tensors]
-    assert [json.loads(line) for line in result.stdout.splitlines()] == [rows, rows], result.stderr[-3000:]
+    assert loaded == [rows, rows]
 
     # Again: nothing is sent. Then fewer shards, and the old ones go; then to a branch, and main stays.
     (state / "log").unlink()
@@ -638,7 +645,7 @@ def test_push_and_reload(hub, photos, tmp_path):
     assert contents(state / "branches/v2") == sent | picture  # the branch began as main
 
 
-def test_a_broken_upload_goes_on(hub, photos, tmp_path):
+def test_a_broken_upload_goes_on(hub, photos, push_all, tmp_path):
     endpoint, folder, state = hub("ann/photos")
     out = export(photos, tmp_path / "out", max_shard_size="3KB")
     files = {hashlib.sha256(path.read_bytes()).hexdigest() for path in (out / "data").iterdir()}
@@ -661,7 +668,9 @@ def test_a_broken_upload_goes_on(hub, photos, tmp_path):
     time.sleep(0.3)  # the server finishes the request that hung
     (state / "log").unlink()
     done = {path.name for path in (state / "objects").iterdir()}
-    assert push_all({"source": out, "repo_id": "ann/photos"}, **env) == [f"{endpoint}/datasets/ann/photos"]
+    assert push_all({"source": out, "repo_id": "ann/photos"}, **at(endpoint, tmp_path / "home")) == [
+        f"{endpoint}/datasets/ann/photos"
+    ]
     log = (state / "log").read_text().splitlines()
     assert {line.split("/")[-1] for line in log if line.startswith("PUT")} == files - done
     assert [line.split("/")[-2] for line in log if "/commit/" in line] == ["commit"]
@@ -670,7 +679,7 @@ def test_a_broken_upload_goes_on(hub, photos, tmp_path):
     }
 
 
-def test_push_refuses_and_says_why(hub, photos, tmp_path):
+def test_push_refuses_and_says_why(hub, photos, push_all, tmp_path):
     endpoint, folder, state = hub("ann/photos")
     out = export(photos, tmp_path / "out")
     bare, scripted = tmp_path / "bare", tmp_path / "scripted"
@@ -726,7 +735,7 @@ def test_push_offline_and_without_a_token(photos, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_another_server_serves_the_folder(photos, tmp_path):
+def test_another_server_serves_the_folder(photos, stock, tmp_path):
     """olah, a Hub mirror by other authors, reads the exported folder as a git repository.
 
     python -m venv /tmp/olah && /tmp/olah/bin/pip install olah==0.5.4

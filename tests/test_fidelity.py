@@ -4,8 +4,6 @@ import functools
 import importlib.util
 import json
 import os
-import signal
-import subprocess
 import sys
 import time
 
@@ -249,7 +247,7 @@ def test_cache_is_used_and_never_stale(measure, folders, tmp_path, worker, monke
         assert run(**named) != before and calls
 
 
-def test_goes_on_after_a_kill(root, measure, folders, tmp_path, worker):
+def test_goes_on_after_a_kill(root, start_processes, measure, folders, tmp_path, worker):
     call = {
         "input1": folders["a"],
         "input2": folders["b"],
@@ -257,14 +255,12 @@ def test_goes_on_after_a_kill(root, measure, folders, tmp_path, worker):
         "batch_size": 4,
         "cache_root": str(tmp_path / "cache"),
     }
-    command = [sys.executable, root / "tests/workers/fidelity.py", json.dumps([call]), "0.2"]
-    process = subprocess.Popen(command, cwd=root, env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)})
+    process = start_processes(1, root / "tests/workers/fidelity.py", json.dumps([call]), "0.2")
     deadline = time.monotonic() + 120
     while len(list((tmp_path / "cache").glob("*/shard-*"))) < 3:
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.kill()
     calls = []
     torch.set_num_threads(1)
     original = worker.Small.forward

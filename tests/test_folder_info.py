@@ -1,8 +1,6 @@
 """`dataset-scripts info PATH`: what a folder is, without loading it."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 
@@ -25,14 +23,16 @@ def boxes(tmp_path, save_image):
     return tmp_path
 
 
-def info(*words):
-    done = subprocess.run(
-        [sys.executable, "-m", "dataset_scripts.core.cli", "info", *map(str, words)], capture_output=True, text=True
-    )
-    return done.returncode, done.stdout, done.stderr
+@pytest.fixture
+def info(root, run_processes):
+    def run(*words):
+        done = run_processes(1, root / "tests/workers/command.py", "info", *words, check=False)
+        return done.returncode, done.stdout, done.stderr
+
+    return run
 
 
-def test_a_folder_that_is_understood(boxes):
+def test_a_folder_that_is_understood(info, boxes):
     said = describe_folder(boxes)
     assert said["layout"] == "voc" and "3 of the images with an xml file" in said["evidence"]
     assert said["splits"] == {"train": 2, "validation": 1} and said["classes"] == ["cat", "dog"]
@@ -43,7 +43,7 @@ def test_a_folder_that_is_understood(boxes):
     assert json.loads(info(boxes, "--json")[1]) == said
 
 
-def test_a_folder_that_is_not(boxes, save_image):
+def test_a_folder_that_is_not(info, boxes, save_image):
     save_image(boxes / "figure.png")
     assert describe_folder(boxes)["fault"].startswith(f"{boxes}: 1 of 4 images have no annotation, such as figure.png")
     (boxes / "figure.png").unlink()
@@ -57,7 +57,7 @@ def test_a_folder_that_is_not(boxes, save_image):
     assert info(boxes, "ignore=README.md")[0] == 0
 
 
-def test_a_fault_and_files_that_are_left_over(boxes, save_image):
+def test_a_fault_and_files_that_are_left_over(info, boxes, save_image):
     """The fault hid what was left over, and each was found only when the other was mended."""
     save_image(boxes / "train/pictures/bare.png")
     (boxes / "codes.npy").write_bytes(b"x")
@@ -68,13 +68,13 @@ def test_a_fault_and_files_that_are_left_over(boxes, save_image):
     assert status == 1 and "left over 1 .npy files" in output and "\nfault     " in output
 
 
-def test_the_evidence_is_said_once(boxes):
+def test_the_evidence_is_said_once(info, boxes):
     _, output, errors = info(boxes, "ignore=*.md")
     assert output.count("3 of the images with an xml file") == 1 and "read as" not in errors
     assert errors.count("1 files are left out, as ignore=… says") == 1
 
 
-def test_what_is_nothing(tmp_path):
+def test_what_is_nothing(info, tmp_path):
     (tmp_path / "1.xml").write_text(VOC.format(name="1.jpg", label="cat"))
     said = describe_folder(tmp_path)
     assert said["layout"] is None and "holds no images, but xml files like VOC annotations" in said["fault"]

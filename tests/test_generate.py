@@ -5,7 +5,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 import time
 from dataclasses import fields
@@ -52,27 +51,25 @@ def generate(root, run_processes):
 
 
 @pytest.fixture(scope="module")
-def runs(root, generate, tmp_path_factory):
+def runs(root, generate, start_processes, tmp_path_factory):
     """The folders of three runs of the same options: exact on one process; exact, killed on one and finished on two
     (`stopped` is a copy of what the kill left); and by DDP on two."""
     base = tmp_path_factory.mktemp("runs")
     generate(*TINY, "exact=true", f"out={base / 'exact'}")
-    kill_after(192, root, base / "moved", *TINY, "exact=true")
+    kill_after(192, start_processes, root, base / "moved", *TINY, "exact=true")
     shutil.copytree(base / "moved", base / "stopped")
     assert "going on after" in generate(*TINY, "exact=true", f"out={base / 'moved'}", processes=2).stdout
     generate(*TINY, f"out={base / 'ddp'}", processes=2)
     return base
 
 
-def kill_after(samples, root, folder, *options):
+def kill_after(samples, start_processes, root, folder, *options):
     """Starts a run on one process, and kills it when there is a checkpoint of so many samples."""
-    command = [sys.executable, root / "recipes/generate.py", *options, f"out={folder}", "cpu=true", "threads=1"]
-    process = subprocess.Popen(command, cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = start_processes(1, root / "recipes/generate.py", *options, f"out={folder}")
     while not any(int(path.name) >= samples for path in checkpoint.find(folder)):
         assert process.poll() is None
         time.sleep(0.005)
     process.kill()
-    process.wait()
     assert not (folder / "metrics.json").exists()
 
 

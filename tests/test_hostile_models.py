@@ -6,8 +6,6 @@ import pickle
 import random
 import re
 import resource
-import subprocess
-import sys
 import time
 import zipfile
 from pathlib import Path
@@ -417,14 +415,12 @@ def test_logs_that_are_cut():
         assert "log.jsonl, line 7" in refusal(read_record, line, Path("log.jsonl"), 7)
 
 
-def test_commands_end_in_one_line(root, classifier, tmp_path):
+def test_commands_end_in_one_line(root, run_processes, classifier, tmp_path):
     """The programs themselves report the errors."""
     write(classifier, CLASSIFIER | {"labels": "ab", "architecture": "a\n\x1b[31mb"})
     (classifier / "config.yaml").write_text("data: {path: '${oc.env:SECRET}'}\n")
-    command = [sys.executable, root / "recipes/evaluate.py", classifier, "cpu=true"]
-    result = subprocess.run(
-        command, capture_output=True, text=True, cwd=tmp_path, env=os.environ | {"SECRET": "hunter2"}
-    )
+    words = [root / "recipes/evaluate.py", classifier, "cpu=true"]
+    result = run_processes(1, *words, check=False, cwd=tmp_path, SECRET="hunter2")
     (line,) = [line for line in result.stderr.splitlines() if "error" in line]
     assert (
         result.returncode == 1 and "Traceback" not in result.stderr and "\x1b" not in line and str(classifier) in line
@@ -445,15 +441,13 @@ def test_push_takes_no_file_from_elsewhere(classifier, tmp_path):
 
 
 @pytest.mark.slow
-def test_names_do_not_lead_out_of_the_card_of_a_run(root, save_image, tmp_path):
+def test_names_do_not_lead_out_of_the_card_of_a_run(root, run_processes, save_image, tmp_path):
     names = ["![](http:evil)", "<script>", "$x^$", "a|b", "a`b", "-->"]
     for name in names:
         for part, count in (("train", 4), ("test", 1)):
             for number in range(count):
                 save_image(tmp_path / "[photos](x)" / part / name / f"{number}.png", (8, 8))
-    command = [
-        sys.executable,
-        "recipes/train.py",
+    options = [
         "digits",
         f"data.path={tmp_path / '[photos](x)'}",
         "batch=8",
@@ -464,8 +458,7 @@ def test_names_do_not_lead_out_of_the_card_of_a_run(root, save_image, tmp_path):
         f"out={tmp_path / 'run'}",
         "augment.pad=0",
     ]
-    result = subprocess.run(command, cwd=root, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr[-3000:]
+    run_processes(1, root / "recipes/train.py", *options)
     text = (tmp_path / "run/README.md").read_text()
     body = re.sub("(?ms)^```.*?^```", "", text)
     for name in names:

@@ -1,6 +1,5 @@
 """Hub ids go to `datasets` with the transform attached; code on the Hub is never run. A real HTTP server answers."""
 
-import os
 import subprocess
 import sys
 
@@ -36,22 +35,26 @@ def serve(root):
         server.wait()
 
 
-def load_in_new_process(endpoint, repo, home):
-    env = {
-        **os.environ,
-        "HF_ENDPOINT": endpoint,
-        "HF_HUB_OFFLINE": "0",
-        "HF_HOME": str(home),
-        "HF_HUB_DISABLE_XET": "1",
-    }
-    return subprocess.run([sys.executable, "-c", PROGRAM, repo], env=env, capture_output=True, text=True, timeout=120)
+@pytest.fixture
+def load_in_new_process(run_processes, tmp_path):
+    def load(endpoint, repo):
+        env = {
+            "HF_ENDPOINT": endpoint,
+            "HF_HUB_OFFLINE": "0",
+            "HF_HOME": str(tmp_path / "home"),
+            "HF_HUB_DISABLE_XET": "1",
+        }
+        (tmp_path / "program.py").write_text(PROGRAM)
+        return run_processes(1, tmp_path / "program.py", repo, check=False, **env)
+
+    return load
 
 
-def test_a_hub_id_gives_tensors(serve, tmp_path):
+def test_a_hub_id_gives_tensors(serve, load_in_new_process, tmp_path):
     rows = load_dataset("digits", split="test", transform=None)
     (tmp_path / "repo" / "data").mkdir(parents=True)
     rows.to_parquet(tmp_path / "repo" / "data" / "test-00000-of-00001.parquet")
-    result = load_in_new_process(serve(tmp_path / "repo", "ann/digits"), "ann/digits", tmp_path / "home")
+    result = load_in_new_process(serve(tmp_path / "repo", "ann/digits"), "ann/digits")
     ours = load_dataset("digits", split="test")
     expected = [
         f"(1, 8, 8) {float(ours[7]['image'].sum())} {ours[7]['label']} 359",
@@ -60,9 +63,9 @@ def test_a_hub_id_gives_tensors(serve, tmp_path):
     assert result.stdout.splitlines() == expected, result.stderr[-3000:]
 
 
-def test_a_script_on_the_hub_is_not_run(serve, tmp_path):
+def test_a_script_on_the_hub_is_not_run(serve, load_in_new_process, tmp_path):
     (tmp_path / "repo").mkdir()
     (tmp_path / "repo" / "trap.py").write_text("print('this code must not run')\n")
-    result = load_in_new_process(serve(tmp_path / "repo", "ann/trap"), "ann/trap", tmp_path / "home")
+    result = load_in_new_process(serve(tmp_path / "repo", "ann/trap"), "ann/trap")
     assert result.returncode != 0 and "must not run" not in result.stdout
     assert "scripts are no longer supported" in result.stderr

@@ -196,16 +196,16 @@ def test_a_script_found_in_data_is_not_run(tmp_path, save_image):
         datasets.load_dataset(str(trap.parent))
 
 
-def test_a_bundled_name_means_the_bundled_script(tmp_path):
+def test_a_bundled_name_means_the_bundled_script(run_processes, tmp_path):
     # The program that loads a set often has the name of the set; it must not be taken for the script.
     program = tmp_path / "digits.py"
     program.write_text("from dataset_scripts import load_dataset\nprint(len(load_dataset('digits', split='test')))\n")
-    output = subprocess.run([sys.executable, "digits.py"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    output = run_processes(1, program, cwd=tmp_path)
     assert output.stdout.strip() == "359"
     (tmp_path / "mine.py").write_text(
         "from dataset_scripts import load_dataset\ntry:\n    load_dataset('mine')\nexcept Exception as e:\n    print(type(e).__name__)\n"
     )
-    output = subprocess.run([sys.executable, "mine.py"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    output = run_processes(1, tmp_path / "mine.py", cwd=tmp_path)
     assert "Error" in output.stdout and len(output.stdout.splitlines()) == 1
 
 

@@ -243,7 +243,8 @@ def test_a_rename_that_fails_loses_nothing(tmp_path, number):
 def test_export_when_the_system_cannot_exchange(tmp_path, root, error, status):
     out = export(ROWS[0], tmp_path / "out")
     before = tree(out)
-    inject = ["strace", "-f", "-qq", "-o", tmp_path / "trace", "-e", f"inject=renameat2:error={error}"]
+    inject = ["strace", "-f", "-qq", "-o", tmp_path / "trace", "-e", "trace=renameat2", "--seccomp-bpf"]
+    inject += ["-e", f"inject=renameat2:error={error}"]
     if subprocess.run([*inject, "true"], capture_output=True).returncode:
         pytest.skip("strace may not trace here")
     code = "import sys; from dataset_scripts.core.cli import main; sys.exit(main())"

@@ -178,11 +178,11 @@ accelerator.end_training()
 """
 
 
-def test_two_processes_update_like_one(tmp_path, run_processes, root):
+def test_two_processes_update_like_one(tmp_path, run_processes):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
     for processes in (1, 2):
-        run_processes(processes, script, tmp_path, PYTHONPATH=str(root))
+        run_processes(processes, script, tmp_path)
     for name in NAMES:
         one, first, second = (torch.load(tmp_path / f"{name}-{which}.pth") for which in ("0-1", "0-2", "1-2"))
         for key, value in one.items():

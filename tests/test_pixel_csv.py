@@ -224,11 +224,10 @@ def test_other_tables_are_not_taken(tmp_path):
         assert matches(Files.of(tmp_path / f"{number}")) is None, text[:60]
 
 
-@pytest.mark.slow
 def test_a_large_table_takes_seconds(tmp_path):
-    images, labels = make(60_000)
+    images, labels = make(20_000)
     write(tmp_path / "mnist_train.csv", images, labels, HEADS["digits"])
     start = time.process_time()
     rows = load_dataset(str(tmp_path), split="train")
-    assert time.process_time() - start < 30 and len(rows) == 60_000
-    assert np.array_equal(np.asarray(rows.with_format(None)[59_999]["image"]), images[-1])
+    assert time.process_time() - start < 10 and len(rows) == 20_000
+    assert np.array_equal(np.asarray(rows.with_format(None)[19_999]["image"]), images[-1])

@@ -92,19 +92,12 @@ def test_help_prints_in_the_code_page_of_windows(schema):
 
 
 @pytest.fixture
-def run_on_mac_gpu(root, tmp_path):
+def run_on_mac_gpu(root, run_processes, tmp_path):
     """Runs a script on a device that holds no float64."""
 
     def run(*words):
-        done = subprocess.run(
-            [sys.executable, root / "tests/workers/no_float64.py", *map(str, words)],
-            cwd=tmp_path,
-            env=os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
-        return done.stdout
+        there = {"ACCELERATE_USE_CPU": "false"}
+        return run_processes(1, root / "tests/workers/no_float64.py", *words, cwd=tmp_path, **there).stdout
 
     return run
 
@@ -145,17 +138,11 @@ def test_the_device_without_float64_refuses_it(run_on_mac_gpu, tmp_path):
     ],
     ids=["train", "generate"],
 )
-def test_a_training_on_the_gpu_of_a_mac(root, run_on_mac_gpu, tmp_path, script, options):
+def test_a_training_on_the_gpu_of_a_mac(root, run_on_mac_gpu, run_processes, tmp_path, script, options):
     options = [*options, "epochs=0.1", "save_every=64", "optim.ema=100", "threads=1"]
     said = run_on_mac_gpu(root / "recipes" / script, *options, "out=mps")
     assert "1 × mps" in said
-    subprocess.run(
-        [sys.executable, root / "recipes" / script, *options, "cpu=true", "out=cpu"],
-        cwd=tmp_path,
-        check=True,
-        env=os.environ | {"PYTHONPATH": str(root)},
-        capture_output=True,
-    )
+    run_processes(1, root / "recipes" / script, *options, "cpu=true", "out=cpu", cwd=tmp_path)
     mps, cpu = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("mps", "cpu"))
     assert mps["device"] == "mps" and (mps["loss"], mps["train_loss"], mps["weights"]) == (
         cpu["loss"],

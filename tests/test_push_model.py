@@ -1,10 +1,7 @@
 """A trained model pushed to a real HTTP server, by the command, and loaded from there."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -35,7 +32,6 @@ def run(root, run_processes, tmp_path_factory):
 
 def at(endpoint, home, token="hf_write"):
     return {
-        **os.environ,
         "HF_ENDPOINT": endpoint,
         "HF_HUB_OFFLINE": "0",
         "HF_HOME": str(home),
@@ -44,15 +40,19 @@ def at(endpoint, home, token="hf_write"):
     }
 
 
-def push(root, *words, env):
-    return subprocess.run(
-        [sys.executable, "recipes/push.py", *map(str, words)], cwd=root, env=env, capture_output=True, text=True
-    )
+@pytest.fixture
+def push(root, run_processes):
+    """Runs push.py in the environment of a person who has a token."""
+
+    def run(*words, **env):
+        return run_processes(1, root / "recipes/push.py", *words, check=False, **env)
+
+    return run
 
 
-def test_push_and_load(run, hub, root, tmp_path):
+def test_push_and_load(run, hub, push, run_processes, tmp_path):
     endpoint, folder, state = hub("ann/digits", "model")
-    result = push(root, run, "ann/digits", env=at(endpoint, tmp_path / "home"))
+    result = push(run, "ann/digits", **at(endpoint, tmp_path / "home"))
     assert result.stdout.splitlines() == [f"{endpoint}/ann/digits"], result.stderr[-3000:]
     assert json.loads((state / "repo.json").read_text()) == {"private": True}
     names = {path.name for path in run.iterdir() if path.is_file()}
@@ -66,11 +66,11 @@ def test_push_and_load(run, hub, root, tmp_path):
     assert card.replace("ann/digits", "path/to/this/folder") == (run / "README.md").read_text()
     assert all((folder / name).read_bytes() == (run / name).read_bytes() for name in names - {"README.md", ".run.json"})
 
-    def load(*arguments, token="hf_read"):
-        env = at(endpoint, tmp_path / "reader", token) | {"PYTHONPATH": str(root)}
-        return subprocess.run(
-            [sys.executable, "-c", LOAD, *arguments], cwd=tmp_path, env=env, capture_output=True, text=True
-        )
+    (tmp_path / "load.py").write_text(LOAD)
+
+    def load(*arguments):
+        env = at(endpoint, tmp_path / "reader", "hf_read")
+        return run_processes(1, tmp_path / "load.py", *arguments, check=False, cwd=tmp_path, **env)
 
     model, info = load_model(run)
     torch.manual_seed(0)
@@ -82,14 +82,14 @@ def test_push_and_load(run, hub, root, tmp_path):
 
     # Again: nothing is sent. To a branch: it is made, and main stays.
     (state / "log").unlink()
-    again = push(root, run, "ann/digits", env=at(endpoint, tmp_path / "home"))
+    again = push(run, "ann/digits", **at(endpoint, tmp_path / "home"))
     assert again.returncode == 0 and "/commit/" not in (state / "log").read_text()
-    branch = push(root, run, "ann/digits", "revision=v2", env=at(endpoint, tmp_path / "home"))
+    branch = push(run, "ann/digits", "revision=v2", **at(endpoint, tmp_path / "home"))
     assert branch.returncode == 0 and (state / "branches/v2/model.safetensors").exists()
     assert load("ann/digits", "v2").stdout == loaded.stdout
 
 
-def test_push_refuses_and_says_why(run, hub, root, tmp_path):
+def test_push_refuses_and_says_why(run, hub, push, tmp_path):
     endpoint, folder, state = hub("ann/digits", "model")
     unfinished = tmp_path / "unfinished"
     shutil.copytree(run, unfinished)
@@ -104,11 +104,11 @@ def test_push_refuses_and_says_why(run, hub, root, tmp_path):
         ((run, "a/b/c"), "hf_write", "push.py: error: repo_id='a/b/c' is not the name of a model"),
         ((run,), "hf_write", "push.py: error: push.py takes a run folder and USER/NAME"),
     ]:
-        result = push(root, *words, env=at(endpoint, tmp_path / "home", token))
+        result = push(*words, **at(endpoint, tmp_path / "home", token))
         assert result.returncode == 1 and result.stderr.splitlines()[-1].startswith(message), result.stderr[-2000:]
     (state / "repo.json").write_text('{"private": false}')
-    refused = push(root, run, "ann/digits", env=at(endpoint, tmp_path / "home")).stderr.splitlines()[-1]
+    refused = push(run, "ann/digits", **at(endpoint, tmp_path / "home")).stderr.splitlines()[-1]
     assert refused.startswith(f"push.py: error: {endpoint}/ann/digits is public already: pass private=False")
     assert not any(folder.iterdir())
-    public = push(root, run, "ann/digits", "private=false", env=at(endpoint, tmp_path / "home"))
+    public = push(run, "ann/digits", "private=false", **at(endpoint, tmp_path / "home"))
     assert public.returncode == 0 and (folder / "model.safetensors").exists()

@@ -192,7 +192,7 @@ def test_tables_are_cut_by_bytes(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("count, size", [(70, 40_000_000), (300, 9_000_000)])
+@pytest.mark.parametrize("count, size", [(56, 40_000_000), (240, 9_000_000)])
 def test_more_than_two_gigabytes(count, size, tmp_path):
     """Arrow counts the bytes of a column of a table in 31 bits, which 54 images of 40 MB exceed."""
     Large.COUNT, Large.SIZE = count, size

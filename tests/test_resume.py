@@ -8,10 +8,12 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
 import torch
+import torch.distributed.run
 
 from recipes.core.run import checkpoint
 
@@ -32,17 +34,12 @@ RECIPE = [
 ]
 
 
-class Run:
-    """A training that can be killed as a whole."""
+class Launcher:
+    """A training that torchrun starts."""
 
     def __init__(self, root, folder, *options, processes=1, launcher=(), **variables):
-        start = ["-m", "torch.distributed.run", f"--nproc-per-node={processes}", *(launcher or ["--standalone"])]
-        command = [
-            *(start if processes > 1 or launcher else []),
-            str(root / "recipes/train.py"),
-            *options,
-            f"out={folder}",
-        ]
+        start = ["-m", "torch.distributed.run", f"--nproc-per-node={processes}", *launcher]
+        command = [*start, str(root / "recipes/train.py"), *options, f"out={folder}"]
         env = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", **variables}
         self.folder = folder
         self.process = subprocess.Popen(
@@ -54,19 +51,13 @@ class Run:
         assert self.process.returncode == status, output[-2000:] + errors[-3000:]
         return output
 
-    def reach(self, samples):
-        """Waits until there is a checkpoint of this many samples."""
-        end = time.monotonic() + 120
-        while not any(int(path.name) >= samples for path in checkpoint.find(self.folder)):
-            assert self.process.poll() is None and time.monotonic() < end, self.process.communicate()[1][-3000:]
-            time.sleep(0.005)
 
-    def kill(self):
-        """Kills the launcher and every process that it started; these are in groups of their own."""
-        launcher = psutil.Process(self.process.pid)
-        for process in [*launcher.children(recursive=True), launcher]:
-            process.kill()
-        self.process.communicate()
+def reach(run, folder, samples):
+    """Waits until there is a checkpoint of this many samples."""
+    end = time.monotonic() + 120
+    while not any(int(path.name) >= samples for path in checkpoint.find(folder)):
+        assert run.poll() is None and time.monotonic() < end
+        time.sleep(0.005)
 
 
 def result(folder):
@@ -87,6 +78,16 @@ def train(root, run_processes):
     return run
 
 
+@pytest.fixture
+def start(root, start_processes):
+    """Starts a training that can be killed as a whole."""
+
+    def run(folder, *options, processes=1):
+        return start_processes(processes, root / "recipes/train.py", *options, f"out={folder}")
+
+    return run
+
+
 @pytest.fixture(scope="module")
 def uninterrupted(train, tmp_path_factory):
     """The result of the undisturbed exact run on one process."""
@@ -97,11 +98,11 @@ def uninterrupted(train, tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_killed_twice_and_moved_to_other_processes(root, train, tmp_path, uninterrupted):
+def test_killed_twice_and_moved_to_other_processes(start, train, tmp_path, uninterrupted):
     folder = tmp_path / "run"
     for processes, samples in ((1, 96), (4, 288)):
-        run = Run(root, folder, *RECIPE, "exact=true", processes=processes)
-        run.reach(samples)
+        run = start(folder, *RECIPE, "exact=true", processes=processes)
+        reach(run, folder, samples)
         run.kill()
         assert not (folder / "metrics.json").exists()
     assert "going on after" in train(folder, *RECIPE, "exact=true", processes=2)
@@ -109,14 +110,16 @@ def test_killed_twice_and_moved_to_other_processes(root, train, tmp_path, uninte
 
 
 @pytest.mark.slow
-def test_one_rank_killed_under_a_launcher_that_restarts(root, tmp_path, uninterrupted):
+def test_one_rank_killed_under_a_launcher_that_restarts(root, run_processes, tmp_path, uninterrupted):
     folder = tmp_path / "run"
     launcher = ["--standalone", "--max-restarts=1"]
-    shared = Run(root, folder, *RECIPE, processes=2, launcher=launcher)  # with the default, torchrun sometimes hangs
-    assert "start it with TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1" in shared.process.communicate(timeout=120)[1]
+    # With the default, torchrun sometimes hangs.
+    words = [*launcher, "--nproc-per-node=1", root / "recipes/train.py", *RECIPE, f"out={folder}"]
+    shared = run_processes(1, Path(torch.distributed.run.__file__), *words, check=False)
+    assert "start it with TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1" in shared.stderr and not folder.exists()
     options = {"processes": 2, "launcher": launcher, "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
-    run = Run(root, folder, *RECIPE, "exact=true", **options)
-    run.reach(192)
+    run = Launcher(root, folder, *RECIPE, "exact=true", **options)
+    reach(run.process, folder, 192)
     ranks = [
         child
         for child in psutil.Process(run.process.pid).children()
@@ -128,19 +131,19 @@ def test_one_rank_killed_under_a_launcher_that_restarts(root, tmp_path, uninterr
 
 
 @pytest.mark.slow
-def test_sigterm_saves_and_says_that_it_can_go_on(root, train, tmp_path, uninterrupted):
+def test_sigterm_saves_and_says_that_it_can_go_on(start, train, tmp_path, uninterrupted):
     folder = tmp_path / "run"
-    run = Run(root, folder, *RECIPE, "exact=true", "save_every=1000000")
+    run = start(folder, *RECIPE, "exact=true", "save_every=1000000")
     end = time.monotonic() + 120
     while not (folder / "log.jsonl").exists() or (folder / "log.jsonl").read_text().count("\n") < 3:
-        assert run.process.poll() is None and time.monotonic() < end
+        assert run.poll() is None and time.monotonic() < end
         time.sleep(0.005)
-    run.process.send_signal(signal.SIGTERM)
-    assert "run the same command to continue" in run.wait(status=75)
+    os.kill(run.pid, signal.SIGTERM)
+    status, said, _ = run.wait()
+    assert status == 75 and "run the same command to continue" in said
     assert len(checkpoint.find(folder)) == 1
-    changed = Run(root, folder, *RECIPE, "exact=true", "optim.lr=0.1")
-    assert "another optim.lr (0.004, now 0.1)" in changed.process.communicate(timeout=120)[1]
-    assert changed.process.returncode == 1
+    status, _, errors = start(folder, *RECIPE, "exact=true", "optim.lr=0.1").wait()
+    assert status == 1 and "another optim.lr (0.004, now 0.1)" in errors
     train(folder, *RECIPE, "exact=true")
     weights, log = result(folder)
     assert weights == uninterrupted[0]
@@ -150,14 +153,14 @@ def test_sigterm_saves_and_says_that_it_can_go_on(root, train, tmp_path, uninter
 
 
 @pytest.mark.slow
-def test_ddp_goes_on_bit_for_bit(root, train, tmp_path):
+def test_ddp_goes_on_bit_for_bit(start, train, tmp_path):
     # Three ranks, whose sums depend on their order. The statistics of BatchNorm differ by rank between evaluations.
     processes = 3
     options = [*RECIPE, "deterministic=true", "model.name=cifarnet", "data.size=16", "data.channels=3", "epochs=0.2"]
     options = [option for option in options if not option.startswith(("augment.mixup", "shards"))]
     train(tmp_path / "whole", *options, processes=processes)
-    run = Run(root, tmp_path / "killed", *options, processes=processes)
-    run.reach(96)
+    run = start(tmp_path / "killed", *options, processes=processes)
+    reach(run, tmp_path / "killed", 96)
     run.kill()
     assert "going on after" in train(tmp_path / "killed", *options, processes=processes)
     assert result(tmp_path / "killed") == result(tmp_path / "whole")
@@ -168,7 +171,7 @@ def test_two_hosts_are_one_run(root, tmp_path, uninterrupted):
     # Two launchers that meet on the loopback, as on two machines.
     meet = ["--nnodes=2", "--master-addr=127.0.0.1", f"--master-port={random.randint(20000, 40000)}"]
     runs = [
-        Run(root, tmp_path / "run", *RECIPE, "exact=true", processes=1, launcher=[*meet, f"--node-rank={node}"])
+        Launcher(root, tmp_path / "run", *RECIPE, "exact=true", launcher=[*meet, f"--node-rank={node}"])
         for node in (0, 1)
     ]
     outputs = [run.wait() for run in runs]

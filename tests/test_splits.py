@@ -410,7 +410,8 @@ def test_data_that_changed_since_a_run_began(run_processes, root, make, tmp_path
 def test_images_without_labels_train_a_generator(run_processes, root, make, tmp_path):
     folder = make({"heap": 40}, size=(8, 8)) / "heap"
     out = tmp_path / "run"
-    options = [f"data.path={folder}", "model.width=8", "epochs=1", "batch=8", "optim.warmup=0", f"out={out}"]
+    small = ["model.width=8", "model.depth=1", "model.blocks=1", "flow.steps=1"]
+    options = [f"data.path={folder}", *small, "epochs=1", "batch=8", "optim.warmup=0", f"out={out}"]
     run_processes(1, root / "recipes/generate.py", *options)
     assert json.loads((out / "config.json").read_text())["labels"] == ["image"]
     assert json.loads((out / "metrics.json").read_text())["test_images"] == 8

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 import numpy as np
 import PIL.Image
@@ -62,7 +63,7 @@ def test_two_processes_train_like_one(train, tmp_path):
 
 
 def test_the_run_folder_says_all(train, tmp_path):
-    train(*SHORT, "epochs=1", f"out={tmp_path / 'run'}")
+    train(*SHORT, "epochs=0.3", f"out={tmp_path / 'run'}")
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     # The numbers follow from the files alone: the saved weights, on the dataset read by hand.
     config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
@@ -108,6 +109,8 @@ def test_workers_do_not_change_the_result(train, photos, tmp_path):
     for workers in (0, 2):
         options = [f"data.path={photos}", f"data.workers={workers}", "data.size=16", "batch=8", "augment.flip=0.5"]
         train(*SHORT, *options, "epochs=2", f"out={tmp_path / str(workers)}")
+        # Workers that the garbage collector ends would each be waited for 10 seconds, after the results are written.
+        assert time.time() - (tmp_path / str(workers) / "metrics.json").stat().st_mtime < 8
     assert [r["loss"] for r in read_log(tmp_path / "0")] == [r["loss"] for r in read_log(tmp_path / "2")]
 
 

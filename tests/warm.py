@@ -1,10 +1,13 @@
 """Runs Python scripts in forks of a process that has imported the libraries, which takes longer than a test.
 
 conftest.py starts it, and requests each launch with a line of JSON on stdin: `words`, the script and its arguments;
-`processes`, how many ranks; `env`, `cwd` and `timeout` in seconds; `output` and `errors`, the files for what they print. The
-reply is a line with the exit status, 124 after the timeout. As with torchrun, one rank that fails ends the others.
+`processes`, how many ranks; `env`, `cwd` and `timeout` in seconds; `output` and `errors`, the files for what they print;
+`configured`, whether `env` differs in variables that datasets, huggingface_hub or accelerate read when they are imported,
+so that the fork has to import them. The reply is a line with the exit status, 124 after the timeout. With `status`, a file
+that is to hold it, the reply is the process id at once. As with torchrun, one rank that fails ends the others.
 """
 
+import gc
 import json
 import os
 import runpy
@@ -12,11 +15,11 @@ import signal
 import socket
 import sys
 import time
+from typing import TextIO
 
-import accelerate  # noqa: F401
-import datasets  # noqa: F401
 import matplotlib.pyplot  # noqa: F401
 import pandas  # noqa: F401
+import pyarrow.dataset  # noqa: F401
 import torch
 import torch_fidelity  # noqa: F401
 import torchvision  # noqa: F401
@@ -75,27 +78,67 @@ def lead(launch: dict) -> str | None:
     os._exit(int(failed))
 
 
-def serve() -> str | None:
-    """Starts the requested launches; returns the script to run in the forks, and None at the end."""
-    for line in sys.stdin:
-        launch = json.loads(line)
+def wait(pid: int, timeout: float) -> int:
+    """The exit status of a launch, which is ended after the timeout."""
+    end = time.monotonic() + timeout
+    while True:
+        done, code = os.waitpid(pid, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(code)
+        if time.monotonic() > end:
+            os.killpg(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            return 124
+        time.sleep(0.005)
+
+
+def start(launch: dict, replies: TextIO) -> str | None:
+    """Starts a launch and replies; in the fork that runs the script, returns it."""
+    if "status" not in launch:
         if (pid := os.fork()) == 0:
             return lead(launch)
-        end, status = time.monotonic() + launch["timeout"], None
-        while status is None:
-            done, code = os.waitpid(pid, os.WNOHANG)
-            if done:
-                status = os.waitstatus_to_exitcode(code)
-            elif time.monotonic() > end:
-                os.killpg(pid, signal.SIGKILL)
-                os.waitpid(pid, 0)
-                status = 124
-            else:
-                time.sleep(0.005)
-        print(status, flush=True)
+        print(wait(pid, launch["timeout"]), file=replies, flush=True)
+    elif os.fork() == 0:
+        if (pid := os.fork()) == 0:
+            return lead(launch)
+        print(pid, file=replies, flush=True)
+        status = wait(pid, launch["timeout"])
+        with open(f"{launch['status']}.new", "w") as file:
+            file.write(str(status))
+        os.replace(file.name, launch["status"])
+        os._exit(0)
     return None
 
 
+def serve(requests: TextIO, replies: TextIO, rest: tuple[TextIO, TextIO] | None = None) -> str | None:
+    """Starts the requested launches; returns the script to run in the forks, and None at the end.
+
+    Args:
+        rest: how to reach the process that has imported everything, which serves what needs no new imports.
+    """
+    gc.freeze()  # in forks, the collector passes over the libraries, whose pages it would copy
+    for line in requests:
+        launch = json.loads(line)
+        if rest and not launch["configured"]:
+            print(line, end="", file=rest[0], flush=True)
+            print(rest[1].readline(), end="", file=replies, flush=True)
+        elif script := start(launch, replies):
+            return script
+    return None
+
+
+def serve_all() -> str | None:
+    """Serves with two processes, one of which imports the rest."""
+    (requests, to_rest), (from_rest, replies) = os.pipe(), os.pipe()
+    if os.fork() == 0:
+        os.close(to_rest)  # so that the requests end with the other process
+        import accelerate  # noqa: F401
+        import datasets  # noqa: F401
+
+        return serve(os.fdopen(requests), os.fdopen(replies, "w"))
+    return serve(sys.stdin, sys.stdout, (os.fdopen(to_rest, "w"), os.fdopen(from_rest)))
+
+
 if __name__ == "__main__":
-    if script := serve():
+    if script := serve_all():
         runpy.run_path(script, run_name="__main__")

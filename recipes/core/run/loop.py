@@ -206,6 +206,9 @@ def train(
                     checkpoint.save(run.folder, seen, state, vars(now), config.keep)
             mark = time.perf_counter()
     interruption.result()  # no communication is left pending
+    # Data workers end here. Left to the garbage collector, which closes their queues before it tells them to end, each
+    # would be waited for 10 seconds.
+    del loader, batches
 
     if stop:
         if main:
