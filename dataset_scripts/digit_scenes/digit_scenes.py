@@ -16,7 +16,7 @@ DIGITS = {"train": (0, 1, 2), "validation": (3,), "test": (4,)}  # every fifth d
 MOST = 6  # digits in a scene
 SIDES = (12, 24)  # pixels per side of a digit, with its margin
 INK = 0.4  # of the brightness of a digit, from which a pixel is part of it
-HIDDEN = 0.15  # share of a digit that others may cover
+HIDDEN = 0.1  # share of a digit that others may cover
 TRIES = 30  # places that are tried for a digit
 PARTS = 10  # contiguous runs of scenes, which num_proc and DataLoader workers share out
 
@@ -88,7 +88,7 @@ def compose(table: np.ndarray, random: np.random.Generator) -> dict:
                 areas.append(int(ink.sum()))
                 classes.append(int(label))
                 break
-    noise = random.normal(0, random.uniform(0.01, 0.05), scene.shape)
+    noise = random.normal(0, random.uniform(0.01, 0.04), scene.shape)
     boxes = []
     for number in range(1, len(areas) + 1):
         rows, columns = (np.flatnonzero((instances == number).any(axis)) for axis in (1, 0))

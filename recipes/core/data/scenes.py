@@ -62,7 +62,9 @@ class Scenes(Dataset):
         self.size, self.channels, self.fill = data.size, data.channels, round(255 * sum(data.mean) / len(data.mean))
         self.memory: list[tuple[PIL.Image.Image, Any]] | None = None
         if (first := [self._read(row) for row in range(min(FIRST, len(self)))]) and self._fits(first):
-            rest = tqdm(range(len(first), len(self)), desc="decode", unit="image", leave=False, disable=not progress)
+            rest = tqdm(
+                range(len(first), len(self)), desc="decode", unit="image", leave=False, delay=1, disable=not progress
+            )
             self.memory = first + [self._read(row) for row in rest]
 
     def __len__(self) -> int:
