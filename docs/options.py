@@ -3,11 +3,14 @@
 from pathlib import Path
 
 from recipes.core.config.commands import Evaluate, Push, Sample
+from recipes.core.config.scenes import Detect, Segment
 from recipes.core.config.tasks import Generate, Train
 from recipes.core.help import as_written, groups
 
 RECIPES = {
     "train.py": Train,
+    "detect.py": Detect,
+    "segment.py": Segment,
     "generate.py": Generate,
     "generate.py sample": Sample,
     "evaluate.py": Evaluate,

@@ -10,9 +10,10 @@ import sklearn.datasets
 import yaml
 
 from recipes.core.config.reading import CONFIGS, name_of, read_config
+from recipes.core.config.scenes import Detect, Segment
 from recipes.core.config.tasks import Generate, Train
 from recipes.core.data.data import find_data
-from recipes.core.data.targets import Labels
+from recipes.core.data.targets import Boxes, Labels, Masks
 from recipes.core.errors import UserError
 from recipes.core.run.effects import check_effects
 from recipes.core.run.general import general_recipe
@@ -182,9 +183,13 @@ def test_an_option_with_effect_is_not(words):
 def test_no_shipped_recipe_has_options_without_effect(path):
     """Each runs on data of its kind: cropped if it crops."""
     given = yaml.safe_load(path.read_text())
-    schema = Generate if path.stem.endswith("_flow") else Train
-    words = ["data.path=digits", *(["model.weights=some.pth"] if "weights" in given.get("model", {}) else [])]
+    kinds = {"_flow": (Generate, Labels(False)), "_detect": (Detect, Boxes()), "_segment": (Segment, Masks())}
+    schema, target = next((kind for end, kind in kinds.items() if path.stem.endswith(end)), (Train, Labels()))
+    words = [
+        f"data.path={'digits' if schema in (Train, Generate) else 'digit_scenes'}",
+        *(["model.weights=some.pth"] if "weights" in given.get("model", {}) else []),
+    ]
     asked = read_config(schema, [path.stem, *words], "digits")
-    parts = find_data(asked.config.data)
+    parts = find_data(asked.config.data, target)
     check_effects(asked.config, parts, asked)
     assert not any("has no effect" in note for note in parts.notes)

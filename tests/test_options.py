@@ -11,12 +11,13 @@ import yaml
 
 from recipes.core.config.commands import Evaluate, Push, Sample
 from recipes.core.config.reading import read_config
+from recipes.core.config.scenes import Detect, Segment
 from recipes.core.config.tasks import Generate, Train
 from recipes.core.errors import UserError
 from recipes.core.help import describe, groups
 from recipes.core.options import fields_of, flat, merge, opt, read_options, split_words, to_yaml
 
-SCHEMAS = [Train, Generate, Evaluate, Sample, Push]
+SCHEMAS = [Train, Detect, Segment, Generate, Evaluate, Sample, Push]
 
 
 @pytest.mark.parametrize(

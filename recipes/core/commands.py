@@ -17,6 +17,16 @@ def train(words: list[str]) -> int:
     return _launch("train", words)
 
 
+def detect(words: list[str]) -> int:
+    """trains an object detector"""
+    return _launch("detect", words)
+
+
+def segment(words: list[str]) -> int:
+    """trains a network that classifies every pixel"""
+    return _launch("segment", words)
+
+
 def generate(words: list[str]) -> int:
     """trains an image generator, and draws samples"""
     return _launch("generate", words)

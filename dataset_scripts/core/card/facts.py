@@ -39,8 +39,11 @@ def facts_of(script: Script, data_dir: str | None, name: str | None) -> Facts:
     is_published, folder = isinstance(builder, PublishedSet), script.path.parent
     # The data of a published set would be downloaded.
     has_data = folder.name == script.name and first_data(folder) is not None and not is_published
+    is_made = script.is_bundled and not isinstance(
+        builder, (LayoutBuilder, PublishedSet)
+    )  # from what the package holds
     info = builder.info
-    if builder.config.data_dir is not None or has_data:
+    if builder.config.data_dir is not None or has_data or is_made:
         info = next(iter(load_dataset(str(script.path), name, data_dir=data_dir, transform=None).values())).info
     info = info.copy()
     info.download_size = None  # `datasets` counts what it downloaded this time

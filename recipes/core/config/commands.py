@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from recipes.core.config.data import TestData
-from recipes.core.options import opt
+from recipes.core.config.data import Source, TestData
+from recipes.core.options import opt, option_of
 
 
 @dataclass(frozen=True)
@@ -44,3 +44,23 @@ class Push:
 
     private: bool = opt(True, "make a new repository private; an existing public one is refused")
     revision: str | None = opt(None, "the branch; null: main")
+
+
+@dataclass(frozen=True)
+class Predict:
+    """The options of `recipes/predict.py`."""
+
+    name: str | None = option_of(Source, "name")
+    data_dir: str | None = option_of(Source, "data_dir")
+    split: str | None = opt(None, "the split; null: all of them")
+    image: str | None = option_of(Source, "image")
+    score: float = opt(0.3, "boxes with a lower score are left out", low=0, high=1)
+    batch: int = opt(64, "images that a process passes through the model at a time", low=1)
+    workers: int = option_of(Source, "workers")
+    precision: str | None = opt(
+        None, "of the arithmetic; null: as in the launch config", choices=("no", "bf16", "fp16")
+    )
+    processes: int | None = opt(None, "refuse to run on a different number of processes", low=1)
+    threads: int | None = opt(None, "CPU threads of a process", low=1, high=4096)
+    cpu: bool = opt(False, "do not use an accelerator")
+    out: str = opt("predictions", "the folder for the results", is_path=True)
