@@ -45,7 +45,7 @@ def write(
     learner: DetectLearner, folder: Path, metrics: dict[str, Any], result: Detection, records: list[dict[str, Any]]
 ) -> str:
     """The results, in the run folder."""
-    metrics = metrics | {"by_class": result.coco.by_class}
+    metrics = metrics | {"by_class": result.by_class(learner.splits.classes)}
     detect_report.write_run(folder, learner, metrics, result, records)
     shares = ", ".join(f"{name} {value}" for name, value in result.columns().items())
     return f"{shares} on {result.count:,} test images: see {folder}/predictions.png"

@@ -1,4 +1,4 @@
-"""Evaluates a classifier that `recipes/train.py` wrote: the same numbers on any number of processes.
+"""Evaluates a run of `train.py`, `detect.py` or `segment.py`: the same numbers on any number of processes.
 
     accelerate launch recipes/evaluate.py runs/digits-1                                # the test split of its data
     accelerate launch recipes/evaluate.py runs/digits-1 data.path=path/to/other/data   # other data with the same classes
@@ -6,13 +6,12 @@
     python recipes/evaluate.py --help                                                  # all options
 
 The first argument is a run folder, a copy of its model.safetensors and config.json, or a checkpoint. If the training
-held rows out, these are evaluated. The command writes metrics.json, predictions.parquet (row, label, prediction,
-confidence, probabilities) and confusion.png into a folder.
+held rows out, these are evaluated. The command writes metrics.json and pictures into a folder; of a classifier also
+predictions.parquet (row, label, prediction, confidence, probabilities), of a detector predictions.json, in the form of COCO's results.
 """
 
 from recipes.core.config.commands import Evaluate
-from recipes.core.config.data import Data, TestData
-from recipes.core.config.tasks import Train
+from recipes.core.config.data import TestData
 from recipes.core.help import print_help
 from recipes.core.ranks import signals
 
@@ -41,14 +40,19 @@ from dataset_scripts.core.load.script import find_script
 from recipes.core.data.augment import Prepare
 from recipes.core.data.data import load_test
 from recipes.core.data.fingerprint import MEANING, digests_of, find_images, read_fingerprint
+from recipes.core.data.light import PrepareScenes
 from recipes.core.data.splits import HELD_OUT, Part
 from recipes.core.errors import UserError
 from recipes.core.models.models import check_input
-from recipes.core.models.saved import load_model, run_of
+from recipes.core.models.saved import DETECTION, SEGMENTATION, load_model, run_of
 from recipes.core.options import build, check, merge, read_options, split_words
 from recipes.core.ranks.runtime import finish, one_line_errors, quiet_other_ranks, start
+from recipes.core.tasks.detect_report import plot_precision, plot_predictions, results_json
+from recipes.core.tasks.detection import evaluate_boxes
 from recipes.core.tasks.evaluation import Evaluation, evaluate
 from recipes.core.tasks.report import as_json, draw, plot_confusion
+from recipes.core.tasks.segmentation import evaluate_masks
+from recipes.core.tasks.trained import KINDS, data_of, kind_of
 
 
 def predictions(result: Evaluation, part: Part) -> pa.Table:
@@ -69,19 +73,24 @@ def predictions(result: Evaluation, part: Part) -> pa.Table:
 
 def run(accelerator: Accelerator, config: Evaluate, path: Path, trained: dict[str, Any]) -> None:
     model, info = load_model(path)
-    given = {
-        name: value for name, value in vars(config.data).items() if name not in ("size", "resize") or value is not None
-    }
-    data = Data(**{name: info[name] for name in ("size", "channels", "resize", "mean", "std")} | trained | given)
-    images, part, data, notes = load_test(data, info["labels"])
+    kind, task, labels = KINDS[info.get("task")], info.get("task"), info["labels"]
+    images, part, data, notes = load_test(data_of(kind, info, trained, config), labels, kind.target)
     notes += compare_data(run_of(path), part, data, is_trained=bool(trained))
-    prepare = Prepare(data.mean, data.std, accelerator.device)
-    classes = len(info["labels"])
     model = model.to(accelerator.device)
     if data.size != info["size"]:
         check_input(model, info["architecture"], data.channels, data.size)
-    result = evaluate(accelerator, model, images, prepare, classes, config.batch, data.workers, config.flips, keep=True)
-    table = predictions(result, part)
+    usual = (accelerator, model, images)
+    scenes = PrepareScenes(data.mean, data.std, accelerator.device)
+    result: Any
+    table = None
+    if task == DETECTION:
+        result = evaluate_boxes(*usual, scenes, labels, config.batch, data.workers)
+    elif task == SEGMENTATION:
+        result = evaluate_masks(*usual, scenes, len(labels), config.batch, data.workers, config.tile, config.overlap)
+    else:
+        prepare = Prepare(data.mean, data.std, accelerator.device)
+        result = evaluate(*usual, prepare, len(labels), config.batch, data.workers, config.flips, keep=True)
+        table = predictions(result, part)
     if not accelerator.is_main_process:
         return
     for note in notes:
@@ -89,9 +98,10 @@ def run(accelerator: Accelerator, config: Evaluate, path: Path, trained: dict[st
     folder = Path(config.out) if config.out else path / "evaluation"
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    file = io.BytesIO()
-    pq.write_table(table, file)
-    write_file(folder / "predictions.parquet", file.getvalue())
+    if table is not None:
+        file = io.BytesIO()
+        pq.write_table(table, file)
+        write_file(folder / "predictions.parquet", file.getvalue())
     metrics = {
         "data": data.path,
         "split": part.split,
@@ -99,18 +109,21 @@ def run(accelerator: Accelerator, config: Evaluate, path: Path, trained: dict[st
         "images": result.count,
         "precision": accelerator.mixed_precision,
         **result.numbers(),
-        "by_class": result.by_class(info["labels"]),
+        "by_class": result.by_class(labels),
     }
     write_file(folder / "metrics.json", as_json(metrics, indent=2) + "\n")
-    draw(plot_confusion, folder / "confusion.png", result.confusion.numpy(), info["labels"])
+    if task == DETECTION:
+        write_file(folder / "predictions.json", results_json(result.found))
+        draw(plot_precision, folder / "precision.png", result.coco, labels)
+        draw(plot_predictions, folder / "predictions.png", images, result.found, labels)
+    else:
+        draw(plot_confusion, folder / "confusion.png", result.confusion.numpy(), labels)
     shares = ", ".join(f"{name} {value}" for name, value in result.columns().items())
-    print(
-        f"{result.count:,} images: {shares}, cross-entropy {result.loss:.4f}, "
-        f"calibration error {result.ece:.4f}, precision {accelerator.mixed_precision}: see {printable(folder)}"
-    )
+    said = "" if task else f"cross-entropy {result.loss:.4f}, calibration error {result.ece:.4f}, "
+    print(f"{result.count:,} images: {shares}, {said}precision {accelerator.mixed_precision}: see {printable(folder)}")
 
 
-def compare_data(folder: Path, part: Part, data: Data, is_trained: bool) -> list[str]:
+def compare_data(folder: Path, part: Part, data: Any, is_trained: bool) -> list[str]:
     """Compare the rows with the fingerprint of those that the model was trained on; return notes for the user.
 
     Raises:
@@ -167,10 +180,13 @@ def read(argv: list[str]) -> tuple[Evaluate, Path, dict[str, Any]]:
             raise UserError(
                 f"{stored} names the script {script.path}, which is code: if you trust it, give data.path=…"
             )
-        known = {item.name for item in fields(Data)}
+        kind = kind_of(path)
+        known = {item.name for item in fields(kind.data)}
         data = {name: value for name, value in data.items() if name in known}
-        check(Train, {"data": data}, stored)
-        chosen = {name: getattr(build(Data, data), name) for name in ("train_split", "validation_split", "holdout")}
+        check(kind.schema, {"data": data}, stored)
+        built = build(kind.data, data)
+        names = ("train_split", "validation_split", "holdout", "ignore")
+        chosen = {name: getattr(built, name) for name in names if hasattr(built, name)}
         trained = {"data": {item.name: data[item.name] for item in fields(TestData) if item.name in data}}
     return merge(Evaluate, trained, options), path, chosen
 

@@ -17,6 +17,7 @@ from recipes.core.config.reading import read_config
 from recipes.core.data.data import find_data, load_scenes
 from recipes.core.run import checkpoint
 
+pytestmark = pytest.mark.slow
 DATA = ["data.train_split=train[:64]", "data.validation_split=validation[:6]", "data.test_split=test[:7]"]
 TINY = [*DATA, "batch=16", "epochs=3", "save_every=32", "augment.zoom=1.2", "augment.flip=0.5", "optim.warmup=0"]
 EXACT = ["exact=true", "shards=4"]
@@ -125,6 +126,24 @@ def test_padding_changes_nothing(runs):
     else:
         assert torch.allclose(together[1]["boxes"], alone[0]["boxes"], atol=1e-3)
         assert torch.equal(together[1]["labels"], alone[0]["labels"])
+
+
+def test_evaluation_finds_the_numbers_of_the_run(root, run_processes, runs, tmp_path):
+    task, base = runs
+    script, metrics = root / "recipes/evaluate.py", json.loads((base / "one/metrics.json").read_text())
+    for processes in (1, 3):
+        out = tmp_path / str(processes)
+        run_processes(processes, script, base / "one", "cpu=true", "threads=1", "batch=2", f"out={out}")
+        found = json.loads((out / "metrics.json").read_text())
+        assert found["images"] == 7 and found["split"] == "test[:7]"
+        for name in (SCORE[task], "loss"):
+            assert found[name] == pytest.approx(metrics[name], rel=1e-4)
+    one, three = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in "13")
+    assert one == three
+    refused = run_processes(1, script, base / "one", "flips=true", check=False).stderr.strip().splitlines()[-1]
+    assert f"flips=True has no effect on a run of {task}.py" in refused
+    other = run_processes(1, script, base / "one", "data.path=digits", "cpu=true", check=False).stderr
+    assert f"no {'objects' if task == 'detect' else 'mask'} column" in other
 
 
 @pytest.mark.parametrize("task", TASKS)

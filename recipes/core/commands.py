@@ -33,8 +33,13 @@ def generate(words: list[str]) -> int:
 
 
 def evaluate(words: list[str]) -> int:
-    """evaluates a classifier that `train` wrote"""
+    """evaluates a run of `train`, `detect` or `segment`"""
     return _launch("evaluate", words)
+
+
+def predict(words: list[str]) -> int:
+    """says what a trained network sees in images"""
+    return _launch("predict", words)
 
 
 def fidelity(words: list[str]) -> int:

@@ -1,6 +1,6 @@
 """Contact sheets: a sample of rows on one picture."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import datasets
@@ -42,6 +42,7 @@ def contact_sheet(
     columns: int | None = None,
     seed: int = 0,
     size: int | None = None,
+    numbers: Sequence[int] | None = None,
 ) -> PIL.Image.Image:
     """Draws a sample of rows with their annotations: names of classes, boxes and their categories, masks, instance
     masks, keypoints, captions, and further images beside the first.
@@ -56,6 +57,7 @@ def contact_sheet(
         seed: chooses the sample. The rows are spread over the classes of `label`, or over the categories of objects,
             rare ones first.
         size: width and height in pixels of each image; None chooses it to suit the data.
+        numbers: the numbers that are written below the rows; None for 0, 1, …
 
     Returns:
         A picture in mode RGB, the same for the same data and arguments.
@@ -78,7 +80,7 @@ def contact_sheet(
         side = size or (PAIRED if len(roles.images) > 1 else LARGE if rich else TILE)
         width = len(roles.images) * (side + GAP) - GAP
         across = columns or max(1, (WIDTH + SPACE) // (width + SPACE))
-        tiles = _draw_sample(part, roles, across * (rows if number == 0 else -(-rows // 3)), seed, side)
+        tiles = _draw_sample(part, roles, across * (rows if number == 0 else -(-rows // 3)), seed, side, numbers)
         heading = f"{split}: {len(part):,} rows" if split else "" if tiles else "no rows"
         parts.append(_arrange(tiles, across, width, text_size(side), heading))
     return _stack(parts)
@@ -141,13 +143,15 @@ def _class_of_rows(dataset: datasets.Dataset, roles: Roles) -> np.ndarray | None
     return np.append(rank, -1)[places]
 
 
-def _draw_sample(dataset: datasets.Dataset, roles: Roles, count: int, seed: int, side: int) -> list[Tile]:
+def _draw_sample(
+    dataset: datasets.Dataset, roles: Roles, count: int, seed: int, side: int, numbers: Sequence[int] | None
+) -> list[Tile]:
     chosen = sample(dataset, roles, count, seed)
     table = stored(dataset.select(chosen), roles.columns)
 
     def rows():
         for place, number in enumerate(chosen):
-            yield f"row {number}", table[place : place + 1].to_pylist()[0]
+            yield f"row {number if numbers is None else numbers[number]}", table[place : place + 1].to_pylist()[0]
 
     bilevel = bool(roles.masks) and all(
         _is_bilevel(row[name], place) for place, row in rows() for name in roles.masks[:1]

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from recipes.core.config.data import Source, TestData
+from recipes.core.config.scenes import Segment
 from recipes.core.options import opt, option_of
 
 
@@ -12,7 +13,9 @@ class Evaluate:
 
     data: TestData = field(default_factory=TestData)
     batch: int = opt(64, "images that a process passes through the model at a time", low=1)
-    flips: bool = opt(False, "average over an image and its mirror image")
+    flips: bool = opt(False, "classifiers: average over an image and its mirror image")
+    tile: int | None = option_of(Segment, "tile")
+    overlap: float = option_of(Segment, "overlap")
     precision: str | None = opt(
         None, "of the arithmetic; null: as in the launch config", choices=("no", "bf16", "fp16")
     )

@@ -109,5 +109,6 @@ class TestData:
     resize: str | None = opt(
         None, "whole: scale the image; crop: cut a square; null: as in the training", choices=("whole", "crop")
     )
+    target: str | None = option_of(SceneData, "target")
     workers: int = option_of(Data, "workers")
     memory_gb: float = option_of(Data, "memory_gb")

@@ -133,7 +133,7 @@ def with_statistics(parts: Parts, measure: bool = True) -> Any:
     return data
 
 
-def load_test(data: Data, classes: list[str]) -> tuple[Images, Part, Data, list[str]]:
+def load_test(data: Any, classes: list[str], target: Target = LABELS) -> tuple[Any, Part, Any, list[str]]:
     """The images to test a trained model of these classes on, with size, channels and way to resize from `data`.
 
     Returns:
@@ -142,8 +142,8 @@ def load_test(data: Data, classes: list[str]) -> tuple[Images, Part, Data, list[
     Raises:
         UserError: something is missing or does not fit, and the message names the option to set.
     """
-    part, data, notes = choose_test(data, classes)
-    return images_of(part, data), part, data, notes
+    part, data, notes = choose_test(data, classes, target)
+    return (scenes_of if isinstance(data, SceneData) else images_of)(part, data), part, data, notes
 
 
 def images_of(part: Part, data: Data, **options: Any) -> Images:

@@ -78,6 +78,10 @@ class Detection:
     def score(self) -> list[float]:
         return [self.coco.summary["ap"] or 0.0, -self.loss]
 
+    def by_class(self, classes: list[str]) -> list[dict]:
+        """A row for each class: name, objects, ap and ap50; None if there is nothing to measure them on."""
+        return self.coco.by_class
+
     def numbers(self) -> dict[str, float]:
         return {"loss": self.loss} | {name: value for name, value in self.coco.summary.items() if value is not None}
 

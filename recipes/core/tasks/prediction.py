@@ -172,7 +172,9 @@ def write_predictions(
     if good:
         picture = io.BytesIO()
         shown = [good[place] for place in np.unique(np.linspace(0, len(good) - 1, SHOWN).round().astype(int)).tolist()]
-        contact_sheet(as_rows(shown, info, rows, folder), rows=-(-len(shown) // 4), columns=4).save(picture, "png")
+        contact_sheet(
+            as_rows(shown, info, rows, folder), rows=-(-len(shown) // 4), columns=4, numbers=[one.row for one in shown]
+        ).save(picture, "png")
         write_file(folder / "predictions.png", picture.getvalue())
 
 
