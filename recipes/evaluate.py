@@ -41,6 +41,7 @@ from recipes.core.data.augment import Prepare
 from recipes.core.data.data import load_test
 from recipes.core.data.fingerprint import MEANING, digests_of, find_images, read_fingerprint
 from recipes.core.data.light import PrepareScenes
+from recipes.core.data.several import LABELS, NUMBER
 from recipes.core.data.splits import HELD_OUT, Part
 from recipes.core.errors import UserError
 from recipes.core.models.models import check_input
@@ -50,6 +51,8 @@ from recipes.core.ranks.runtime import finish, one_line_errors, quiet_other_rank
 from recipes.core.tasks.detect_report import plot_precision, plot_predictions, results_json
 from recipes.core.tasks.detection import evaluate_boxes
 from recipes.core.tasks.evaluation import Evaluation, evaluate
+from recipes.core.tasks.outputs import ManyLabels, Numbers, outputs_of
+from recipes.core.tasks.outputs_report import plot_labels, plot_numbers
 from recipes.core.tasks.report import as_json, draw, plot_confusion
 from recipes.core.tasks.segmentation import evaluate_masks
 from recipes.core.tasks.trained import KINDS, data_of, kind_of
@@ -87,6 +90,14 @@ def run(accelerator: Accelerator, config: Evaluate, path: Path, trained: dict[st
         result = evaluate_boxes(*usual, scenes, labels, config.batch, data.workers)
     elif task == SEGMENTATION:
         result = evaluate_masks(*usual, scenes, len(labels), config.batch, data.workers, config.tile, config.overlap)
+    elif task is not None:
+        prepare = Prepare(data.mean, data.std, accelerator.device)
+        outputs = outputs_of(*usual, prepare, config.batch, data.workers, config.flips)
+        if task == LABELS:
+            result = ManyLabels.of(outputs, images.labels)
+        else:
+            found = outputs[:, 0] * info["scale"] + info["offset"]
+            result = Numbers(found, images.labels, info["scale"], False)
     else:
         prepare = Prepare(data.mean, data.std, accelerator.device)
         result = evaluate(*usual, prepare, len(labels), config.batch, data.workers, config.flips, keep=True)
@@ -116,6 +127,10 @@ def run(accelerator: Accelerator, config: Evaluate, path: Path, trained: dict[st
         write_file(folder / "predictions.json", results_json(result.found))
         draw(plot_precision, folder / "precision.png", result.coco, labels)
         draw(plot_predictions, folder / "predictions.png", images, result.found, labels)
+    elif task == LABELS:
+        draw(plot_labels, folder / "labels.png", result.by_class(labels))
+    elif task == NUMBER:
+        draw(plot_numbers, folder / "numbers.png", result, labels[0])
     else:
         draw(plot_confusion, folder / "confusion.png", result.confusion.numpy(), labels)
     shares = ", ".join(f"{name} {value}" for name, value in result.columns().items())

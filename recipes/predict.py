@@ -31,7 +31,7 @@ from dataset_scripts.core.files.replace import new_folder
 from recipes.core.config.data import Data, SceneData
 from recipes.core.data.pictures import Pictures, load_pictures
 from recipes.core.errors import UserError
-from recipes.core.models.saved import SEGMENTATION, load_model
+from recipes.core.models.saved import DETECTION, SEGMENTATION, load_model
 from recipes.core.options import merge, split_words
 from recipes.core.ranks.reduce import from_main
 from recipes.core.ranks.runtime import finish, one_line_errors, quiet_other_ranks, start
@@ -47,7 +47,7 @@ def run(accelerator: Accelerator, config: Predict, path: str, images: str) -> No
 
     model, info = load_model(path)
     model = model.to(accelerator.device)
-    kind = Data if info.get("task") is None else SceneData
+    kind = SceneData if info.get("task") in (DETECTION, SEGMENTATION) else Data
     data = kind(path=images, name=config.name, data_dir=config.data_dir, image=config.image)
     parts = load_pictures(data, config.split)
     inputs = {name: info[name] for name in ("size", "channels", "mean")}

@@ -42,7 +42,11 @@ class Optim(Optimizer):
     """How the weights are updated, and the loss."""
 
     label_smoothing: float = opt(0.0, "share of the target that is spread equally over all classes", low=0, below=1)
-    class_weights: bool = opt(False, "weight classes so that each counts equally")
+    class_weights: bool = opt(
+        False,
+        "weight classes so that each counts equally; of several labels, weight images that have one like those without",
+    )
+    absolute: bool = opt(False, "of a number, learn the absolute error instead of the squared one")
 
 
 @dataclass(frozen=True)

@@ -40,10 +40,10 @@ class Prepare:
         self.auto = AutoAugment(kind, self.augment.auto_ops, self.augment.auto_magnitude) if kind else None
 
     def __call__(self, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Returns the input, float32 (B, C, S, S), and the labels, int64 (B,).
+        """Returns the input, float32 (B, C, S, S), and the labels.
 
         Args:
-            batch: `pixels`, uint8 (B, S, S, C); `labels`, int64 (B,); `draws`, float32 (B, D) in [0, 1] with D from
+            batch: `pixels`, uint8 (B, S, S, C); `labels` of any kind; `draws`, float32 (B, D) in [0, 1] with D from
                 `recipes.core.data.draws`.
         """
         pixels = batch["pixels"].to(self.device, non_blocking=True)

@@ -13,6 +13,7 @@ from dataset_scripts.core.image.decode import Frame
 from recipes.core.config.data import Data, MaskData, SceneData, Source
 from recipes.core.config.scenes import Moves, SceneTraining
 from recipes.core.config.tasks import Augment, Generate, Train
+from recipes.core.data import several
 from recipes.core.data.draws import draws_needed
 from recipes.core.data.fingerprint import Fingerprint, evenly, image_columns, shared_images, verify_data
 from recipes.core.data.images import Images
@@ -47,6 +48,12 @@ class Splits:
     data: Any
     fingerprint: Fingerprint
     notes: list[str]
+
+    @property
+    def kind(self) -> str:
+        """What a classifier learns: LABELS, NUMBER or CLASS of `recipes.core.data.several`."""
+        learned = self.train.labels
+        return several.LABELS if learned.ndim == 2 else several.NUMBER if learned.dtype.kind == "f" else several.CLASS
 
     def counts(self) -> str:
         """The number of images of each kind, in words."""
@@ -156,7 +163,7 @@ def images_of(part: Part, data: Data, **options: Any) -> Images:
     return Images(
         part.rows,
         data.image,
-        part.labels,
+        part.learned,
         size=data.size,
         channels=data.channels,
         crop=data.resize == "crop",

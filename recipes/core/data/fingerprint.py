@@ -63,7 +63,7 @@ def _digests(part: Part, source: str) -> dict[str, Any]:
     return {
         "split": part.split,
         "rows": len(part),
-        "labels": _digest(part.labels.tobytes(), _digest_of_targets(part).encode()),
+        "labels": _digest(part.learned.tobytes(), _digest_of_targets(part).encode()),
         "images": _digest(source.encode(), where),
     }
 

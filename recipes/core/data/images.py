@@ -26,7 +26,7 @@ class Images(Dataset):
     Args:
         rows: the dataset, N rows.
         image: the image column.
-        labels: int64 of shape (N,).
+        labels: what is learned of each row: int64 (N,), uint8 (N, K) or float32 (N,).
         size: height and width S of the images read.
         channels: C, 1 (grey) or 3 (RGB).
         crop: False scales the whole image to S x S; True cuts a square out: a random part when training, the centre
@@ -41,7 +41,7 @@ class Images(Dataset):
         numbers: the row numbers for the user, int (N,), if these are only some rows of a split; None for 0 to N - 1.
 
     Items:
-        A dict of `indices`, int64 (B,), as they were given; `pixels`, uint8 (B, S, S, C); `labels`, int64 (B,); and
+        A dict of `indices`, int64 (B,), as they were given; `pixels`, uint8 (B, S, S, C); `labels` of the rows; and
         `draws`, float32 (B, D) in [0, 1).
 
     Raises:

@@ -28,7 +28,8 @@ class Part:
         source: the split.
         labels: class indices of the rows, int64 (N,).
         indices: which rows of the source, ascending; None for all.
-        target: the column of boxes or masks; None if `labels` are all that is learned.
+        target: the column of boxes or masks; None if `labels` or `values` are all that is learned.
+        values: what is learned instead of `labels`: uint8 (N, K), 1 for the labels that an image has, or float32 (N,).
     """
 
     split: str
@@ -36,6 +37,12 @@ class Part:
     labels: np.ndarray
     indices: np.ndarray | None = None
     target: str | None = None
+    values: np.ndarray | None = None
+
+    @property
+    def learned(self) -> np.ndarray:
+        """What is learned of each image, unless that is in a column of its own."""
+        return self.labels if self.values is None else self.values
 
     @property
     def rows(self) -> datasets.Dataset:
@@ -47,7 +54,8 @@ class Part:
     def take(self, places: np.ndarray, split: str) -> "Part":
         """The rows at some places of this part."""
         indices = places if self.indices is None else self.indices[places]
-        return Part(split, self.source, self.labels[places], indices, self.target)
+        values = None if self.values is None else self.values[places]
+        return Part(split, self.source, self.labels[places], indices, self.target, values)
 
 
 @dataclass
@@ -93,19 +101,19 @@ def choose_parts(data: Source, target: Target = LABELS, steered: bool = False) -
     splits, notes = _load(data), []
     rows = _rows(splits, data.train_split, data.path)
     data = target.fill(rows, data)
-    labels, classes = target.read(rows, data, None, f"{data.path}, split {data.train_split}")
+    labels, classes, values = target.read(rows, data, None, f"{data.path}, split {data.train_split}")
     _require_targets(labels, data, target, data.train_split)
-    train = Part(data.train_split, rows, labels, target=target.column(data))
+    train = Part(data.train_split, rows, labels, target=target.column(data), values=values)
 
     def part(split: str, was_given: bool) -> Part | None:
         """A split with its targets; None for one whose targets are hidden, if it was not asked for."""
         rows = _rows(splits, split, data.path)
-        labels, _ = target.read(rows, data, classes, f"{data.path}, split {split}")
+        labels, _, values = target.read(rows, data, classes, f"{data.path}, split {split}")
         if len(labels) and (labels == MISSING).all() and not was_given:
             notes.append(f"the images of split {split} have no {target.name}, and are not used")
             return None
         _require_targets(labels, data, target, split)
-        return Part(split, rows, labels, target=target.column(data))
+        return Part(split, rows, labels, target=target.column(data), values=values)
 
     free = set(splits)
     for given in filter(None, (data.train_split, data.validation_split, data.test_split)):
@@ -142,7 +150,7 @@ def choose_parts(data: Source, target: Target = LABELS, steered: bool = False) -
     parts = Parts(
         train, validation, test, classes, replace(data, validation_split=names[0], test_split=names[1]), notes
     )
-    if target.column(parts.data) is None:
+    if target.column(parts.data) is None and train.values is None:
         _check_classes(parts)
     return parts
 
@@ -164,8 +172,9 @@ def choose_test(data: Any, classes: list[str], target: Target = LABELS) -> tuple
                 f"{data.path} has a split {part.split} now, which did not exist during the training: set "
                 f"data.test_split={part.split}, or restore the data to evaluate the rows that were held out"
             )
-        labels, _ = target.read(part.source, parts.data, classes, f"{data.path}, split {parts.train.split}")
-        return replace(part, labels=labels[part.indices]), parts.data, []
+        labels, _, values = target.read(part.source, parts.data, classes, f"{data.path}, split {parts.train.split}")
+        values = None if values is None else values[part.indices]
+        return replace(part, labels=labels[part.indices], values=values), parts.data, []
     splits, notes = _load(data), []
     if data.test_split is not None:
         splits = {data.test_split: _rows(splits, data.test_split, data.path)}
@@ -173,14 +182,15 @@ def choose_test(data: Any, classes: list[str], target: Target = LABELS) -> tuple
     for name in order:
         rows = splits[name]
         found = target.fill(rows, data)
-        labels, _ = target.read(rows, found, classes, f"{data.path}, split {name}")
+        labels, _, values = target.read(rows, found, classes, f"{data.path}, split {name}")
         if len(labels) and (labels == MISSING).all() and name != order[-1]:
             notes.append(f"the images of split {name} have no {target.name}, and are not used")
             continue
         _require_targets(labels, found, target, name)
         if data.test_split is None and name not in ("test", "validation"):
             notes.append(f"split {name} is the only one: all of its images are evaluated")
-        return Part(name, rows, labels, target=target.column(found)), replace(found, test_split=name), notes
+        part = Part(name, rows, labels, target=target.column(found), values=values)
+        return part, replace(found, test_split=name), notes
     raise UserError(f"{data.path} has no split named test or validation, only {', '.join(splits)}: set data.test_split")
 
 

@@ -10,7 +10,9 @@ import pyarrow.compute as pc
 
 from dataset_scripts.core.image.decode import decode_image
 from recipes.core.config.data import Data, MaskData, SceneData
+from recipes.core.data import several
 from recipes.core.data.columns import MISSING, column_of, holds_boxes, image_column, is_image, label_column, labels_of
+from recipes.core.data.several import CLASS, columns_of, kind_of, read_labels, read_numbers, strata_of
 from recipes.core.errors import UserError
 
 LOOKED = 2000  # training masks whose ids are read to count the classes
@@ -41,8 +43,9 @@ class Target(Protocol):
 
     def read(
         self, rows: datasets.Dataset, data: Any, classes: list[str] | None, where: str
-    ) -> tuple[np.ndarray, list[str]]:
-        """What is held out evenly, int64 (N,), MISSING for images without a target; and the classes.
+    ) -> tuple[np.ndarray, list[str], np.ndarray | None]:
+        """What is held out evenly, int64 (N,), MISSING for images without a target; the classes; and, if these numbers are not
+        what is learned, the values that are, one or several of each image.
 
         Args:
             data: from `fill`.
@@ -55,7 +58,7 @@ class Target(Protocol):
 
 
 class Labels:
-    """A class of each image; or, unless `is_required`, none of any."""
+    """A class of each image; or several labels, or a number; or, unless `is_required`, none of any."""
 
     name, one, option, hidden, is_optional = "labels", "label", "label", "; -1 counts as hidden", False
 
@@ -63,7 +66,11 @@ class Labels:
         self.is_required = is_required
 
     def fill(self, rows: datasets.Dataset, data: Data) -> Data:
-        data = replace(data, image=image_column(rows, data), label=label_column(rows, data, self.is_required))
+        data = replace(data, image=image_column(rows, data))
+        columns = columns_of(rows, data.label) if self.is_required else []
+        if kind_of(rows, columns) != CLASS:
+            return replace(data, label=columns[0] if len(columns) == 1 else f"[{','.join(columns)}]")
+        data = replace(data, label=label_column(rows, data, self.is_required))
         if not self.is_required and len(rows):
             labels, _ = labels_of(rows, data.label, None, data.path)
             if (labels == MISSING).all():
@@ -72,8 +79,16 @@ class Labels:
 
     def read(
         self, rows: datasets.Dataset, data: Data, classes: list[str] | None, where: str
-    ) -> tuple[np.ndarray, list[str]]:
-        return labels_of(rows, data.label, classes, where)
+    ) -> tuple[np.ndarray, list[str], np.ndarray | None]:
+        columns = columns_of(rows, data.label) if self.is_required else []
+        kind = kind_of(rows, columns)
+        if kind == CLASS:
+            return *labels_of(rows, data.label, classes, where), None
+        if kind == several.LABELS:
+            values, names = read_labels(rows, columns, classes, where)
+        else:
+            values, names = read_numbers(rows, columns[0]), columns
+        return strata_of(values), names, values
 
     def column(self, data: Data) -> None:
         return None
@@ -93,7 +108,7 @@ class Boxes:
 
     def read(
         self, rows: datasets.Dataset, data: SceneData, classes: list[str] | None, where: str
-    ) -> tuple[np.ndarray, list[str]]:
+    ) -> tuple[np.ndarray, list[str], None]:
         """0 for each image with a list of objects, which may be empty; all are MISSING if no image of the split has an object."""
         feature = rows.features.get(data.target)
         if not holds_boxes(feature):
@@ -107,7 +122,7 @@ class Boxes:
         if len(kinds) and not 0 <= pc.min(kinds).as_py() <= pc.max(kinds).as_py() < len(names):
             raise UserError(f"{where}: column {data.target} has categories beyond its {len(names)} names")
         listed = (counts >= 0) & (counts > 0).any()
-        return np.where(listed, 0, MISSING).astype(np.int64), list(names)
+        return np.where(listed, 0, MISSING).astype(np.int64), list(names), None
 
     def column(self, data: SceneData) -> str | None:
         return data.target
@@ -126,14 +141,14 @@ class Masks:
 
     def read(
         self, rows: datasets.Dataset, data: MaskData, classes: list[str] | None, where: str
-    ) -> tuple[np.ndarray, list[str]]:
+    ) -> tuple[np.ndarray, list[str], None]:
         """0 for each image with a mask."""
         if not is_image(rows.features.get(data.target)):
             raise UserError(f"{where} has no masks in column {data.target}: set data.target")
         column = rows.select_columns([data.target]).with_format("arrow")[:][data.target]
         there = np.asarray(pc.is_valid(column).to_numpy(zero_copy_only=False), bool)
         assert data.classes is not None  # `fill` has counted them
-        return np.where(there, 0, MISSING), classes or mask_names(rows.info.description, data.classes)
+        return np.where(there, 0, MISSING), classes or mask_names(rows.info.description, data.classes), None
 
     def column(self, data: MaskData) -> str | None:
         return data.target

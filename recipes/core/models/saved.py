@@ -13,6 +13,7 @@ from torch import nn
 from recipes.core.config.scenes import Detect, Detector, Segment, Segmenter
 from recipes.core.config.tasks import Generate, Model, Unet
 from recipes.core.data.data import Splits
+from recipes.core.data.several import CLASS, LABELS, NUMBER
 from recipes.core.errors import UserError
 from recipes.core.foreign import read_json, read_tensors, reading, state_dict
 from recipes.core.models import pyramid
@@ -27,6 +28,7 @@ from recipes.core.models.unet import LIMITS, UNet
 HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 FLOW = "flow of a U-Net"  # the architecture of what `recipes/generate.py` trains
 SEGMENTATION, DETECTION = "segmentation", "detection"
+TASKS = (SEGMENTATION, DETECTION, LABELS, NUMBER)  # besides None, for a class of each image
 LARGEST_SIDE = 4096  # pixels
 MOST_STEPS = 10_000
 PYRAMID_SIZES = tuple(pyramid.LIMITS)
@@ -42,9 +44,15 @@ def weights_of(model: nn.Module) -> bytes:
     )
 
 
-def describe_classifier(model: Model, splits: Splits) -> str:
-    """The content of `config.json`: architecture, classes, and the input that it was trained on."""
-    return as_json({"architecture": model.name, "width": model.width} | describe_images(splits))
+def describe_classifier(model: Model, splits: Splits, offset: float = 0.0, scale: float = 1.0) -> str:
+    """The content of `config.json`: architecture, classes, and the input that it was trained on.
+
+    Args:
+        offset, scale: a predicted number is output * scale + offset.
+    """
+    task = {} if splits.kind == CLASS else {"task": splits.kind}
+    unit = {"offset": offset, "scale": scale} if splits.kind == NUMBER else {}
+    return as_json(task | {"architecture": model.name, "width": model.width} | describe_images(splits) | unit)
 
 
 def describe_generator(config: Generate, splits: Splits) -> str:
@@ -88,7 +96,7 @@ def load_model(path: str | Path, revision: str | None = None) -> tuple[nn.Module
     Returns:
         The model on the CPU in evaluation mode, from float32 (B, C, S, S) to logits: (B, K) of a classifier, (B, K, S, S) of
         a segmentation, from torchvision's networks as `out` of a dict; or to a list of boxes, see `Pyramid.forward`. And its
-        description: task ("segmentation" or "detection"; a classifier has none), architecture, labels (the K classes), channels C, size S, resize, and mean and std: the input is
+        description: task ("segmentation", "detection", "labels", "number"; a classifier has none), architecture, labels (the K classes), channels C, size S, resize, and mean and std: the input is
         (pixels - mean) / std, with pixels in 0..1.
 
     Raises:
@@ -166,10 +174,13 @@ def read_info(folder: Path) -> Info:
             raise UserError(f"{path}: {name} {said}")
 
     whole = {"channels": 3, "size": LARGEST_SIDE}
-    check("task", task in (None, SEGMENTATION, DETECTION), f"{SEGMENTATION} or {DETECTION}; others have none")
+    check("task", task in (None, *TASKS), f"one of {', '.join(TASKS)}; a classifier and a generator have none")
+    if task == NUMBER:
+        check("offset", _is_number(info.get("offset")), "a number")
+        check("scale", _is_number(info.get("scale")) and info["scale"] > 0, "a number above 0")
     if is_flow:
         whole |= LIMITS | {"steps": MOST_STEPS}
-    elif task is None:
+    elif task in (None, LABELS, NUMBER):
         whole["width"] = WIDEST
     elif info.get("architecture") == UNET:
         whole |= LIMITS | {"patch": MOST_PATCH}

@@ -25,10 +25,12 @@ from recipes.core.data.deal import deal
 from recipes.core.data.light import PrepareScenes
 from recipes.core.data.pictures import Pictures
 from recipes.core.data.place import Place
+from recipes.core.data.several import LABELS, NUMBER
 from recipes.core.models.saved import DETECTION, SEGMENTATION, Info
 from recipes.core.models.segmenters import logits_of
 from recipes.core.tasks.coco import annotations
 from recipes.core.tasks.detection import in_image
+from recipes.core.tasks.outputs import SURE
 from recipes.core.tasks.segmentation import ids_of
 
 SHOWN = 24  # images on the contact sheet
@@ -42,7 +44,8 @@ class Said:
     Attributes:
         split, row, path: the image.
         fault: why it cannot be read; then nothing is said.
-        values: of a classifier `label`, `confidence` and `probabilities`; of a detector `boxes`, an `Image` of
+        values: of a classifier `label`, `confidence` and `probabilities`; of a network of several labels `labels` and
+            `probabilities`; of one of a number `number`; of a detector `boxes`, an `Image` of
             `recipes.core.tasks.coco`; of a segmentation `pixels`, the number of pixels of each class.
     """
 
@@ -81,8 +84,10 @@ def predict(
         x, _ = prepare({"pixels": item["pixels"]})
         with accelerator.autocast():
             output = model(x)
-        if task is None:
-            output = output.float().softmax(1).cpu().numpy()
+        if task in (None, LABELS, NUMBER):
+            output = output.float()
+            output = output.softmax(1) if task is None else output.sigmoid() if task == LABELS else output
+            output = output.cpu().numpy()
         elif task == SEGMENTATION:
             output = logits_of(output)
         for slot, (row, size, fault, path) in enumerate(zip(rows, item["sizes"], item["faults"], item["paths"])):
@@ -94,6 +99,11 @@ def predict(
                     "confidence": float(output[slot][label]),
                     "probabilities": output[slot].tolist(),
                 }
+            elif fault is None and task == LABELS:
+                names = [name for name, sure in zip(info["labels"], output[slot]) if sure >= SURE]
+                said.values = {"labels": names, "probabilities": output[slot].tolist()}
+            elif fault is None and task == NUMBER:
+                said.values = {"number": float(output[slot][0]) * info["scale"] + info["offset"]}
             elif fault is None and task == DETECTION:
                 found = in_image(row, output[slot], Place.of(*size, info["size"]))
                 kept = found.scores >= score
@@ -137,6 +147,14 @@ def write_predictions(
         columns = {name: [one.values[name] for one in good] for name in ("label", "confidence", "probabilities")}
         lines = [[one.split, one.row, one.path, one.values["label"], f"{one.values['confidence']:.6f}"] for one in good]
         names = ["split", "row", "path", "label", "confidence"]
+    elif task == LABELS:
+        columns = {name: [one.values[name] for one in good] for name in ("labels", "probabilities")}
+        lines = [[one.split, one.row, one.path, " | ".join(one.values["labels"])] for one in good]
+        names = ["split", "row", "path", "labels"]
+    elif task == NUMBER:
+        columns = {labels[0]: [one.values["number"] for one in good]}
+        lines = [[one.split, one.row, one.path, f"{one.values['number']:.7g}"] for one in good]
+        names = ["split", "row", "path", labels[0]]
     elif task == DETECTION:
         found = [one.values["boxes"] for one in good]
         columns = {
@@ -190,6 +208,10 @@ def as_rows(
         table["image"].append(part.select_columns([column]).with_format("arrow")[one.row][column][0].as_py())
     if task is None:
         table["label"] = [f"{one.values['label']} {one.values['confidence']:.0%}" for one in said]
+        features["label"] = datasets.Value("string")
+    elif task in (LABELS, NUMBER):
+        texts = [one.values["labels"] if task == LABELS else [f"{one.values['number']:.4g}"] for one in said]
+        table["label"] = [", ".join(names) or "none" for names in texts]
         features["label"] = datasets.Value("string")
     elif task == DETECTION:
         found = [one.values["boxes"] for one in said]

@@ -9,6 +9,7 @@ from recipes.core.config.data import Data, MaskData, SceneData
 from recipes.core.config.scenes import Detect, Segment
 from recipes.core.config.tasks import Train
 from recipes.core.config.training import Training
+from recipes.core.data import several
 from recipes.core.data.targets import LABELS, Boxes, Masks, Target
 from recipes.core.errors import UserError
 from recipes.core.foreign import read_json
@@ -34,8 +35,9 @@ class Kind:
 
 
 SCENES = ("data.label", "data.resize", "flips")
+CLASSIFIER = Kind("train.py", Train, Data, LABELS, ("data.target", "tile", "overlap"))
 KINDS = {
-    None: Kind("train.py", Train, Data, LABELS, ("data.target", "tile", "overlap")),
+    **dict.fromkeys((None, several.LABELS, several.NUMBER), CLASSIFIER),
     DETECTION: Kind("detect.py", Detect, SceneData, Boxes(), (*SCENES, "tile", "overlap")),
     SEGMENTATION: Kind("segment.py", Segment, MaskData, Masks(), SCENES),
 }
