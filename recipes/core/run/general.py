@@ -4,10 +4,13 @@ import math
 from dataclasses import replace
 from typing import Any
 
+from recipes.core.config.scenes import Detect, SceneTraining
 from recipes.core.config.tasks import Train
 from recipes.core.config.training import Training
 from recipes.core.data.splits import Parts
+from recipes.core.models.detectors import PYRAMID
 from recipes.core.models.models import is_ours
+from recipes.core.models.segmenters import UNET
 from recipes.core.options import merge
 
 SMALL = 64  # pixels per side, up to which a small network sees the whole image
@@ -29,11 +32,13 @@ def general_recipe(config: Training, words: list[str], parts: Parts, processes: 
     """
     if isinstance(config, Train):
         name, values = _for_classifier(config, parts, side_of(parts))
+    elif isinstance(config, SceneTraining):
+        name, values = _for_scenes(config, parts, side_of(parts))
     else:
         name, values = _for_generator(config, parts, side_of(parts))
     given = {word.partition("=")[0] for word in words}
     count, network = len(parts.train), config.model.name if "model.name" in given else values.get("model.name")
-    if network is not None and not is_ours(network):
+    if isinstance(config, Train) and network is not None and not is_ours(network):
         values.pop("model.width", None)
     for option, resize in (("augment.scale", "whole"), ("augment.pad", "crop")):
         if parts.data.resize == resize:
@@ -109,6 +114,27 @@ def _for_generator(config: Training, parts: Parts, side: int) -> tuple[str, dict
         "batch": 128,
         "evaluate_every": max(1.0, epochs / 8),
     }
+
+
+def _for_scenes(config: SceneTraining, parts: Parts, side: int) -> tuple[str, dict[str, Any]]:
+    """Detection and segmentation."""
+    count, data = len(parts.train), parts.data
+    is_small = side <= SMALL
+    ours = config.model.name in (PYRAMID, UNET)
+    values: dict[str, Any] = {
+        "augment.flip": 0.5 if data.channels == 3 else 0.0,  # grey: often characters, which have a direction
+        "augment.zoom": 1.25 if is_small else 1.5,
+        "augment.light": 0.1,
+        "optim.name": "muon" if ours else "adamw",
+        "optim.lr": 2e-3 if ours else 2e-4,
+        "epochs": float(min(100, max(10, round(20_000 / count)))),
+        "batch": 16 if is_small or not ours else 8,
+    }
+    if config.model.name == PYRAMID:
+        values["model.levels"] = 2 if is_small else 4
+    elif config.model.name == UNET:
+        values["model.depth"] = 3 if is_small else 4
+    return "objects in images" if isinstance(config, Detect) else "masks", values
 
 
 def _take(config: Training, parts: Parts, **values: Any) -> None:
