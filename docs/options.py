@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from recipes.core.config.commands import Evaluate, Predict, Push, Sample
+from recipes.core.config.commands import Evaluate, Export, Predict, Push, Sample
 from recipes.core.config.scenes import Detect, Segment
 from recipes.core.config.tasks import Generate, Train
 from recipes.core.help import as_written, groups
@@ -15,6 +15,7 @@ RECIPES = {
     "generate.py sample": Sample,
     "evaluate.py": Evaluate,
     "predict.py": Predict,
+    "export.py": Export,
     "push.py": Push,
 }
 

@@ -9,7 +9,7 @@ import typing
 import pytest
 import yaml
 
-from recipes.core.config.commands import Evaluate, Predict, Push, Sample
+from recipes.core.config.commands import Evaluate, Export, Predict, Push, Sample
 from recipes.core.config.reading import read_config
 from recipes.core.config.scenes import Detect, Segment
 from recipes.core.config.tasks import Generate, Train
@@ -17,7 +17,7 @@ from recipes.core.errors import UserError
 from recipes.core.help import describe, groups
 from recipes.core.options import fields_of, flat, merge, opt, read_options, split_words, to_yaml
 
-SCHEMAS = [Train, Detect, Segment, Generate, Evaluate, Predict, Sample, Push]
+SCHEMAS = [Train, Detect, Segment, Generate, Evaluate, Predict, Export, Sample, Push]
 
 
 @pytest.mark.parametrize(
@@ -214,13 +214,15 @@ def test_help_has_every_option_with_its_meaning(schema):
 
 
 def test_help_comes_before_the_imports_that_take_seconds(root):
-    for recipe in ("train", "detect", "segment", "generate", "evaluate", "predict", "push"):
+    for recipe in ("train", "detect", "segment", "generate", "evaluate", "predict", "export", "push"):
         code = (
             f"import runpy, sys; sys.argv[1:] = ['--help']; runpy.run_path('recipes/{recipe}.py', run_name='__main__')"
         )
         code = f"import atexit, sys; atexit.register(lambda: print('torch' in sys.modules)); {code}"
         done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
-        assert done.stdout.startswith(("Trains", "Evaluates", "Says", "Uploads")) and done.stdout.endswith("False\n")
+        assert done.stdout.startswith(("Trains", "Evaluates", "Says", "Uploads", "Writes")) and done.stdout.endswith(
+            "False\n"
+        )
 
 
 def test_all_mistakes_are_said_at_once(tmp_path):

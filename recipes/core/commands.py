@@ -54,6 +54,13 @@ def _launch(recipe: str, words: list[str]) -> int:
     return launch(recipe, words)
 
 
+def export_model(words: list[str]) -> int:
+    """writes a trained network as ONNX"""
+    sys.argv = ["export.py", *words]
+    runpy.run_module("recipes.export", run_name="__main__", alter_sys=True)
+    return 0
+
+
 def push_model(words: list[str]) -> int:
     """uploads a model that `train` or `generate` wrote to the Hub"""
     sys.argv = ["push.py", *words]

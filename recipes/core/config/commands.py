@@ -42,6 +42,15 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class Export:
+    """The options of `recipes/export.py`."""
+
+    out: str | None = opt(None, "the file; null: model.onnx, in the run folder", is_path=True)
+    count: int = opt(16, "images to compare", low=2)
+    tolerance: float = opt(1e-4, "the largest difference, as a share of the largest output", above=0)
+
+
+@dataclass(frozen=True)
 class Push:
     """The options of `recipes/push.py`."""
 

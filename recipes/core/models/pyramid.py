@@ -77,13 +77,15 @@ class Pyramid(nn.Module):
             `scores`, float32 (N,), the highest first; `labels`, int64 (N,), 0 … K - 1. Or, with targets, sums float32 (B,) and
             weights int64 (B,), the places that are responsible for an object, at least 1.
         """
-        logits, distances, central, places, strides = self._predict(x)
         if targets is not None:
-            return self._losses(logits, distances, central, places, strides, targets)
-        boxes = _boxes(places, distances * strides[:, None])
-        scores = (logits.sigmoid() * central.sigmoid()[..., None]).sqrt()
-        size = x.shape[-1]
-        return [_choose(one.clamp(0, size), score) for one, score in zip(boxes, scores)]
+            return self._losses(*self._predict(x), targets)
+        return [_choose(*found) for found in zip(*self.dense(x))]
+
+    def dense(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The boxes of all places, float32 (B, L, 4), and the scores of their classes, float32 (B, L, K)."""
+        logits, distances, central, places, strides = self._predict(x)
+        boxes = _boxes(places, distances * strides[:, None]).clamp(0, x.shape[-1])
+        return boxes, (logits.sigmoid() * central.sigmoid()[..., None]).sqrt()
 
     def _predict(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Of all levels: logits (B, L, K), distances (B, L, 4) in strides, centrality (B, L), places (L, 2), strides (L,)."""
