@@ -180,10 +180,15 @@ def test_help_shows_examples(cli):
     assert "example:" in cli("verify", "--help")[1]
 
 
-@pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize(
-    "words",
-    ["-m dataset_scripts --help", "-m dataset_scripts list", "recipes/train.py --help", "recipes/fidelity.py -h"],
+    "words, unbuffered",
+    [
+        ("-m dataset_scripts --help", ""),
+        ("-m dataset_scripts list", "1"),
+        ("recipes/train.py --help", ""),
+        ("recipes/train.py --help", "1"),
+        ("recipes/fidelity.py -h", "1"),
+    ],
 )
 def test_output_that_nobody_reads_to_the_end(root, words, unbuffered):
     """`… | head -1` ended in a traceback."""

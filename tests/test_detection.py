@@ -229,7 +229,7 @@ def test_weights_of_a_classifier_are_taken_for_the_backbone(tmp_path):
         build_detector(Detector(name=name, weights=str(tmp_path / "other.pth")), 3, 2)
 
 
-@pytest.mark.parametrize("name", ["resnet18", "keypointrcnn_resnet50_fpn"])
+@pytest.mark.parametrize("name", ["resnet18", "keypointrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn"])
 def test_other_networks_are_refused(name):
     with pytest.raises(UserError, match="there is no model.name=.*pyramid, fasterrcnn"):
         build_detector(Detector(name=name), 3, 2)

@@ -34,7 +34,7 @@ from dataset_scripts.core.image.decode import Frame, decode_image
 from dataset_scripts.core.load import detect as layouts
 from dataset_scripts.core.load.detect import detect
 from dataset_scripts.core.load.script import bundled_names, find_script
-from recipes.core import config
+from recipes.core.config import reading, tasks
 from recipes.core.errors import UserError
 from recipes.core.fidelity import precomputed
 from recipes.core.models.saved import load_generator, load_model
@@ -169,7 +169,7 @@ def read_config(folder: Path) -> int:
     )
     for path in folder.glob("*.yaml"):
         options = [option for option in options if "=" in option]
-        read, *_ = config.read_config(config.Train, [str(path), *options], "digits")
+        read, *_ = reading.read_config(tasks.Train, [str(path), *options], "digits")
         to_yaml(read)
     return 1
 

@@ -29,9 +29,8 @@ def build_detector(config: Detector, channels: int, classes: int) -> nn.Module:
     Raises:
         UserError: there is no such network, it does not take this number of channels, or the weights do not fit.
     """
-    names = [
-        name for name in torchvision.models.list_models(module=torchvision.models.detection) if "keypoint" not in name
-    ]
+    known = torchvision.models.list_models(module=torchvision.models.detection)
+    names = [name for name in known if not name.startswith(("keypoint", "mask"))]
     if config.name == PYRAMID:
         model: nn.Module = Pyramid(config, channels, classes)
     elif config.name in names:
