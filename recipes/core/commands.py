@@ -61,6 +61,13 @@ def export_model(words: list[str]) -> int:
     return 0
 
 
+def summary(words: list[str]) -> int:
+    """prints means and deviations over several runs"""
+    sys.argv = ["summary.py", *words]
+    runpy.run_module("recipes.summary", run_name="__main__", alter_sys=True)
+    return 0
+
+
 def push_model(words: list[str]) -> int:
     """uploads a model that `train` or `generate` wrote to the Hub"""
     sys.argv = ["push.py", *words]

@@ -35,7 +35,19 @@ class SceneTraining(Training):
 
 
 @dataclass(frozen=True)
-class Segmenter:
+class FromFile:
+    """Weights to start from."""
+
+    weights: str | None = opt(
+        None,
+        "a local file: weights of the same network, or of the torchvision classifier that it is built on",
+        is_path=True,
+    )
+    weights_sha256: str | None = opt(None, "the required beginning of that file's sha256; null: any")
+
+
+@dataclass(frozen=True)
+class Segmenter(FromFile):
     """The network, and the weights that it starts from."""
 
     name: str = opt("unet", "unet, or a network of torchvision.models.segmentation")
@@ -45,12 +57,6 @@ class Segmenter:
     )
     depth: int = opt(3, "unet: resolutions, each half of the one above", low=1)
     blocks: int = opt(1, "unet: residual blocks at each of them", low=1)
-    weights: str | None = opt(
-        None,
-        "a local file: weights of the same network, or of the torchvision classifier that it is built on",
-        is_path=True,
-    )
-    weights_sha256: str | None = opt(None, "the required beginning of that file's sha256; null: any")
 
 
 @dataclass(frozen=True)
@@ -79,19 +85,13 @@ class Segment(SceneTraining):
 
 
 @dataclass(frozen=True)
-class Detector:
+class Detector(FromFile):
     """The network, and the weights that it starts from."""
 
     name: str = opt("pyramid", "pyramid, or a detector of torchvision.models.detection")
     width: int = opt(32, "pyramid: channels at half the resolution; 2 and 4 times as many below", low=1)
     blocks: int = opt(1, "pyramid: residual blocks at each resolution", low=1)
     levels: int = opt(4, "pyramid: levels that detect, with strides of 4, 8, … pixels", low=1)
-    weights: str | None = opt(
-        None,
-        "a local file: weights of the same network, or of the torchvision classifier that it is built on",
-        is_path=True,
-    )
-    weights_sha256: str | None = opt(None, "the required beginning of that file's sha256; null: any")
 
 
 @dataclass(frozen=True)
