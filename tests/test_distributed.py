@@ -64,6 +64,23 @@ def test_stream_goes_on_where_it_stopped(world):
     assert read(world, 4, start=36, stop=40) == whole[-1:]
 
 
+@pytest.mark.parametrize("world", [1, 2, 3, 5])
+def test_classes_are_seen_equally_often(world):
+    """On any number of ranks, in every epoch, and after a stop."""
+    classes = np.repeat([3, 0, 7], [70, 9, 24])
+    streams = [list(StreamSampler(classes, world, rank, 5, stop=3 * 103, classes=classes)) for rank in range(world)]
+    stream = [streams[position % world][position // world] for position in range(3 * 103)]
+    assert stream == list(StreamSampler(classes, 1, 0, 5, stop=3 * 103, classes=classes))
+    again = StreamSampler(classes, 1, 0, 5, start=150, stop=3 * 103, classes=classes)
+    assert list(again) == stream[150:]
+    for epoch in range(3):
+        rows = np.array(stream[103 * epoch : 103 * (epoch + 1)]) - 103 * epoch
+        counts = np.bincount(rows, minlength=103)
+        for number in (3, 0, 7):
+            assert counts[classes == number].sum() in (34, 35) and np.ptp(counts[classes == number]) <= 1
+    assert stream[:103] != [row - 103 for row in stream[103:206]]
+
+
 def test_sampler_keeps_the_interface_of_distributed_sampler():
     sampler = StreamSampler(range(10), num_replicas=2, rank=1, seed=5)
     assert len(sampler) == len(list(sampler)) == 5

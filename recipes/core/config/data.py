@@ -53,6 +53,9 @@ class Data(Source):
     """The images, their labels and splits."""
 
     label: str | None = opt(None, "the label column; null: the only ClassLabel, or `label`")
+    balance: bool = opt(
+        False, "show images of rare classes more often, and others less, so that all classes are seen equally often"
+    )
     resize: str | None = opt(
         None,
         "whole: scale the image; crop: cut a square; null: whole if all are square and alike",

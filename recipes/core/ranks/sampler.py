@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sized
 
+import numpy as np
 from torch.utils.data import DistributedSampler
 
 from recipes.core.ranks.random_numbers import permutation
@@ -21,10 +22,19 @@ class StreamSampler(DistributedSampler):
         seed: what the permutations depend on.
         start: the first position, counted over all ranks.
         stop: the position to stop before; None ends with the epoch of `start`.
+        classes: int64 (N,), the class of each sample, to have all of them equally often, see `balanced`; None for every sample
+            once an epoch.
     """
 
     def __init__(
-        self, dataset: Sized, num_replicas: int, rank: int, seed: int = 0, start: int = 0, stop: int | None = None
+        self,
+        dataset: Sized,
+        num_replicas: int,
+        rank: int,
+        seed: int = 0,
+        start: int = 0,
+        stop: int | None = None,
+        classes: np.ndarray | None = None,
     ):
         super().__init__(
             dataset,  # type: ignore[arg-type] # torch only asks for its length
@@ -36,6 +46,7 @@ class StreamSampler(DistributedSampler):
         self.size = len(dataset)
         self.start = start
         self.stop = stop
+        self.classes = classes
 
     def set_epoch(self, epoch: int) -> None:
         """Starts at the beginning of this epoch."""
@@ -55,5 +66,25 @@ class StreamSampler(DistributedSampler):
         for position in self._range():
             if order is None or position // size != epoch:
                 epoch = position // size
-                order = permutation(size, self.seed, epoch)
+                if self.classes is None:
+                    order = permutation(size, self.seed, epoch)
+                else:
+                    order = balanced(self.classes, self.seed, epoch)
             yield epoch * size + int(order[position % size])
+
+
+def balanced(classes: np.ndarray, *keys: int) -> np.ndarray:
+    """As many samples as there are, int64 (N,), in an order that depends on `keys` alone: each class is there equally often, give
+    or take one, and its samples equally often within it, give or take one.
+    """
+    present = np.unique(classes)
+    share, more = divmod(len(classes), len(present))
+    chosen = []
+    for place, number in enumerate(permutation(len(present), *keys, 0).tolist()):
+        members = np.flatnonzero(classes == present[number])
+        wanted = share + (place < more)
+        rounds = range(-(-wanted // len(members)))
+        order = [permutation(len(members), *keys, 1, number, time) for time in rounds]
+        chosen.append(members[np.concatenate(order)[:wanted]] if order else members[:0])
+    together = np.concatenate(chosen)
+    return together[permutation(len(together), *keys, 2)]

@@ -42,6 +42,8 @@ def _conditions(config: Training, data: Data, classes: int) -> Iterator[tuple[st
     yield "optim.muon_lr", optim.name == "muon", f"optim.name={optim.name} is not muon"
     yield "optim.momentum", optim.name != "adamw", "optim.name=adamw has its own"
     yield "shards", config.exact or mixes, "it is for exact=true, mixup and cutmix"
+    if isinstance(config, (Train, Generate)):
+        yield "data.balance", classes > 1, "the images are of one class"
     if isinstance(config, Train):
         yield "augment.auto_ops", config.augment.auto == "rand", "it is for augment.auto=rand"
         yield "augment.auto_magnitude", config.augment.auto == "rand", "it is for augment.auto=rand"

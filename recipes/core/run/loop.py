@@ -133,7 +133,8 @@ def train(
         announce(learner, steps, run.folder, found)
 
     first = seen = progress.seen
-    sampler = StreamSampler(splits.train, world, rank, config.seed, start=seen, stop=total)
+    classes = splits.train.labels if getattr(splits.data, "balance", False) else None
+    sampler = StreamSampler(splits.train, world, rank, config.seed, start=seen, stop=total, classes=classes)
     loader = Loader(
         splits.train,
         sampler=BatchSampler(sampler, learner.micro, drop_last=False),

@@ -45,6 +45,10 @@ class Classifier(Learner):
                 f"augment.mixup={config.augment.mixup} augment.cutmix={config.augment.cutmix} mix classes, but "
                 f"data.label={splits.data.label} holds {'numbers' if splits.kind == NUMBER else 'several labels of an image'}"
             )
+        if splits.data.balance and splits.kind != CLASS:
+            raise UserError(
+                f"data.balance=true balances classes, but data.label={splits.data.label} holds {splits.kind}"
+            )
         for option, works in (("absolute", splits.kind == NUMBER), ("label_smoothing", splits.kind != NUMBER)):
             if getattr(config.optim, option) and not works:
                 raise UserError(
