@@ -101,6 +101,22 @@ def group_sheet(groups: list[Group], splits: Mapping[str, datasets.Dataset], col
     return _stack(parts, 10 * (TILE + SPACE))
 
 
+def ordered_sheet(
+    dataset: datasets.Dataset, places: Sequence[str], heading: str, columns: int, size: int
+) -> PIL.Image.Image:
+    """Draws all rows in their order, with their annotations, under a heading.
+
+    Args:
+        places: what is written below each row.
+        columns: tiles in a row.
+        size: width and height in pixels of each image.
+    """
+    roles = Roles.of(dataset)
+    table = stored(dataset, roles.columns)[:].to_pylist()
+    tiles = [draw_row(row, place, roles, size) for place, row in zip(places, table, strict=True)]
+    return _stack([_arrange(tiles, columns, size, text_size(size), heading)])
+
+
 def sample(dataset: datasets.Dataset, roles: Roles, count: int, seed: int) -> list[int]:
     """Chooses rows, as evenly over the classes as possible; in the order of classes, then rows."""
     rng = np.random.default_rng(seed)

@@ -7,10 +7,11 @@ import numpy as np
 from matplotlib import pyplot as plt
 
 from dataset_scripts.core.files.replace import write_file
+from dataset_scripts.core.image.objects import object_features
 from recipes.core.data.scenes import Detected
 from recipes.core.tasks.coco import CocoNumbers, Image, annotations
 from recipes.core.tasks.detection import Detection, DetectLearner, truth_of
-from recipes.core.tasks.report import as_json, as_labels, draw, plot_loss, save_figure, write_results
+from recipes.core.tasks.report import as_json, as_labels, draw, plot_loss, save_figure, save_sheet, write_results
 
 CARD = """\
 ---
@@ -99,24 +100,19 @@ def plot_precision(path: Path, numbers: CocoNumbers, classes: list[str]) -> None
 
 def plot_predictions(path: Path, scenes: Detected, found: list[Image], classes: list[str]) -> None:
     """The test images with the most mistakes: their objects, and what was found."""
-    names, by_row = as_labels(classes), {image.row: likely(image) for image in found}
+    by_row = {image.row: likely(image) for image in found}
     wrong = [(mistakes(image, by_row[image.row]), image) for image in truth_of(scenes)]
-    shown = sorted(wrong, key=lambda one: (-one[0], one[1].row))[:SHOWN]
-    figure, axes = plt.subplots(len(shown), 2, figsize=(8, 0.6 + 4 * len(shown)), squeeze=False, layout="constrained")
-    for row, (count, image) in zip(axes, shown):
-        pixels = np.asarray(scenes.read(image.row)[0].convert("RGB"))
-        said = f"row {scenes.numbers[image.row]}: {len(image.boxes)} objects, {count} mistakes"
-        for axis, one, title in zip(row, (image, by_row[image.row]), (said, f"found with a score above {LIKELY}")):
-            axis.imshow(pixels, interpolation="nearest")
-            axis.set_title(title, fontsize=9)
-            axis.axis("off")
-            for place, (box, kind) in enumerate(zip(one.boxes.tolist(), one.categories.tolist())):
-                color = f"C{kind % 10}"
-                left, top = box[0] - 0.5, box[1] - 0.5
-                axis.add_patch(plt.Rectangle((left, top), box[2], box[3], fill=False, edgecolor=color, linewidth=1.5))
-                score = "" if one.scores is None else f" {one.scores[place]:.2f}"
-                axis.text(left, top, names[kind] + score, fontsize=7, color=color, va="bottom", parse_math=False)
-    save_figure(figure, path)
+    columns: dict[str, list[Any]] = {"image": [], "objects": []}
+    places = []
+    for count, image in sorted(wrong, key=lambda one: (-one[0], one[1].row))[:SHOWN]:
+        for one, place in ((image, f"row {scenes.numbers[image.row]}"), (by_row[image.row], f"{count} mistakes")):
+            columns["image"].append(scenes.read(image.row)[0])
+            columns["objects"].append({"bbox": one.boxes.tolist(), "category": one.categories.tolist()})
+            places.append(place)
+    heading = (
+        f"Test images with the most mistakes: left their objects, right what was found with a score above {LIKELY}"
+    )
+    save_sheet(path, columns, {"objects": object_features(classes)}, places, heading, 4, 306)
 
 
 def likely(image: Image) -> Image:

@@ -11,8 +11,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import datasets
 import matplotlib
 import numpy as np
+import PIL.Image
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -21,6 +23,7 @@ from dataset_scripts.core.errors import printable
 from dataset_scripts.core.files.replace import new_file, write_file
 from dataset_scripts.core.files.system import relative_path
 from dataset_scripts.core.formats.markdown import code, markdown
+from dataset_scripts.core.look.sheet import ordered_sheet
 from recipes.core.data.images import Images
 from recipes.core.models.hub import HERE
 from recipes.core.models.saved import weights_of
@@ -88,22 +91,40 @@ def plot_confusion(path: Path, confusion: np.ndarray, classes: list[str]) -> Non
     save_figure(figure, path)
 
 
+def save_sheet(
+    path: Path,
+    columns: dict[str, list[Any]],
+    features: dict[str, Any],
+    places: list[str],
+    heading: str,
+    across: int,
+    size: int,
+) -> None:
+    """Writes a picture of images with what is said of them, as PNG.
+
+    Args:
+        columns, features: of a dataset, with a column `image` of Pillow images.
+        places: what is written below each image.
+        across: images in a row.
+        size: of each image, in pixels.
+    """
+    features = {"image": datasets.Image()} | features
+    rows = datasets.Dataset.from_dict(columns, features=datasets.Features(features))
+    with new_file(path) as file:
+        ordered_sheet(rows, places, heading, across, size).save(file, "png")
+
+
 def plot_mistakes(path: Path, evaluation: Evaluation, images: Images, classes: list[str]) -> None:
     """The misclassified test images with the highest confidence."""
     shown, names = evaluation.mistakes, as_labels(classes)
-    columns = 5
-    rows = max(1, -(-len(shown) // columns))
-    figure, axes = plt.subplots(rows, columns, figsize=(9, 0.6 + 2.1 * rows), squeeze=False, layout="constrained")
     wrong = evaluation.count - int(evaluation.confusion.diagonal().sum())
-    figure.suptitle(f"{wrong} of {evaluation.count} test images were misread" + (", the surest first" if wrong else ""))
-    for axis in axes.flat:
-        axis.axis("off")
-    for axis, (row, label, prediction, probability) in zip(axes.flat, shown):
-        pixels = images[[row]]["pixels"][0].numpy()
-        axis.imshow(pixels.squeeze(), cmap="gray", vmin=0, vmax=255)
-        title = f"{names[label]} read as {names[prediction]} ({probability:.0%})\nrow {images.numbers[row]}"
-        axis.set_title(title, fontsize=8, parse_math=False)
-    save_figure(figure, path)
+    heading = f"{wrong} of {evaluation.count} test images were misread" + (", the surest first" if wrong else "")
+    columns = {
+        "image": [PIL.Image.fromarray(images[[row]]["pixels"][0].numpy().squeeze()) for row, *_ in shown],
+        "label": [f"{names[label]} read as {names[prediction]}, {sure:.0%}" for _, label, prediction, sure in shown],
+    }
+    places = [f"row {images.numbers[row]}" for row, *_ in shown]
+    save_sheet(path, columns, {"label": datasets.Value("string")}, places, heading, 5, 220)
 
 
 def command() -> str:
