@@ -37,10 +37,12 @@ from dataset_scripts.core.errors import printable
 from dataset_scripts.core.files.disk import writing
 from dataset_scripts.core.files.replace import write_file
 from dataset_scripts.core.load.script import find_script
+from recipes.core.data import several
 from recipes.core.data.augment import Prepare
 from recipes.core.data.data import load_test
 from recipes.core.data.fingerprint import MEANING, digests_of, find_images, read_fingerprint
 from recipes.core.data.light import PrepareScenes
+from recipes.core.data.scenes import Scenes
 from recipes.core.data.several import LABELS, NUMBER
 from recipes.core.data.splits import HELD_OUT, Part
 from recipes.core.errors import UserError
@@ -80,8 +82,13 @@ def run(accelerator: Accelerator, config: Evaluate, path: Path, trained: dict[st
     images, part, data, notes = load_test(data_of(kind, info, trained, config), labels, kind.target)
     notes += compare_data(run_of(path), part, data, is_trained=bool(trained))
     model = model.to(accelerator.device)
-    if data.size != info["size"]:
-        check_input(model, info["architecture"], data.channels, data.size)
+    if not isinstance(images, Scenes) and several.kind_of_values(images.labels) != (task or several.CLASS):
+        raise UserError(
+            f"data.label={data.label} holds {several.kind_of_values(images.labels)} of an image, and {path} was trained on "
+            f"{task or several.CLASS}"
+        )
+    if data.size != info["size"] or config.tile:
+        check_input(model, info["architecture"], data.channels, config.tile or data.size)
     usual = (accelerator, model, images)
     scenes = PrepareScenes(data.mean, data.std, accelerator.device)
     result: Any
@@ -97,7 +104,7 @@ def run(accelerator: Accelerator, config: Evaluate, path: Path, trained: dict[st
             result = ManyLabels.of(outputs, images.labels)
         else:
             found = outputs[:, 0] * info["scale"] + info["offset"]
-            result = Numbers(found, images.labels, info["scale"], False)
+            result = Numbers(found, images.labels, info["scale"], info["absolute"])
     else:
         prepare = Prepare(data.mean, data.std, accelerator.device)
         result = evaluate(*usual, prepare, len(labels), config.batch, data.workers, config.flips, keep=True)
@@ -106,6 +113,8 @@ def run(accelerator: Accelerator, config: Evaluate, path: Path, trained: dict[st
         return
     for note in notes:
         print(printable(note))
+    if config.out is None and not path.exists():
+        raise UserError(f"{path} is not a folder to write into: set out=evaluation")
     folder = Path(config.out) if config.out else path / "evaluation"
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -203,6 +212,8 @@ def read(argv: list[str]) -> tuple[Evaluate, Path, dict[str, Any]]:
         names = ("train_split", "validation_split", "holdout", "ignore")
         chosen = {name: getattr(built, name) for name in names if hasattr(built, name)}
         trained = {"data": {item.name: data[item.name] for item in fields(TestData) if item.name in data}}
+    if given is None and not trained and (run_of(path) / "config.json").is_file():
+        raise UserError(f"{path} says nothing of the data of its training: give data.path=…")
     return merge(Evaluate, trained, options), path, chosen
 
 

@@ -4,6 +4,7 @@ import json
 
 import datasets
 import numpy as np
+import PIL.Image
 import pyarrow.parquet as pq
 import pytest
 import sklearn.metrics
@@ -12,7 +13,7 @@ import torch
 from dataset_scripts import load_dataset
 from recipes import load_model
 from recipes.core.config.data import Data
-from recipes.core.data.data import find_data
+from recipes.core.data.data import find_data, load_test
 from recipes.core.errors import UserError
 from recipes.core.tasks.outputs import ManyLabels, Numbers, average_precision
 
@@ -71,7 +72,7 @@ def test_data_that_do_not_fit(data, tmp_path):
         find_data(Data(path=str(data / "flags"), label="[even,square]"))
     odd = {"a": lambda digit: digit, "b": lambda digit: digit % 2}
     save(tmp_path / "odd", odd, dict.fromkeys(odd, datasets.Value("int64")))
-    with pytest.raises(UserError, match="column a of data.label holds .*, not yes and no"):
+    with pytest.raises(UserError, match="column a of data.label holds .*, not no and yes"):
         find_data(Data(path=str(tmp_path / "odd"), label="[a,b]"))
     save(tmp_path / "gaps", {"label": lambda d: None if d == 3 else float(d)}, {"label": datasets.Value("float64")})
     with pytest.raises(UserError, match=r"row 3 has no label in column label"):
@@ -167,3 +168,73 @@ def test_options_without_a_meaning_are_refused(root, run_processes, data, tmp_pa
     words = [f"data.path={data / name}", *TINY, *options, f"out={tmp_path / 'run'}"]
     result = run_processes(1, root / "recipes/train.py", *words, check=False)
     assert result.returncode == 1 and message in result.stderr.strip().splitlines()[-1]
+
+
+def table(folder, columns, features, splits=("train", "test")):
+    """Parquet files of 12 random images with these values."""
+    rng = np.random.default_rng(0)
+    for split in splits:
+        images = [PIL.Image.fromarray(rng.integers(0, 256, (8, 8), np.uint8)) for _ in range(12)]
+        rows = {"image": images} | {name: (values * 12)[:12] for name, values in columns.items()}
+        data = datasets.Dataset.from_dict(rows, features=datasets.Features({"image": datasets.Image()} | features))
+        folder.mkdir(parents=True, exist_ok=True)
+        data.to_parquet(folder / f"{split}.parquet")
+    return str(folder)
+
+
+TEXTS, WHOLE = datasets.List(datasets.Value("string")), datasets.List(datasets.Value("int64"))
+KINDS = datasets.List(datasets.ClassLabel(names=["a", "b"]))
+REVERSED, YES = datasets.ClassLabel(names=["yes", "no"]), datasets.ClassLabel(names=["no", "yes"])
+
+
+@pytest.mark.parametrize(
+    "columns, features, label, message",
+    [
+        ({"label": [["a"], [None]]}, {"label": TEXTS}, None, "row 1 of column label has a label that is missing"),
+        (
+            {"label": [[0], [-1, 1]]},
+            {"label": KINDS},
+            None,
+            "row 1 of column label has a label that is missing or beyond",
+        ),
+        ({"label": [[0, 1, 0], [1, 0, 0]]}, {"label": WHOLE}, None, "holds a 0 or 1 for each label"),
+        (
+            {"p": [0, 1], "q": [1, 0]},
+            {"p": REVERSED, "q": YES},
+            "[p,q]",
+            "column p of data.label holds .*not no and yes",
+        ),
+        (
+            {"p": [0, 1], "q": [["x"], []]},
+            {"p": YES, "q": TEXTS},
+            "[p,q]",
+            "column q of data.label holds .*not no and yes",
+        ),
+        ({"p": [0, 1], "q": [1, 0]}, {"p": YES, "q": YES}, "[p,p]", "names a column twice"),
+        ({"p": [0, 1], "q": [1, 0]}, {"p": YES, "q": YES}, "[p,]", "data.label=: there is no such column"),
+        (
+            {"label": [1.0, float("inf")]},
+            {"label": datasets.Value("float32")},
+            None,
+            "row 1 of column label is infinite",
+        ),
+        (
+            {"label": [1.7e9, 1.7e9 + 1]},
+            {"label": datasets.Value("float64")},
+            None,
+            "so large that float32 cannot tell",
+        ),
+    ],
+)
+def test_labels_that_would_be_misread(tmp_path, columns, features, label, message):
+    with pytest.raises(UserError, match=message):
+        find_data(Data(path=table(tmp_path / "t", columns, features), label=label))
+
+
+def test_columns_in_another_order_are_the_same_labels(tmp_path):
+    columns = {"p": [0, 1], "q": [1, 1], "r": [0, 0]}
+    path = table(tmp_path / "t", columns, dict.fromkeys(columns, YES))
+    _, part, _, _ = load_test(Data(path=path, label="[q,p]", size=8, channels=1, mean=[0.5], std=[0.5]), ["p", "q"])
+    assert part.values[:2].tolist() == [[0, 1], [1, 1]]
+    with pytest.raises(UserError, match="has the labels r, p, but the training rows p, q"):
+        load_test(Data(path=path, label="[r,p]", size=8, channels=1, mean=[0.5], std=[0.5]), ["p", "q"])

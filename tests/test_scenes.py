@@ -15,6 +15,7 @@ from recipes.core.data.fingerprint import difference
 from recipes.core.data.place import Place
 from recipes.core.data.targets import Boxes, Masks
 from recipes.core.errors import UserError
+from recipes.core.tasks.detection import truth_of
 
 SIDE = 48
 
@@ -211,3 +212,56 @@ def test_a_mask_of_another_size_is_refused(tmp_path, masks):
     config = Segment(data=MaskData(path=str(tmp_path / "table"), size=16))
     with pytest.raises(DataError, match=r"row \d: the mask is \(6, 4\), and its image \(4, 6\)"):
         load_scenes(find_data(config.data, Masks()), config)
+
+
+def parquet(folder, columns, features):
+    """Rows that no layout of this package has checked."""
+    rng = np.random.default_rng(0)
+    images = [PIL.Image.fromarray(rng.integers(0, 256, (20, 30), np.uint8)) for _ in range(8)]
+    rows = {"image": images} | {name: values * 8 for name, values in columns.items()}
+    data = datasets.Dataset.from_dict(rows, features=datasets.Features({"image": datasets.Image()} | features))
+    folder.mkdir()
+    data.to_parquet(folder / "train.parquet")
+    return str(folder)
+
+
+OBJECTS = {
+    "bbox": datasets.List(datasets.List(datasets.Value("float32"))),
+    "category": datasets.List(datasets.ClassLabel(names=["cat"])),
+    "area": datasets.List(datasets.Value("float32")),
+}
+
+
+@pytest.mark.parametrize(
+    "objects, message",
+    [
+        (
+            {"bbox": [[20, 10, 30, 20]], "category": [0], "area": [1]},
+            r"row \d: a box reaches out of the image of 30 x 20",
+        ),
+        ({"bbox": [[1, 1, float("nan"), 2]], "category": [0], "area": [1]}, r"row \d: a box is not finite"),
+        ({"bbox": [[1, 1, 2, 2]], "category": [None], "area": [1]}, "lacks its box or its category"),
+        ({"bbox": [[1, 1, 2, 2]], "category": [], "area": []}, r"1 boxes, but 0 categories|boxes of split|no image"),
+    ],
+)
+def test_boxes_that_no_layout_has_checked(tmp_path, objects, message):
+    path = parquet(tmp_path / "p", {"objects": [objects]}, {"objects": OBJECTS})
+    config = Detect(data=SceneData(path=path))
+    with pytest.raises((DataError, UserError), match=message):
+        load_scenes(find_data(config.data, Boxes()), config)
+
+
+def test_areas_that_are_missing_are_those_of_the_boxes(tmp_path):
+    path = parquet(
+        tmp_path / "p", {"objects": [{"bbox": [[1, 1, 4, 2]], "category": [0], "area": []}]}, {"objects": OBJECTS}
+    )
+    config = Detect(data=SceneData(path=path))
+    truth = truth_of(load_scenes(find_data(config.data, Boxes()), config).test)
+    assert truth and all(image.areas.tolist() == [8.0] for image in truth)
+
+
+def test_masks_of_one_id_are_refused(tmp_path):
+    mask = PIL.Image.fromarray(np.tile(np.uint8([0, 255]), (20, 15)))
+    path = parquet(tmp_path / "p", {"mask": [mask]}, {"mask": datasets.Image()})
+    with pytest.raises(UserError, match="hold no id but 0 and 255, which data.ignore leaves out"):
+        find_data(MaskData(path=path), Masks())

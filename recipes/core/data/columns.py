@@ -17,9 +17,9 @@ HIDDEN = "-1"  # how tables mark a withheld label if their classes are numbers
 BETWEEN = re.compile(r"[\s,;|]+")  # between the labels of an image that has several
 
 
-def image_column(rows: datasets.Dataset, data: Source) -> str:
+def image_column(rows: datasets.Dataset, data: Source, group: str = "data.") -> str:
     """The column of the images: the given one, the only one, or `image`; a UserError if there is none."""
-    return column_of(rows, data.image, "image", is_image)
+    return column_of(rows, data.image, "image", is_image, group=group)
 
 
 def is_image(feature: Any) -> bool:
@@ -43,23 +43,28 @@ def label_column(rows: datasets.Dataset, data: Data, labelled: bool) -> str | No
 
 
 def column_of(
-    rows: datasets.Dataset, wanted: str | None, usual: str, fits: Callable[[Any], bool], option: str | None = None
+    rows: datasets.Dataset,
+    wanted: str | None,
+    usual: str,
+    fits: Callable[[Any], bool],
+    option: str | None = None,
+    group: str = "data.",
 ) -> str:
     """A column of the dataset: the given one, the usual one, or the only one that fits.
 
     Args:
-        option: the name of the option that gives it, `usual` unless set.
+        option, group: the name of the option that gives it, `data.` and `usual` unless set.
 
     Raises:
         UserError: there is none, or there are several; with the recipe that learns what there is.
     """
-    option = option or usual
+    option = f"{group}{option or usual}"
     features = rows.features
     if wanted is not None:
         if wanted not in features:
-            raise UserError(f"data.{option}={wanted}: there is no such column, only {', '.join(features)}")
+            raise UserError(f"{option}={wanted}: there is no such column, only {', '.join(features)}")
         if usual == "image" and not fits(features[wanted]):
-            raise UserError(f"data.image={wanted} holds no images: its type is {features[wanted]}")
+            raise UserError(f"{option}={wanted} holds no images: its type is {features[wanted]}")
         return wanted
     fitting = [name for name, feature in features.items() if fits(feature)]
     if usual in fitting or (usual == "label" and usual in features):
@@ -73,13 +78,13 @@ def column_of(
     )
     others = [said for said in (learns(feature) for feature in features.values()) if said and not fitting]
     if others:
-        raise UserError(f"the dataset has {what}: set data.{option}, or use {others[0]}")
+        raise UserError(f"the dataset has {what}: set {option}, or use {others[0]}")
     more = (
         ", or put the images into a folder for each class (generate.py takes them as they are)"
         if usual == "label" and not fitting
         else ""
     )
-    raise UserError(f"the dataset has {what}: set data.{option}{more}")
+    raise UserError(f"the dataset has {what}: set {option}{more}")
 
 
 def learns(feature: Any) -> str | None:

@@ -52,8 +52,7 @@ class Splits:
     @property
     def kind(self) -> str:
         """What a classifier learns: LABELS, NUMBER or CLASS of `recipes.core.data.several`."""
-        learned = self.train.labels
-        return several.LABELS if learned.ndim == 2 else several.NUMBER if learned.dtype.kind == "f" else several.CLASS
+        return several.CLASS if isinstance(self.train, Scenes) else several.kind_of_values(self.train.labels)
 
     def counts(self) -> str:
         """The number of images of each kind, in words."""
@@ -212,6 +211,8 @@ def _frames(parts: Parts) -> Iterable[Frame]:
 def _probe(parts: Parts) -> dict[str, Any]:
     """Size, channels and the way to resize, from the headers of all images, or of as many as are needed."""
     data, sides = parts.data, []
+    if data.channels == 2:
+        raise UserError("data.channels=2: choose 1 or 3")
     if isinstance(data, SceneData):
         return _probe_scenes(parts)
     first, alike, grey = None, True, True
@@ -225,8 +226,6 @@ def _probe(parts: Parts) -> dict[str, Any]:
     side = int(np.median(sides))
     size = data.size or (side if alike else min(LARGEST_INPUT, max(8, side // 8 * 8)))
     channels = data.channels or (1 if grey else 3)
-    if channels not in (1, 3):
-        raise UserError(f"data.channels={channels}: choose 1 or 3")
     return {"size": size, "channels": channels, "resize": data.resize or ("whole" if alike else "crop")}
 
 

@@ -131,7 +131,10 @@ def to_8_bits(image: PIL.Image.Image, channels: int, name: str) -> PIL.Image.Ima
         )
     elif image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")
-    return image.convert("L" if channels == 1 else "RGB")
+    try:
+        return image.convert("L" if channels == 1 else "RGB")
+    except ValueError as error:
+        raise DataError(f"{name} has pixels of mode {image.mode}: {error}") from error
 
 
 def centre_box(width: int, height: int) -> tuple[float, float, float, float]:

@@ -38,12 +38,12 @@ def load_pictures(data: Source, split: str | None) -> list[tuple[str, datasets.D
     if split is not None and split not in loaded:
         raise UserError(f"{data.path} has no split {split}, only {', '.join(loaded)}")
     chosen = {name: rows for name, rows in loaded.items() if split in (None, name)}
-    return [(name, rows, image_column(rows, data)) for name, rows in chosen.items()]
+    return [(name, rows, image_column(rows, data, group="")) for name, rows in chosen.items()]
 
 
 def _listed(path: Path) -> datasets.Dataset:
     """Images named by the lines of a file, from its folder."""
-    names = [line.strip() for line in read_text(path).splitlines() if line.strip()]
+    names = [line.strip() for line in read_text(path).removeprefix("\ufeff").splitlines() if line.strip()]
     paths = [str(path.parent / name) for name in names]
     missing = [name for name, place in zip(names, paths) if not Path(place).is_file()]
     if missing or not paths:

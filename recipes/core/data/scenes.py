@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from dataset_scripts.core.errors import DataError
 from dataset_scripts.core.image.decode import decode_image
+from dataset_scripts.core.image.objects import TOLERANCE
 from recipes.core.config.data import SceneData
 from recipes.core.config.scenes import Moves
 from recipes.core.data.draws import SCENE
@@ -167,6 +168,12 @@ class Detected(Scenes):
             if stored.get(flag) is not None:
                 crowd |= np.array(stored[flag], bool)
         boxes[:, 2:] += boxes[:, :2]
+        if not np.isfinite(boxes).all():
+            raise DataError(f"{name}: a box is not finite")
+        if (boxes[:, :2] < -TOLERANCE).any() or (boxes[:, 2:] > np.array(size) + TOLERANCE).any():
+            raise DataError(
+                f"{name}: a box reaches out of the image of {size[0]} x {size[1]} pixels; boxes are x, y, width, height in pixels"
+            )
         return boxes, categories, crowd | (boxes[:, 2:] <= boxes[:, :2]).any(1)
 
     def targets(

@@ -87,7 +87,7 @@ class Labels:
         if kind == several.LABELS:
             values, names = read_labels(rows, columns, classes, where)
         else:
-            values, names = read_numbers(rows, columns[0]), columns
+            values, names = read_numbers(rows, columns[0], where), columns
         return strata_of(values), names, values
 
     def column(self, data: Data) -> None:
@@ -119,6 +119,8 @@ class Boxes:
         lists = stored(rows, data.target, "category")
         counts = np.asarray(pc.fill_null(pc.list_value_length(lists), -1).to_numpy(zero_copy_only=False))
         kinds = pc.list_flatten(lists)
+        if kinds.null_count or pc.list_flatten(stored(rows, data.target, "bbox")).null_count:
+            raise UserError(f"{where}: an object in column {data.target} lacks its box or its category")
         if len(kinds) and not 0 <= pc.min(kinds).as_py() <= pc.max(kinds).as_py() < len(names):
             raise UserError(f"{where}: column {data.target} has categories beyond its {len(names)} names")
         listed = (counts >= 0) & (counts > 0).any()
@@ -168,6 +170,12 @@ class Masks:
             raise UserError(
                 f"{data.path}: the masks in column {data.target} have ids up to {highest}, and 0 … 254 can be learned: set "
                 "data.classes and data.ignore, or data.target to another column"
+            )
+        if highest == 0:
+            raise UserError(
+                f"{data.path}: the masks in column {data.target} hold no id but 0"
+                + (f" and {data.ignore}, which data.ignore leaves out" if data.ignore is not None else "")
+                + ". Of masks of 0 and 255, where 255 is the object, set data.ignore=null and write 1 for 255; or set data.classes"
             )
         return highest + 1
 

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import re
 import tempfile
 import warnings
 from contextlib import redirect_stdout
@@ -68,7 +69,8 @@ def encode(model: nn.Module, info: Info, images: torch.Tensor) -> bytes:
             )
             program.save(path)
         except Exception as error:
-            reason = str(error).strip().splitlines()[0][:300]
+            cause = error.__cause__ or error
+            reason = re.sub(r"\x1b\[[0-9;]*m", "", str(cause)).strip().splitlines()[0][:300]
             raise UserError(f"{info['architecture']} cannot be written as ONNX: {reason}") from error
         written = onnx.load(path)
     written.metadata_props.add(key="config", value=json.dumps(info, ensure_ascii=False))

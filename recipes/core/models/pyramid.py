@@ -170,7 +170,13 @@ def assign(
     if not most:
         nothing = torch.full((count, len(places)), -1, dtype=torch.int64, device=boxes.device)
         return nothing, torch.zeros_like(nothing, dtype=torch.bool)
-    sides = _distances(places[None, :, None], boxes[:, None])  # (B, L, M, 4)
+    if count > 1:  # one image at a time: of many boxes, all at once take gigabytes
+        parts = [
+            assign(places, strides, coarsest, {name: part[i : i + 1] for name, part in targets.items()})
+            for i in range(count)
+        ]
+        return torch.cat([chosen for chosen, _ in parts]), torch.cat([apart for _, apart in parts])
+    sides = _distances(places[None, :, None], boxes[:, None])  # (1, L, M, 4)
     inside, far = sides.amin(3) > 0, sides.amax(3)
     centres = (boxes[..., :2] + boxes[..., 2:]) / 2
     near = (places[None, :, None] - centres[:, None]).abs().amax(3) < RADIUS * strides[None, :, None]

@@ -20,6 +20,7 @@ from recipes.core.models import pyramid
 from recipes.core.models.detectors import PYRAMID, build_detector
 from recipes.core.models.generator import Generator
 from recipes.core.models.hub import fetch_model
+from recipes.core.models.local import COUNTED
 from recipes.core.models.models import MOST_CLASSES, WIDEST, build_model, load_tensors
 from recipes.core.models.segmenters import MOST_PATCH, UNET, build_segmenter
 from recipes.core.models.state import tested_weights
@@ -44,14 +45,17 @@ def weights_of(model: nn.Module) -> bytes:
     )
 
 
-def describe_classifier(model: Model, splits: Splits, offset: float = 0.0, scale: float = 1.0) -> str:
+def describe_classifier(
+    model: Model, splits: Splits, offset: float = 0.0, scale: float = 1.0, absolute: bool = False
+) -> str:
     """The content of `config.json`: architecture, classes, and the input that it was trained on.
 
     Args:
         offset, scale: a predicted number is output * scale + offset.
+        absolute: its loss is the absolute error.
     """
     task = {} if splits.kind == CLASS else {"task": splits.kind}
-    unit = {"offset": offset, "scale": scale} if splits.kind == NUMBER else {}
+    unit = {"offset": offset, "scale": scale, "absolute": absolute} if splits.kind == NUMBER else {}
     return as_json(task | {"architecture": model.name, "width": model.width} | describe_images(splits) | unit)
 
 
@@ -176,8 +180,11 @@ def read_info(folder: Path) -> Info:
     whole = {"channels": 3, "size": LARGEST_SIDE}
     check("task", task in (None, *TASKS), f"one of {', '.join(TASKS)}; a classifier and a generator have none")
     if task == NUMBER:
-        check("offset", _is_number(info.get("offset")), "a number")
-        check("scale", _is_number(info.get("scale")) and info["scale"] > 0, "a number above 0")
+        for name in ("offset", "scale"):
+            value = info.get(name)
+            check(name, type(value) in (int, float) and abs(value) < 1e30, "a number")
+        check("scale", info["scale"] > 0, "a number above 0")
+        check("absolute", type(info.get("absolute")) is bool, "true or false")
     if is_flow:
         whole |= LIMITS | {"steps": MOST_STEPS}
     elif task in (None, LABELS, NUMBER):
@@ -196,11 +203,17 @@ def read_info(folder: Path) -> Info:
     labels = info.get("labels")
     is_list = isinstance(labels, list) and all(isinstance(label, str) for label in labels)
     check("labels", is_list and 1 <= len(labels) <= MOST_CLASSES, f"a list of 1 to {MOST_CLASSES:,} texts")
+    if task == SEGMENTATION:
+        check("labels", len(labels) <= 255, "a list of 1 to 255 texts")
+    check("labels", task != NUMBER or len(labels) == 1, "the one name of a number")
     for name in ("mean", "std"):
         values = info.get(name)
         is_list = isinstance(values, list) and len(values) in (1, info["channels"]) and all(map(_is_number, values))
         check(name, is_list and (name == "mean" or min(values) > 0), f"a list of {info['channels']} numbers")
         info[name] = [float(value) for value in values]
+    if task == SEGMENTATION and info["architecture"] == UNET:
+        multiple = info["patch"] * 2 ** (info["depth"] - 1)
+        check("size", info["size"] % multiple == 0, f"a multiple of {multiple}, as patch and depth ask")
     if is_flow:
         check("guidance", _is_number(info.get("guidance")), "a number")
         multiple = 2 ** (info["depth"] - 1)
@@ -256,6 +269,9 @@ def check_shapes(build: Callable[[Info], nn.Module], info: Info, weights: dict[s
             if "meta" not in str(error):
                 raise
             return  # some networks of timm compute while they are built
+    for name, tensor in wanted.items():  # frozen statistics count no batches
+        if name.endswith(COUNTED) and name not in weights:
+            weights[name] = torch.zeros(tensor.shape, dtype=tensor.dtype)
     if odd := sorted(wanted.keys() ^ weights.keys()):
         raise UserError(f"config.json and weights differ: {odd[0][:100]} is in one of them only")
     for name, tensor in wanted.items():

@@ -4,11 +4,14 @@ from collections.abc import Iterator
 
 from recipes.core.config.data import Data
 from recipes.core.config.reading import Asked
+from recipes.core.config.scenes import SceneTraining, Segment
 from recipes.core.config.tasks import Generate, Train
 from recipes.core.config.training import Training, Views
 from recipes.core.data.splits import Parts
 from recipes.core.errors import UserError
+from recipes.core.models.detectors import PYRAMID
 from recipes.core.models.models import is_ours
+from recipes.core.models.segmenters import UNET
 from recipes.core.options import flat
 
 
@@ -42,6 +45,16 @@ def _conditions(config: Training, data: Data, classes: int) -> Iterator[tuple[st
     yield "optim.muon_lr", optim.name == "muon", f"optim.name={optim.name} is not muon"
     yield "optim.momentum", optim.name != "adamw", "optim.name=adamw has its own"
     yield "shards", config.exact or mixes, "it is for exact=true, mixup and cutmix"
+    if isinstance(config, SceneTraining):
+        for name in ("width", "blocks", "levels", "patch", "depth"):
+            if hasattr(config.model, name):
+                yield (
+                    f"model.{name}",
+                    config.model.name in (PYRAMID, UNET),
+                    f"it is not for model.name={config.model.name}",
+                )
+    if isinstance(config, Segment):
+        yield "overlap", config.tile is not None, "it is for tile=…"
     if isinstance(config, (Train, Generate)):
         yield "data.balance", classes > 1, "the images are of one class"
     if isinstance(config, Train):

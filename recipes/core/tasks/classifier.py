@@ -100,7 +100,7 @@ class Classifier(Learner):
         return F.cross_entropy(logits, targets, self.weights, reduction="none", label_smoothing=smoothing), None
 
     def description(self) -> str:
-        return describe_classifier(self.config.model, self.splits, self.offset, self.scale)
+        return describe_classifier(self.config.model, self.splits, self.offset, self.scale, self.config.optim.absolute)
 
 
 def spread(values: np.ndarray) -> tuple[float, float]:

@@ -125,7 +125,7 @@ def annotations(images: Iterable[Image]) -> list[dict[str, Any]]:
         areas = image.boxes[:, 2] * image.boxes[:, 3] if image.areas is None else image.areas
         scores = [None] * len(areas) if image.scores is None else image.scores.tolist()
         for box, kind, area, crowd, score in zip(
-            image.boxes.tolist(), image.categories.tolist(), areas.tolist(), _flags(image), scores
+            image.boxes.tolist(), image.categories.tolist(), areas.tolist(), _flags(image), scores, strict=True
         ):
             one = {"id": len(listed) + 1, "image_id": image.row, "category_id": kind + 1, "bbox": box, "area": area}
             listed.append(one | {"iscrowd": int(crowd)} | ({} if score is None else {"score": score}))

@@ -87,13 +87,16 @@ def plot_precision(path: Path, numbers: CocoNumbers, classes: list[str]) -> None
     """Precision over recall at IoU 0.5, of up to 20 classes."""
     figure, axes = plt.subplots(figsize=(7, 5), layout="constrained")
     recall = np.linspace(0, 1, numbers.curves.shape[1])
+    lines, texts = [], []
     for row, curve, name in list(zip(numbers.by_class, numbers.curves, as_labels(classes)))[:20]:
         if row["ap50"] is not None:
-            axes.plot(recall, curve, linewidth=1, label=f"{name}: {row['ap50']:.3f}")
+            lines += axes.plot(recall, curve, linewidth=1)
+            texts.append(f"{name}: {row['ap50']:.3f}")
     axes.set(
         xlabel="recall", ylabel="precision", title="Precision at IoU 0.5, by class", xlim=(0, 1.01), ylim=(0, 1.02)
     )
-    axes.legend(fontsize=8, ncols=2)
+    for text in axes.legend(lines, texts, fontsize=8, ncols=2).get_texts():
+        text.set_parse_math(False)
     axes.grid(alpha=0.3)
     save_figure(figure, path)
 

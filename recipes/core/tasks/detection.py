@@ -22,6 +22,7 @@ from recipes.core.run.gradient import Batch, Losses
 from recipes.core.run.learner import Learner
 from recipes.core.tasks.coco import CocoNumbers, Image, coco_numbers
 
+ANY_SIZE = (2**31, 2**31)  # of an image whose boxes have been compared with it
 TRAINING, TEST = 0xDE7, 0xDE5  # set random numbers apart
 
 
@@ -149,9 +150,13 @@ def truth_of(scenes: Detected) -> list[Image]:
     images = []
     for row in range(len(scenes)):
         stored = scenes.rows[row][column][0].as_py() or {"bbox": [], "category": []}
-        _, categories, crowd = scenes.target(stored, (0, 0), scenes.name(row))
+        _, categories, crowd = scenes.target(stored, ANY_SIZE, scenes.name(row))
         boxes = np.array(stored["bbox"], np.float64).reshape(-1, 4)
         areas = stored.get("area")
-        areas = boxes[:, 2] * boxes[:, 3] if areas is None or None in areas else np.array(areas, np.float64)
+        areas = (
+            boxes[:, 2] * boxes[:, 3]
+            if areas is None or None in areas or len(areas) != len(boxes)
+            else np.array(areas, np.float64)
+        )
         images.append(Image(row, boxes, categories, None, areas, crowd))
     return images

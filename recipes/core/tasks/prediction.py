@@ -152,9 +152,10 @@ def write_predictions(
         lines = [[one.split, one.row, one.path, " | ".join(one.values["labels"])] for one in good]
         names = ["split", "row", "path", "labels"]
     elif task == NUMBER:
-        columns = {labels[0]: [one.values["number"] for one in good]}
+        number = labels[0] if labels[0] not in head else f"predicted {labels[0]}"
+        columns = {number: [one.values["number"] for one in good]}
         lines = [[one.split, one.row, one.path, f"{one.values['number']:.7g}"] for one in good]
-        names = ["split", "row", "path", labels[0]]
+        names = ["split", "row", "path", number]
     elif task == DETECTION:
         found = [one.values["boxes"] for one in good]
         columns = {

@@ -89,7 +89,9 @@ def plot_predictions(path: Path, learner: SegmentLearner, result: Segmentation) 
             axis.axis("off")
     classes = sorted(there - {IGNORED})[:20]
     patches = [plt.Rectangle((0, 0), 1, 1, facecolor=colors[one]) for one in classes]
-    figure.legend(patches, [names[one] for one in classes], loc="outside lower center", ncols=6, fontsize=8)
+    legend = figure.legend(patches, [names[one] for one in classes], loc="outside lower center", ncols=6, fontsize=8)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
     save_figure(figure, path)
 
 

@@ -55,7 +55,8 @@ class SegmentLearner(Learner):
                 f"model.depth={config.depth} need: set data.size={-(-data.size // part) * part}"
             )
         model = build_segmenter(config, data.channels, len(self.splits.classes))
-        check_input(model, config.name, data.channels, data.size)
+        for size in {data.size, self.config.tile or data.size}:
+            check_input(model, config.name, data.channels, size)
         return model
 
     def preparation(self) -> PrepareScenes:

@@ -47,7 +47,7 @@ def kind_of(path: Path) -> Kind:
     """The task of a run, or of a copy of its model; that of `train.py` if the path has no description."""
     described = run_of(path) / "config.json"
     task = read_json(described).get("task") if described.is_file() else None
-    if task not in KINDS:
+    if not isinstance(task, str | None) or task not in KINDS:
         raise UserError(f"{described}: the task {str(task)[:100]!r} is none of {', '.join(filter(None, KINDS))}")
     return KINDS[task]
 
