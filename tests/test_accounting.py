@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import PIL.Image
 import pytest
 
 from dataset_scripts import DataError, load_dataset
+from dataset_scripts.core.builders.contents import kind_of
 from dataset_scripts.core.load.script import bundled_layouts
 
 sys.path.append(str(Path(__file__).parent / "fuzz"))
@@ -261,3 +263,14 @@ def test_annotations_in_an_unknown_folder_are_never_lost(target, tmp_path):
     except DataError:
         return
     assert {columns for columns in map(str, after.values())} == {columns for columns in map(str, before.values())}
+
+
+@pytest.mark.parametrize(
+    "unit", ["0.5 ", "1.0 ", "1 ", "1,", "1 , ", " ", ". ", "a.b ", "1.5e5 ", "1.png ", "-1.5,", "1\t"]
+)
+@pytest.mark.parametrize("start", ["0 ", "", "a.jpg ", "x "])
+def test_lines_that_fit_nothing_take_no_time(start, unit):
+    """Each number could be matched in two ways, and so a long line in more ways than there are atoms."""
+    began = time.process_time()
+    kind_of((start + unit * 4000 + "!").encode(), ".txt")
+    assert time.process_time() - began < 2

@@ -6,23 +6,21 @@ from dataset_scripts.core.files.listing import is_image
 
 Kind = tuple[str, str]  # what the files are called, and the layout that reads them
 
-NUMBER = r"-?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|-?\.\d+"
+# What is between (?> and ) is matched in one way alone, and so are ++ and *+: a line that does not fit is left in linear time.
+NUMBER = r"(?>-?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|-?\.\d+)"
+SHARE = r"(?>\d\.\d+e-\d+|0?\.\d+|[01](?:\.\d*)?)"  # of the width or the height, as YOLO writes it
 RETINANET = r"[^,]+\.\w+,(?:\d+(?:\.\d*)?,){4}[^,]+|[^,]+\.\w+,{5}"  # Keras-RetinaNet's csv has no header
 VIA_3 = re.compile('"?# Exported using VGG Image Annotator')
 LINES = (  # of text files: what every line is, what the files are called, and the layout that reads them
-    (r"\d+(?:\s+(?:0?\.\d+|[01](?:\.\d*)?|\d\.\d+e-\d+)){4}", "YOLO labels", "yolo"),
-    (r"\d+(?:\s+(?:0?\.\d+|[01](?:\.\d*)?|\d\.\d+e-\d+)){6,}", "YOLO polygons", "yolo"),
-    (rf"(?:(?:{NUMBER})\s+){{8}}[A-Za-z]\S*(?:\s+\d+)?", "DOTA labels", "dota"),
-    (rf"[A-Za-z_]+(?:\s+(?:{NUMBER})){{14,15}}", "KITTI labels", "kitti"),
-    (
-        rf"\d+, ?-?\d+, ?(?:(?:{NUMBER}), ?){{4}}[01], ?(?:(?:{NUMBER}), ?){{1,2}}{NUMBER}(?:, ?{NUMBER})?",
-        "MOT tracks",
-        "mot",
-    ),
-    (rf"(?:(?:{NUMBER})\s*,\s*){{6,}}####.*", "polygons of text (CTW1500)", "ocr"),
-    (rf"(?:(?:{NUMBER})\s*,\s*){{8}}\S.*", "quadrilaterals of text (ICDAR)", "ocr"),
-    (rf'(?:(?:{NUMBER})(?:\s*,\s*|\s+)){{4}}".*"', "rectangles of text (ICDAR)", "ocr"),
-    (rf".*\.\w+(?:\s+(?:(?:{NUMBER}),){{4}}\d+)+", "lists of boxes (keras-yolo3)", "box_lists"),
+    (rf"\d+(?:\s++{SHARE}){{4}}", "YOLO labels", "yolo"),
+    (rf"\d+(?:\s++{SHARE}){{6,}}+", "YOLO polygons", "yolo"),
+    (rf"(?:{NUMBER}\s++){{8}}[A-Za-z]\S*(?:\s++\d+)?", "DOTA labels", "dota"),
+    (rf"[A-Za-z_]+(?:\s++{NUMBER}){{14,15}}", "KITTI labels", "kitti"),
+    (rf"\d+, ?-?\d+, ?(?:{NUMBER}, ?){{4}}[01], ?(?:{NUMBER}, ?){{1,2}}{NUMBER}(?:, ?{NUMBER})?", "MOT tracks", "mot"),
+    (rf"(?:{NUMBER}\s*+,\s*+){{6,}}+####.*", "polygons of text (CTW1500)", "ocr"),
+    (rf"(?:{NUMBER}\s*+,\s*+){{8}}\S.*", "quadrilaterals of text (ICDAR)", "ocr"),
+    (rf'(?:{NUMBER}(?:\s*+,\s*+|\s++)){{4}}".*"', "rectangles of text (ICDAR)", "ocr"),
+    (rf"[^,]*\.\w++(?:\s++(?:{NUMBER},){{4}}\d++)++", "lists of boxes (keras-yolo3)", "box_lists"),
 )
 JSON = (  # keys that are there, what the files are called, and the layout that reads them
     ({"shapes", "imagePath"}, "labelme annotations", "labelme"),

@@ -46,7 +46,8 @@ def object_tensors(objects: dict[str, Any], canvas: tuple[int, int]) -> dict[str
 
     Returns:
         `bbox` as BoundingBoxes (N, 4) float32, XYWH in pixels; `segmentation` (run-length codes) as `mask`, a Mask
-        (N, H, W) of bool; `keypoints` (N, K, 3) as KeyPoints (N, K, 2) and `visible` (N, K); other numbers as tensors
+        (N, H, W) of bool; `keypoints` (N, K, 3) as KeyPoints (N, K, 2) and `visible` (N, K), where objects with fewer points than K get
+        points at 0, 0 that are not visible; other numbers as tensors
         of N items; text stays a list, and so do segmentations that are not run-length codes.
 
     Raises:
@@ -64,7 +65,9 @@ def object_tensors(objects: dict[str, Any], canvas: tuple[int, int]) -> dict[str
             tensors["mask"] = tv_tensors.Mask(torch.from_numpy(decode_codes(values, canvas, "objects: segmentation")))
         elif name == "keypoints":
             with reading("objects: keypoints are not x, y, visible for each point"):
-                points = torch.tensor(values, dtype=torch.float32)
+                longest = max(map(len, values), default=0)
+                filled = [[*points, *[[0.0, 0.0, 0.0]] * (longest - len(points))] for points in values]
+                points = torch.tensor(filled, dtype=torch.float32)
                 points = points.reshape(count, -1, 3) if count else points.reshape(0, 0, 3)
             tensors[name] = tv_tensors.KeyPoints(points[..., :2], canvas_size=canvas)
             tensors["visible"] = points[..., 2].long()
