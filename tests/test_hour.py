@@ -10,7 +10,7 @@ import pytest
 @pytest.mark.slow
 def test_one_story(root):
     result = subprocess.run(
-        [sys.executable, root / "tests/hour.py", "--minutes=0.3", "--stories=1"],
+        [sys.executable, root / "tests/hour.py", "--minutes=0.1", "--stories=1"],
         cwd=root,
         text=True,
         capture_output=True,

@@ -203,7 +203,7 @@ def test_a_mask_of_another_size_is_refused(tmp_path, masks):
     rows = datasets.Dataset.from_dict(
         {
             "image": [PIL.Image.new("L", (6, 4), number) for number in range(4)],
-            "mask": [PIL.Image.new("L", (4, 6)) for _ in range(4)],
+            "mask": [PIL.Image.new("L", (4, 6), 1) for _ in range(4)],
         },
         features=datasets.Features({"image": datasets.Image(), "mask": datasets.Image()}),
     )

@@ -71,7 +71,7 @@ def plot_curves(path: Path, records: list[dict[str, Any]]) -> None:
 
 def plot_predictions(path: Path, learner: SegmentLearner, result: Segmentation) -> None:
     """The test images with the most wrong pixels: the image, its mask, and the prediction."""
-    splits, shown = learner.splits, result.worst[:8]
+    splits, shown = learner.splits, result.worst[:5]
     colors, names = palette(len(splits.classes)), as_labels(splits.classes)
     figure, axes = plt.subplots(len(shown), 3, figsize=(9, 0.8 + 2.9 * len(shown)), squeeze=False, layout="constrained")
     there: set[int] = set()
