@@ -25,7 +25,7 @@ class PrepareScenes:
         targets = {
             name: tensor.to(self.device, non_blocking=True)
             for name, tensor in batch.items()
-            if name not in ("pixels", "draws", "indices")
+            if name not in ("pixels", "draws", "indices", "sizes")
         }
         x = batch["pixels"].to(self.device, non_blocking=True).permute(0, 3, 1, 2).float() / 255
         if self.light:

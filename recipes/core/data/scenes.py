@@ -48,8 +48,8 @@ class Scenes(Dataset):
         memory: the decoded images and targets, if all fit into `data.memory_gb`.
 
     Items:
-        A dict of `indices`, int64 (B,), as they were given; `pixels`, uint8 (B, S, S, C); `draws`, float32 (B, D) in [0, 1); and
-        what `targets` adds.
+        A dict of `indices`, int64 (B,), as they were given; `pixels`, uint8 (B, S, S, C); `draws`, float32 (B, D) in [0, 1);
+        `sizes`, int64 (B, 2), width and height of each image; and what `targets` adds.
 
     Raises:
         DataError: an image or a target cannot be read; the message names it.
@@ -97,6 +97,7 @@ class Scenes(Dataset):
             "indices": torch.from_numpy(indices),
             "pixels": torch.from_numpy(pixels),
             "draws": torch.from_numpy(draws).float(),
+            "sizes": torch.tensor([(place.width, place.height) for place in places]).view(-1, 2),
             **self.targets(targets, places, rows),
         }
 

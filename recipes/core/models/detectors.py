@@ -44,8 +44,9 @@ def build_detector(config: Detector, channels: int, classes: int) -> nn.Module:
         raise UserError(f"there is no model.name={config.name[:200]}: choose {PYRAMID}, {', '.join(names)}")
     if config.weights is not None:
         inner = model.detector if isinstance(model, OfTorchvision) else model
-        known = [start for start in BACKBONES if any(name.startswith(start) for name in inner.state_dict())]
-        load_local(inner, config.weights, known[0] if known else BACKBONES[-1])
+        own = inner.state_dict()
+        backbone = next((start for start in BACKBONES if any(name.startswith(start) for name in own)), BACKBONES[-1])
+        load_local(inner, config.weights, backbone)
         freeze_statistics(inner)
     return model
 

@@ -125,9 +125,8 @@ def evaluate_boxes(
             losses, terms = model(x, targets, [derive(seed, row, TEST) for row in rows])
         sums += in_double(losses).tolist()
         weights += float(len(rows) if terms is None else terms.sum())
-        for row, result in zip(rows, results):
-            image, _ = scenes.read(row)
-            mine.append(in_image(row, result, Place.of(image.width, image.height, scenes.size)))
+        for row, result, size in zip(rows, results, item["sizes"].tolist()):
+            mine.append(in_image(row, result, Place.of(*size, scenes.size)))
     count = int(reduce_value(len(mine), average=False))
     if count != len(scenes):
         raise RuntimeError(f"evaluated {count} images of {len(scenes)}")
